@@ -1,0 +1,45 @@
+"""The exceptions of vireid: one root, so that a caller can catch everything with one clause.
+
+    VireidError
+    ├── ConfigError        options that contradict one another, or a value out of range
+    ├── DatasetError       a data set that is not laid out as published
+    │   └── ImageError     one image that cannot be read
+    ├── WeightsError       a weights file that does not fit the network, or is damaged
+    ├── RunError           a run folder that is missing, damaged or of another configuration
+    ├── TrainingError      training that cannot go on (a loss that is not finite)
+    └── EvaluationError    descriptors or a protocol from which no figure can be computed
+
+Every message quotes the value, says what was expected and how to mend it.
+"""
+
+
+class VireidError(Exception):
+    """Root of all errors that vireid raises on purpose."""
+
+
+class ConfigError(VireidError, ValueError):
+    """Options that contradict one another, or a value out of range."""
+
+
+class DatasetError(VireidError):
+    """A data set that is not laid out as published."""
+
+
+class ImageError(DatasetError):
+    """One image that cannot be read; the message names the file."""
+
+
+class WeightsError(VireidError):
+    """A weights file that does not fit the network, or is damaged."""
+
+
+class RunError(VireidError):
+    """A run folder that is missing, damaged, or was made with another configuration."""
+
+
+class TrainingError(VireidError):
+    """Training that cannot go on; the message names the batch and the reason."""
+
+
+class EvaluationError(VireidError):
+    """Descriptors or a protocol from which no figure can be computed."""

@@ -1,0 +1,56 @@
+"""Writing files so that a kill, a full disk or a power cut never leaves half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+__all__ = ["write_atomic"]
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Write ``data`` to ``path``: afterwards the file is the old one or the new one, never half.
+
+    The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and the
+    file then takes the name in one step; the folder is flushed too, so that the new name
+    survives a power cut. Missing parent folders are made.
+
+    Args:
+        path: The file to write or to replace.
+        data: All of its bytes.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        OSError: The folder cannot be written to or the disk is full; ``path`` is then untouched
+            and the temporary file removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    try:
+        # Mode 0666 is narrowed by the user's umask; tempfile would force 0600 on a shared disk.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names, where the file system knows how."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

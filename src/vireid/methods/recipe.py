@@ -1,0 +1,90 @@
+"""A recipe: a method's options together with how it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from pydantic import ConfigDict
+
+from vireid.data.transforms import Augmentation
+from vireid.errors import ConfigError
+
+__all__ = ["Batch", "Optimisation", "Recipe"]
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The cross-modality P x K batch."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    identities: int = 4
+    """P: identities a batch."""
+    images: int = 8
+    """K: images an identity and modality; a batch holds 2·P·K images."""
+
+    def __post_init__(self) -> None:
+        if self.identities < 2 or self.images < 1:
+            raise ConfigError(
+                f"A batch of '{self.identities}' identities x '{self.images}' images cannot be "
+                "drawn; expected at least 2 identities (--identities) and 1 image (--images)."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """Optimiser and schedule."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """sgd: Nesterov momentum 0.9."""
+    lr: float = 0.01
+    """Learning rate of the heads and of PALM."""
+    backbone_lr: float = 0.001
+    """Learning rate of the backbone."""
+    weight_decay: float = 5e-4
+    """Weight decay of all parameters."""
+    epochs: int = 60
+    """How long to train."""
+    warmup: float = 0.0
+    """Epochs over which the learning rates rise linearly from a tenth."""
+    schedule: Literal["step", "cosine"] = "step"
+    """step: a tenth from each milestone on; cosine: falls to a hundredth at the end."""
+    milestones: tuple[int, ...] = (30,)
+    """Epochs of the step schedule."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0: no clipping."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("lr", self.lr), ("backbone-lr", self.backbone_lr)):
+            if not value > 0:
+                raise ConfigError(f"The learning rate '{value}' must be above 0 (--{flag}).")
+        if self.epochs < 1:
+            raise ConfigError(f"'{self.epochs}' epochs of training; expected 1 or more (--epochs).")
+        for flag, value in (
+            ("weight-decay", self.weight_decay),
+            ("warmup", self.warmup),
+            ("clip", self.clip),
+        ):
+            if not value >= 0:
+                raise ConfigError(f"'{value}' is below 0; expected 0 or more (--{flag}).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[ConfigT]):
+    """Everything that decides what a training run does, but the data and the seed."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    method: ConfigT
+    """The method's own options."""
+    batch: Batch = field(default_factory=Batch)
+    """The sampler."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """What happens to a training image."""
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    """Optimiser and schedule."""

@@ -1,0 +1,93 @@
+"""torchvision's networks, cut into five named stages.
+
+    image 3xHxW ── stem ── layer1 ── layer2 ── layer3 ── layer4 ── map
+                   1/4      1/4       1/8       1/16      1/16      (ResNets)
+                   1/2      1/4       1/8       1/16      1/16      (mobile networks)
+
+The last stage's stride is 1 instead of 2 (a plain stride change, not a dilation), as usual in
+person re-identification (Sun et al., "Beyond Part Models", ECCV 2018).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import torchvision.models as tv
+from torch import nn
+
+from vireid.errors import ConfigError
+from vireid.nn.weights import download_imagenet, load_exactly, read_weights
+
+__all__ = ["BACKBONES", "STAGES", "BackboneName", "StageName", "build_stages"]
+
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+]
+StageName = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
+
+BACKBONES: tuple[BackboneName, ...] = get_args(BackboneName)
+STAGES: tuple[StageName, ...] = get_args(StageName)
+
+# Where each stage of a network that torchvision writes as one list of blocks ends.
+_ENDS = {
+    "mobilenet_v2": (2, 4, 7, 14, 19),
+    "mobilenet_v3_large": (2, 4, 7, 13, 17),
+    "efficientnet_b0": (2, 3, 4, 6, 9),
+}
+
+
+def build_stages(
+    name: BackboneName, weights: Literal["imagenet", "none"] | Path = "none"
+) -> tuple[dict[StageName, nn.Module], int]:
+    """Build one backbone.
+
+    Args:
+        name: One of :data:`BACKBONES`.
+        weights: ``imagenet`` (torchvision's first published weights, the ones of the papers;
+            downloaded once), ``none`` (random), or a file with torchvision's keys: safetensors,
+            or a state dict that ``torch.load(weights_only=True)`` reads.
+
+    Returns:
+        The stages by name, in order, and the number of channels of the last one.
+
+    Raises:
+        ConfigError: If there is no such backbone.
+        WeightsError: If the weights cannot be had, read, or do not fit.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(
+            f"There is no backbone '{name}'; expected one of {', '.join(BACKBONES)} (--backbone)."
+        )
+    network = tv.get_model(name, weights=None)
+    if weights != "none":
+        if weights == "imagenet":
+            state, source = download_imagenet(name), f"torchvision's {name}"
+        else:
+            state, source = read_weights(Path(weights)), f"'{weights}'"
+        load_exactly(network, state, source=source, ignore=("fc.", "classifier."))
+    stages: dict[StageName, nn.Module]
+    if isinstance(network, tv.ResNet):
+        stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+        layers = (stem, network.layer1, network.layer2, network.layer3, network.layer4)
+        stages = dict(zip(STAGES, layers, strict=True))
+        channels = network.fc.in_features
+    else:
+        blocks = list(network.features)
+        ends = _ENDS[name]
+        starts = (0, *ends[:-1])
+        stages = {
+            stage: nn.Sequential(*blocks[a:b])
+            for stage, a, b in zip(STAGES, starts, ends, strict=True)
+        }
+        channels = blocks[-1].out_channels
+    for module in stages["layer4"].modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (1, 1)
+    return stages, channels

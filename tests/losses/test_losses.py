@@ -1,0 +1,113 @@
+"""Losses against loops written by hand, in float64."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
+
+
+def center_by_hand(v: Tensor, t: Tensor, lv: list[int], lt: list[int], reduction: str) -> float:
+    """Identity by identity, stripe by stripe."""
+    total, count = 0.0, 0
+    for identity in set(lv) & set(lt):
+        count += 1
+        for p in range(v.shape[1]):
+            centres = []
+            for x, labels in ((v, lv), (t, lt)):
+                centre, k = [0.0] * v.shape[2], 0
+                for i, label in enumerate(labels):
+                    if label == identity:
+                        k += 1
+                        norm = math.sqrt(sum(float(e) ** 2 for e in x[i, p]))
+                        centre = [c + float(e) / norm for c, e in zip(centre, x[i, p], strict=True)]
+                centres.append([c / k for c in centre])
+            total += sum((a - b) ** 2 for a, b in zip(*centres, strict=True))
+    return total if reduction == "sum" else total / max(count, 1)
+
+
+labels = st.lists(st.integers(0, 4), min_size=1, max_size=9)
+
+
+@settings(deadline=None, max_examples=150)
+@given(lv=labels, lt=labels, seed=st.integers(0, 10**6), reduction=st.sampled_from(["sum", "mean"]))
+def test_hetero_center_equals_loops(
+    lv: list[int], lt: list[int], seed: int, reduction: str
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    v = torch.randn(len(lv), 2, 3, dtype=torch.float64, generator=random)
+    t = torch.randn(len(lt), 2, 3, dtype=torch.float64, generator=random)
+    loss = hetero_center_loss(
+        v,
+        t,
+        torch.tensor(lv),
+        torch.tensor(lt),
+        reduction=reduction,  # type: ignore[arg-type]
+    )
+    assert float(loss) == pytest.approx(center_by_hand(v, t, lv, lt, reduction), abs=1e-12)
+    # Any order of the batch gives the same.
+    order_v = torch.randperm(len(lv), generator=random)
+    order_t = torch.randperm(len(lt), generator=random)
+    again = hetero_center_loss(
+        v[order_v],
+        t[order_t],
+        torch.tensor(lv)[order_v],
+        torch.tensor(lt)[order_t],
+        reduction=reduction,  # type: ignore[arg-type]
+    )
+    assert float(again) == pytest.approx(float(loss), abs=1e-12)
+
+
+def test_hetero_center_gradient() -> None:
+    v = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    t = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    lv, lt = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([1, 1, 0, 3])
+    assert torch.autograd.gradcheck(lambda a, b: hetero_center_loss(a, b, lv, lt), (v, t))
+
+
+def test_hetero_center_without_a_common_identity_is_nought() -> None:
+    x = torch.randn(2, 3, requires_grad=True)
+    loss = hetero_center_loss(
+        x, x + 1, torch.tensor([0, 1]), torch.tensor([2, 3]), reduction="mean"
+    )
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+@settings(deadline=None, max_examples=100)
+@given(own=labels, seed=st.integers(0, 10**6), margin=st.floats(0, 2))
+def test_triplet_equals_loops(own: list[int], seed: int, margin: float) -> None:
+    x = torch.randn(len(own), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    values = []
+    for a in range(len(own)):
+        positives = [
+            math.dist(x[a].tolist(), x[p].tolist())
+            for p in range(len(own))
+            if p != a and own[p] == own[a]
+        ]
+        negatives = [
+            math.dist(x[a].tolist(), x[n].tolist()) for n in range(len(own)) if own[n] != own[a]
+        ]
+        if positives and negatives:
+            values.append(max(0.0, margin + max(positives) - min(negatives)))
+    loss = batch_hard_triplet_loss(x, torch.tensor(own), margin=margin)
+    assert float(loss) == pytest.approx(sum(values) / len(values) if values else 0.0, abs=1e-9)
+
+
+def test_triplet_gradient_is_finite_for_doubles() -> None:
+    x = torch.ones(4, 3, requires_grad=True)
+    batch_hard_triplet_loss(x, torch.tensor([0, 0, 1, 1])).backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+def test_triplet_gradient() -> None:
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    own = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert torch.autograd.gradcheck(lambda a: batch_hard_triplet_loss(a, own, margin=5.0), (x,))

@@ -1,0 +1,180 @@
+"""DLIS as DESIGN.md defines it."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vireid.errors import ConfigError
+from vireid.losses import hetero_center_loss
+from vireid.methods import DLIS, DLISConfig, dlis, dlis_strong, tslfn, tslfn_strong
+from vireid.nn import PALM, record_attention
+from vireid.types import CrossModalBatch, Modality
+
+SMALL = DLISConfig(backbone="resnet18", weights="none", size=(96, 48), dim=16)
+
+
+def batch(classes: int = 5, size: tuple[int, int] = (96, 48)) -> CrossModalBatch:
+    torch.manual_seed(1)
+    labels = torch.arange(4) % classes
+    return CrossModalBatch(
+        visible=torch.randn(4, 3, *size),
+        infrared=torch.randn(4, 3, *size),
+        visible_labels=labels,
+        infrared_labels=labels,
+    )
+
+
+def test_the_published_shapes() -> None:
+    model = DLIS(dataclasses.replace(dlis().method, weights="none"), classes=395).eval()
+    images = torch.randn(2, 3, 288, 144)
+    with torch.inference_mode(), record_attention(model) as maps:
+        stripes = model(images, 1)
+        descriptor = model.describe(images, Modality.INFRARED)
+    assert stripes.shape == (2, 6, 512)
+    assert descriptor.shape == (2, 3072)
+    assert torch.allclose(descriptor.norm(dim=1), torch.ones(2))
+    assert maps[0].shape == (2, 162, 162)
+    assert torch.allclose(maps[0].sum(-1), torch.ones(2, 162), atol=1e-5)
+    palms = [m for m in model.modules() if isinstance(m, PALM)]
+    assert [sum(p.numel() for p in m.parameters()) for m in palms] == [5_245_441]
+    assert model.heads.weight.shape == (6, 2048, 512)
+    assert model.heads.classifier_weight.shape == (6, 512, 395)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_with_gamma_nought_it_is_tslfn_bit_for_bit(training: bool) -> None:
+    outputs = []
+    for config in (SMALL, dataclasses.replace(SMALL, palm="off")):
+        torch.manual_seed(7)
+        model = DLIS(config, classes=5).train(training)
+        torch.manual_seed(8)
+        outputs.append((model(torch.randn(4, 3, 96, 48), 2), model.losses(batch(), epoch=0).total))
+    assert torch.equal(outputs[0][0], outputs[1][0])
+    assert torch.equal(outputs[0][1], outputs[1][1])
+
+
+def test_tslfn_is_dlis_with_palm_off() -> None:
+    for with_palm, without in ((dlis(), tslfn()), (dlis_strong(), tslfn_strong())):
+        assert with_palm.method.palm == "layer4"
+        assert without.method == dataclasses.replace(with_palm.method, palm="off")
+        assert without.optimisation == with_palm.optimisation
+        assert without.batch == with_palm.batch
+        assert without.augmentation == with_palm.augmentation
+
+
+def test_the_paper_like_recipe() -> None:
+    recipe = dlis()
+    assert (recipe.batch.identities, recipe.batch.images) == (4, 8)
+    assert (recipe.optimisation.lr, recipe.optimisation.backbone_lr) == (0.01, 0.001)
+    assert (recipe.optimisation.epochs, recipe.optimisation.milestones) == (60, (30,))
+    assert (recipe.method.size, recipe.method.stripes, recipe.method.dim) == ((288, 144), 6, 512)
+    assert (recipe.method.center, recipe.method.shared_from) == (0.5, None)
+    assert (recipe.augmentation.pad, recipe.augmentation.flip) == (10, True)
+
+
+@torch.no_grad()
+def test_the_loss_is_a_sum_over_stripes() -> None:
+    torch.manual_seed(2)
+    config = dataclasses.replace(SMALL, center=0.25, center_warmup=2.0)
+    model = DLIS(config, classes=5).eval()
+    data = batch()
+    losses = model.losses(data, epoch=1.0)
+    embeddings = model(torch.cat([data.visible, data.infrared]), 4)
+    logits = model.heads.classify(embeddings)
+    labels = torch.cat([data.visible_labels, data.infrared_labels])
+    identity = sum(float(F.cross_entropy(logits[:, p], labels)) for p in range(6))
+    center = sum(
+        float(
+            hetero_center_loss(
+                embeddings[:4, p], embeddings[4:, p], data.visible_labels, data.infrared_labels
+            )
+        )
+        for p in range(6)
+    )
+    assert float(losses.terms["identity"]) == pytest.approx(identity, rel=1e-5)
+    # Half way through the warm-up the weight is half of 0.25.
+    assert float(losses.terms["center"]) == pytest.approx(0.125 * center, rel=1e-5)
+    assert float(losses.total) == pytest.approx(identity + 0.125 * center, rel=1e-5)
+    assert float(losses.identity) == pytest.approx(identity / 6, rel=1e-5)
+    assert not losses.descriptors.requires_grad
+
+
+def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
+    losses = DLIS(SMALL, classes=50).losses(batch(), epoch=0)
+    assert float(losses.identity) == pytest.approx(math.log(50), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"palm": "off"},
+        {"palm": "layer3", "palm_shared": False},
+        {"palm": "stripes", "palm_scaled": True},
+        {"palm_branch": "batch_norm", "shared_from": "layer1"},
+        {"shared_from": "stem", "pooling": "gem"},
+        {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean"},
+    ],
+)
+def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = DLIS(dataclasses.replace(SMALL, **options), classes=5)  # type: ignore[arg-type]
+    with torch.no_grad():  # at nought PALM's own weights get no gradient, by design
+        for module in model.modules():
+            if isinstance(module, PALM):
+                nn.init.constant_(module.gamma if module.norm is None else module.norm.weight, 0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model.losses(batch(), epoch=1).total.backward()
+    optimizer.step()
+    same = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    # A constant added to all keys' logits or ahead of a batch norm changes nothing.
+    assert all(name.endswith(("key.bias", "heads.bias", "value.bias")) for name in same), same
+    groups = model.parameter_groups()
+    assert sorted(id(p) for g in groups.values() for p in g) == sorted(
+        id(p) for p in model.parameters()
+    )
+
+
+@pytest.mark.parametrize(("palm_lr", "palms"), [("heads", 0), ("backbone", 7)])
+def test_which_rate_palm_trains_with(palm_lr: str, palms: int) -> None:
+    config = dataclasses.replace(SMALL, palm_lr=palm_lr)  # type: ignore[arg-type]
+    model = DLIS(config, classes=5)
+    own = {id(p) for m in model.modules() if isinstance(m, PALM) for p in m.parameters()}
+    assert len(own) == 7
+    assert sum(id(p) in own for p in model.parameter_groups()["backbone"]) == palms
+
+
+def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
+    torch.manual_seed(0)
+    model = DLIS(SMALL, classes=5)
+    model.losses(batch(), epoch=0).total.backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    model.eval()
+    images = torch.randn(3, 3, 96, 48)
+    with torch.inference_mode():
+        together = model.describe(images, Modality.VISIBLE)
+        alone = torch.cat([model.describe(images[i : i + 1], Modality.VISIBLE) for i in range(3)])
+        other = model.describe(images, Modality.INFRARED)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert not torch.allclose(together, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": (16, 16)}, "'16 16'"),
+        ({"size": (64, 64), "stripes": 6}, "'6' stripes do not fit a map of 4 rows"),
+        ({"stripes": 0}, "'0' stripes"),
+        ({"smoothing": 1.0}, "'1.0'"),
+        ({"center": -1.0}, "'-1.0'"),
+        ({"center": math.nan}, "'nan'"),
+    ],
+)
+def test_contradictions_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
+        DLISConfig(**options)  # type: ignore[arg-type]
