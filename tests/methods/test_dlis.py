@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.losses import hetero_center_loss
-from vireid.methods import DLIS, DLISConfig, dlis, dlis_strong, tslfn, tslfn_strong
+from vireid.methods import DLIS, DLISConfig, dlis, tslfn
 from vireid.nn import PALM, record_attention
 from vireid.types import CrossModalBatch, Modality
 
@@ -29,7 +29,7 @@ def batch(classes: int = 5, size: tuple[int, int] = (96, 48)) -> CrossModalBatch
 
 
 def test_the_published_shapes() -> None:
-    model = DLIS(dataclasses.replace(dlis().method, weights="none"), classes=395).eval()
+    model = DLIS(dataclasses.replace(dlis.recipe().method, weights="none"), classes=395).eval()
     images = torch.randn(2, 3, 288, 144)
     with torch.inference_mode(), record_attention(model) as maps:
         stripes = model(images, 1)
@@ -58,7 +58,10 @@ def test_with_gamma_nought_it_is_tslfn_bit_for_bit(training: bool) -> None:
 
 
 def test_tslfn_is_dlis_with_palm_off() -> None:
-    for with_palm, without in ((dlis(), tslfn()), (dlis_strong(), tslfn_strong())):
+    for with_palm, without in (
+        (dlis.recipe(), tslfn.recipe()),
+        (dlis.strong_recipe(), tslfn.strong_recipe()),
+    ):
         assert with_palm.method.palm == "layer4"
         assert without.method == dataclasses.replace(with_palm.method, palm="off")
         assert without.optimisation == with_palm.optimisation
@@ -67,7 +70,7 @@ def test_tslfn_is_dlis_with_palm_off() -> None:
 
 
 def test_the_paper_like_recipe() -> None:
-    recipe = dlis()
+    recipe = dlis.recipe()
     assert (recipe.batch.identities, recipe.batch.images) == (4, 8)
     assert (recipe.optimisation.lr, recipe.optimisation.backbone_lr) == (0.01, 0.001)
     assert (recipe.optimisation.epochs, recipe.optimisation.milestones) == (60, (30,))

@@ -1,6 +1,7 @@
 """PALM against its equations written out by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -41,9 +42,9 @@ def by_hand(palm: PALM, x: Tensor) -> tuple[Tensor, Tensor]:
     return y.reshape(x.shape), a
 
 
-def make(channels: int = 16, **options: object) -> PALM:
+def make(channels: int = 16, **options: Any) -> PALM:
     torch.manual_seed(3)
-    palm = PALM(channels, **options).double()  # type: ignore[arg-type]
+    palm = PALM(channels, **options).double()
     if palm.norm is None:
         torch.nn.init.constant_(palm.gamma, 0.7)
     return palm
@@ -51,7 +52,7 @@ def make(channels: int = 16, **options: object) -> PALM:
 
 @pytest.mark.parametrize("options", [{}, {"scaled": True}, {"stripes": 3}, {"stripes": 2}])
 @torch.no_grad()
-def test_equals_a_loop_over_positions(options: dict[str, object]) -> None:
+def test_equals_a_loop_over_positions(options: dict[str, Any]) -> None:
     palm = make(**options)
     x = torch.randn(2, 16, 5, 3, dtype=torch.float64)
     with record_attention(palm) as maps:
@@ -67,7 +68,9 @@ def test_gradient() -> None:
     names = [name for name, _ in palm.named_parameters()]
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(palm, dict(zip(names, values, strict=True)), (x,))
+        given = dict(zip(names, values, strict=True))
+        y: Tensor = torch.func.functional_call(palm, given, (x,))
+        return y
 
     assert torch.autograd.gradcheck(function, (x, *palm.parameters()))
 

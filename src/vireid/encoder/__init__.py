@@ -1,0 +1,5 @@
+"""From images to descriptors."""
+
+from vireid.encoder.encoder import Encoder, load
+
+__all__ = ["Encoder", "load"]

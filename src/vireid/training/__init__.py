@@ -1,0 +1,6 @@
+"""Training: one readable loop, checkpoints that survive a kill, and the run folder."""
+
+from vireid.training.loop import train
+from vireid.training.run import Run, RunFolder
+
+__all__ = ["Run", "RunFolder", "train"]

@@ -1,0 +1,237 @@
+"""The training loop, top to bottom.
+
+Every random draw is a function of (seed, epoch, step) and of nothing else, so that a run that was
+stopped anywhere and resumed is bit-equal, on a CPU, to one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from vireid.errors import RunError, TrainingError
+from vireid.methods import DLIS, Losses, Method, Optimisation
+from vireid.training import checkpoint
+from vireid.training.batches import TrainingSet, mix_seed
+from vireid.training.checkpoint import Progress
+from vireid.training.narrate import EpochBar, TensorBoard, say, sentence
+from vireid.training.run import Run, RunFolder
+from vireid.training.schedule import rate_factor
+from vireid.training.watch import collapse, cosines
+from vireid.types import CrossModalBatch
+
+__all__ = ["build_optimizer", "train"]
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    resume: bool = False,
+    keep: int = 2,
+    tensorboard: bool = False,
+    progress_bar: bool = True,
+) -> Path:
+    """Train a method and leave a run folder.
+
+    Args:
+        run: What to train, on what, and how.
+        out: The run folder.
+        resume: Continue the run that is in ``out`` from its newest whole checkpoint.
+        keep: How many checkpoints to keep.
+        tensorboard: Also write the metrics for TensorBoard, into ``out/tensorboard``.
+        progress_bar: Show a bar with loss terms and images/s.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        RunError: If ``out`` is not empty and ``resume`` is false, or it cannot be resumed.
+        DatasetError: If the data set is not laid out as published.
+        WeightsError: If the backbone's weights do not fit.
+        TrainingError: If a loss is not finite.
+        SystemExit: With status 143 after SIGTERM, once the state is saved.
+    """
+    folder = RunFolder(out)
+    _check(folder, run, resume=resume)
+    epochs = run.recipe.optimisation.epochs
+    fabric = Fabric(accelerator=run.device, devices=1, precision=run.precision)
+    fabric.launch()
+
+    with TrainingSet(run) as data, _sigterm() as stopped:
+        if data.report:
+            say(data.report)
+        torch.manual_seed(run.seed)
+        network = DLIS(run.recipe.method, classes=data.classes)
+        network.to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(network, run.recipe.optimisation)
+        folder.start(run)
+        place = _resume(folder, network, optimizer)
+        model, stepper = fabric.setup(network, optimizer)
+        model.mark_forward_method("losses")
+        model.train()
+        board = TensorBoard(out / "tensorboard") if tensorboard else None
+        data.preload(progress=progress_bar)
+
+        while place.epoch < epochs:
+            bar = EpochBar(place.epoch, epochs, data.steps, done=place.step, show=progress_bar)
+            for batch in data.batches(place.epoch, place.step, fabric.to_device):
+                losses = _step(
+                    run,
+                    batch,
+                    fabric=fabric,
+                    model=model,
+                    optimizer=stepper,
+                    place=place,
+                    steps=data.steps,
+                )
+                place.add(_observe(losses, batch))
+                bar.update(place.means, len(losses.descriptors))
+                if stopped:
+                    break
+            bar.close()
+            if place.step == data.steps:
+                line = _summary(place, bar, stepper)
+                place.finish_epoch(line)
+                if warning := collapse(place.history, classes=data.classes, steps=data.steps):
+                    line["warning"] = warning
+                    say(warning)
+                say(sentence(line, epochs))
+                if board is not None:
+                    board.log(line)
+            checkpoint.write(folder.checkpoints, network, optimizer, place, keep=keep)
+            folder.write_metrics(place.history)
+            if stopped and place.epoch < epochs:
+                say(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
+                raise SystemExit(128 + signal.SIGTERM)
+        name = folder.write_model(network.state_dict(), classes=data.classes)
+    say(f"Finished: '{out}', weights {name}.")
+    return out
+
+
+def _step(
+    run: Run,
+    batch: CrossModalBatch,
+    *,
+    fabric: Fabric,
+    model: _FabricModule,
+    optimizer: _FabricOptimizer,
+    place: Progress,
+    steps: int,
+) -> Losses:
+    """One optimisation step."""
+    options = run.recipe.optimisation
+    epoch = place.epoch + place.step / steps
+    torch.manual_seed(mix_seed(run.seed, place.epoch, place.step))
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * rate_factor(options, epoch)
+    losses: Losses = model.losses(batch, epoch=epoch)
+    total = losses.total
+    if not torch.isfinite(total):
+        raise TrainingError(_not_finite(losses, batch, place))
+    optimizer.zero_grad()
+    fabric.backward(total)
+    if options.clip > 0:
+        fabric.clip_gradients(model, optimizer, max_norm=options.clip, error_if_nonfinite=False)
+    optimizer.step()
+    return losses
+
+
+def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
+    """The optimiser of a recipe, one group of parameters a learning rate."""
+    rates = {"backbone": options.backbone_lr, "heads": options.lr}
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "lr": rates[name], "base_lr": rates[name]}
+        for name, parameters in model.parameter_groups().items()
+    ]
+    if options.optimizer == "sgd":
+        return SGD(groups, momentum=0.9, nesterov=True, weight_decay=options.weight_decay)
+    kind = Adam if options.optimizer == "adam" else AdamW
+    return kind(groups, weight_decay=options.weight_decay)
+
+
+def _check(folder: RunFolder, run: Run, *, resume: bool) -> None:
+    """Refuse to resume another run, and to write over one."""
+    if resume and folder.read_config() != run:
+        raise RunError(
+            f"The run '{folder.path}' was made with other options than these; a resumed run "
+            f"takes all of them from its config.yaml: `vireid train --resume {folder.path}`."
+        )
+    if not resume and folder.path.exists() and any(folder.path.iterdir()):
+        raise RunError(
+            f"'{folder.path}' is not empty; continue the run that is there with `vireid train "
+            f"--resume {folder.path}`, or choose another folder with --out."
+        )
+
+
+def _resume(folder: RunFolder, network: Method, optimizer: Optimizer) -> Progress:
+    """Put the newest whole checkpoint back; without any, training starts at its beginning."""
+    path, damaged = checkpoint.newest(folder.checkpoints)
+    for warning in damaged:
+        say(warning)
+    if path is None:
+        return Progress()
+    place = checkpoint.load(path, network, optimizer)
+    say(f"Resuming '{folder.path}' at epoch {place.epoch + 1}, step {place.step + 1}.")
+    return place
+
+
+def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
+    """What the metrics report of one step."""
+    labels = torch.cat([batch.visible_labels, batch.infrared_labels])
+    same, different = cosines(losses.descriptors, labels, len(batch.visible_labels))
+    seen: Mapping[str, Tensor] = {
+        **{f"terms.{name}": term for name, term in losses.terms.items()},
+        "identity_loss": losses.identity,
+        "accuracy": losses.accuracy,
+        "cosine_same": same,
+        "cosine_different": different,
+    }
+    return {name: value.detach().item() for name, value in seen.items()}
+
+
+def _summary(place: Progress, bar: EpochBar, optimizer: Optimizer) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``."""
+    means = place.means
+    return {
+        "epoch": place.epoch + 1,
+        "terms": {k.removeprefix("terms."): v for k, v in means.items() if "terms." in k},
+        **{k: v for k, v in means.items() if "terms." not in k},
+        "lr": max(float(group["lr"]) for group in optimizer.param_groups),
+        "seconds": round(bar.seconds, 3),
+        "images_per_second": round(bar.rate, 1),
+    }
+
+
+def _not_finite(losses: Losses, batch: CrossModalBatch, place: Progress) -> str:
+    values = ", ".join(f"{name} {term.item():g}" for name, term in losses.terms.items())
+    return (
+        f"The loss is not finite in epoch {place.epoch + 1}, step {place.step + 1} ({values}). The "
+        f"batch holds {len(batch.names)} images: {', '.join(batch.names)}. Lower --lr, clip "
+        "gradients with --clip 20, or use --precision 32-true; the last checkpoint is whole."
+    )
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[list[int]]:
+    """A list that is no longer empty once SIGTERM came."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may install a handler; elsewhere the caller owns the process.
+        yield received
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,167 @@
+"""The run folder: what a training run was asked to do and what it left.
+
+RUN/
+  config.yaml           the resolved options; `vireid train --resume RUN` starts from it
+  metrics.jsonl         one line an epoch
+  checkpoints/          the last few epochs, with the optimiser's state
+  model.safetensors     the trained network; there only when training is finished
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vireid.data.layouts import Layout, LayoutName, open_layout
+from vireid.errors import RunError
+from vireid.files import write_atomic
+from vireid.methods import DLISConfig, Recipe
+from vireid.nn.weights import fingerprint
+
+__all__ = ["Device", "Precision", "Run", "RunFolder"]
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that decides a training run."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    """The recipe's name."""
+    recipe: Recipe[DLISConfig]
+    """What is trained, and how."""
+    layout: LayoutName
+    """The data set's published layout."""
+    root: Path
+    """Where the data set lies."""
+    trial: int = 1
+    """RegDB: which of the ten splits; SYSU-MM01 has one."""
+    seed: int = 0
+    """Seed of every random draw."""
+    precision: Precision = "32-true"
+    """Arithmetic of the network; bf16-mixed is bfloat16 autocast."""
+    device: Device = "auto"
+    """auto takes a GPU when there is one."""
+
+    def open_layout(self, root: Path | None = None) -> Layout:
+        """The data set of this run, at ``root`` if it was moved."""
+        return open_layout(self.layout, root or self.root, trial=self.trial)
+
+
+class RunFolder:
+    """Reads and writes one run folder; every file is whole or absent.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.metrics_file = path / "metrics.jsonl"
+        self.model_file = path / "model.safetensors"
+        self.checkpoints = path / "checkpoints"
+
+    def start(self, run: Run) -> None:
+        """Write ``config.yaml`` and clear away what a kill left half-written.
+
+        Raises:
+            RunError: If the folder cannot be written to.
+        """
+        try:
+            self._write_config(run)
+        except OSError as error:
+            raise RunError(
+                f"The run folder '{self.path}' cannot be written to ({error.strerror}); choose "
+                "another with --out."
+            ) from error
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink()
+
+    def _write_config(self, run: Run) -> None:
+        plain = TypeAdapter(Run).dump_python(run, mode="json")
+        head = f"# vireid train {run.name}; continue with: vireid train --resume {self.path.name}\n"
+        text = head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        write_atomic(self.config_file, text.encode())
+
+    def read_config(self) -> Run:
+        """Read ``config.yaml``.
+
+        Raises:
+            RunError: If there is none, or it is not one that vireid wrote.
+        """
+        try:
+            plain = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            return TypeAdapter(Run).validate_python(plain)
+        except FileNotFoundError as error:
+            raise RunError(
+                f"'{self.path}' is no run folder: it has no config.yaml; expected a folder that "
+                "`vireid train … --out RUN` wrote."
+            ) from error
+        except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"'{self.config_file}' cannot be read: {error}. Mend the named value, or train "
+                "again into a new folder."
+            ) from error
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``metrics.jsonl``, one line an epoch."""
+        lines = "".join(json.dumps(line) + "\n" for line in history)
+        write_atomic(self.metrics_file, lines.encode())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The epochs so far."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def write_model(self, state: Mapping[str, Tensor], *, classes: int) -> str:
+        """Write ``model.safetensors``; returns the weights' fingerprint."""
+        tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+        name = fingerprint(tensors)
+        # One entry: safetensors writes several in random order, and equal runs are equal files.
+        meta = {"vireid": json.dumps({"fingerprint": name, "classes": classes})}
+        write_atomic(self.model_file, save(tensors, metadata=meta))
+        return name
+
+    def read_model(self) -> tuple[dict[str, Tensor], int, str]:
+        """The trained network's tensors, its number of classes, and its fingerprint.
+
+        Raises:
+            RunError: If training is not finished, or the file is damaged.
+        """
+        if not self.model_file.exists():
+            self.read_config()
+            raise RunError(
+                f"The run '{self.path}' is not finished: it has no model.safetensors; continue it "
+                f"with `vireid train --resume {self.path}`."
+            )
+        try:
+            with safe_open(self.model_file, framework="pt") as file:
+                meta = json.loads((file.metadata() or {}).get("vireid", "{}"))
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise RunError(
+                f"'{self.model_file}' is damaged ({error}); delete it and run `vireid train "
+                f"--resume {self.path}`, which writes it again from the last checkpoint."
+            ) from error
+        if fingerprint(state) != meta.get("fingerprint"):
+            raise RunError(
+                f"'{self.model_file}' is damaged: its tensors are not the ones that were saved; "
+                f"delete it and run `vireid train --resume {self.path}`."
+            )
+        return state, meta["classes"], meta["fingerprint"]

@@ -1,0 +1,80 @@
+"""The collapse watch: says plainly when training drifts to descriptors that tell nobody apart.
+
+The hetero-center loss is least where every embedding is the same, or where an identity's images
+scatter so that their mean is near nought. When its weight wins over the cross-entropy early on,
+the identity loss stays near ln(classes) and the ranking is chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["collapse", "cosines"]
+
+# A classifier that has learnt anything is below this share of ln(classes) after a few epochs.
+_KNOWS_NOTHING = 0.93
+# Different people whose mean cosine is above this are one point to any ranking.
+_ONE_POINT = 0.9
+_PATIENCE = 3
+# Before so many steps even a sound network may know nothing.
+_STEPS = 100
+
+
+def cosines(descriptors: Tensor, labels: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
+    """Mean cosine across the modalities, of the same identity and of different ones.
+
+    Args:
+        descriptors: Unit rows, ``[n, d]``, visible first.
+        labels: ``[n]``.
+        n_visible: Number of visible rows.
+
+    Returns:
+        Two scalars in [-1, 1].
+    """
+    similarity = descriptors[:n_visible] @ descriptors[n_visible:].T
+    same = labels[:n_visible, None] == labels[None, n_visible:]
+    return similarity[same].mean(), similarity[~same].mean()
+
+
+def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) -> str:
+    """Judge the last epochs.
+
+    Args:
+        history: The metrics of the epochs so far.
+        classes: Number of training identities.
+        steps: Steps an epoch.
+
+    Returns:
+        A warning that says what was seen and what to change, or an empty string.
+    """
+    if len(history) * steps < _STEPS:
+        return ""
+    last = history[-1]
+    seen = []
+    nothing = math.log(classes)
+    stuck = [h["identity_loss"] > _KNOWS_NOTHING * nothing for h in history[-_PATIENCE:]]
+    if len(stuck) == _PATIENCE and all(stuck):
+        seen.append(
+            f"the identity loss is {last['identity_loss']:.2f} after {len(history)} epochs, and a "
+            f"classifier that knows nothing has ln({classes}) = {nothing:.2f}"
+        )
+        first = history[0]["terms"].get("center", 0.0)
+        now = last["terms"].get("center", 0.0)
+        if now < 0.7 * first:
+            seen.append(f"meanwhile the center term fell from {first:.3f} to {now:.3f}")
+    if last["cosine_different"] > _ONE_POINT:
+        seen.append(
+            "descriptors of different identities have a mean cosine of "
+            f"{last['cosine_different']:.2f} (1 means that all are the same)"
+        )
+    if not seen:
+        return ""
+    return (
+        f"COLLAPSE WATCH, epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
+        "chance. The center term probably outweighs the identity loss: use --center-reduction "
+        "mean, a longer --center-warmup, a smaller --center, --clip 20, or a smaller --lr."
+    )

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vireid.errors import EvaluationError
+from vireid.evaluation import Chance, Protocol, Result, Trial, TrialScore, evaluate, scoring, table
+from vireid.evaluation.scoring import data_fingerprint, match_rows, similarities
+from vireid.types import Descriptors, ImageRecord, Modality
+
+
+def toy(people: int = 6, trials: int = 3, cmc: str = "identity") -> Protocol:
+    records = tuple(
+        ImageRecord(
+            Path(f"/data/{modality}/{identity}/{n}.jpg"),
+            identity,
+            3 if modality is Modality.INFRARED else 1 + n % 2,
+            modality,
+        )
+        for modality in (Modality.INFRARED, Modality.VISIBLE)
+        for identity in range(people)
+        for n in range(4)
+    )
+    rng = np.random.default_rng(1)
+    query = np.arange(4 * people)
+    gallery = np.arange(4 * people, 8 * people)
+    return Protocol(
+        name="Toy",
+        direction="infrared to visible",
+        convention="seeded draw",
+        cmc="image" if cmc == "image" else "identity",
+        records=records,
+        trials=tuple(
+            Trial(query, np.sort(rng.choice(gallery, 3 * people, replace=False)))
+            for _ in range(trials)
+        ),
+        excluded_cameras=((3, 2),),
+    )
+
+
+def describe(protocol: Protocol, noise: float = 1.0, seed: int = 0) -> Descriptors:
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((10, 16))
+    values = np.stack([centres[r.identity] for r in protocol.records])
+    values = values + noise * rng.standard_normal(values.shape)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    return Descriptors(values.astype(np.float32), protocol.records)
+
+
+def chosen(descriptors: Descriptors, rows: list[int]) -> Descriptors:
+    return Descriptors(descriptors.values[rows], tuple(descriptors.records[i] for i in rows))
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    protocol = toy()
+    result = evaluate(
+        describe(protocol), protocol, fingerprint="ab" * 32, about={"backbone": "resnet18 — ü"}
+    )
+    assert Result.from_json(result.to_json()) == result
+    assert Result.load(result.save(tmp_path / "new folder" / "result.json")) == result
+    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["result.json"]
+    stored = json.loads(result.to_json())
+    assert stored["summary"]["mAP"]["mean"] == round(100 * result.mean_ap.mean, 2)
+    assert stored["reranking"] == stored["test_time_augmentation"] == "none"
+    assert len(stored["trials"][0]["cmc"]) == 50
+    assert set(stored["versions"]) >= {"vireid", "numpy", "python"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "{}", '{"format": 1, "summary": {}, "trials": [{}]}']
+)
+def test_not_a_result(text: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="not a result"):
+        Result.from_json(text)
+    (tmp_path / "r.json").write_text(text)
+    with pytest.raises(EvaluationError, match=r"r\.json"):
+        Result.load(tmp_path / "r.json")
+
+
+def test_result_of_another_format() -> None:
+    protocol = toy()
+    text = evaluate(describe(protocol), protocol).to_json()
+    with pytest.raises(EvaluationError, match="format 2"):
+        Result.from_json(text.replace('"format": 1', '"format": 2'))
+
+
+def test_order_of_descriptors_does_not_change_a_byte() -> None:
+    protocol = toy()
+    descriptors = describe(protocol)
+    rng = np.random.default_rng(4)
+    shuffled = chosen(descriptors, rng.permutation(len(protocol.records)).tolist())
+    assert evaluate(descriptors, protocol).to_json() == evaluate(shuffled, protocol).to_json()
+
+
+def test_more_images_than_needed_are_ignored() -> None:
+    protocol = toy()
+    descriptors = describe(protocol)
+    extra = ImageRecord(Path("/elsewhere/0.jpg"), 99, 1, Modality.VISIBLE)
+    more = Descriptors(
+        np.concatenate([np.full((1, 16), np.nan, dtype=np.float32), descriptors.values]),
+        (extra, *descriptors.records),
+    )
+    assert evaluate(more, protocol).to_json() == evaluate(descriptors, protocol).to_json()
+
+
+def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = toy()
+    whole = evaluate(describe(protocol), protocol).to_json()
+    monkeypatch.setattr(scoring, "_BLOCK_CELLS", 100)
+    monkeypatch.setattr(scoring, "_TILE", 5)
+    assert evaluate(describe(protocol), protocol).to_json() == whole
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_descriptor_is_named(bad: float) -> None:
+    protocol = toy()
+    descriptors = describe(protocol)
+    descriptors.values[7, 3] = bad
+    with pytest.raises(EvaluationError, match=str(protocol.records[7].path)):
+        evaluate(descriptors, protocol)
+
+
+def test_a_zero_descriptor_is_named() -> None:
+    protocol = toy()
+    descriptors = describe(protocol)
+    descriptors.values[9:] = 0
+    with pytest.raises(EvaluationError, match=r"all zero") as caught:
+        evaluate(descriptors, protocol)
+    assert str(protocol.records[9].path) in str(caught.value)
+    assert "and 34 more" in str(caught.value)
+
+
+def test_missing_and_repeated_images_are_named() -> None:
+    protocol = toy()
+    descriptors = describe(protocol)
+    with pytest.raises(EvaluationError, match=r"no descriptor for /data/infrared/0/0\.jpg"):
+        evaluate(chosen(descriptors, list(range(1, 48))), protocol)
+    with pytest.raises(EvaluationError, match=r"/data/infrared/0/2\.jpg more than once"):
+        evaluate(chosen(descriptors, [*range(48), 2]), protocol)
+
+
+def test_rows_and_records_disagree() -> None:
+    protocol = toy()
+    descriptors = Descriptors(np.ones((3, 4), dtype=np.float32), protocol.records)
+    with pytest.raises(EvaluationError, match=r"shape \(3, 4\) for 48 images"):
+        match_rows(descriptors, protocol.records)
+
+
+def test_empty_side_and_no_match() -> None:
+    protocol = toy()
+    nobody = np.array([], dtype=np.int64)
+
+    def with_trial(trial: Trial) -> Protocol:
+        return Protocol("Toy", "a to b", "none", "image", protocol.records, (trial,))
+
+    with pytest.raises(EvaluationError, match="0 gallery images"):
+        evaluate(describe(protocol), with_trial(Trial(np.arange(3), nobody)))
+    with pytest.raises(EvaluationError, match="none of the 4 queries"):
+        evaluate(describe(protocol), with_trial(Trial(np.arange(4), np.arange(40, 48))))
+
+
+def test_equal_descriptors_tie_exactly() -> None:
+    rng = np.random.default_rng(2)
+    one = rng.standard_normal((1, 3072)).astype(np.float32)
+    similarity = similarities(np.repeat(one, 37, axis=0), np.repeat(one, 301, axis=0))
+    assert len(np.unique(similarity)) == 1
+
+
+def test_collapsed_model_is_called_so() -> None:
+    protocol = toy()
+    values = np.ones((48, 8), dtype=np.float32)
+    result = evaluate(Descriptors(values, protocol.records), protocol)
+    assert result.cmc(1).mean == 0
+    assert result.at_chance
+    assert "!! AT CHANCE LEVEL" in str(result)
+    assert result.to_json().count("AT CHANCE LEVEL") == 1
+
+
+def test_prints_the_table_of_the_field() -> None:
+    protocol = toy()
+    result = evaluate(
+        describe(protocol, noise=0.3), protocol, fingerprint="c0ffee" * 10, about={"seed": "0"}
+    )
+    text = str(result)
+    for part in (
+        "Toy, infrared to visible",
+        "seeded draw; CMC by identity; 3 trials; re-ranking none; test-time augmentation none",
+        "24 queries",
+        "18 gallery images, 16-d descriptors, weights c0ffeec0ffee",
+        "seed 0",
+        " R-1 ",
+        " R-20 ",
+        " mAP ",
+        " mINP ",
+        "± ",
+        "chance",
+    ):
+        assert part in text
+    assert "AT CHANCE" not in text
+    assert "times that of a random ranking" in text
+
+
+def test_deviation_is_over_trials() -> None:
+    result = evaluate(describe(toy(), noise=2), toy())
+    scores = [t.mean_ap for t in result.trials]
+    assert result.mean_ap.mean == pytest.approx(np.mean(scores))
+    assert result.mean_ap.std == pytest.approx(np.std(scores, ddof=1))
+    assert len(set(scores)) > 1
+    one = toy(trials=1)
+    assert "±" not in str(evaluate(describe(one), one))
+
+
+def test_several_methods_side_by_side() -> None:
+    protocol = toy()
+    results = {
+        "DLIS": evaluate(describe(protocol, 0.5), protocol),
+        "untrained | network": evaluate(describe(protocol, 9), protocol),
+    }
+    lines = table(results).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split("|")[1].strip() for line in lines[2:4]] == ["DLIS", "untrained \\"]
+    assert lines[-1].startswith("| chance")
+    with pytest.raises(EvaluationError, match="different protocols"):
+        table({**results, "other": evaluate(describe(protocol), toy(cmc="image"))})
+    with pytest.raises(EvaluationError, match="at least one"):
+        table({})
+
+
+def test_data_fingerprint_sees_labels_and_trials_but_not_the_root() -> None:
+    protocol = toy()
+
+    def moved(record: ImageRecord) -> ImageRecord:
+        path = Path("/mnt") / record.path.relative_to("/data")
+        return ImageRecord(path, record.identity, record.camera, record.modality)
+
+    def with_records(records: tuple[ImageRecord, ...]) -> Protocol:
+        return Protocol("Toy", "", "", "identity", records, protocol.trials, ((3, 2),))
+
+    same = with_records(tuple(map(moved, protocol.records)))
+    assert data_fingerprint(same) == data_fingerprint(protocol)
+    first = protocol.records[0]
+    other = ImageRecord(first.path, first.identity + 1, first.camera, first.modality)
+    assert data_fingerprint(with_records((other, *protocol.records[1:]))) != data_fingerprint(same)
+    assert data_fingerprint(toy(trials=2)) != data_fingerprint(protocol)
+
+
+def test_short_curves_saturate() -> None:
+    chance = Chance((0.1, 0.2), 0.1, 0.1)
+    score = TrialScore(4, 2, 0, (0.5, 1.0), 0.5, 0.5, chance)
+    result = Result("P", "d", "c", "image", (score,), 8)
+    assert result.cmc(20).mean == 1.0
+    assert result.curve == (0.5, 1.0)
+    assert "100.00" in str(result)

@@ -1,0 +1,53 @@
+"""A tiny tree and a run short enough to train many times."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.helpers.trees import write_sysu
+
+from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
+from vireid.training import Run, train
+
+RECIPE = Recipe(
+    method=DLISConfig(
+        backbone="resnet18",
+        weights="none",
+        size=(64, 32),
+        stripes=2,
+        dim=8,
+        shared_from="layer2",
+        center_reduction="mean",
+    ),
+    batch=Batch(identities=4, images=2),
+    optimisation=Optimisation(optimizer="adam", lr=1e-3, backbone_lr=1e-3, epochs=3, clip=5.0),
+)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sysu(tmp_path_factory.mktemp("data") / "sysu", images=2)
+
+
+@pytest.fixture(scope="session")
+def run(tree: Path) -> Run:
+    return Run(name="dlis", recipe=RECIPE, layout="sysu-mm01", root=tree, seed=4, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run, uninterrupted."""
+    return train(run, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)
+
+
+@pytest.fixture(scope="session")
+def longer(run: Run) -> Run:
+    """The same with more epochs, so that a kill finds it under way."""
+    optimisation = replace(run.recipe.optimisation, epochs=6)
+    return replace(run, recipe=replace(run.recipe, optimisation=optimisation))
+
+
+@pytest.fixture(scope="session")
+def finished_longer(longer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The longer run, uninterrupted."""
+    return train(longer, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)

@@ -1,0 +1,212 @@
+"""Training survives what happens to processes, and a resumed run equals an uninterrupted one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vireid.errors import RunError, TrainingError
+from vireid.losses import hetero_center_loss
+from vireid.methods import Optimisation
+from vireid.training import Run, RunFolder, checkpoint, train
+from vireid.training.schedule import rate_factor
+
+WALL_CLOCK = ("seconds", "images_per_second")
+STOP_AT = 3
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    """Epochs without what depends on the clock."""
+    lines = RunFolder(out).read_metrics()
+    return [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in lines]
+
+
+def same_run(a: Path, b: Path) -> bool:
+    """Whether two runs ended in the same bits."""
+    model = (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+    return model and metrics(a) == metrics(b)
+
+
+def start(run: Run, out: Path) -> subprocess.Popen[bytes]:
+    """Begin a run in a process of its own by resuming an empty one."""
+    RunFolder(out).start(run)
+    command = [sys.executable, "-m", "vireid", "train", "--resume", str(out)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120
+) -> None:
+    """Poll until something is true, the process ends or time is up."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None:
+            pytest.fail(f"it ended before it could be disturbed: {process.communicate()}")
+        assert time.monotonic() < end, "nothing happened"
+
+
+def test_a_run_folder_has_what_it_promises(finished: Path, run: Run) -> None:
+    assert RunFolder(finished).read_config() == run
+    lines = metrics(finished)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert set(lines[0]["terms"]) == {"identity", "center"}
+    state, classes, name = RunFolder(finished).read_model()
+    assert classes == 5
+    assert name in (finished / "model.safetensors").read_bytes()[:500].decode(errors="replace")
+    assert any(key.startswith("streams.") for key in state)
+    assert len(list((finished / "checkpoints").iterdir())) == 2
+
+
+def test_the_same_seed_gives_the_same_bits(finished: Path, run: Run, tmp_path: Path) -> None:
+    again = train(run, tmp_path / "again", progress_bar=False)
+    assert same_run(again, finished)
+    other = train(replace(run, seed=5), tmp_path / "other", progress_bar=False)
+    assert not same_run(other, finished)
+
+
+def test_killed_while_training(finished_longer: Path, longer: Run, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    process = start(longer, out)
+    wait_for(lambda: any(out.glob("checkpoints/epoch-0002*")), process)
+    process.kill()
+    process.communicate()
+    assert not (out / "model.safetensors").exists()
+    with pytest.raises(RunError, match="not finished"):
+        RunFolder(out).read_model()
+    train(longer, out, resume=True, progress_bar=False)
+    assert same_run(out, finished_longer)
+    assert not list(out.rglob(".*.tmp"))
+
+
+def test_killed_before_the_first_checkpoint(finished: Path, run: Run, tmp_path: Path) -> None:
+    RunFolder(tmp_path / "early").start(run)
+    train(run, tmp_path / "early", resume=True, progress_bar=False)
+    assert same_run(tmp_path / "early", finished)
+
+
+def test_sigterm_saves_and_leaves(finished_longer: Path, longer: Run, tmp_path: Path) -> None:
+    out = tmp_path / "terminated"
+    process = start(longer, out)
+    wait_for(lambda: any(out.glob("checkpoints/epoch-0002*")), process)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, error.decode()
+    assert b"vireid train --resume" in error
+    train(longer, out, resume=True, progress_bar=False)
+    assert same_run(out, finished_longer)
+
+
+def test_stopped_in_the_middle_of_an_epoch(
+    finished: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+
+    def count(*args: Any, **kwargs: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == STOP_AT:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hetero_center_loss(*args, **kwargs)
+
+    monkeypatch.setattr("vireid.methods.dlis.hetero_center_loss", count)
+    out = tmp_path / "middle"
+    with pytest.raises(SystemExit) as left:
+        train(run, out, progress_bar=False)
+    assert left.value.code == 143
+    assert steps == STOP_AT
+    path, _ = checkpoint.newest(out / "checkpoints")
+    assert path is not None
+    assert "step-000000" not in path.name
+    train(run, out, resume=True, progress_bar=False)
+    assert same_run(out, finished)
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    finished: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "damaged"
+    with_stop = replace(
+        run, recipe=replace(run.recipe, optimisation=Optimisation(**_fields(run), epochs=2))
+    )
+    train(with_stop, out, progress_bar=False)
+    # The same first two epochs, since the step schedule does not know how many there are.
+    (out / "model.safetensors").unlink()
+    RunFolder(out).start(run)
+    newest = max((out / "checkpoints").iterdir())
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    train(run, out, resume=True, progress_bar=False)
+    assert f"'{newest}' is damaged" in capsys.readouterr().err
+    assert same_run(out, finished)
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    options = vars(run.recipe.optimisation)
+    return {k: v for k, v in options.items() if k != "epochs"}
+
+
+def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> None:
+    broken = replace(
+        run,
+        recipe=replace(
+            run.recipe,
+            optimisation=Optimisation(optimizer="sgd", lr=1e30, backbone_lr=1e30, epochs=3),
+        ),
+    )
+    with pytest.raises(TrainingError) as caught:
+        train(broken, tmp_path / "nan", progress_bar=False)
+    text = str(caught.value)
+    assert "epoch 1, step" in text
+    assert "holds 16 images" in text
+    assert str(run.root) in text
+    assert "--lr" in text
+
+
+def test_a_folder_in_use_is_not_written_over(finished: Path, run: Run) -> None:
+    before = (finished / "model.safetensors").stat().st_mtime_ns
+    with pytest.raises(RunError, match=r"not empty.*--resume"):
+        train(run, finished)
+    with pytest.raises(RunError, match="other options"):
+        train(replace(run, seed=9), finished, resume=True)
+    assert (finished / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: Path, run: Run) -> None:
+    before = (finished / "model.safetensors").read_bytes()
+    train(run, finished, resume=True, progress_bar=False)
+    assert (finished / "model.safetensors").read_bytes() == before
+
+
+def test_a_failure_before_training_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    weights = replace(run.recipe.method, weights=tmp_path / "none.pth")
+    with pytest.raises(Exception, match=r"none\.pth"):
+        train(replace(run, recipe=replace(run.recipe, method=weights)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tensorboard_and_bfloat16(run: Run, tmp_path: Path) -> None:
+    short = replace(run, precision="bf16-mixed")
+    train(short, tmp_path / "b", tensorboard=True, progress_bar=False)
+    assert list((tmp_path / "b" / "tensorboard").glob("events*"))
+    for line in metrics(tmp_path / "b"):
+        assert json.dumps(line)
+        assert line["identity_loss"] > 0
+
+
+def test_schedules() -> None:
+    step = Optimisation(milestones=(30,), warmup=10)
+    assert [rate_factor(step, e) for e in (0, 5, 10, 29.9, 30, 59)] == pytest.approx(
+        [0.1, 0.55, 1, 1, 0.1, 0.1]
+    )
+    cosine = Optimisation(schedule="cosine", epochs=20)
+    assert [rate_factor(cosine, e) for e in (0, 10, 20)] == pytest.approx([1, 0.505, 0.01])
