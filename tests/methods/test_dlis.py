@@ -52,7 +52,7 @@ def test_with_gamma_nought_it_is_tslfn_bit_for_bit(training: bool) -> None:
         torch.manual_seed(7)
         model = DLIS(config, classes=5).train(training)
         torch.manual_seed(8)
-        outputs.append((model(torch.randn(4, 3, 96, 48), 2), model.losses(batch(), epoch=0).total))
+        outputs.append((model(torch.randn(4, 3, 96, 48), 2), model.losses(batch()).total))
     assert torch.equal(outputs[0][0], outputs[1][0])
     assert torch.equal(outputs[0][1], outputs[1][1])
 
@@ -82,10 +82,10 @@ def test_the_paper_like_recipe() -> None:
 @torch.no_grad()
 def test_the_loss_is_a_sum_over_stripes() -> None:
     torch.manual_seed(2)
-    config = dataclasses.replace(SMALL, center=0.25, center_warmup=2.0)
+    config = dataclasses.replace(SMALL, center=0.25, guard=0.0)
     model = DLIS(config, classes=5).eval()
     data = batch()
-    losses = model.losses(data, epoch=1.0)
+    losses = model.losses(data)
     embeddings = model(torch.cat([data.visible, data.infrared]), 4)
     logits = model.heads.classify(embeddings)
     labels = torch.cat([data.visible_labels, data.infrared_labels])
@@ -99,15 +99,35 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
         for p in range(6)
     )
     assert float(losses.terms["identity"]) == pytest.approx(identity, rel=1e-5)
-    # Half way through the warm-up the weight is half of 0.25.
-    assert float(losses.terms["center"]) == pytest.approx(0.125 * center, rel=1e-5)
-    assert float(losses.total) == pytest.approx(identity + 0.125 * center, rel=1e-5)
+    assert float(losses.terms["center"]) == pytest.approx(0.25 * center, rel=1e-5)
+    assert float(losses.total) == pytest.approx(identity + 0.25 * center, rel=1e-5)
     assert float(losses.identity) == pytest.approx(identity / 6, rel=1e-5)
     assert not losses.descriptors.requires_grad
 
 
+@torch.no_grad()
+def test_the_guard_holds_the_other_terms_back_until_the_classifiers_know_something() -> None:
+    model = DLIS(dataclasses.replace(SMALL, triplet=1.0, guard=0.2), classes=50).eval()
+    free = DLIS(dataclasses.replace(SMALL, triplet=1.0, guard=0.0), classes=50).eval()
+    data = batch()
+    nn.init.normal_(model.heads.classifier_weight, std=1e-6)
+    free.load_state_dict(model.state_dict())
+    held, full = model.losses(data).terms, free.losses(data).terms
+    assert float(full["center"]) > 0
+    assert float(held["center"]) == pytest.approx(0, abs=1e-4)
+    assert float(held["triplet"]) == pytest.approx(0, abs=1e-4)
+    # The classifiers' biases alone lower the loss: by a tenth, so half of the guard's fifth.
+    identity = 0.9 * math.log(50)
+    ahead = math.exp(-identity) * 4  # probability of each of the batch's four classes, summed
+    nn.init.constant_(model.heads.classifier_bias[..., :4], math.log(46 * ahead / 4 / (1 - ahead)))
+    now = model.losses(data)
+    assert float(now.identity) == pytest.approx(identity, rel=1e-4)
+    assert float(now.terms["center"]) == pytest.approx(0.5 * float(full["center"]), rel=1e-3)
+    assert float(now.terms["identity"]) == pytest.approx(6 * identity, rel=1e-4)
+
+
 def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
-    losses = DLIS(SMALL, classes=50).losses(batch(), epoch=0)
+    losses = DLIS(SMALL, classes=50).losses(batch())
     assert float(losses.identity) == pytest.approx(math.log(50), abs=0.05)
 
 
@@ -120,7 +140,7 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
         {"palm": "stripes", "palm_scaled": True},
         {"palm_branch": "batch_norm", "shared_from": "layer1"},
         {"shared_from": "stem", "pooling": "gem"},
-        {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean"},
+        {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean", "guard": 0.0},
     ],
 )
 def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:
@@ -132,7 +152,7 @@ def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> No
                 nn.init.constant_(module.gamma if module.norm is None else module.norm.weight, 0.5)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    model.losses(batch(), epoch=1).total.backward()
+    model.losses(batch()).total.backward()
     optimizer.step()
     same = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
     # A constant added to all keys' logits or ahead of a batch norm changes nothing.
@@ -155,7 +175,7 @@ def test_which_rate_palm_trains_with(palm_lr: str, palms: int) -> None:
 def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
     torch.manual_seed(0)
     model = DLIS(SMALL, classes=5)
-    model.losses(batch(), epoch=0).total.backward()
+    model.losses(batch()).total.backward()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     model.eval()
     images = torch.randn(3, 3, 96, 48)
@@ -174,6 +194,7 @@ def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
         ({"size": (64, 64), "stripes": 6}, "'6' stripes do not fit a map of 4 rows"),
         ({"stripes": 0}, "'0' stripes"),
         ({"smoothing": 1.0}, "'1.0'"),
+        ({"guard": 1.0}, "'1.0'"),
         ({"center": -1.0}, "'-1.0'"),
         ({"center": math.nan}, "'nan'"),
     ],

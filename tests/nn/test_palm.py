@@ -116,6 +116,14 @@ def test_nothing_is_kept_when_not_asked_for() -> None:
     assert palm.recorded is None
 
 
+def test_attention_is_float32_whatever_the_precision() -> None:
+    palm = PALM(16)
+    with torch.autocast("cpu", torch.bfloat16), record_attention(palm) as maps:
+        palm(torch.randn(1, 16, 4, 2))
+    assert maps[0].dtype == torch.float32
+    assert torch.allclose(maps[0].sum(-1), torch.ones(1, 8), atol=1e-6)
+
+
 def test_channels_that_the_reduction_does_not_divide() -> None:
     with pytest.raises(ConfigError, match="12 channels"):
         PALM(12)

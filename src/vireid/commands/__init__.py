@@ -23,11 +23,12 @@ def main(args: Sequence[str] | None = None) -> int:
     import tyro
     from tyro.extras import SubcommandApp
 
-    from vireid.commands import demo, evaluate, synvi, train
+    from vireid.commands import demo, difficulty, evaluate, synvi, train
 
     app = SubcommandApp()
     app.command(demo.demo)
     app.command(synvi.synvi)
+    app.command(difficulty.difficulty)
     app.command(
         train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
     )

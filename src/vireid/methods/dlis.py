@@ -28,6 +28,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -85,8 +86,9 @@ class DLISConfig:
     """lambda, the weight of the hetero-center loss."""
     center_reduction: Literal["sum", "mean"] = "sum"
     """Sum or mean over the identities of a batch."""
-    center_warmup: float = 0.0
-    """Epochs over which lambda rises linearly from 0."""
+    guard: float = 0.1
+    """The center and triplet terms have their full weight once the identity loss is this share
+    below ln(classes), and none while the classifiers know nothing; 0: full weight always."""
     smoothing: float = 0.0
     """Label smoothing of the cross-entropy."""
     triplet: float = 0.0
@@ -111,13 +113,14 @@ class DLISConfig:
                 f"'{self.stripes}' stripes do not fit a map of {-(-height // 16)} rows, which "
                 f"images of height {height} give; lower --stripes or raise --size."
             )
+        if not 0 <= self.guard < 1:
+            raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        for flag in ("center", "center_warmup", "triplet", "margin"):
+        for flag in ("center", "triplet", "margin"):
             if not getattr(self, flag) >= 0:
                 raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more "
-                    f"(--{flag.replace('_', '-')})."
+                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
                 )
 
 
@@ -167,7 +170,7 @@ class DLIS(Method):
         """
         return self.heads(self.pool(self.streams(images, n_visible)))  # type: ignore[no-any-return]
 
-    def losses(self, batch: CrossModalBatch, *, epoch: float) -> Losses:
+    def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy and hetero-center loss summed over the stripes (and a triplet loss)."""
         config = self.config
         n = batch.visible.shape[0]
@@ -179,31 +182,45 @@ class DLIS(Method):
         target = labels[:, None].expand(-1, config.stripes).flatten()
         flat = logits.flatten(0, 1)
         descriptors = to_descriptors(embeddings)
-        terms = {
-            "identity": config.stripes
-            * F.cross_entropy(flat, target, label_smoothing=config.smoothing)
-        }
-        if config.center > 0:
-            weight = config.center
-            if config.center_warmup > 0:
-                weight *= min(1.0, epoch / config.center_warmup)
-            terms["center"] = weight * hetero_center_loss(
-                embeddings[:n],
-                embeddings[n:],
-                batch.visible_labels,
-                batch.infrared_labels,
-                reduction=config.center_reduction,
-            )
-        if config.triplet > 0:
-            terms["triplet"] = config.triplet * batch_hard_triplet_loss(
-                descriptors, labels, margin=config.margin
-            )
         with torch.no_grad():
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
+        smoothed = F.cross_entropy(flat, target, label_smoothing=config.smoothing)
+        terms = {"identity": config.stripes * smoothed}
+        allowed = self._allowed(identity)
+        if config.center > 0:
+            terms["center"] = (
+                config.center
+                * allowed
+                * hetero_center_loss(
+                    embeddings[:n],
+                    embeddings[n:],
+                    batch.visible_labels,
+                    batch.infrared_labels,
+                    reduction=config.center_reduction,
+                )
+            )
+        if config.triplet > 0:
+            terms["triplet"] = (
+                config.triplet
+                * allowed
+                * batch_hard_triplet_loss(descriptors, labels, margin=config.margin)
+            )
         return Losses(
             terms=terms, identity=identity, accuracy=accuracy, descriptors=descriptors.detach()
         )
+
+    def _allowed(self, identity: Tensor) -> Tensor | float:
+        """The collapse guard: how much weight the terms that pull embeddings together have.
+
+        Classifiers start near nought and so pass no gradient on: at first the center and triplet
+        terms would act alone, and pull all embeddings to one point from which the identity loss
+        does not recover. They wait until it has begun to fall, however long that takes.
+        """
+        if self.config.guard == 0:
+            return 1.0
+        nothing = math.log(self.heads.classifier_weight.shape[2])
+        return ((nothing - identity) / (self.config.guard * nothing)).clamp(0, 1)
 
     def describe(self, images: Tensor, modality: Modality) -> Tensor:
         """The six unit embeddings side by side, normalised again: ``[n, p·d]``."""

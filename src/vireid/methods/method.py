@@ -43,12 +43,11 @@ class Method(nn.Module, ABC):
     """Height and width of the images it takes, in pixels."""
 
     @abstractmethod
-    def losses(self, batch: CrossModalBatch, *, epoch: float) -> Losses:
+    def losses(self, batch: CrossModalBatch) -> Losses:
         """Losses of a training batch.
 
         Args:
             batch: Images and labels.
-            epoch: Training time in epochs, with its fraction, from 0.
         """
 
     @abstractmethod

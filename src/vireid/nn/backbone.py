@@ -55,8 +55,9 @@ def build_stages(
     Args:
         name: One of :data:`BACKBONES`.
         weights: ``imagenet`` (torchvision's first published weights, the ones of the papers,
-            downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random), or a file with torchvision's keys: safetensors,
-            or a state dict that ``torch.load(weights_only=True)`` reads.
+            downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random),
+            or a file with torchvision's keys: safetensors, or a state dict that
+            ``torch.load(weights_only=True)`` reads.
 
     Returns:
         The stages by name, in order, and the number of channels of the last one.

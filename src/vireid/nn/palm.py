@@ -105,7 +105,8 @@ class PALM(nn.Module):
         return x + scaled
 
     def _attention(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-        logits = q.detach().float() @ k.detach().float().transpose(1, 2) * self.scale
+        with torch.autocast(q.device.type, enabled=False):  # it would make the product half again
+            logits = q.detach().float() @ k.detach().float().transpose(1, 2) * self.scale
         if mask is not None:
             logits = logits.masked_fill(~mask, float("-inf"))
         return logits.softmax(dim=-1)

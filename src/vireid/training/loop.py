@@ -135,7 +135,7 @@ def _step(
     torch.manual_seed(mix_seed(run.seed, place.epoch, place.step))
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * rate_factor(options, epoch)
-    losses: Losses = model.losses(batch, epoch=epoch)
+    losses: Losses = model.losses(batch)
     total = losses.total
     if not torch.isfinite(total):
         raise TrainingError(_not_finite(losses, batch, place))

@@ -38,7 +38,7 @@ class EpochBar:
             initial=done,
             desc=f"epoch {epoch + 1}/{epochs}",
             leave=False,
-            disable=not show,
+            disable=None if show else True,  # None: only on a terminal
         )
 
     def update(self, means: Mapping[str, float], images: int) -> None:

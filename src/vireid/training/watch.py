@@ -1,8 +1,9 @@
 """The collapse watch: says plainly when training drifts to descriptors that tell nobody apart.
 
 The hetero-center loss is least where every embedding is the same, or where an identity's images
-scatter so that their mean is near nought. When its weight wins over the cross-entropy early on,
-the identity loss stays near ln(classes) and the ranking is chance.
+scatter so that their mean is near nought. When it wins over the cross-entropy early on, the
+identity loss stays near ln(classes) and the ranking is chance. DLIS guards against it (see
+``DLISConfig.guard``); the watch sees what comes through, in any method.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) 
         return ""
     return (
         f"COLLAPSE WATCH, epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
-        "chance. The center term probably outweighs the identity loss: use --center-reduction "
-        "mean, a longer --center-warmup, a smaller --center, --clip 20, or a smaller --lr."
+        "chance. If the center or triplet term outweighs the identity loss, use --guard 0.1, "
+        "--center-reduction mean or a smaller --center; otherwise train longer, or with another "
+        "--lr."
     )

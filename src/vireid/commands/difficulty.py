@@ -1,0 +1,70 @@
+"""``vireid difficulty TREE``: how far shortcuts get on a SynVI tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vireid.data.layouts import open_layout
+from vireid.data.synvi.difficulty import colour_histograms, grey_histograms, silhouettes
+from vireid.encoder import Encoder
+from vireid.evaluation import Result, evaluate, protocols_for, table
+from vireid.methods import DLISConfig, Recipe
+from vireid.methods.dlis import without_palm
+from vireid.nn import BackboneName
+from vireid.training import Run
+from vireid.types import Descriptors
+
+__all__ = ["difficulty"]
+
+
+def difficulty(
+    tree: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    layout: Literal["sysu-mm01", "regdb"] = "sysu-mm01",
+    backbone: BackboneName = "resnet18",
+    seed: int = 0,
+) -> dict[str, list[Result]]:
+    """How near to chance matching without learning stays on a SynVI tree.
+
+    By colour histogram, by brightness histogram, by the exact silhouette, and by a network with
+    random weights. If one of them worked, a trained network would learn that shortcut.
+
+    Args:
+        tree: A tree that `vireid synvi` wrote.
+        layout: Its form.
+        backbone: The network of random weights.
+        seed: Seed of its weights.
+
+    Returns:
+        Results by shortcut, one a protocol.
+    """
+    opened = open_layout(layout, tree)
+    protocols = protocols_for(opened)
+    records = tuple(sorted({record for p in protocols for record in p.records}))
+    paths = [record.path for record in records]
+    method = DLISConfig(backbone=backbone, weights="none", size=(144, 72))
+    run = Run(
+        name="untrained",
+        recipe=without_palm(Recipe(method=method)),
+        layout=layout,
+        root=tree,
+        seed=seed,
+    )
+    described = {
+        "colour histogram": Descriptors(colour_histograms(paths), records),
+        "brightness histogram": Descriptors(grey_histograms(paths), records),
+        "exact silhouette": Descriptors(silhouettes(tree, paths), records),
+        f"untrained {backbone}": Encoder.untrained(run, classes=2).encode(records),
+    }
+    results = {
+        name: [evaluate(descriptors, protocol) for protocol in protocols]
+        for name, descriptors in described.items()
+    }
+    for i, protocol in enumerate(protocols):
+        print(f"\n{protocol.name}, {protocol.direction}, on synthetic people\n")
+        print(table({name: found[i] for name, found in results.items()}))
+    return results
