@@ -29,8 +29,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One thread a process: the tests' networks are tiny, and two processes share the cores.
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 clean:
 	rm -rf $(VENV) demo

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.files import write_atomic
+from vireid.files import clear_temporaries, write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -46,3 +46,12 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(OSError, match="x"):
         write_atomic(tmp_path / "x" / "y", b"")
+
+
+def test_leftovers_of_a_kill_are_cleared_and_nothing_else(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a" / "x.json", b"kept")
+    (tmp_path / ".hidden").write_bytes(b"kept")
+    (tmp_path / "a" / ".x.json.12-ab.tmp").write_bytes(b"half")
+    assert clear_temporaries(tmp_path) == 1
+    assert clear_temporaries(tmp_path) == 0
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [".hidden", "x.json"]

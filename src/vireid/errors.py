@@ -17,7 +17,7 @@ class VireidError(Exception):
     """Root of all errors that vireid raises on purpose."""
 
 
-class ConfigError(VireidError, ValueError):
+class ConfigError(VireidError):
     """Options that contradict one another, or a value out of range."""
 
 

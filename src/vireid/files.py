@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["write_atomic"]
+__all__ = ["clear_temporaries", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
@@ -44,6 +44,21 @@ def write_atomic(path: Path, data: bytes) -> Path:
         raise
     _sync_folder(path.parent)
     return path
+
+
+def clear_temporaries(folder: Path) -> int:
+    """Remove what processes that were killed in :func:`write_atomic` left below a folder.
+
+    Args:
+        folder: A folder that no other process is writing to.
+
+    Returns:
+        How many files there were.
+    """
+    stale = [path for path in folder.rglob(".*.tmp") if path.is_file()]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return len(stale)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -294,9 +295,16 @@ class TestImageStack:
             stack.fetch([2])
             assert decoded == [records[2].path] * 2
 
-    def test_preload_shows_images_a_second(
-        self, records: list[ImageRecord], capsys: pytest.CaptureFixture[str]
+    def test_preload_shows_images_a_second_on_a_terminal(
+        self,
+        records: list[ImageRecord],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        with ImageStack(records, size=SIZE) as stack:
+            stack.preload(progress=True)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         with ImageStack(records, size=SIZE) as stack:
             stack.preload(progress=True)
         shown = capsys.readouterr().err

@@ -92,9 +92,9 @@ def run_demo(
         title="vireid demo: DLIS with PALM on synthetic people",
         facts={
             "data": f"SynVI, preset {rendered.preset}, seed {seed}: {rendered.identities} "
-            f"synthetic identities, {rendered.images} images of six cameras in the form of SYSU-MM01",
-            "training": f"{classes} identities, {epochs} epochs, recipe dlis-strong; TSLFN is the "
-            "same with PALM off",
+            f"synthetic identities, {rendered.images} images, the six cameras of SYSU-MM01",
+            "training": f"{classes} identities, {epochs} epochs, recipe dlis-strong at faster "
+            "rates, PALM's logits scaled; TSLFN is the same with PALM off",
             "backbone": f"{first.recipe.method.backbone}, from ImageNet weights",
             "input": "x".join(map(str, first.recipe.method.size)) + " pixels (height x width)",
             "seed": f"{seed}, one run each",
@@ -133,8 +133,15 @@ def _run(
         name=name,
         recipe=replace(
             recipe,
-            # The backbone whose pretraining needs no download.
-            method=replace(recipe.method, backbone="efficientnet_lite0", size=(144, 72)),
+            method=replace(
+                recipe.method,
+                # The backbone whose pretraining needs no download.
+                backbone="efficientnet_lite0",
+                size=(144, 72),
+                # At the rates below PALM would soon attend to one position only.
+                palm_scaled=True,
+                palm_lr="backbone",
+            ),
             # Few steps, so faster rates than the recipe's.
             optimisation=replace(recipe.optimisation, epochs=epochs, lr=3e-3, backbone_lr=1e-3),
         ),
@@ -182,8 +189,9 @@ def _figures(
         ),
         FigureSection(
             "Where PALM looks",
-            "For five positions of the feature map, the weights with which they gather from all "
-            "others, over one synthetic person in both modalities.",
+            "For five positions of the feature map (the dots), the weights with which they gather "
+            "from all others, over one synthetic person in both modalities. Beneath: how many "
+            "times the uniform weight the largest is.",
             (
                 Picture.of(
                     attention_figure(_panels(encoders["DLIS"], [visible, infrared])),

@@ -221,7 +221,11 @@ class ImageStack:
         unique = list(dict.fromkeys(missing.tolist()))
         done = self._pool.map(self._keep, unique)
         with tqdm(
-            done, total=len(unique), desc="decoding", unit="image", disable=None if progress else True
+            done,
+            total=len(unique),
+            desc="decoding",
+            unit="image",
+            disable=None if progress else True,
         ) as bar:
             for index in bar:
                 self._filled[index] = True

@@ -102,7 +102,9 @@ class Encoder:
             ImageError: If an image cannot be read.
         """
         rows: list[Tensor | None] = [None] * len(records)
-        bar = tqdm(total=len(records), desc="encoding", unit="image", disable=None if progress else True)
+        bar = tqdm(
+            total=len(records), desc="encoding", unit="image", disable=None if progress else True
+        )
         with bar, ImageStack(records, size=self.network.size, memory_limit_bytes=0) as stack:
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]

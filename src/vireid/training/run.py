@@ -22,8 +22,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vireid.data.layouts import Layout, LayoutName, open_layout
-from vireid.errors import RunError
-from vireid.files import write_atomic
+from vireid.errors import ConfigError, RunError
+from vireid.files import clear_temporaries, write_atomic
 from vireid.methods import DLISConfig, Recipe
 from vireid.nn.weights import fingerprint
 
@@ -88,8 +88,7 @@ class RunFolder:
                 f"The run folder '{self.path}' cannot be written to ({error.strerror}); choose "
                 "another with --out."
             ) from error
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink()
+        clear_temporaries(self.path)
 
     def _write_config(self, run: Run) -> None:
         plain = TypeAdapter(Run).dump_python(run, mode="json")
@@ -111,7 +110,7 @@ class RunFolder:
                 f"'{self.path}' is no run folder: it has no config.yaml; expected a folder that "
                 "`vireid train … --out RUN` wrote."
             ) from error
-        except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValidationError, ConfigError, UnicodeDecodeError) as error:
             raise RunError(
                 f"'{self.config_file}' cannot be read: {error}. Mend the named value, or train "
                 "again into a new folder."

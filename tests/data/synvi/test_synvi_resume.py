@@ -89,7 +89,7 @@ def test_killed_run_goes_on_to_the_same_bytes(
         if name.endswith(".jpg") and "/." not in name:
             assert content == whole[name]
     # What a kill in the middle of a write leaves behind.
-    torn = next(tree.glob("cam*/*")) / ".0009.jpg.tmp-4242"
+    torn = next(tree.glob("cam*/*")) / ".0009.jpg.4242-0.tmp"
     torn.write_bytes(b"half")
 
     summary = render(tree, preset=tiny, seed=seed, workers=1)

@@ -17,11 +17,11 @@ from typing import Any
 from tqdm import tqdm
 
 from vireid.data.synvi.body import Body, BodyModel
-from vireid.data.synvi.files import clear_temporaries, write_atomic
 from vireid.data.synvi.layouts import CARD, index_files
 from vireid.data.synvi.presets import Frame, Layout, Plan, Preset, PresetName, resolve
 from vireid.data.synvi.worker import Studio, render_task, start_worker
 from vireid.errors import ConfigError, DatasetError
+from vireid.files import clear_temporaries, write_atomic
 
 __all__ = ["SynviSummary", "read_plan", "render"]
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from vireid.data.synvi import quiet_warp, raster, shading, skinning
 from vireid.data.synvi.body import Body, Template
-from vireid.data.synvi.files import write_atomic
 from vireid.data.synvi.places import Place
 from vireid.data.synvi.presets import Frame, Plan
 from vireid.data.synvi.regions import Regions, regions_of
@@ -25,6 +24,7 @@ from vireid.data.synvi.sensors import develop, encode_bmp, encode_jpeg
 from vireid.data.synvi.shading import Picture
 from vireid.data.synvi.skinning import Poser
 from vireid.data.synvi.tailor import dress
+from vireid.files import write_atomic
 
 __all__ = ["Studio", "render_task", "start_worker"]
 
