@@ -80,15 +80,18 @@ class DLISConfig:
     """Number of horizontal stripes."""
     dim: int = 512
     """Length of a stripe's embedding."""
+    embedding_bias: bool = True
+    """Learn the bias of the stripes' batch norm; without it a batch's embeddings have mean nought
+    and cannot become one point."""
     pooling: Literal["average", "gem"] = "average"
     """How a stripe is pooled."""
     center: float = 0.5
     """lambda, the weight of the hetero-center loss."""
     center_reduction: Literal["sum", "mean"] = "sum"
     """Sum or mean over the identities of a batch."""
-    guard: float = 0.1
-    """The center and triplet terms have their full weight once the identity loss is this share
-    below ln(classes), and none while the classifiers know nothing; 0: full weight always."""
+    guard: float = 0.5
+    """The center term has its full weight once the identity loss is this share below ln(classes),
+    and none while the classifiers know nothing; 0: full weight always."""
     smoothing: float = 0.0
     """Label smoothing of the cross-entropy."""
     triplet: float = 0.0
@@ -139,7 +142,13 @@ class DLIS(Method):
         stages, channels = build_stages(config.backbone, config.weights)
         pool = GeM if config.pooling == "gem" else StripePool
         self.pool = pool(config.stripes)
-        self.heads = StripeHeads(channels, stripes=config.stripes, dim=config.dim, classes=classes)
+        self.heads = StripeHeads(
+            channels,
+            stripes=config.stripes,
+            dim=config.dim,
+            classes=classes,
+            bias=config.embedding_bias,
+        )
         # PALM is drawn last: with one seed, all else starts equal whether it is there or not.
         after: dict[StageName, PerModality] = {}
         if config.palm != "off":
@@ -187,11 +196,10 @@ class DLIS(Method):
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
         smoothed = F.cross_entropy(flat, target, label_smoothing=config.smoothing)
         terms = {"identity": config.stripes * smoothed}
-        allowed = self._allowed(identity)
         if config.center > 0:
             terms["center"] = (
                 config.center
-                * allowed
+                * self._guard(identity)
                 * hetero_center_loss(
                     embeddings[:n],
                     embeddings[n:],
@@ -201,21 +209,19 @@ class DLIS(Method):
                 )
             )
         if config.triplet > 0:
-            terms["triplet"] = (
-                config.triplet
-                * allowed
-                * batch_hard_triplet_loss(descriptors, labels, margin=config.margin)
+            terms["triplet"] = config.triplet * batch_hard_triplet_loss(
+                descriptors, labels, margin=config.margin
             )
         return Losses(
             terms=terms, identity=identity, accuracy=accuracy, descriptors=descriptors.detach()
         )
 
-    def _allowed(self, identity: Tensor) -> Tensor | float:
-        """The collapse guard: how much weight the terms that pull embeddings together have.
+    def _guard(self, identity: Tensor) -> Tensor | float:
+        """How much of its weight the center term has.
 
-        Classifiers start near nought and so pass no gradient on: at first the center and triplet
-        terms would act alone, and pull all embeddings to one point from which the identity loss
-        does not recover. They wait until it has begun to fall, however long that takes.
+        Classifiers start near nought and so pass no gradient on: at first the center term would
+        act alone, and pull all embeddings to one point from which the identity loss does not
+        recover. It waits until that has begun to fall, however long it takes.
         """
         if self.config.guard == 0:
             return 1.0
@@ -238,7 +244,7 @@ class DLIS(Method):
         taken = {id(p) for p in backbone}
         return {
             "backbone": backbone,
-            "heads": [p for p in self.parameters() if id(p) not in taken],
+            "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
         }
 
 
@@ -263,6 +269,7 @@ def strong_recipe() -> Recipe[DLISConfig]:
             shared_from="layer1",
             palm_branch="batch_norm",
             dim=256,
+            embedding_bias=False,
             center_reduction="mean",
             smoothing=0.1,
             triplet=1.0,

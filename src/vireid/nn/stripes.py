@@ -26,9 +26,13 @@ class StripeHeads(nn.Module):
         stripes: p.
         dim: d, length of a stripe's embedding.
         classes: Number of training identities.
+        bias: Whether the batch norm learns a bias; it stays 0 otherwise (as in the BNNeck of Luo
+            et al., "Bag of Tricks for Person Re-Identification", CVPR workshops 2019).
     """
 
-    def __init__(self, channels: int, *, stripes: int, dim: int, classes: int) -> None:
+    def __init__(
+        self, channels: int, *, stripes: int, dim: int, classes: int, bias: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(stripes, channels, dim))
         self.bias = nn.Parameter(torch.zeros(stripes, 1, dim))
@@ -38,6 +42,7 @@ class StripeHeads(nn.Module):
         # He's initialisation over the fan-out, as the ancestor's: std = sqrt(2 / d).
         nn.init.normal_(self.weight, std=math.sqrt(2.0 / dim))
         nn.init.normal_(self.norm.weight, mean=1.0, std=0.01)
+        self.norm.bias.requires_grad_(bias)
         nn.init.normal_(self.classifier_weight, std=0.001)
 
     def forward(self, pooled: Tensor) -> Tensor:

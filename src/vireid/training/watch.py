@@ -76,7 +76,7 @@ def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) 
         return ""
     return (
         f"COLLAPSE WATCH, epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
-        "chance. If the center or triplet term outweighs the identity loss, use --guard 0.1, "
+        "chance. If the center or triplet term outweighs the identity loss, use --guard 0.5, "
         "--center-reduction mean or a smaller --center; otherwise train longer, or with another "
         "--lr."
     )
