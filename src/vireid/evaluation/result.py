@@ -1,8 +1,9 @@
 """A result that says what it is: scores, the protocol they belong to, and what chance would give.
 
->>> result = evaluate(descriptors, protocol, fingerprint=weights_sha256)
->>> print(result)
->>> result.save(run / "result.json")
+Example:
+    >>> result = evaluate(descriptors, protocol, fingerprint=name)  # doctest: +SKIP
+    >>> print(result)  # doctest: +SKIP
+    >>> result.save(run / "result.json")  # doctest: +SKIP
 """
 
 from __future__ import annotations
