@@ -20,7 +20,7 @@ def test_from_nothing_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[
         return capsys.readouterr().out
 
     first = run()
-    rows = re.findall(r"^\| ([\w ]+?) +\|", first, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (\w[\w ]*?) +\|", first, flags=re.MULTILINE)
     assert rows == ["DLIS", "TSLFN", "DLIS untrained", "chance"]
     assert str(out / "report.html") in first
     assert "vireid train dlis-strong" in first

@@ -16,11 +16,14 @@ from vireid.errors import ConfigError, DatasetError
 DEADLINE = 120.0  # seconds after which a condition counts as never met
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from vireid.data.synvi import render
 from vireid.data.synvi.presets import Preset
 if __name__ == "__main__":
+    # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     preset = Preset("tiny", train=2, val=1, test=2, images=(1, 1, 2, 1, 1, 2), scale=0.45)
     render(Path(sys.argv[1]), preset=preset, seed=11, workers=int(sys.argv[2]))
 """
