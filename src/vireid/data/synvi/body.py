@@ -7,18 +7,20 @@ do not depend on the number of torch threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from vireid.errors import ConfigError
 
-__all__ = ["Body", "BodyModel", "Phenotype", "Template", "draw_phenotype"]
+__all__ = ["Body", "BodyModel", "Phenotype", "Template", "build_cached", "draw_phenotype"]
 
 # The groups of MakeHuman's base mesh that are drawn; the others (joint cubes, teeth, tongue,
 # eyelashes) are too small to be seen or not meant to be.
@@ -29,6 +31,8 @@ _GROUPS = {
     "hair": ("helper-hair",),
     "eyes": ("helper-l-eye", "helper-r-eye"),
 }
+Model = TypeVar("Model")
+
 _WEIGHTS = 8  # bones a vertex; the largest eight carry all but 0.1 % of the weight
 
 
@@ -150,6 +154,30 @@ def _read_faces(path: Path) -> dict[str, NDArray[np.int32]]:
     return faces
 
 
+def build_cached(build: Callable[[], Model], cache: Path) -> Model:
+    """Build what keeps a cache of safetensors that it writes in place, as anny does.
+
+    One process at a time, so that none reads what another is still writing; and where a kill left
+    half a file, the cache is cleared and written anew.
+
+    Args:
+        build: Builds the model, from the cache if there is one.
+        cache: The cache's folder.
+
+    Returns:
+        The model.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".vireid.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it even after SIGKILL
+        try:
+            return build()
+        except SafetensorError:
+            for path in cache.rglob("*.safetensors"):
+                path.unlink()
+            return build()
+
+
 class BodyModel:
     """anny's model, reduced to rest shapes."""
 
@@ -161,7 +189,7 @@ class BodyModel:
 
             quiet_warp.start()
             from anny import Anny
-            from anny.paths import get_anny_root_dir
+            from anny.paths import get_anny_cache_path, get_anny_root_dir
         except ImportError as error:
             message = (
                 f"SynVI needs the package {error.name!r}, which is not installed. "
@@ -174,11 +202,14 @@ class BodyModel:
         # which is then cached, and save little on a few hundred bodies.
         self._torch: Any = torch
         with self._one_thread():
-            self._model: Any = Anny(
-                rig="anny",
-                topology="anny-full",
-                phenotypes="all",
-                phenotype_blendshapes="original",
+            self._model: Any = build_cached(
+                lambda: Anny(
+                    rig="anny",
+                    topology="anny-full",
+                    phenotypes="all",
+                    phenotype_blendshapes="original",
+                ),
+                get_anny_cache_path(),
             )
         neutral = self._rest({})
         dense = self._model.vertex_bone_weights.numpy()
