@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 
 from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
@@ -192,6 +193,20 @@ def test_a_failure_before_training_leaves_no_folder(run: Run, tmp_path: Path) ->
     with pytest.raises(Exception, match=r"none\.pth"):
         train(replace(run, recipe=replace(run.recipe, method=weights)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_resuming_does_not_need_the_weights_it_started_from(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "start.pth"
+    torch.save(torchvision.models.resnet18().state_dict(), weights)
+    begun = replace(
+        run, recipe=replace(run.recipe, method=replace(run.recipe.method, weights=weights))
+    )
+    out = train(begun, tmp_path / "out", progress_bar=False)
+    before = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").unlink()
+    weights.unlink()
+    train(begun, out, resume=True, progress_bar=False)
+    assert (out / "model.safetensors").read_bytes() == before
 
 
 def test_tensorboard_and_bfloat16(run: Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,16 @@ def train(
     with TrainingSet(run) as data, _sigterm() as stopped:
         if data.report:
             say(data.report)
+        saved = _newest(folder) if resume else None
         torch.manual_seed(run.seed)
-        network = DLIS(run.recipe.method, classes=data.classes)
-        network.to(memory_format=torch.channels_last)
+        # A checkpoint replaces what training started from, which need not be there any more.
+        start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
+        network = DLIS(start, classes=data.classes).to(memory_format=torch.channels_last)
         optimizer = build_optimizer(network, run.recipe.optimisation)
         folder.start(run)
-        place = _resume(folder, network, optimizer)
+        place = checkpoint.load(saved, network, optimizer) if saved else Progress()
+        if saved:
+            say(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")
         model, stepper = fabric.setup(network, optimizer)
         model.mark_forward_method("losses")
         model.train()
@@ -174,16 +179,12 @@ def _check(folder: RunFolder, run: Run, *, resume: bool) -> None:
         )
 
 
-def _resume(folder: RunFolder, network: Method, optimizer: Optimizer) -> Progress:
-    """Put the newest whole checkpoint back; without any, training starts at its beginning."""
+def _newest(folder: RunFolder) -> Path | None:
+    """The newest whole checkpoint; without any, training starts at its beginning."""
     path, damaged = checkpoint.newest(folder.checkpoints)
     for warning in damaged:
         say(warning)
-    if path is None:
-        return Progress()
-    place = checkpoint.load(path, network, optimizer)
-    say(f"Resuming '{folder.path}' at epoch {place.epoch + 1}, step {place.step + 1}.")
-    return place
+    return path
 
 
 def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
