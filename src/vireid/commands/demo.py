@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from vireid.commands.evaluate import score_encoder
+from vireid.commands.evaluate import encode_for, score_encoder
 from vireid.data import synvi
 from vireid.data.images import read_image
 from vireid.data.layouts import SysuMM01
@@ -34,7 +34,7 @@ from vireid.plots import (
 )
 from vireid.training import Run, RunFolder, train
 from vireid.training.run import Device, Precision
-from vireid.types import ImageRecord, Modality
+from vireid.types import Descriptors, ImageRecord, Modality
 
 __all__ = ["demo", "run_demo"]
 
@@ -85,7 +85,11 @@ def run_demo(
     classes = len({record.identity for record in layout.train()})
     encoders["DLIS untrained"] = Encoder.untrained(first, classes=classes)
     protocols = protocols_for(layout)
-    results = {name: score_encoder(encoder, protocols) for name, encoder in encoders.items()}
+    described = {name: encode_for(encoder, protocols) for name, encoder in encoders.items()}
+    results = {
+        name: score_encoder(encoder, described[name], protocols)
+        for name, encoder in encoders.items()
+    }
     shown = {name: found[0] for name, found in results.items()}
     report = write_report(
         out / "report.html",
@@ -103,7 +107,8 @@ def run_demo(
         },
         results=results,
         figures=_figures(
-            encoders,
+            encoders["DLIS"],
+            described["DLIS"],
             shown,
             protocols[0],
             {name: RunFolder(out / "runs" / name.lower()).read_metrics() for name in runs},
@@ -160,13 +165,13 @@ def _trained(run: Run, folder: Path) -> Path:
 
 
 def _figures(
-    encoders: Mapping[str, Encoder],
+    encoder: Encoder,
+    descriptors: Descriptors,
     results: Mapping[str, Result],
     protocol: Protocol,
     histories: Mapping[str, Sequence[Mapping[str, object]]],
 ) -> list[FigureSection]:
-    described = encoders["DLIS"].encode(protocol.records, progress=False)
-    lists = ranking_lists(described, protocol)
+    lists = ranking_lists(descriptors, protocol)
     infrared = lists[0].query
     visible = next(r for r in protocol.records if _shows(r, infrared.identity))
     return [
@@ -194,7 +199,7 @@ def _figures(
             "times the uniform weight the largest is.",
             (
                 Picture.of(
-                    attention_figure(_panels(encoders["DLIS"], [visible, infrared])),
+                    attention_figure(_panels(encoder, [visible, infrared])),
                     alt="Attention maps of five positions over a visible and an infrared image",
                     wide=True,
                 ),

@@ -13,8 +13,9 @@ from vireid.evaluation import Protocol, Result, protocols_for
 from vireid.evaluation import evaluate as score
 from vireid.training import RunFolder
 from vireid.training.run import Device
+from vireid.types import Descriptors
 
-__all__ = ["evaluate", "score_encoder"]
+__all__ = ["encode_for", "evaluate", "score_encoder"]
 
 
 def evaluate(
@@ -40,28 +41,42 @@ def evaluate(
     """
     config = RunFolder(run).read_config()
     protocols = protocols_for(config.open_layout(root))
-    results = score_encoder(load(run, device=device), protocols, batch_size=batch_size)
+    encoder = load(run, device=device)
+    descriptors = encode_for(encoder, protocols, batch_size=batch_size)
+    results = score_encoder(encoder, descriptors, protocols)
     for result in results:
         print(result, end="\n\n")
         result.save(run / f"result-{result.direction.replace(' ', '-')}.json")
     return results
 
 
-def score_encoder(
+def encode_for(
     encoder: Encoder, protocols: Sequence[Protocol], *, batch_size: int = 64
-) -> list[Result]:
-    """Score a network under several protocols with one forward pass an image.
+) -> Descriptors:
+    """Descriptors of every image that some protocols need, with one forward pass an image.
 
     Args:
         encoder: The network.
         protocols: The protocols.
         batch_size: Images a forward pass.
+    """
+    records = sorted({record for protocol in protocols for record in protocol.records})
+    return encoder.encode(records, batch_size=batch_size)
+
+
+def score_encoder(
+    encoder: Encoder, descriptors: Descriptors, protocols: Sequence[Protocol]
+) -> list[Result]:
+    """Score a network under several protocols.
+
+    Args:
+        encoder: The network.
+        descriptors: Its descriptors of at least the protocols' images.
+        protocols: The protocols.
 
     Returns:
         One result a protocol, in their order.
     """
-    records = sorted({record for protocol in protocols for record in protocol.records})
-    descriptors = encoder.encode(records, batch_size=batch_size)
     return [
         score(descriptors, protocol, fingerprint=encoder.fingerprint, about=encoder.about)
         for protocol in protocols

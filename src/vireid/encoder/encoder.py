@@ -22,7 +22,7 @@ from tqdm import tqdm
 from vireid.data.images import ImageStack
 from vireid.data.transforms import normalise
 from vireid.errors import RunError, WeightsError
-from vireid.methods import DLIS, DLISConfig
+from vireid.methods import DLIS
 from vireid.nn import record_attention
 from vireid.nn.weights import fingerprint, load_exactly
 from vireid.training.run import Device, Precision, Run, RunFolder
@@ -158,7 +158,7 @@ def load(
     run = folder.read_config()
     state, classes, _ = folder.read_model()
     # The trained tensors replace all others: no need to fetch what training started from.
-    network = DLIS(_without_weights(run.recipe.method), classes=classes)
+    network = DLIS(replace(run.recipe.method, weights="none"), classes=classes)
     try:
         load_exactly(network, state, source=f"'{folder.model_file}'")
     except WeightsError as error:
@@ -184,7 +184,3 @@ def describe(run: Run) -> dict[str, str]:
         "seed": str(run.seed),
         "precision": run.precision,
     }
-
-
-def _without_weights(config: DLISConfig) -> DLISConfig:
-    return replace(config, weights="none")
