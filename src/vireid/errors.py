@@ -4,6 +4,7 @@
     ├── ConfigError        options that contradict one another, or a value out of range
     ├── DatasetError       a data set that is not laid out as published
     │   └── ImageError     one image that cannot be read
+    ├── CacheError         a packed image cache that cannot be written
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
     ├── TrainingError      training that cannot go on (a loss that is not finite)
@@ -11,6 +12,10 @@
 
 Every message quotes the value, says what was expected and how to mend it.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class VireidError(Exception):
@@ -29,6 +34,10 @@ class ImageError(DatasetError):
     """One image that cannot be read; the message names the file."""
 
 
+class CacheError(VireidError):
+    """A packed image cache that cannot be written; images can still be decoded each time."""
+
+
 class WeightsError(VireidError):
     """A weights file that does not fit the network, or is damaged."""
 
@@ -43,3 +52,10 @@ class TrainingError(VireidError):
 
 class EvaluationError(VireidError):
     """Descriptors or a protocol from which no figure can be computed."""
+
+
+def first_few(names: Iterable[object], *, shown: int = 3) -> str:
+    """Return the first names, quoted, and how many there are beyond them."""
+    quoted = [f"'{name}'" for name in names]
+    rest = len(quoted) - shown
+    return ", ".join(quoted[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,16 +34,18 @@ class ImageRecord:
     """One image of one person: where it lies and what is known of it.
 
     Attributes:
-        path: The image file.
+        path: The image file; ``FILE.npy/ROW`` is one image of an array of images.
         identity: The person's number as the data set writes it (not a class index).
-        camera: The camera's number as the data set writes it, from 1.
+        camera: The camera's number as the data set writes it, from 1; 0 where it does not say.
         modality: The light the camera sees.
+        time: When it was taken, where the data set says; plays no part in equality and order.
     """
 
     path: Path
     identity: int
     camera: int
     modality: Modality
+    time: datetime | None = field(default=None, compare=False)
 
 
 class CrossModalBatch(NamedTuple):
@@ -70,10 +73,12 @@ class Descriptors:
     Attributes:
         values: Unit-norm descriptors, float32 ``[n, d]``; similarity is the dot product.
         records: The ``n`` images, in the order of the rows.
+        augmentation: Test-time augmentation they were made with; results print it.
     """
 
     values: NDArray[np.float32]
     records: tuple[ImageRecord, ...]
+    augmentation: str = "none"
 
     @property
     def identities(self) -> NDArray[np.int64]:

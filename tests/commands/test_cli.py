@@ -15,6 +15,7 @@ from tests.helpers.trees import write_regdb, write_sysu
 from vireid.commands import main
 from vireid.evaluation import Result
 
+REGDB = "published-split-all-test-images"
 SHORT = ["--size", "96", "48", "--epochs", "1", "--identities", "2", "--images", "2"]
 
 
@@ -39,7 +40,7 @@ def test_regdb_from_imagenet_weights_in_a_file(
     assert "RegDB trial 2, thermal to visible" in printed
     assert re.search(r"\| chance +\| +25\.00", printed)
     for name in ("visible-to-thermal", "thermal-to-visible"):
-        result = Result.load(out / f"result-{name}.json")
+        result = Result.load(out / "results" / f"regdb-trial-2-{name}-{REGDB}.json")
         assert result.about["backbone"] == "mobilenet_v2"
         assert len(result.trials) == 1
 
@@ -55,14 +56,14 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
     assert str(root) in capsys.readouterr().err
     assert main(["evaluate", str(out), "--root", str(moved)]) == 0
     assert "all-search single-shot" in capsys.readouterr().out
-    saved = json.loads((out / "result-infrared-to-visible.json").read_text())
-    assert len(saved["trials"]) == 10
+    (saved,) = (out / "results").glob("*.json")
+    assert len(json.loads(saved.read_text())["trials"]) == 10
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("train dlis --layout regdb --root nowhere --out x", ["'nowhere'"]),
+        ("train dlis --layout regdb --root nowhere --out x", ["nowhere' does not exist"]),
         (
             "train dlis --layout regdb --root {regdb} --out x --stripes 50",
             ["'50' stripes", "--size"],

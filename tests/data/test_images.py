@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
-import sys
 import threading
 import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 
-from vireid.data import images as module
-from vireid.data.images import ImageStack, read_image
+from vireid.data.images import ImageStack, read_image, read_resized
 from vireid.errors import ConfigError, DatasetError, ImageError
 from vireid.types import ImageRecord, Modality
 
@@ -145,6 +145,87 @@ class TestReadImage:
         np.testing.assert_array_equal(pixels(tmp_path / "a.jpg"), grey(RAMP))
 
 
+class TestReadRow:
+    """One image of an array of images, named FILE.npy/ROW."""
+
+    IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_colour(self, tmp_path: Path, order: Literal["C", "F"]) -> None:
+        np.save(tmp_path / "a.npy", np.asarray(self.IMAGES, order=order))
+        for row in range(3):
+            np.testing.assert_array_equal(pixels(tmp_path / f"a.npy/{row}"), self.IMAGES[row])
+
+    def test_grey_is_repeated(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "a.npy", self.IMAGES[..., 1])
+        np.testing.assert_array_equal(pixels(tmp_path / "a.npy/2"), grey(self.IMAGES[2, ..., 1]))
+
+    @pytest.mark.parametrize("row", ["3", "-1", "1.0", "²", "0001.jpg"])
+    def test_a_row_that_is_not_there(self, tmp_path: Path, row: str) -> None:
+        np.save(tmp_path / "a.npy", self.IMAGES)
+        with pytest.raises(ImageError) as caught:
+            read_image(tmp_path / "a.npy" / row)
+        assert f"a.npy' has no row '{row}'; expected a number from 0 to 2" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("array", "quoted"),
+        [
+            (IMAGES.astype(np.float32), "float32 [3, 5, 4, 3]"),
+            (IMAGES[0, 0], "uint8 [4, 3]"),
+            (IMAGES[..., :2], "uint8 [3, 5, 4, 2]"),
+            (IMAGES[:, :0], "uint8 [3, 0, 4, 3]"),
+        ],
+    )
+    def test_an_array_of_something_else(
+        self, tmp_path: Path, array: NDArray[np.generic], quoted: str
+    ) -> None:
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(ImageError) as caught:
+            read_image(tmp_path / "a.npy/0")
+        assert f"a.npy' holds {quoted}; expected uint8 [N, H, W, 3]" in str(caught.value)
+
+    def test_a_damaged_array(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npy"
+        with pytest.raises(ImageError, match=r"a\.npy' does not exist"):
+            read_image(path / "0")
+        np.save(path, self.IMAGES)
+        whole = path.read_bytes()
+        for damaged in (whole[:-1], whole[:20], b"", b"\0" + whole[1:]):
+            path.write_bytes(damaged)
+            with pytest.raises(ImageError, match=rf"\({len(damaged)} bytes\) cannot be read"):
+                read_image(path / "0")
+
+    def test_nothing_is_unpickled(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npy"
+        np.save(path, np.array([Trap()], dtype=object), allow_pickle=True)
+        with pytest.raises(ImageError, match="Python objects"):
+            read_image(path / "0")
+        path.write_bytes(pickle.dumps(Trap()))
+        with pytest.raises(ImageError, match="cannot be read"):
+            read_image(path / "0")
+        assert not Trap.sprung
+
+    def test_an_archive(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npy"
+        with path.open("wb") as file:
+            np.savez(file, self.IMAGES)
+        with pytest.raises(ImageError, match="cannot be read"):
+            read_image(path / "0")
+
+
+class Trap:
+    """Tells on whoever unpickles it."""
+
+    sprung = False
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return Trap.spring, ()
+
+    @staticmethod
+    def spring() -> None:
+        Trap.sprung = True
+
+
 class TestReadBadImage:
     def refused(self, path: Path) -> str:
         with pytest.raises(ImageError) as caught:
@@ -238,28 +319,25 @@ def by_hand(record: ImageRecord, size: tuple[int, int]) -> torch.Tensor:
 
 
 SIZE = (24, 12)
-BYTES = 10 * 24 * 12 * 3
 
 
 class TestImageStack:
-    @pytest.mark.parametrize("limit", [BYTES, BYTES - 1])
-    def test_fetch_equals_reading_one_by_one(self, records: list[ImageRecord], limit: int) -> None:
+    def test_fetch_equals_reading_one_by_one(self, records: list[ImageRecord]) -> None:
         indices = [3, 0, 9, 3, 5]
-        with ImageStack(records, size=SIZE, memory_limit_bytes=limit, threads=3) as stack:
-            assert stack.in_memory == (limit == BYTES)
+        with ImageStack(records, size=SIZE, threads=3) as stack:
             assert len(stack) == 10
             for wanted in (indices, np.array(indices), torch.tensor(indices), iter(indices)):
                 result = stack.fetch(wanted)
                 assert result.dtype == torch.uint8
+                assert result.is_contiguous(memory_format=torch.channels_last)
                 assert torch.equal(
                     result, torch.stack([by_hand(records[i], SIZE) for i in indices])
                 )
 
     def test_the_target_size_is_height_then_width(self, records: list[ImageRecord]) -> None:
+        assert read_resized(records[1].path, (31, 7)).shape == (31, 7, 3)
         with ImageStack(records, size=(31, 7)) as stack:
             assert stack.fetch([1]).shape == (1, 3, 31, 7)
-            assert stack.fetch([]).shape == (0, 3, 31, 7)
-        with ImageStack(records, size=(31, 7), memory_limit_bytes=0) as stack:
             assert stack.fetch([]).shape == (0, 3, 31, 7)
 
     def test_a_large_image_is_reduced_with_antialiasing(self, tmp_path: Path) -> None:
@@ -270,49 +348,13 @@ class TestImageStack:
             # Plain bilinear sampling would hit black or white squares only.
             assert (stack.fetch([0]).int() - 127).abs().max() < 16
 
-    def test_kept_images_are_decoded_once(
-        self, records: list[ImageRecord], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        decoded: list[Path] = []
-
-        def counting(path: Path) -> Image.Image:
-            decoded.append(path)
-            return read_image(path)
-
-        monkeypatch.setattr(module, "read_image", counting)
+    def test_an_image_that_changes_is_seen(self, records: list[ImageRecord]) -> None:
         with ImageStack(records, size=SIZE) as stack:
-            stack.fetch([2, 2, 4])
-            stack.fetch([4, 5])
-            assert sorted(decoded) == [records[i].path for i in (2, 4, 5)]
-            stack.preload()
-            stack.preload()
-            assert sorted(decoded) == [record.path for record in records]
-        decoded.clear()
-        with ImageStack(records, size=SIZE, memory_limit_bytes=BYTES - 1) as stack:
-            stack.preload()
-            assert decoded == []
-            stack.fetch([2])
-            stack.fetch([2])
-            assert decoded == [records[2].path] * 2
-
-    def test_preload_shows_images_a_second_on_a_terminal(
-        self,
-        records: list[ImageRecord],
-        capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        with ImageStack(records, size=SIZE) as stack:
-            stack.preload(progress=True)
-        assert capsys.readouterr().err == ""
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        with ImageStack(records, size=SIZE) as stack:
-            stack.preload(progress=True)
-        shown = capsys.readouterr().err
-        assert "10/10" in shown
-        assert "image/s" in shown
-        with ImageStack(records, size=SIZE) as stack:
-            stack.preload()
-        assert capsys.readouterr().err == ""
+            before = stack.fetch([2])[0]
+            Image.fromarray(RAMP).save(records[2].path)
+            after = stack.fetch([2])[0]
+        assert not torch.equal(before, after)
+        assert torch.equal(after, by_hand(records[2], SIZE))
 
     def test_a_result_is_the_callers_own(self, records: list[ImageRecord]) -> None:
         with ImageStack(records, size=SIZE) as stack:
@@ -321,20 +363,16 @@ class TestImageStack:
             first.zero_()
             assert torch.equal(stack.fetch([1]), before)
 
-    @pytest.mark.parametrize("limit", [BYTES, 0])
     def test_a_bad_image_surfaces_by_name_and_spoils_nothing_else(
-        self, records: list[ImageRecord], limit: int
+        self, records: list[ImageRecord]
     ) -> None:
         records[4].path.write_bytes(b"")
         records[7].path.write_bytes(b"")
-        with ImageStack(records, size=SIZE, memory_limit_bytes=limit, threads=2) as stack:
+        with ImageStack(records, size=SIZE, threads=2) as stack:
             for _ in range(2):
                 with pytest.raises(ImageError, match=r"4\.png"):
                     stack.fetch(range(10))
             assert torch.equal(stack.fetch([8])[0], by_hand(records[8], SIZE))
-            if stack.in_memory:
-                with pytest.raises(ImageError, match=r"4\.png"):
-                    stack.preload()
 
     @pytest.mark.parametrize("bad", [[-1], [10], [0, 99]])
     def test_an_index_out_of_range_is_quoted(
@@ -374,11 +412,10 @@ class TestImageStack:
             assert stack.name(3) == str(records[3].path)
 
     @pytest.mark.parametrize(
-        ("size", "limit", "threads", "quoted"),
-        [((0, 5), 1, 1, "--size 0 5"), (SIZE, -1, 1, "limit -1"), (SIZE, 1, 0, "0 threads")],
+        ("size", "threads", "quoted"), [((0, 5), 1, "--size 0 5"), (SIZE, 0, "0 threads")]
     )
     def test_values_out_of_range_are_quoted(
-        self, size: tuple[int, int], limit: int, threads: int, quoted: str
+        self, size: tuple[int, int], threads: int, quoted: str
     ) -> None:
         with pytest.raises(ConfigError, match=quoted):
-            ImageStack([], size=size, memory_limit_bytes=limit, threads=threads)
+            ImageStack([], size=size, threads=threads)

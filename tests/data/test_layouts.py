@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from tests.helpers.trees import copy, write_regdb, write_sysu
 
-from vireid.data.layouts import Layout, RegDB, SysuMM01, open_layout
+from vireid.data.layouts import DataSource, Layout, RegDB, SysuMM01
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.errors import ConfigError, DatasetError
 from vireid.types import ImageRecord, Modality
@@ -49,16 +49,20 @@ def by_camera(records: tuple[ImageRecord, ...]) -> dict[int, set[int]]:
     return {c: {r.identity for r in records if r.camera == c} for c in range(1, 7)}
 
 
-class TestOpenLayout:
+class TestDataSource:
     def test_by_name(self, sysu: Path, regdb: Path) -> None:
-        first: Layout = open_layout("sysu-mm01", sysu, trial=2)
-        second: Layout = open_layout("regdb", regdb, trial=2)
-        assert (first.name, first.root, first) == ("sysu-mm01", sysu, SysuMM01(sysu))
+        first: Layout = DataSource(layout="sysu-mm01", root=sysu, hold_out=True).open()
+        second: Layout = DataSource(layout="regdb", root=regdb, trial=2).open()
+        assert (first.name, first.root, first) == ("sysu-mm01", sysu, SysuMM01(sysu, hold_out=True))
         assert (second.name, second.root, second) == ("regdb", regdb, RegDB(regdb, trial=2))
+
+    def test_what_has_no_validation_identities_holds_none_out(self, regdb: Path) -> None:
+        with pytest.raises(ConfigError, match="--hold-out does not go with --layout regdb"):
+            DataSource(layout="regdb", root=regdb, hold_out=True).open()
 
     def test_an_unknown_name_is_quoted(self, sysu: Path) -> None:
         with pytest.raises(ConfigError, match="'market' is not known"):
-            open_layout("market", sysu)  # type: ignore[arg-type]
+            DataSource(layout="market", root=sysu).open()  # type: ignore[arg-type]
 
 
 class TestSysuMM01:
@@ -71,12 +75,13 @@ class TestSysuMM01:
             camera: {10} if camera in (1, 2) else {3, 10} for camera in CAMERAS
         }
 
-    @pytest.mark.parametrize("split", ["train", "train+val"])
-    def test_validation_identities_are_an_option(
-        self, sysu: Path, split: Literal["train", "train+val"]
-    ) -> None:
-        identities = {r.identity for r in SysuMM01(sysu, train_split=split).train()}
-        assert identities == ({1, 2, 5} if split == "train" else {1, 2, 5, 7, 8})
+    def test_validation_identities_are_held_out_on_request(self, sysu: Path) -> None:
+        whole, held = SysuMM01(sysu), SysuMM01(sysu, hold_out=True)
+        assert {r.identity for r in whole.train()} == {1, 2, 5, 7, 8}
+        assert whole.val() == ()
+        assert {r.identity for r in held.train()} == {1, 2, 5}
+        assert {r.identity for r in held.val()} == {7, 8}
+        assert sorted(held.train() + held.val()) == sorted(whole.train())
 
     def test_records_are_the_files_in_order(self, sysu: Path) -> None:
         records = SysuMM01(sysu).test()
@@ -116,7 +121,7 @@ class TestSysuMM01:
     def test_describe_counts(self, sysu: Path) -> None:
         # Train: cameras 1, 5 have 4 images of 5 identities, 2 has 3 of 5, 4 has 3 of 4.
         assert SysuMM01(sysu).describe() == (
-            f"SYSU-MM01 at '{sysu}': to train on (train+val), 5 identities with 67 visible and 35"
+            f"SYSU-MM01 at '{sysu}': to train on, 5 identities with 67 visible and 35"
             " infrared images; to test on, 2 identities with 21 visible and 14 infrared images."
         )
 
@@ -172,6 +177,7 @@ class TestSysuMM01Faults:
         message = refused(lambda: SysuMM01(tmp_path))
         assert "'train_rgb_resized_img.npy'" in message
         assert "cam1 to cam6" in message
+        assert "--layout sysu-mm01-npy" in message
 
     def test_arrays_beside_the_images_do_no_harm(self, root: Path) -> None:
         np.save(root / "train_rgb_resized_img.npy", np.zeros(1))
@@ -188,7 +194,7 @@ class TestSysuMM01Faults:
         message = refused(SysuMM01(root).train)
         assert str(root / "exp" / "val_id.txt") in message
         assert "github.com/wuancong/SYSU-MM01" in message
-        assert SysuMM01(root, train_split="train").train()
+        assert SysuMM01(root, hold_out=True).train()
 
     @pytest.mark.parametrize("text", ["1,two,5", "1,-2,5", "1,2.0,5", "1,²,5"])
     def test_a_list_of_something_else(self, root: Path, text: str) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 from tests.helpers.trees import write_sysu
 
 import vireid
+from vireid.data.layouts import DataSource
 from vireid.encoder import Encoder, load
 from vireid.errors import ImageError, RunError
 from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
@@ -26,8 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         recipe=Recipe(
             method=method, batch=Batch(identities=2, images=2), optimisation=Optimisation(epochs=1)
         ),
-        layout="sysu-mm01",
-        root=root,
+        data=DataSource(layout="sysu-mm01", root=root),
         device="cpu",
     )
 
@@ -39,7 +40,7 @@ def folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def records(run: Run) -> tuple[ImageRecord, ...]:
-    return run.open_layout().test()
+    return run.data.open().test()
 
 
 def test_descriptors_stand_row_for_row(folder: Path, records: tuple[ImageRecord, ...]) -> None:
@@ -102,3 +103,23 @@ def test_a_config_that_was_changed_after_training_is_refused(folder: Path, tmp_p
     (tmp_path / "config.yaml").write_text(text.replace("dim: 8", "dim: 9"))
     with pytest.raises(RunError, match="changed after training"):
         load(tmp_path)
+
+
+def test_flipping_is_the_mean_with_the_mirror_image(
+    folder: Path, records: tuple[ImageRecord, ...], tmp_path: Path
+) -> None:
+    encoder = vireid.load(folder)
+    some = records[:6]
+    mirrored = []
+    for record in some:
+        path = tmp_path / f"{record.camera}-{record.identity}-{record.path.stem}.png"
+        with Image.open(record.path) as image:
+            ImageOps.mirror(image.convert("RGB")).save(path)
+        mirrored.append(replace(record, path=path))
+    plain, mirror = (encoder.encode(which, progress=False) for which in (some, mirrored))
+    both = encoder.encode(some, flip=True, progress=False)
+    expected = plain.values + mirror.values
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(both.values, expected, atol=2e-3)
+    assert np.abs(both.values - plain.values).max() > 1e-2
+    assert (plain.augmentation, both.augmentation) == ("none", "horizontal flip")

@@ -1,14 +1,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vireid.errors import EvaluationError
-from vireid.evaluation import Chance, Protocol, Result, Trial, TrialScore, evaluate, scoring, table
-from vireid.evaluation.scoring import data_fingerprint, match_rows, similarities
+from vireid.evaluation import (
+    Chance,
+    Protocol,
+    Ranking,
+    Result,
+    Trial,
+    TrialScore,
+    evaluate,
+    scoring,
+    table,
+)
+from vireid.evaluation import descriptors as described
+from vireid.evaluation.bootstrap import ByIdentity
+from vireid.evaluation.descriptors import match_rows, similarities
+from vireid.evaluation.scoring import data_fingerprint
 from vireid.types import Descriptors, ImageRecord, Modality
 
 
@@ -65,12 +79,12 @@ def test_json_round_trip(tmp_path: Path) -> None:
     stored = json.loads(result.to_json())
     assert stored["summary"]["mAP"]["mean"] == round(100 * result.mean_ap.mean, 2)
     assert stored["reranking"] == stored["test_time_augmentation"] == "none"
-    assert len(stored["trials"][0]["cmc"]) == 50
+    assert len(stored["trials"][0]["cmc_by_identity"]) == 50
     assert set(stored["versions"]) >= {"vireid", "numpy", "python"}
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"format": 1, "summary": {}, "trials": [{}]}']
+    "text", ["", "{", "[]", "3", "{}", '{"format": 2, "summary": {}, "trials": [{}]}']
 )
 def test_not_a_result(text: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="not a result"):
@@ -83,8 +97,8 @@ def test_not_a_result(text: str, tmp_path: Path) -> None:
 def test_result_of_another_format() -> None:
     protocol = toy()
     text = evaluate(describe(protocol), protocol).to_json()
-    with pytest.raises(EvaluationError, match="format 2"):
-        Result.from_json(text.replace('"format": 1', '"format": 2'))
+    with pytest.raises(EvaluationError, match="format 3"):
+        Result.from_json(text.replace('"format": 2', '"format": 3'))
 
 
 def test_order_of_descriptors_does_not_change_a_byte() -> None:
@@ -110,7 +124,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = toy()
     whole = evaluate(describe(protocol), protocol).to_json()
     monkeypatch.setattr(scoring, "_BLOCK_CELLS", 100)
-    monkeypatch.setattr(scoring, "_TILE", 5)
+    monkeypatch.setattr(described, "_TILE", 5)
     assert evaluate(describe(protocol), protocol).to_json() == whole
 
 
@@ -130,15 +144,15 @@ def test_a_zero_descriptor_is_named() -> None:
     with pytest.raises(EvaluationError, match=r"all zero") as caught:
         evaluate(descriptors, protocol)
     assert str(protocol.records[9].path) in str(caught.value)
-    assert "and 34 more" in str(caught.value)
+    assert "and 36 more" in str(caught.value)
 
 
 def test_missing_and_repeated_images_are_named() -> None:
     protocol = toy()
     descriptors = describe(protocol)
-    with pytest.raises(EvaluationError, match=r"no descriptor for /data/infrared/0/0\.jpg"):
+    with pytest.raises(EvaluationError, match=r"no descriptor for '/data/infrared/0/0\.jpg'"):
         evaluate(chosen(descriptors, list(range(1, 48))), protocol)
-    with pytest.raises(EvaluationError, match=r"/data/infrared/0/2\.jpg more than once"):
+    with pytest.raises(EvaluationError, match=r"'/data/infrared/0/2\.jpg' more than once"):
         evaluate(chosen(descriptors, [*range(48), 2]), protocol)
 
 
@@ -154,7 +168,7 @@ def test_empty_side_and_no_match() -> None:
     nobody = np.array([], dtype=np.int64)
 
     def with_trial(trial: Trial) -> Protocol:
-        return Protocol("Toy", "a to b", "none", "image", protocol.records, (trial,))
+        return replace(protocol, trials=(trial,), excluded_cameras=())
 
     with pytest.raises(EvaluationError, match="0 gallery images"):
         evaluate(describe(protocol), with_trial(Trial(np.arange(3), nobody)))
@@ -187,9 +201,11 @@ def test_prints_the_table_of_the_field() -> None:
     text = str(result)
     for part in (
         "Toy, infrared to visible",
-        "seeded draw; CMC by identity; 3 trials; re-ranking none; test-time augmentation none",
-        "24 queries",
-        "18 gallery images, 16-d descriptors, weights c0ffeec0ffee",
+        "seeded draw; CMC by identity; 3 trials",
+        "cosine similarity; query expansion none; re-ranking none; test-time augmentation none",
+        "24 queries, 18 gallery images, 16-d descriptors, weights c0ffeec0ffee",
+        "CMC by image: R-1 ",
+        "95 % interval over identities (bootstrap): R-1 ",
         "seed 0",
         " R-1 ",
         " R-20 ",
@@ -237,7 +253,7 @@ def test_data_fingerprint_sees_labels_and_trials_but_not_the_root() -> None:
         return ImageRecord(path, record.identity, record.camera, record.modality)
 
     def with_records(records: tuple[ImageRecord, ...]) -> Protocol:
-        return Protocol("Toy", "", "", "identity", records, protocol.trials, ((3, 2),))
+        return replace(protocol, records=records)
 
     same = with_records(tuple(map(moved, protocol.records)))
     assert data_fingerprint(same) == data_fingerprint(protocol)
@@ -249,8 +265,45 @@ def test_data_fingerprint_sees_labels_and_trials_but_not_the_root() -> None:
 
 def test_short_curves_saturate() -> None:
     chance = Chance((0.1, 0.2), 0.1, 0.1)
-    score = TrialScore(4, 2, 0, (0.5, 1.0), 0.5, 0.5, chance)
+    people = ByIdentity((7,), (4,), (2,), (2.0,), (2.0,))
+    score = TrialScore(4, 2, 0, (0.5, 1.0), (0.5, 1.0), 0.5, 0.5, chance, people)
     result = Result("P", "d", "c", "image", (score,), 8)
     assert result.cmc(20).mean == 1.0
     assert result.curve == (0.5, 1.0)
     assert "100.00" in str(result)
+    assert result.interval("mAP") is None
+    assert "interval" not in str(result)
+
+
+def test_both_kinds_of_cmc_are_kept() -> None:
+    protocol = toy()
+    by_identity = evaluate(describe(protocol, noise=3), protocol)
+    by_image = evaluate(describe(protocol, noise=3), toy(cmc="image"))
+    for rank in (1, 5, 10, 20):
+        assert by_identity.cmc(rank, "image") == by_image.cmc(rank)
+        assert by_image.cmc(rank, "identity") == by_identity.cmc(rank)
+        assert by_identity.cmc(rank).mean >= by_image.cmc(rank).mean
+    assert by_identity.cmc(1) == by_image.cmc(1)
+    assert by_identity.cmc(5) != by_image.cmc(5)
+
+
+def test_euclidean_similarity_is_of_the_rows_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = rng.standard_normal((3, 5)), 4 * rng.standard_normal((7, 5))
+    found = similarities(query, gallery, similarity="euclidean")
+    for i in range(3):
+        for j in range(7):
+            distance = sum((query[i] - gallery[j]) ** 2) ** 0.5
+            assert found[i, j] == pytest.approx(-distance, rel=1e-6)
+    protocol = toy()
+    lengths = rng.uniform(0.1, 9, size=(48, 1)).astype(np.float32)
+    stretched = Descriptors(describe(protocol).values * lengths, protocol.records)
+    plain = evaluate(describe(protocol), protocol)
+    assert evaluate(stretched, protocol).trials == plain.trials
+    raw = evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))
+    assert raw.trials != plain.trials
+    assert raw.similarity == "euclidean"
+    assert "euclidean similarity" in str(raw)
+    # A descriptor of zeros has a place, though no direction.
+    stretched.values[0] = 0
+    evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))

@@ -1,26 +1,30 @@
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from tests.plots import toys
 
 from vireid.errors import EvaluationError, ImageError
 from vireid.evaluation import Protocol, evaluate
+from vireid.evaluation.analysis import search
 from vireid.plots import (
     AttentionPanel,
     attention_figure,
+    camera_pair_figure,
     cmc_figure,
     png,
     ranking_figure,
     ranking_lists,
+    similarity_figure,
     training_figure,
 )
 from vireid.types import Modality
@@ -28,21 +32,7 @@ from vireid.types import Modality
 
 @pytest.fixture(scope="module")
 def protocol(tmp_path_factory: pytest.TempPathFactory) -> Protocol:
-    return toys.search(tmp_path_factory.mktemp("cam drawn ü"))
-
-
-def _opened(figure: Figure) -> Image.Image:
-    with Image.open(io.BytesIO(png(figure, dpi=50))) as image:
-        image.load()
-        return image
-
-
-def _texts(figure: Figure) -> list[str]:
-    texts = [t.get_text() for axes in figure.axes for t in axes.texts]
-    return [
-        *texts,
-        *(axes.get_title(where) for axes in figure.axes for where in ("left", "center")),
-    ]
+    return toys.drawn(tmp_path_factory.mktemp("cam drawn ü"))
 
 
 def test_cmc_shows_the_results_and_chance(protocol: Protocol) -> None:
@@ -60,21 +50,20 @@ def test_cmc_shows_the_results_and_chance(protocol: Protocol) -> None:
     np.testing.assert_allclose(drawn, 100 * np.array(results["DLIS"].curve[:10]))
     chance = np.asarray(axes.lines[-1].get_ydata())
     np.testing.assert_allclose(chance, 100 * np.array(results["DLIS"].chance.cmc[:10]))
-    assert _opened(figure).width == 310
+    assert toys.opened(figure).width == 310
 
 
-def test_cmc_refuses_to_mix_protocols(protocol: Protocol, tmp_path: Path) -> None:
-    other = Protocol("Other", "a to b", "", "image", protocol.records, protocol.trials)
-    descriptors = toys.descriptors(protocol, 1.0)
+def test_cmc_refuses_to_mix_protocols(protocol: Protocol) -> None:
+    result = evaluate(toys.descriptors(protocol, 1.0), protocol)
     with pytest.raises(EvaluationError, match="2 protocols"):
-        cmc_figure({"a": evaluate(descriptors, protocol), "b": evaluate(descriptors, other)})
+        cmc_figure({"a": result, "b": replace(result, protocol="Other")})
     with pytest.raises(EvaluationError, match="0 protocols"):
         cmc_figure({})
 
 
 def test_ranking_lists_are_the_ranking(protocol: Protocol) -> None:
     descriptors = toys.descriptors(protocol, 1.6)
-    lists = ranking_lists(descriptors, protocol, trial=1, count=6, depth=8)
+    lists = ranking_lists(search(descriptors, protocol, trial=1), count=6, depth=8)
     assert len(lists) == 6
     assert len({found.query.identity for found in lists}) == 6
     scores = [found.average_precision for found in lists]
@@ -88,53 +77,89 @@ def test_ranking_lists_are_the_ranking(protocol: Protocol) -> None:
             for record in (protocol.records[i] for i in trial.gallery)
             if (found.query.camera, record.camera) != (3, 2)
         ]
-        nearest = sorted(kept, key=lambda r: -float(query @ descriptors.values[row[r]]))[:8]
-        assert [hit.record for hit in found.hits] == nearest
+        ranked = sorted(kept, key=lambda r: -float(query @ descriptors.values[row[r]]))
+        assert [hit.record for hit in found.hits] == ranked[:8]
         for hit in found.hits:
             assert hit.correct == (hit.record.identity == found.query.identity)
             assert hit.similarity == pytest.approx(
                 float(query @ descriptors.values[row[hit.record]]), abs=1e-6
             )
-        assert found.matches == sum(r.identity == found.query.identity for r in kept)
+        shown = [record.identity for record in ranked]
+        assert found.matches == shown.count(found.query.identity)
+        assert found.first_match == shown.index(found.query.identity) + 1
 
 
 def test_ranking_lists_hold_the_best_and_the_worst(protocol: Protocol) -> None:
-    descriptors = toys.descriptors(protocol, 1.6)
-    every = ranking_lists(descriptors, protocol, count=len(protocol.trials[0].query))
+    one_trial = search(toys.descriptors(protocol, 1.6), protocol)
+    every = ranking_lists(one_trial, count=len(protocol.trials[0].query))
     assert len({found.query for found in every}) == len(every)
-    few = ranking_lists(descriptors, protocol, count=6)
+    few = ranking_lists(one_trial, count=6)
     assert few[0].average_precision == every[0].average_precision
     assert few[-1].average_precision <= every[-len(every) // 4].average_precision
-    assert few == ranking_lists(descriptors, protocol, count=6)
-    (one,) = ranking_lists(descriptors, protocol, count=1)
+    assert few == ranking_lists(one_trial, count=6)
+    (one,) = ranking_lists(one_trial, count=1)
     assert one in every
+
+
+def test_worst_lists_go_up_from_the_worst_one_of_each_person(protocol: Protocol) -> None:
+    one_trial = search(toys.descriptors(protocol, 1.6), protocol)
+    every = ranking_lists(one_trial, count=len(protocol.trials[0].query))
+    worst_of: dict[int, float] = {}
+    for found in every:
+        score = worst_of.get(found.query.identity, 1.0)
+        worst_of[found.query.identity] = min(score, found.average_precision)
+    lists = ranking_lists(one_trial, choose="worst", count=5)
+    assert [found.average_precision for found in lists] == sorted(worst_of.values())[:5]
+    assert len({found.query.identity for found in lists}) == 5
+    people = len(worst_of)
+    more = ranking_lists(one_trial, choose="worst", count=people + 2)
+    assert len({found.query for found in more}) == people + 2
+    assert len({found.query.identity for found in more[:people]}) == people
 
 
 def test_tied_images_stand_wrong_before_right(protocol: Protocol) -> None:
     collapsed = toys.descriptors(protocol, 0.0)
     collapsed.values[:] = collapsed.values[0]
-    for found in ranking_lists(collapsed, protocol, depth=1000):
+    for found in ranking_lists(search(collapsed, protocol), depth=1000):
         correct = [hit.correct for hit in found.hits]
         assert correct == sorted(correct)
 
 
 def test_ranking_figure_frames_and_marks(protocol: Protocol) -> None:
-    lists = ranking_lists(toys.descriptors(protocol, 1.6), protocol, count=3, depth=5)
+    lists = ranking_lists(search(toys.descriptors(protocol, 1.6), protocol), count=3, depth=5)
     figure = ranking_figure(lists)
-    texts = _texts(figure)
+    texts = toys.texts(figure)
     right = sum(hit.correct for found in lists for hit in found.hits)
     assert texts.count("\N{CHECK MARK}") == right
     assert texts.count("\N{BALLOT X}") == 15 - right
     assert f"{lists[0].hits[0].similarity:.2f}\ncamera {lists[0].hits[0].record.camera}" in texts
-    assert _opened(figure).size[0] > 200
+    worst = lists[-1]
+    assert (
+        f"AP {100 * worst.average_precision:.0f} %\nfirst match: {worst.first_match}"
+        f"\ncamera {worst.query.camera}"
+    ) in texts
+    assert toys.opened(figure).size[0] > 200
 
 
 def test_ranking_figure_names_an_image_that_is_gone(tmp_path: Path) -> None:
-    protocol = toys.search(tmp_path, people=3)
-    lists = ranking_lists(toys.descriptors(protocol, 1.0), protocol, count=1)
+    protocol = toys.drawn(tmp_path, people=3)
+    lists = ranking_lists(search(toys.descriptors(protocol, 1.0), protocol), count=1)
     lists[0].query.path.unlink()
     with pytest.raises(ImageError, match=lists[0].query.path.name):
         ranking_figure(lists)
+
+
+def test_a_long_title_is_broken_and_stays_inside(protocol: Protocol) -> None:
+    result = replace(toys.results(protocol)["DLIS"], protocol="A protocol of many words " * 6)
+    figure = cmc_figure({"DLIS": result})
+    figure.draw_without_rendering()
+    (title,) = [
+        text for text in figure.findobj(Text) if str(text.get_text()).startswith("A protocol")
+    ]
+    box = title.get_window_extent()
+    assert title.get_text().count("\n") >= 2
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 < box.y1 <= figure.bbox.height
 
 
 @pytest.mark.parametrize("as_array", [False, True])
@@ -153,11 +178,11 @@ def test_attention(as_array: bool) -> None:
         )
     figure = attention_figure(panels)
     assert len(figure.axes) == 12
-    titles = _texts(figure)
+    titles = toys.texts(figure)
     for part in ("head", "chest", "hip", "knee", "foot"):
         assert part in titles
     assert [axes.get_ylabel() for axes in figure.axes[::6]] == ["visible", "infrared"]
-    assert _opened(figure).height > 100
+    assert toys.opened(figure).height > 100
 
 
 def test_attention_is_drawn_where_it_points() -> None:
@@ -199,7 +224,7 @@ def test_training_curves() -> None:
         "cosine different",
     ]
     assert [len(np.asarray(line.get_xdata())) for line in figure.axes[0].lines] == [12, 5]
-    assert _opened(training_figure({})).width > 0
+    assert toys.opened(training_figure({})).width > 0
 
 
 def _cmc(protocol: Protocol) -> Figure:
@@ -207,10 +232,19 @@ def _cmc(protocol: Protocol) -> Figure:
 
 
 def _ranking(protocol: Protocol) -> Figure:
-    return ranking_figure(ranking_lists(toys.descriptors(protocol, 1.0), protocol, count=2))
+    found = search(toys.descriptors(protocol, 1.0), protocol)
+    return ranking_figure(ranking_lists(found, count=2))
 
 
-@pytest.mark.parametrize("draw", [_cmc, _ranking])
+def _similarities(protocol: Protocol) -> Figure:
+    return similarity_figure(evaluate(toys.descriptors(protocol, 1.0), protocol, details=True))
+
+
+def _cameras(protocol: Protocol) -> Figure:
+    return camera_pair_figure(evaluate(toys.descriptors(protocol, 1.0), protocol, details=True))
+
+
+@pytest.mark.parametrize("draw", [_cmc, _ranking, _similarities, _cameras])
 def test_figures_are_reproducible_and_change_nothing_global(
     draw: Callable[[Protocol], Figure], protocol: Protocol
 ) -> None:

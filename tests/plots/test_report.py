@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,8 +12,19 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from tests.plots import toys
 
+from vireid.errors import EvaluationError
 from vireid.evaluation import Result
-from vireid.plots import FigureSection, Picture, Step, cmc_figure, training_figure, write_report
+from vireid.evaluation.bootstrap import ByIdentity
+from vireid.evaluation.table import conditions
+from vireid.plots import (
+    FigureSection,
+    Picture,
+    Step,
+    Table,
+    cmc_figure,
+    training_figure,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,7 +44,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img"}:
+        if tag not in {"meta", "link", "img", "br"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -43,7 +56,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    return toys.results(toys.search(tmp_path_factory.mktemp("drawn"), people=5))
+    return toys.results(toys.drawn(tmp_path_factory.mktemp("drawn"), people=5))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +72,12 @@ def page(results: dict[str, Result], tmp_path_factory: pytest.TempPathFactory) -
         results={name: [result] for name, result in named.items()},
         figures=[
             FigureSection("CMC", f"How to read {NASTY}", (cmc,)),
-            FigureSection(NASTY, "", (curves,)),
+            FigureSection(
+                NASTY,
+                "",
+                (curves,),
+                (Table(f"Table {NASTY}", ("name", NASTY), ((NASTY, "1"), ("row", NASTY))),),
+            ),
             FigureSection("nothing to see", "", ()),
         ],
         notes=["Synthetic people say nothing about real ones.", NASTY],
@@ -128,12 +146,7 @@ def test_says_what_it_must(parsed: Tags, results: dict[str, Result]) -> None:
 
 def test_one_table_a_protocol(results: dict[str, Result], tmp_path: Path) -> None:
     forth = results["DLIS"]
-    back = Result(
-        **{
-            **{name: getattr(forth, name) for name in Result.__slots__},
-            "direction": "visible to infrared",
-        }
-    )
+    back = replace(forth, direction="visible to infrared")
     out = write_report(
         tmp_path / "r.html", title="t", facts={}, results={"a": [forth, back], "b": [back]}
     )
@@ -141,6 +154,38 @@ def test_one_table_a_protocol(results: dict[str, Result], tmp_path: Path) -> Non
     tags.feed(out.read_text())
     assert [tag for tag, _ in tags.tags].count("table") == 2
     assert write_report(tmp_path / "empty.html", title="t", facts={}, results={}).stat().st_size
+
+
+def test_results_that_cannot_be_told_apart(results: dict[str, Result], tmp_path: Path) -> None:
+    result = results["DLIS"]
+    treated = replace(result, reranking="k-reciprocal")
+    write_report(tmp_path / "a.html", title="t", facts={}, results={"DLIS": [result, treated]})
+    assert "DLIS (with re-ranking)" in (tmp_path / "a.html").read_text()
+    with pytest.raises(EvaluationError, match="two results of 'DLIS'"):
+        write_report(tmp_path / "b.html", title="t", facts={}, results={"DLIS": [result, result]})
+    assert not (tmp_path / "b.html").exists()
+
+
+def test_one_identity_has_no_interval(results: dict[str, Result], tmp_path: Path) -> None:
+    result = results["DLIS"]
+    nobody = ByIdentity((1,), (1,), (1,), (1.0,), (1.0,))
+    trials = tuple(replace(trial, by_identity=nobody) for trial in result.trials)
+    for found, small in ((result, 3), (replace(result, trials=trials), 0)):
+        out = write_report(tmp_path / "r.html", title="t", facts={}, results={"DLIS": [found]})
+        assert out.read_text().count("<small>") == small
+
+
+def test_conditions_shared_and_own(results: dict[str, Result], tmp_path: Path) -> None:
+    first, second = results["DLIS"], replace(results["TSLFN"], about={"backbone": "other"})
+    out = write_report(
+        tmp_path / "r.html", title="t", facts={}, results={"DLIS": [first], "TSLFN": [second]}
+    )
+    page = out.read_text()
+    shared = conditions(first)[0]
+    assert page.count(escape(shared)) == 1
+    assert f"DLIS: {shared}" not in page
+    assert "DLIS: backbone toy<br>" in page
+    assert "TSLFN: backbone other</p>" in page
 
 
 @pytest.fixture(scope="module")

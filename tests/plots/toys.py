@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vireid.evaluation import Protocol, Result, Trial, evaluate
+from vireid.plots import png
 from vireid.types import Descriptors, ImageRecord, Modality
 
 PEOPLE = 9
@@ -34,7 +37,7 @@ def person(identity: int, modality: Modality, view: int) -> Image.Image:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def search(root: Path, people: int = PEOPLE) -> Protocol:
+def drawn(root: Path, people: int = PEOPLE) -> Protocol:
     """Infrared cameras 3 and 6 against visible 1, 2, 4 and 5, the images drawn to disk."""
     records = []
     for camera in range(1, 7):
@@ -53,13 +56,13 @@ def search(root: Path, people: int = PEOPLE) -> Protocol:
         for _ in range(3)
     )
     return Protocol(
-        "Drawn figures all-search single-shot",
-        "infrared to visible",
-        "seeded draw",
-        "identity",
-        tuple(records),
-        trials,
-        ((3, 2),),
+        name="Drawn figures all-search single-shot",
+        direction="infrared to visible",
+        convention="seeded draw (random.seed 0)",
+        cmc="identity",
+        records=tuple(records),
+        trials=trials,
+        excluded_cameras=((3, 2),),
     )
 
 
@@ -106,4 +109,18 @@ def history(epochs: int = 12, speed: float = 0.2) -> list[dict[str, object]]:
             "images_per_second": 90.0,
         }
         for e in range(1, epochs + 1)
+    ]
+
+
+def opened(figure: Figure) -> Image.Image:
+    with Image.open(io.BytesIO(png(figure, dpi=50))) as image:
+        image.load()
+        return image
+
+
+def texts(figure: Figure) -> list[str]:
+    found = [t.get_text() for axes in figure.axes for t in axes.texts]
+    return [
+        *found,
+        *(axes.get_title(where) for axes in figure.axes for where in ("left", "center")),
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.trees import write_sysu
 
+from vireid.data.layouts import DataSource
 from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
 from vireid.training import Run, train
 
@@ -31,7 +32,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(tree: Path) -> Run:
-    return Run(name="dlis", recipe=RECIPE, layout="sysu-mm01", root=tree, seed=4, device="cpu")
+    data = DataSource(layout="sysu-mm01", root=tree)
+    return Run(name="dlis", recipe=RECIPE, data=data, seed=4, device="cpu")
 
 
 @pytest.fixture(scope="session")

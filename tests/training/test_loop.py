@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> 
     text = str(caught.value)
     assert "epoch 1, step" in text
     assert "holds 16 images" in text
-    assert str(run.root) in text
+    assert str(run.data.root) in text
     assert "--lr" in text
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vireid.data.layouts import DataSource
 from vireid.errors import RunError
 from vireid.methods import DLISConfig, dlis
 from vireid.training import Run, RunFolder
@@ -29,7 +30,8 @@ def test_the_config_comes_back_as_it_was(
         dlis.strong_recipe(),
         method=DLISConfig(weights=weights, shared_from=shared, center=center, size=(96, 48)),
     )
-    run = Run(name="dlis-strong", recipe=recipe, layout="regdb", root=Path("ø/cam"), seed=seed)
+    data = DataSource(layout="regdb", root=Path("ø/cam"), trial=2)
+    run = Run(name="dlis-strong", recipe=recipe, data=data, seed=seed)
     folder = RunFolder(tmp_path_factory.mktemp("run"))
     folder.start(run)
     assert folder.read_config() == run
@@ -40,6 +42,7 @@ def test_the_config_comes_back_as_it_was(
     [
         ("seed: 0", "seed: many", "seed"),
         ("stripes: 6", "strips: 6", "strips"),
+        ("trial: 1", "trail: 1", "trail"),
         ("stripes: 6", "stripes: 0", "'0' stripes"),
         ("name: dlis", "name: [", "config.yaml"),
     ],
@@ -48,7 +51,8 @@ def test_an_edited_config_is_refused_by_name(
     old: str, new: str, words: str, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path)
-    folder.start(Run(name="dlis", recipe=dlis.recipe(), layout="regdb", root=Path("x")))
+    data = DataSource(layout="regdb", root=Path("x"))
+    folder.start(Run(name="dlis", recipe=dlis.recipe(), data=data))
     text = folder.config_file.read_text()
     assert old in text
     folder.config_file.write_text(text.replace(old, new))

@@ -23,7 +23,14 @@ def main(args: Sequence[str] | None = None) -> int:
     import tyro
     from tyro.extras import SubcommandApp
 
-    from vireid.commands import demo, difficulty, evaluate, synvi, train
+    from vireid.commands import (
+        compare,
+        demo,
+        difficulty,
+        evaluate,
+        synvi,
+        train,
+    )
 
     app = SubcommandApp()
     app.command(demo.demo)
@@ -33,6 +40,7 @@ def main(args: Sequence[str] | None = None) -> int:
         train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
     )
     app.command(evaluate.evaluate)
+    app.command(compare.compare)
     try:
         app.cli(
             prog="vireid",

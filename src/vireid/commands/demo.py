@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import tyro
 
 from vireid.commands.evaluate import encode_for, score_encoder
-from vireid.data import synvi
+from vireid.commands.synvi import require_renderer
+from vireid.commands.train import train_run
 from vireid.data.images import read_image
-from vireid.data.layouts import SysuMM01
-from vireid.data.synvi.presets import Preset, PresetName
+from vireid.data.layouts import DataSource, SysuMM01
 from vireid.encoder import Encoder, load
-from vireid.evaluation import Protocol, Result, protocols_for, table
+from vireid.evaluation import Protocol, Result, protocols_for, search, table
 from vireid.methods import DLISConfig, Recipe, dlis, tslfn
 from vireid.plots import (
     AttentionPanel,
@@ -32,9 +31,13 @@ from vireid.plots import (
     training_figure,
     write_report,
 )
-from vireid.training import Run, RunFolder, train
+from vireid.say import say
+from vireid.training import Run, RunFolder
 from vireid.training.run import Device, Precision
 from vireid.types import Descriptors, ImageRecord, Modality
+
+if TYPE_CHECKING:
+    from vireid.data.synvi.presets import Preset, PresetName
 
 __all__ = ["demo", "run_demo"]
 
@@ -67,9 +70,12 @@ def run_demo(
     out: Path, *, preset: PresetName | Preset, epochs: int, seed: int, device: Device
 ) -> Path:
     """The demo on any amount of synthetic people; see :func:`demo`."""
+    require_renderer()
+    from vireid.data import synvi
+
     began = time.perf_counter()
     data = out / "synvi"
-    _say("1/4  Rendering synthetic people")
+    say("\n1/4  Rendering synthetic people")
     rendered = synvi.render(data, layout="sysu-mm01", preset=preset, seed=seed)
     layout = SysuMM01(data)
     runs = {
@@ -78,9 +84,9 @@ def run_demo(
     }
     encoders: dict[str, Encoder] = {}
     for stage, (name, run) in enumerate(runs.items(), start=2):
-        _say(f"{stage}/4  Training {name} ({run.recipe.method.backbone}, {epochs} epochs)")
+        say(f"\n{stage}/4  Training {name} ({run.recipe.method.backbone}, {epochs} epochs)")
         encoders[name] = load(_trained(run, out / "runs" / name.lower()))
-    _say("4/4  Evaluating")
+    say("\n4/4  Evaluating")
     first = runs["DLIS"]
     classes = len({record.identity for record in layout.train()})
     encoders["DLIS untrained"] = Encoder.untrained(first, classes=classes)
@@ -150,8 +156,7 @@ def _run(
             # Few steps, so faster rates than the recipe's.
             optimisation=replace(recipe.optimisation, epochs=epochs, lr=3e-3, backbone_lr=1e-3),
         ),
-        layout="sysu-mm01",
-        root=root,
+        data=DataSource(layout="sysu-mm01", root=root),
         seed=seed,
         precision=_precision(device),
         device=device,
@@ -161,7 +166,7 @@ def _run(
 def _trained(run: Run, folder: Path) -> Path:
     """Train, or go on with what an earlier call began."""
     resume = RunFolder(folder).config_file.exists()
-    return train(run, folder, resume=resume)
+    return train_run(run, folder, resume=resume)
 
 
 def _figures(
@@ -171,7 +176,7 @@ def _figures(
     protocol: Protocol,
     histories: Mapping[str, Sequence[Mapping[str, object]]],
 ) -> list[FigureSection]:
-    lists = ranking_lists(descriptors, protocol)
+    lists = ranking_lists(search(descriptors, protocol))
     infrared = lists[0].query
     visible = next(r for r in protocol.records if _shows(r, infrared.identity))
     return [
@@ -256,7 +261,3 @@ def _device_name(device: Device) -> str:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _say(text: str) -> None:
-    print(f"\n{text}", file=sys.stderr, flush=True)

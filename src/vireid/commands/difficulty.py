@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.data.layouts import open_layout
-from vireid.data.synvi.difficulty import colour_histograms, grey_histograms, silhouettes
+from vireid.commands.synvi import require_renderer
+from vireid.data.layouts import DataSource
 from vireid.encoder import Encoder
 from vireid.evaluation import Result, evaluate, protocols_for, table
 from vireid.methods import DLISConfig, Recipe
@@ -42,16 +42,18 @@ def difficulty(
     Returns:
         Results by shortcut, one a protocol.
     """
-    opened = open_layout(layout, tree)
-    protocols = protocols_for(opened)
+    require_renderer()
+    from vireid.data.synvi.difficulty import colour_histograms, grey_histograms, silhouettes
+
+    source = DataSource(layout=layout, root=tree)
+    protocols = protocols_for(source.open())
     records = tuple(sorted({record for p in protocols for record in p.records}))
     paths = [record.path for record in records]
     method = DLISConfig(backbone=backbone, weights="none", size=(144, 72))
     run = Run(
         name="untrained",
         recipe=without_palm(Recipe(method=method)),
-        layout=layout,
-        root=tree,
+        data=source,
         seed=seed,
     )
     described = {

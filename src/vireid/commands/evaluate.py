@@ -1,57 +1,139 @@
-"""``vireid evaluate RUN``: the scores of a trained network under the published protocol."""
+"""``vireid evaluate RUN``: the scores of a trained network under the published protocols."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from vireid.encoder import Encoder, load
-from vireid.evaluation import Protocol, Result, protocols_for
+from vireid.errors import ConfigError
+from vireid.evaluation import (
+    Details,
+    KReciprocal,
+    Protocol,
+    QueryExpansion,
+    Ranking,
+    Result,
+    Settings,
+    pool,
+    protocols_for,
+    search,
+)
 from vireid.evaluation import evaluate as score
+from vireid.evaluation.analysis import Search
+from vireid.plots import write_evaluation
 from vireid.training import RunFolder
 from vireid.training.run import Device
 from vireid.types import Descriptors
 
-__all__ = ["encode_for", "evaluate", "score_encoder"]
+__all__ = ["Treatment", "encode_for", "evaluate", "score_encoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """What may be done to a ranking besides comparing descriptors; the result says so."""
+
+    rerank: bool = False
+    """Re-rank by k-reciprocal neighbours (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
+    expand: int = 0
+    """Query expansion over so many nearest gallery images (alpha 3); 0: none."""
+    memory_limit: float = 4.0
+    """The most memory that re-ranking may take, in GiB; beyond it, it is refused."""
+
+    def ranking(self) -> Ranking:
+        """The treatment as the evaluation takes it.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        if self.expand < 0 or self.memory_limit <= 0:
+            raise ConfigError(
+                f"--expand {self.expand} or --memory-limit {self.memory_limit} is out of range; "
+                "expected 0 or more neighbours, and more than 0 GiB"
+            )
+        return Ranking(
+            expansion=QueryExpansion(neighbours=self.expand) if self.expand else None,
+            reranking=KReciprocal() if self.rerank else None,
+            memory_limit_bytes=int(self.memory_limit * 1024**3),
+        )
 
 
 def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     /,
     *,
     root: Path | None = None,
+    settings: Settings = Settings(),
+    treatment: Treatment = Treatment(),
+    flip: bool = False,
+    figures: bool = True,
+    out: Path | None = None,
     batch_size: int = 64,
     device: Device | None = None,
 ) -> list[Result]:
-    """Evaluate a run: SYSU-MM01 all-search single-shot (ten trials), or RegDB in both directions.
+    """Evaluate runs under the published protocol of their data set.
 
-    Prints the field's table with the chance level beneath and saves RUN/result-*.json.
+    Prints the field's table with the chance level beneath, and writes RUN/results: a JSON file a
+    protocol, its figures, and report.html with all of them. Of several runs on the splits of
+    RegDB, their mean is printed too.
 
     Args:
-        run: A finished run folder.
+        runs: Finished run folders.
         root: Where the data set lies now, if it was moved since training.
+        settings: Which protocols.
+        treatment: Re-ranking and query expansion.
+        flip: Test-time augmentation: describe each image and its mirror image.
+        figures: Draw the figures and the report.
+        out: Where the mean over the splits of RegDB is saved, a folder.
         batch_size: Images a forward pass.
         device: Where to run; as in training by default.
 
     Returns:
-        One result a protocol.
+        One result a run and protocol, then the means over splits.
     """
-    config = RunFolder(run).read_config()
-    protocols = protocols_for(config.open_layout(root))
-    encoder = load(run, device=device)
-    descriptors = encode_for(encoder, protocols, batch_size=batch_size)
-    results = score_encoder(encoder, descriptors, protocols)
-    for result in results:
-        print(result, end="\n\n")
-        result.save(run / f"result-{result.direction.replace(' ', '-')}.json")
-    return results
+    if not runs:
+        raise ConfigError("vireid evaluate got no run; expected one or more run folders")
+    ranking = treatment.ranking()
+    found: list[Result] = []
+    for run in runs:
+        folder = RunFolder(run)
+        layout = folder.read_config().data.at(root).open()
+        protocols = protocols_for(layout, settings)
+        encoder = load(run, device=device)
+        descriptors = encode_for(encoder, protocols, batch_size=batch_size, flip=flip)
+        drawn: list[tuple[Result, Search]] = []
+        scores = score_encoder(encoder, descriptors, protocols, ranking=ranking)
+        for scored, protocol in zip(scores, protocols, strict=True):
+            print(scored, end="\n\n")
+            first_trial = search(descriptors, protocol, ranking=ranking)
+            result = replace(scored, details=Details.of(first_trial))
+            result.save(folder.results / f"{result.slug}.json")
+            drawn.append((result, first_trial))
+        if figures:
+            _draw(folder, encoder, drawn)
+        found += [result for result, _ in drawn]
+    return found + _over_splits(found, out)
+
+
+def _draw(folder: RunFolder, encoder: Encoder, drawn: Sequence[tuple[Result, Search]]) -> None:
+    """The figures and the report."""
+    page = write_evaluation(
+        folder.results,
+        drawn,
+        title=f"Evaluation of {folder.path.resolve().name}",
+        name=encoder.about["recipe"],
+        facts=encoder.about,
+    )
+    print(f"The report is {page.resolve()}.")
 
 
 def encode_for(
-    encoder: Encoder, protocols: Sequence[Protocol], *, batch_size: int = 64
+    encoder: Encoder, protocols: Sequence[Protocol], *, batch_size: int = 64, flip: bool = False
 ) -> Descriptors:
     """Descriptors of every image that some protocols need, with one forward pass an image.
 
@@ -59,13 +141,18 @@ def encode_for(
         encoder: The network.
         protocols: The protocols.
         batch_size: Images a forward pass.
+        flip: Test-time augmentation by the mirror image.
     """
     records = sorted({record for protocol in protocols for record in protocol.records})
-    return encoder.encode(records, batch_size=batch_size)
+    return encoder.encode(records, batch_size=batch_size, flip=flip)
 
 
 def score_encoder(
-    encoder: Encoder, descriptors: Descriptors, protocols: Sequence[Protocol]
+    encoder: Encoder,
+    descriptors: Descriptors,
+    protocols: Sequence[Protocol],
+    *,
+    ranking: Ranking | None = None,
 ) -> list[Result]:
     """Score a network under several protocols.
 
@@ -73,11 +160,37 @@ def score_encoder(
         encoder: The network.
         descriptors: Its descriptors of at least the protocols' images.
         protocols: The protocols.
+        ranking: How galleries are ranked.
 
     Returns:
         One result a protocol, in their order.
     """
     return [
-        score(descriptors, protocol, fingerprint=encoder.fingerprint, about=encoder.about)
+        score(
+            descriptors,
+            protocol,
+            ranking=ranking,
+            fingerprint=encoder.fingerprint,
+            about=encoder.about,
+        )
         for protocol in protocols
     ]
+
+
+def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
+    """Mean over the splits of RegDB, a result a direction, where there are several."""
+    splits: dict[str, dict[int, Result]] = {}
+    for result in results:
+        if trial := re.fullmatch(r"RegDB trial (\d+)", result.protocol):
+            splits.setdefault(result.direction, {})[int(trial[1])] = result
+    means = []
+    for of_split in splits.values():
+        if len(of_split) < 2:
+            continue
+        numbers = ", ".join(map(str, sorted(of_split)))
+        mean = pool(list(of_split.values()), name=f"RegDB, mean over trials {numbers}")
+        print(mean, end="\n\n")
+        if out is not None:
+            mean.save(out / f"{mean.slug}.json")
+        means.append(mean)
+    return means

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from vireid.data import synvi as renderer
+from vireid.errors import ConfigError
 
-__all__ = ["synvi"]
+__all__ = ["require_renderer", "synvi"]
+
+
+def require_renderer() -> None:
+    """Refuse to go on where the packages that render are not installed.
+
+    Raises:
+        ConfigError: One of them is missing.
+    """
+    missing = [name for name in ("anny", "warp") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"synthetic people need the packages anny and warp, and {' and '.join(missing)} cannot "
+            "be found; install them with `pip install 'vireid[synvi]'`."
+        )
 
 
 def synvi(
@@ -33,4 +48,7 @@ def synvi(
         seed: Seed of every random draw.
         workers: Processes; one a core by default.
     """
+    require_renderer()
+    from vireid.data import synvi as renderer
+
     print(renderer.render(out, layout=layout, preset=preset, seed=seed, workers=workers))

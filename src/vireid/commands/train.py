@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -9,13 +12,15 @@ from typing import Annotated, Protocol
 import tyro
 from tyro.extras import SubcommandApp
 
-from vireid.data.layouts import LayoutName
-from vireid.methods import DLISConfig, Recipe, dlis, tslfn
-from vireid.training import Run, RunFolder
-from vireid.training import train as run_training
-from vireid.training.run import Device, Precision
+from vireid.data.cache import default_cache, open_images
+from vireid.data.layouts import DataSource
+from vireid.encoder import Encoder
+from vireid.evaluation import evaluate, validation
+from vireid.methods import DLIS, DLISConfig, Recipe, dlis, tslfn
+from vireid.training import Run, RunFolder, Validate, train
+from vireid.training.run import Device, Precision, Selection
 
-__all__ = ["app", "recipes", "resume"]
+__all__ = ["app", "recipes", "resume", "train_run"]
 
 
 def recipes() -> dict[str, Recipe[DLISConfig]]:
@@ -37,17 +42,29 @@ _HELP = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """What is kept on the disk meanwhile."""
+
+    keep: int = 2
+    """How many checkpoints to keep."""
+    tensorboard: bool = False
+    """Also write the metrics for TensorBoard, into OUT/tensorboard."""
+    cache: Path | None = None
+    """Where decoded images are kept; beside the data, in .vireid-cache, by default."""
+    no_cache: bool = False
+    """Keep no decoded images: decode them in every epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Where:
     """What to train on, where to, and how it runs."""
 
-    layout: LayoutName
-    """The data set's published layout."""
-    root: Path
-    """Where the data set lies."""
+    data: DataSource
     out: Path
     """The run folder to make."""
-    trial: int = 1
-    """RegDB: which of the ten splits."""
+    select: Selection = "last"
+    """Which epoch's network becomes the model: the last, or with --hold-out the one that is best
+    on the validation identities. Never one that is best on a test gallery."""
     seed: int = 0
     """Seed of every random draw."""
     precision: Precision = "32-true"
@@ -55,14 +72,12 @@ class Where:
     knows it."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
-    keep: int = 2
-    """How many checkpoints to keep."""
-    tensorboard: bool = False
-    """Also write the metrics for TensorBoard, into OUT/tensorboard."""
 
 
 class _Verb(Protocol):
-    def __call__(self, where: Where, recipe: Recipe[DLISConfig]) -> None: ...
+    def __call__(
+        self, where: Where, recipe: Recipe[DLISConfig], keeping: Keeping = Keeping()
+    ) -> None: ...
 
 
 def app() -> SubcommandApp:
@@ -75,34 +90,79 @@ def app() -> SubcommandApp:
 
 
 def _verb(name: str, default: Recipe[DLISConfig]) -> _Verb:
-    def verb(where: Where, recipe: Recipe[DLISConfig] = default) -> None:
+    def verb(
+        where: Where, recipe: Recipe[DLISConfig] = default, keeping: Keeping = Keeping()
+    ) -> None:
         run = Run(
             name=name,
             recipe=recipe,
-            layout=where.layout,
-            root=where.root,
-            trial=where.trial,
+            # Whole, so that the run can be evaluated from any folder.
+            data=where.data.at(where.data.root.absolute()),
+            select=where.select,
             seed=where.seed,
             precision=where.precision,
             device=where.device,
         )
-        run_training(run, where.out, keep=where.keep, tensorboard=where.tensorboard)
+        train_run(run, where.out, keeping=keeping)
 
     return verb
 
 
 def resume(
-    *,
-    resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
-    keep: int = 2,
-    tensorboard: bool = False,
+    *, resume: Annotated[Path, tyro.conf.arg(metavar="RUN")], keeping: Keeping = Keeping()
 ) -> None:
     """Continue a run that was stopped, with the options in its config.yaml.
 
     Args:
         resume: The run folder to continue.
-        keep: How many checkpoints to keep.
-        tensorboard: Also write the metrics for TensorBoard.
+        keeping: What is kept on the disk meanwhile.
     """
-    run = RunFolder(resume).read_config()
-    run_training(run, resume, resume=True, keep=keep, tensorboard=tensorboard)
+    train_run(RunFolder(resume).read_config(), resume, resume=True, keeping=keeping)
+
+
+def train_run(run: Run, out: Path, *, resume: bool = False, keeping: Keeping = Keeping()) -> Path:
+    """Train a run with its images packed, scored after each epoch where identities are held out.
+
+    Args:
+        run: What to train, on what, and how.
+        out: The run folder.
+        resume: Continue the run that is in ``out``.
+        keeping: What is kept on the disk meanwhile.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        VireidError: As :func:`vireid.training.train`.
+    """
+    cache = None if keeping.no_cache else keeping.cache or default_cache(run.data.root)
+    with _validator(run, cache) as validate:
+        return train(
+            run,
+            out,
+            resume=resume,
+            keep=keeping.keep,
+            tensorboard=keeping.tensorboard,
+            cache=cache,
+            validate=validate,
+        )
+
+
+@contextlib.contextmanager
+def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
+    """What scores a network in training on the identities held out; None where there are none."""
+    if not run.data.hold_out:
+        yield None
+        return
+    protocol = validation(run.data.open())
+    with open_images(protocol.records, size=run.recipe.method.size, cache=cache) as images:
+
+        def validate(network: DLIS) -> Mapping[str, float]:
+            # A copy, because an encoder freezes its network.
+            encoder = Encoder(copy.deepcopy(network), device=run.device, precision=run.precision)
+            result = evaluate(
+                encoder.encode(protocol.records, progress=False, images=images), protocol
+            )
+            return {"R-1": result.cmc(1).mean, "mAP": result.mean_ap.mean}
+
+        yield validate

@@ -1,4 +1,4 @@
-"""Reading images: one file at a time, or a whole set resized and kept in memory.
+"""Reading images: one at a time, or many at once, resized to one size.
 
 Every image comes out as 8-bit RGB and upright, whatever it is stored as. An image that cannot be
 read is named in an :class:`~vireid.errors.ImageError`, never replaced by another.
@@ -18,12 +18,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from tqdm import tqdm
 
 from vireid.errors import ConfigError, ImageError
 from vireid.types import ImageRecord
 
-__all__ = ["ImageStack", "read_image"]
+__all__ = ["DECODER", "ImageStack", "read_image", "read_resized"]
+
+DECODER = 1
+"""To be raised whenever :func:`read_image` or :func:`read_resized` gives other pixels than before,
+so that images decoded earlier are not taken for today's."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _MAX_PIXELS = 89_478_485
@@ -37,12 +40,16 @@ def read_image(path: Path) -> Image.Image:
     full range, CMYK and palettes are converted, an alpha channel is dropped.
 
     Args:
-        path: The file; its name's ending is not trusted.
+        path: The file; its name's ending is not trusted. ``FILE.npy/ROW`` is one image, from 0,
+            of an array of uint8 ``[N, H, W, 3]`` or ``[N, H, W]``.
 
     Raises:
         ImageError: If the file is missing, empty, truncated, not an image, of a kind whose
-            brightness has no known scale, or larger than 89 million pixels.
+            brightness has no known scale, or larger than 89 million pixels; if an array is not of
+            that form or has no such row.
     """
+    if path.parent.suffix == ".npy":
+        return _read_row(path.parent, path.name)
     try:
         # The formats are listed because Pillow would hand others to outside programs (EPS).
         with Image.open(path, formats=_FORMATS) as image:
@@ -72,6 +79,52 @@ def read_image(path: Path) -> Image.Image:
         ) from error
 
 
+def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read an image and resize it (bilinear, antialiased).
+
+    Args:
+        path: As :func:`read_image` takes it.
+        size: Height and width, in pixels.
+
+    Returns:
+        uint8 ``[H, W, 3]``, RGB.
+
+    Raises:
+        ImageError: If the image cannot be read.
+    """
+    height, width = size
+    image = read_image(path).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def _read_row(file: Path, row: str) -> Image.Image:
+    try:
+        # Unlike numpy.load it knows arrays alone: no archives, and no pickles whatever is allowed.
+        array = np.lib.format.open_memmap(file, mode="r")
+    except FileNotFoundError:
+        raise ImageError(
+            f"'{file}' does not exist; expected an array of images; put it back, or open the data"
+            " set again."
+        ) from None
+    except Exception as error:  # damaged files lead numpy to raise nearly anything
+        raise ImageError(
+            f"'{file}' ({_bytes(file)}) cannot be read: {error}; expected a whole array of images,"
+            " as numpy.save writes it; write it again."
+        ) from error
+    images = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
+    if not images or array.dtype != np.uint8 or array.size == 0:
+        raise ImageError(
+            f"'{file}' holds {array.dtype} {list(array.shape)}; expected uint8 [N, H, W, 3] or"
+            " [N, H, W]; write it again in that form."
+        )
+    if not (row.isascii() and row.isdecimal() and int(row) < len(array)):
+        raise ImageError(
+            f"'{file}' has no row '{row}'; expected a number from 0 to {len(array) - 1}; open the"
+            " data set again."
+        )
+    return Image.fromarray(np.ascontiguousarray(array[int(row)])).convert("RGB")
+
+
 def _bytes(path: Path) -> str:
     try:
         return f"{path.stat().st_size:,} bytes"
@@ -97,25 +150,22 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 class ImageStack:
-    """The images of a set of records, resized to one size, decoded by several threads.
+    """The images of a set of records, resized to one size, decoded each time they are asked for.
 
-    While the whole set fits ``memory_limit_bytes``, every image is decoded once and kept as uint8
-    in one array; otherwise it is decoded each time it is asked for. Safe to use from several
-    threads. Close it, or use it as a context manager, to end its threads and free its memory.
+    Several threads decode. Safe to use from several threads. Close it, or use it as a context
+    manager, to end its threads.
 
     Args:
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
-        memory_limit_bytes: The most that kept images may take.
         threads: Threads that decode; as many as there are processors, at most 8, by default.
 
     Attributes:
         records: The images.
         size: Height and width, in pixels.
-        in_memory: Whether decoded images are kept.
 
     Raises:
-        ConfigError: If a size, the limit or the number of threads is out of range.
+        ConfigError: If a size or the number of threads is out of range.
     """
 
     def __init__(
@@ -123,24 +173,17 @@ class ImageStack:
         records: Sequence[ImageRecord],
         *,
         size: tuple[int, int],
-        memory_limit_bytes: int = 4 * 1024**3,
         threads: int | None = None,
     ) -> None:
         if min(size) < 1:
             raise ConfigError(f"--size {size[0]} {size[1]} is out of range; expected at least 1 1.")
-        if memory_limit_bytes < 0:
-            raise ConfigError(f"memory limit {memory_limit_bytes} is negative; expected bytes.")
         if threads is None:
             threads = min(8, os.cpu_count() or 1)
         if threads < 1:
             raise ConfigError(f"{threads} threads are out of range; expected at least 1.")
         self.records = tuple(records)
         self.size = size
-        shape = (len(self.records), *size, 3)
-        self.in_memory = int(np.prod(shape)) <= memory_limit_bytes
-        # Not touched yet, hence not yet taken from the system.
-        self._kept = np.empty(shape if self.in_memory else (0, *size, 3), dtype=np.uint8)
-        self._filled = np.zeros(len(self.records), dtype=np.bool_)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-images")
 
     def __len__(self) -> int:
@@ -177,58 +220,18 @@ class ImageStack:
         wanted = _as_indices(indices)
         if ((wanted < 0) | (wanted >= len(self))).any():
             raise IndexError(f"indices {wanted.min()} to {wanted.max()} are not within {len(self)}")
-        if self.in_memory:
-            self._fill(wanted[~self._filled[wanted]])
-            pixels = self._kept[wanted]
-        else:
-            decoded = list(self._pool.map(self._decode, wanted.tolist()))
-            pixels = np.stack(decoded) if decoded else self._kept
+        pixels = np.empty((len(wanted), *self.size, 3), dtype=np.uint8)
+        for _ in self._pool.map(self._read, wanted.tolist(), pixels):
+            pass
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def preload(self, *, progress: bool = False) -> None:
-        """Decode what is not in memory yet; nothing if the set exceeds the memory limit.
-
-        Args:
-            progress: Show a bar with images/s on standard error.
-
-        Raises:
-            ImageError: If an image cannot be read.
-        """
-        if self.in_memory:
-            self._fill(np.flatnonzero(~self._filled), progress=progress)
-
     def close(self) -> None:
-        """End the threads and free the memory; the stack cannot be used again."""
+        """End the threads; the stack cannot be used again."""
         self._pool.shutdown(cancel_futures=True)
-        self._filled[:] = False
-        self._kept = self._kept[:0].copy()
 
-    def _decode(self, index: int) -> NDArray[np.uint8]:
-        height, width = self.size
-        image = read_image(self.records[index].path)
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(resized)
-
-    def _keep(self, index: int) -> int:
-        self._kept[index] = self._decode(index)
-        return index
-
-    def _fill(self, missing: NDArray[np.int64], *, progress: bool = False) -> None:
-        if not missing.size:
-            return
-        # Two threads may decode the same image at once: both write the same bytes, and the mark
-        # that says "filled" is set only after the bytes are there.
-        unique = list(dict.fromkeys(missing.tolist()))
-        done = self._pool.map(self._keep, unique)
-        with tqdm(
-            done,
-            total=len(unique),
-            desc="decoding",
-            unit="image",
-            disable=None if progress else True,
-        ) as bar:
-            for index in bar:
-                self._filled[index] = True
+    def _read(self, index: int, into: NDArray[np.uint8]) -> None:
+        """Put the pixels of one image into an array ``[H, W, 3]``."""
+        into[:] = read_resized(self.records[index].path, self.size)
 
 
 def _as_indices(indices: Iterable[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:

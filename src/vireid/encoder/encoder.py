@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
 from vireid.data.images import ImageStack
@@ -86,14 +88,24 @@ class Encoder:
         return cls(network, device=device or run.device, precision=run.precision, about=about)
 
     def encode(
-        self, records: Sequence[ImageRecord], *, batch_size: int = 64, progress: bool = True
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        batch_size: int = 64,
+        flip: bool = False,
+        progress: bool = True,
+        images: ImageStack | None = None,
     ) -> Descriptors:
         """Describe images, each once.
 
         Args:
             records: The images; their modality chooses the stream.
             batch_size: Images a forward pass; has no influence on the descriptors beyond rounding.
+            flip: Test-time augmentation: the mean of the descriptors of an image and of its
+                mirror image, at twice the cost. Results print it.
             progress: Show a bar with images/s on standard error.
+            images: The images of ``records``, where the caller keeps them open (packed, to encode
+                them often); they stay open.
 
         Returns:
             Unit descriptors, row for row.
@@ -105,17 +117,23 @@ class Encoder:
         bar = tqdm(
             total=len(records), desc="encoding", unit="image", disable=None if progress else True
         )
-        with bar, ImageStack(records, size=self.network.size, memory_limit_bytes=0) as stack:
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(bar)
+            stack = images or closing.enter_context(ImageStack(records, size=self.network.size))
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]
                 for start in range(0, len(own), batch_size):
                     indices = own[start : start + batch_size]
-                    described = self._describe(stack.fetch(indices), modality)
+                    described = self._describe(stack.fetch(indices), modality, flip=flip)
                     for index, row in zip(indices, described, strict=True):
                         rows[index] = row
                     bar.update(len(indices))
         values = torch.stack([row for row in rows if row is not None]) if rows else torch.empty(0)
-        return Descriptors(values=values.numpy(), records=tuple(records))
+        return Descriptors(
+            values=values.numpy(),
+            records=tuple(records),
+            augmentation="horizontal flip" if flip else "none",
+        )
 
     def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
         """PALM's attention over images; empty where the network has no PALM.
@@ -127,7 +145,7 @@ class Encoder:
         # Every backbone halves four times, rounding up.
         grid = (-(-height // 16), -(-width // 16))
         found = []
-        with ImageStack(records, size=self.network.size, memory_limit_bytes=0) as stack:
+        with ImageStack(records, size=self.network.size) as stack:
             for index, record in enumerate(records):
                 with record_attention(self.network) as maps:
                     self._describe(stack.fetch([index]), record.modality)
@@ -135,10 +153,14 @@ class Encoder:
         return found
 
     @torch.inference_mode()
-    def _describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def _describe(self, images: Tensor, modality: Modality, *, flip: bool = False) -> Tensor:
         ready = normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
         with self._fabric.autocast():
-            return self.network.describe(ready, modality).float().cpu()
+            described = self.network.describe(ready, modality).float()
+            if flip:
+                mirrored = self.network.describe(ready.flip(-1), modality).float()
+                described = functional.normalize(described + mirrored)
+        return described.cpu()
 
 
 def load(
@@ -183,4 +205,5 @@ def describe(run: Run) -> dict[str, str]:
         "epochs": str(optimisation.epochs),
         "seed": str(run.seed),
         "precision": run.precision,
+        "model": "last epoch" if run.select == "last" else "best epoch on validation identities",
     }

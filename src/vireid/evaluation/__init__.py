@@ -1,17 +1,37 @@
 """Protocols, metrics and results; knows descriptors and labels, never a network."""
 
+from vireid.evaluation.analysis import Details, search
+from vireid.evaluation.bootstrap import Interval
 from vireid.evaluation.chance import Chance
-from vireid.evaluation.protocols import Protocol, Trial, protocols_for
-from vireid.evaluation.result import Result, TrialScore, table
+from vireid.evaluation.compare import Comparison, Difference, compare
+from vireid.evaluation.pool import pool
+from vireid.evaluation.protocol import Protocol, Trial
+from vireid.evaluation.protocols import Settings, protocols_for, validation
+from vireid.evaluation.ranking import Ranking
+from vireid.evaluation.reranking import KReciprocal, QueryExpansion
+from vireid.evaluation.result import Result, TrialScore
 from vireid.evaluation.scoring import evaluate
+from vireid.evaluation.table import table
 
 __all__ = [
     "Chance",
+    "Comparison",
+    "Details",
+    "Difference",
+    "Interval",
+    "KReciprocal",
     "Protocol",
+    "QueryExpansion",
+    "Ranking",
     "Result",
+    "Settings",
     "Trial",
     "TrialScore",
+    "compare",
     "evaluate",
+    "pool",
     "protocols_for",
+    "search",
     "table",
+    "validation",
 ]

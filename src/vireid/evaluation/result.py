@@ -9,21 +9,28 @@ Example:
 from __future__ import annotations
 
 import json
+import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import ConfigDict, TypeAdapter
 
 from vireid.errors import EvaluationError
+from vireid.evaluation.analysis import Details
+from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
 from vireid.evaluation.chance import Chance
 from vireid.files import write_atomic
 
-__all__ = ["RANKS", "Result", "Statistic", "TrialScore", "table"]
+__all__ = ["RANKS", "CmcKind", "Result", "Statistic", "TrialScore"]
 
+CmcKind = Literal["identity", "image"]
 RANKS = (1, 5, 10, 20)
 _AT_CHANCE = 1.5  # mAP below this multiple of chance has learned nothing worth a table
-_FORMAT = 1
+_FORMAT = 2
+_LONGEST = 120  # of a file's name, in letters; file systems allow 255 bytes
 
 
 class Statistic(NamedTuple):
@@ -41,19 +48,27 @@ class TrialScore:
         queries: Number of queries.
         gallery: Number of gallery images.
         unmatched: Queries without a correct image after exclusion; left out of every mean.
-        cmc: CMC, entry r - 1 is Rank-r.
+        cmc_by_identity: CMC counted in identities, entry r - 1 is Rank-r.
+        cmc_by_image: CMC counted in images; Rank-1 is the same in both.
         mean_ap: mAP.
         mean_inp: mINP.
         chance: The expected scores of a random ranking of the same trial.
+        by_identity: What each identity's queries scored, for confidence intervals.
     """
 
     queries: int
     gallery: int
     unmatched: int
-    cmc: tuple[float, ...]
+    cmc_by_identity: tuple[float, ...]
+    cmc_by_image: tuple[float, ...]
     mean_ap: float
     mean_inp: float
     chance: Chance
+    by_identity: ByIdentity
+
+    def cmc(self, kind: CmcKind) -> tuple[float, ...]:
+        """The CMC of one kind."""
+        return self.cmc_by_identity if kind == "identity" else self.cmc_by_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +79,73 @@ class Result:
         protocol: Data set and setting.
         direction: ``query to gallery``.
         convention: How the galleries were drawn.
-        cmc_kind: Whether CMC counts identities or images.
+        cmc_kind: Whether the protocol's CMC counts identities or images.
         trials: The scores of each trial.
         descriptor_size: Numbers a descriptor has.
+        similarity: How descriptors were compared.
+        query_expansion: Query expansion applied, ``none`` or its kind and parameters.
+        reranking: Re-ranking applied, ``none`` or its kind and parameters.
+        test_time_augmentation: Augmentation at test time, ``none`` or its kind.
         weights_fingerprint: Fingerprint of the network's weights; empty when not told.
         data_fingerprint: SHA-256 of the images' names, identities and cameras and of the trials
             (not of the pixels).
-        reranking: Re-ranking applied, ``none``.
-        test_time_augmentation: Augmentation at test time, ``none``.
+        unmatched: Names of the queries that lack a correct image in some trial.
         about: What the caller knows of the run: method, backbone, weights, seed.
         versions: Versions of the software that computed the scores.
+        details: A closer look at the first trial; None where it was not asked for.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     protocol: str
     direction: str
     convention: str
-    cmc_kind: Literal["identity", "image"]
+    cmc_kind: CmcKind
     trials: tuple[TrialScore, ...]
     descriptor_size: int
-    weights_fingerprint: str = ""
-    data_fingerprint: str = ""
+    similarity: str = "cosine"
+    query_expansion: str = "none"
     reranking: str = "none"
     test_time_augmentation: str = "none"
+    weights_fingerprint: str = ""
+    data_fingerprint: str = ""
+    unmatched: tuple[str, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    details: Details | None = None
 
-    def cmc(self, rank: int) -> Statistic:
-        """Rank-``rank``, from 1; beyond the stored curve, its last value."""
-        return _over(t.cmc[min(rank, len(t.cmc)) - 1] for t in self.trials)
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What two results must share to be comparable: protocol, direction, convention, CMC."""
+        return (self.protocol, self.direction, self.convention, self.cmc_kind)
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """What was done to the ranking or the descriptors, by name; ``none`` where nothing was."""
+        return {
+            "query expansion": self.query_expansion,
+            "re-ranking": self.reranking,
+            "test-time augmentation": self.test_time_augmentation,
+        }
+
+    @property
+    def slug(self) -> str:
+        """A file name that tells this result from the others of the same network.
+
+        Small letters, digits and hyphens only, at most 120; what the convention has in brackets is
+        left out.
+        """
+        used = [name for name, kind in self.flags.items() if kind != "none"]
+        compared = [] if self.similarity == "cosine" else [self.similarity]
+        convention = self.convention.split("(")[0]
+        text = " ".join([self.protocol, self.direction, convention, *compared, *used])
+        words = re.findall(r"[a-z0-9]+", text.lower())
+        return "-".join(words)[:_LONGEST].strip("-") or "result"
+
+    def cmc(self, rank: int, kind: CmcKind | None = None) -> Statistic:
+        """Rank-``rank``, from 1, in the protocol's kind; beyond the stored curve its last value."""
+        curves = [t.cmc(kind or self.cmc_kind) for t in self.trials]
+        return _over(curve[min(rank, len(curve)) - 1] for curve in curves)
 
     @property
     def mean_ap(self) -> Statistic:
@@ -106,7 +160,8 @@ class Result:
     @property
     def curve(self) -> tuple[float, ...]:
         """Mean CMC over the trials; entry r - 1 is Rank-r."""
-        return tuple(self.cmc(r + 1).mean for r in range(min(len(t.cmc) for t in self.trials)))
+        length = min(len(t.cmc(self.cmc_kind)) for t in self.trials)
+        return tuple(self.cmc(r + 1).mean for r in range(length))
 
     @property
     def chance(self) -> Chance:
@@ -117,6 +172,17 @@ class Result:
             mean_ap=_over(t.chance.mean_ap for t in self.trials).mean,
             mean_inp=_over(t.chance.mean_inp for t in self.trials).mean,
         )
+
+    def interval(self, metric: Metric) -> Interval | None:
+        """The 95 % confidence interval over identities; None where there is only one identity.
+
+        It tells what other people of the same kind would have changed (see
+        :mod:`vireid.evaluation.bootstrap`), not another training or other cameras.
+        """
+        trials = [t.by_identity for t in self.trials]
+        if len({i for t in trials for i in t.identity}) < 2:
+            return None
+        return interval(resample([trials], metric)[:, 0])
 
     @property
     def at_chance(self) -> bool:
@@ -136,33 +202,25 @@ class Result:
 
     def __str__(self) -> str:
         """The field's table with its conditions above it and chance beneath."""
-        first = self.trials[0]
-        unmatched = sum(t.unmatched for t in self.trials)
-        count = len(self.trials)
-        lines = [
-            f"{self.protocol}, {self.direction}",
-            f"  {self.convention}; CMC by {self.cmc_kind}; "
-            f"{count} trial{'s' if count > 1 else ''}; re-ranking {self.reranking}; "
-            f"test-time augmentation {self.test_time_augmentation}",
-            f"  {first.queries:,} queries ({_per_trial(unmatched, count)} without a match), "
-            f"{first.gallery:,} gallery images, {self.descriptor_size}-d descriptors"
-            + (f", weights {self.weights_fingerprint[:12]}" if self.weights_fingerprint else ""),
-        ]
-        if self.about:
-            lines.append("  " + ", ".join(f"{key} {value}" for key, value in self.about.items()))
-        lines += ["", table({"result": self})]
-        lines += ["", *(_banner(self.statement) if self.at_chance else [self.statement])]
-        return "\n".join(lines)
+        from vireid.evaluation.table import page  # the table reads results, and a result prints it
+
+        return page(self)
 
     def to_json(self) -> str:
         """All of the result as JSON text, the same bytes for the same result.
 
         The block ``summary`` is for reading, in percent; :meth:`from_json` computes it anew.
         """
+        intervals = {metric: self.interval(metric) for metric in METRICS}
         summary = {
             **{f"R-{rank}": _percent(self.cmc(rank)) for rank in RANKS},
             "mAP": _percent(self.mean_ap),
             "mINP": _percent(self.mean_inp),
+            "interval_95": {
+                metric: [round(100 * end, 2) for end in found]
+                for metric, found in intervals.items()
+                if found
+            },
             "chance": {
                 "R-1": round(100 * self.chance.cmc[0], 2),
                 "mAP": round(100 * self.chance.mean_ap, 2),
@@ -171,11 +229,16 @@ class Result:
             "at_chance": self.at_chance,
             "statement": self.statement,
         }
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "trials"}
-        fields = {k: dict(v) if isinstance(v, Mapping) else v for k, v in fields.items()}
-        trials = [asdict(trial) for trial in self.trials]
-        whole = {"format": _FORMAT, "summary": summary, **fields, "trials": trials}
-        return json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # Not asdict of the whole: it would deep-copy mappings, which need not be copyable.
+        plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        plain |= {
+            "trials": [asdict(trial) for trial in self.trials],
+            "about": dict(self.about),
+            "versions": dict(self.versions),
+            "details": asdict(self.details) if self.details else None,
+        }
+        whole = {"format": _FORMAT, "summary": summary, **plain}
+        return json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -188,14 +251,14 @@ class Result:
             whole: dict[str, Any] = json.loads(text)
             version = whole.pop("format")
             whole.pop("summary")
-            trials = tuple(_trial(entry) for entry in whole.pop("trials"))
-            result = cls(trials=trials, **whole)
+            if version == _FORMAT:
+                result = TypeAdapter(cls).validate_python(whole)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"not a result of vireid: {error!r}") from error
-        if version != _FORMAT or not trials:
+        if version != _FORMAT or not result.trials:
             raise EvaluationError(
-                f"a result of format {version!r} with {len(trials)} trials; expected format "
-                f"{_FORMAT} with at least one: evaluate the run again with this version"
+                f"a result of format {version!r} with {len(whole['trials'])} trials; expected "
+                f"format {_FORMAT} with at least one: evaluate the run again with this version"
             )
         return result
 
@@ -208,62 +271,12 @@ class Result:
         """Read a saved result.
 
         Raises:
-            EvaluationError: The file is not a result.
-            OSError: The file cannot be read.
+            EvaluationError: The file is not a result, or cannot be read.
         """
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except (EvaluationError, UnicodeDecodeError) as error:
-            raise EvaluationError(f"{path}: {error}") from error
-
-
-def table(results: Mapping[str, Result]) -> str:
-    """Several results of one protocol side by side, in percent, with chance beneath.
-
-    Args:
-        results: Result by row name.
-
-    Returns:
-        A Markdown table whose columns also line up as plain text.
-
-    Raises:
-        EvaluationError: No result, or results of different protocols, whose rows nobody should
-            compare.
-    """
-    if not results:
-        raise EvaluationError("a table needs at least one result")
-    kinds = {(r.protocol, r.direction, r.convention, r.cmc_kind) for r in results.values()}
-    if len(kinds) > 1:
-        raise EvaluationError(
-            f"one table of different protocols: {sorted(kinds)}; expected one protocol, direction "
-            "and convention a table"
-        )
-    head = ["", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"]
-    rows = [[name.replace("|", "\\|"), *cells(result)] for name, result in results.items()]
-    rows.append(["chance", *chance_cells(next(iter(results.values())))])
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
-    return "\n".join([line(head), rule, *map(line, rows)])
-
-
-def cells(result: Result) -> list[str]:
-    """R-1, R-5, R-10, R-20, mAP and mINP in percent, with ± deviation where trials > 1."""
-    scores = [*(result.cmc(rank) for rank in RANKS), result.mean_ap, result.mean_inp]
-    if len(result.trials) == 1:
-        return [f"{100 * s.mean:.2f}" for s in scores]
-    return [f"{100 * s.mean:.2f} ± {100 * s.std:.2f}" for s in scores]
-
-
-def chance_cells(result: Result) -> list[str]:
-    """The same columns for a random ranking."""
-    chance = result.chance
-    curve = [chance.cmc[min(rank, len(chance.cmc)) - 1] for rank in RANKS]
-    return [f"{100 * score:.2f}" for score in [*curve, chance.mean_ap, chance.mean_inp]]
+        except (EvaluationError, UnicodeDecodeError, OSError) as error:
+            raise EvaluationError(f"'{path}' cannot be read: {error}") from error
 
 
 def _over(values: Iterable[float]) -> Statistic:
@@ -274,20 +287,3 @@ def _over(values: Iterable[float]) -> Statistic:
 
 def _percent(statistic: Statistic) -> dict[str, float]:
     return {"mean": round(100 * statistic.mean, 2), "std": round(100 * statistic.std, 2)}
-
-
-def _per_trial(total: int, trials: int) -> str:
-    return f"{total / trials:,.4g}" if total % trials else f"{total // trials:,}"
-
-
-def _banner(text: str) -> list[str]:
-    bar = "!" * min(len(text) + 6, 100)
-    return [bar, f"!! {text}", bar]
-
-
-def _trial(entry: dict[str, Any]) -> TrialScore:
-    chance = entry.pop("chance")
-    return TrialScore(
-        **{**entry, "cmc": tuple(entry["cmc"])},
-        chance=Chance(**{**chance, "cmc": tuple(chance["cmc"])}),
-    )

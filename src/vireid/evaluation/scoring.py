@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError
+from vireid.evaluation.analysis import Details, search
+from vireid.evaluation.bootstrap import ByIdentity
 from vireid.evaluation.chance import chance_level
+from vireid.evaluation.descriptors import match_rows, similarities
 from vireid.evaluation.metrics import QueryRanks, cmc_curve, mean_over, rank_queries
-from vireid.evaluation.protocols import Protocol, Trial
+from vireid.evaluation.protocol import Protocol, Trial, names
+from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.result import Result, TrialScore
-from vireid.types import Descriptors, ImageRecord
+from vireid.types import Descriptors
 
-__all__ = ["data_fingerprint", "evaluate", "match_rows", "similarities"]
+__all__ = ["data_fingerprint", "evaluate"]
 
 CMC_LENGTH = 50
-_BLOCK_CELLS = 16_000_000  # similarities held at once, 64 MB
-_TILE = 8192  # gallery rows widened to float64 at once
+_BLOCK_CELLS = 64_000_000  # similarities held at once, 256 MB
 
 
 def evaluate(
     descriptors: Descriptors,
     protocol: Protocol,
     *,
+    ranking: Ranking | None = None,
     fingerprint: str = "",
     about: Mapping[str, str] | None = None,
+    details: bool = False,
 ) -> Result:
     """Score descriptors under a protocol.
 
@@ -43,26 +45,27 @@ def evaluate(
     Args:
         descriptors: Descriptors of at least the protocol's images.
         protocol: The protocol.
+        ranking: How galleries are ranked; by the cosine and nothing else by default.
         fingerprint: Fingerprint of the weights the descriptors come from.
         about: What else the result should say: method, backbone, weights, seed.
+        details: Keep :class:`~vireid.evaluation.analysis.Details` of the first trial, which is
+            searched once more for them, its whole similarity matrix at once.
 
     Raises:
         EvaluationError: An image is missing or appears twice, a descriptor is NaN, infinite or
-            zero, or no query has a match.
+            zero, no query has a match, or re-ranking does not fit into its memory limit.
     """
-    values = match_rows(descriptors, protocol.records)
-    identities = np.array([r.identity for r in protocol.records], dtype=np.int64)
-    cameras = np.array([r.camera for r in protocol.records], dtype=np.int64)
+    how = ranking or Ranking()
+    values = match_rows(descriptors, protocol.records, similarity=how.similarity)
     for trial in protocol.trials:
         if not len(trial.query) or not len(trial.gallery):
             raise EvaluationError(
                 f"{protocol.name}, {protocol.direction}: a trial has {len(trial.query)} queries "
                 f"and {len(trial.gallery)} gallery images; expected at least one of each"
             )
-    ranks = _rank_trials(values, identities, cameras, protocol)
+    ranks = _rank_treated(values, protocol, how) if how.treated else _rank(values, protocol, how)
     scores = tuple(
-        _score(found, trial, identities, cameras, protocol)
-        for found, trial in zip(ranks, protocol.trials, strict=True)
+        _score(found, trial, protocol) for found, trial in zip(ranks, protocol.trials, strict=True)
     )
     return Result(
         protocol=protocol.name,
@@ -71,113 +74,39 @@ def evaluate(
         cmc_kind=protocol.cmc,
         trials=scores,
         descriptor_size=values.shape[1],
+        similarity=how.similarity,
+        query_expansion=str(how.expansion or "none"),
+        reranking=str(how.reranking or "none"),
+        test_time_augmentation=descriptors.augmentation,
         weights_fingerprint=fingerprint,
         data_fingerprint=data_fingerprint(protocol),
+        unmatched=_unmatched(ranks, protocol),
         about=dict(about or {}),
         versions={
             "python": platform.python_version(),
             "numpy": np.__version__,
             "vireid": metadata.version("vireid"),
         },
+        details=Details.of(search(descriptors, protocol, ranking=how)) if details else None,
     )
-
-
-def match_rows(descriptors: Descriptors, records: Sequence[ImageRecord]) -> NDArray[np.float32]:
-    """The descriptors of ``records``, in their order, checked.
-
-    Args:
-        descriptors: Float ``[n, d]`` with their records.
-        records: The images wanted, ``m``.
-
-    Returns:
-        ``[m, d]``.
-
-    Raises:
-        EvaluationError: As for :func:`evaluate`; the message names the first images.
-    """
-    values = descriptors.values
-    if values.ndim != 2 or len(values) != len(descriptors.records):
-        raise EvaluationError(
-            f"descriptors of shape {values.shape} for {len(descriptors.records)} images; "
-            "expected one row an image"
-        )
-    place = {record.path: row for row, record in enumerate(descriptors.records)}
-    if len(place) < len(descriptors.records):
-        counts = Counter(record.path for record in descriptors.records)
-        twice = [path for path, count in counts.items() if count > 1]
-        raise EvaluationError(
-            f"{_named(twice)} more than once among the descriptors; expected every image once "
-            "(padding of distributed loaders repeats images: cut it off)"
-        )
-    missing = [record.path for record in records if record.path not in place]
-    if missing:
-        raise EvaluationError(
-            f"no descriptor for {_named(missing)}; expected all {len(records)} images of the "
-            "protocol: encode protocol.records"
-        )
-    chosen = values[[place[record.path] for record in records]]
-    finite = np.isfinite(chosen).all(axis=1)
-    if not finite.all():
-        bad = [records[i].path for i in np.flatnonzero(~finite).tolist()]
-        raise EvaluationError(
-            f"NaN or infinity in the descriptor of {_named(bad)}; expected finite numbers: look "
-            "at these images and whether the network's weights are finite"
-        )
-    zero = ~chosen.any(axis=1)
-    if zero.any():
-        bad = [records[i].path for i in np.flatnonzero(zero).tolist()]
-        raise EvaluationError(
-            f"the descriptor of {_named(bad)} is all zero and has no direction; expected unit "
-            "length: the network's last layer gives nothing for these images"
-        )
-    return chosen
-
-
-def similarities(query: NDArray[np.floating], gallery: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Cosine similarities, summed in float64 and rounded to float32.
-
-    The sum in float64 makes the rounded number independent of the BLAS library, its threads and
-    the place of an image in the matrix; so equal descriptors give exactly equal similarities, and
-    a result has the same bytes on every machine but for the rarest rounding.
-
-    Args:
-        query: ``[q, d]``, no zero row; normalised here.
-        gallery: ``[g, d]``, no zero row; normalised here.
-
-    Returns:
-        ``[q, g]`` in [-1, 1].
-    """
-    left = _unit(query)
-    out = np.empty((len(query), len(gallery)), dtype=np.float32)
-    for begin in range(0, len(gallery), _TILE):
-        tile = slice(begin, begin + _TILE)
-        out[:, tile] = left @ _unit(gallery[tile]).T
-    return out
 
 
 def data_fingerprint(protocol: Protocol) -> str:
     """SHA-256 of the images' names (below their common folder), labels and the trials."""
     digest = hashlib.sha256()
-    root = Path(os.path.commonpath([r.path.parent for r in protocol.records]))
-    for record in protocol.records:
-        name = record.path.relative_to(root).as_posix()
+    for name, record in zip(names(protocol.records), protocol.records, strict=True):
         line = f"{name}\0{record.identity}\0{record.camera}\0{record.modality}\n"
-        digest.update(line.encode(errors="surrogateescape"))
+        digest.update(line.encode())
     for trial in protocol.trials:
         digest.update(b"trial")
         digest.update(trial.query.astype("<i8").tobytes())
         digest.update(b"against")
         digest.update(trial.gallery.astype("<i8").tobytes())
-    digest.update(repr(protocol.excluded_cameras).encode())
+    digest.update(repr((protocol.excluded_cameras, protocol.excludes_own_camera)).encode())
     return digest.hexdigest()
 
 
-def _rank_trials(
-    values: NDArray[np.float32],
-    identities: NDArray[np.int64],
-    cameras: NDArray[np.int64],
-    protocol: Protocol,
-) -> list[QueryRanks]:
+def _rank(values: NDArray[np.float32], protocol: Protocol, how: Ranking) -> list[QueryRanks]:
     """Rank every trial; similarities are computed once for all trials, block by block."""
     query = np.unique(np.concatenate([t.query for t in protocol.trials]))
     gallery = np.unique(np.concatenate([t.gallery for t in protocol.trials]))
@@ -185,19 +114,39 @@ def _rank_trials(
     parts: list[list[tuple[NDArray[np.int64], QueryRanks]]] = [[] for _ in protocol.trials]
     for begin in range(0, len(query), step):
         rows = query[begin : begin + step]
-        similarity = similarities(values[rows], values[gallery])
-        for trial, found in zip(protocol.trials, parts, strict=True):
+        found = similarities(values[rows], values, rows=gallery, similarity=how.similarity)
+        for trial, into in zip(protocol.trials, parts, strict=True):
             here = np.flatnonzero((trial.query >= rows[0]) & (trial.query <= rows[-1]))
             if not len(here):
                 continue
-            block = similarity[np.searchsorted(rows, trial.query[here])]
+            block = found[np.searchsorted(rows, trial.query[here])]
             block = np.take(block, np.searchsorted(gallery, trial.gallery), axis=1)
-            excluded = protocol.excluded(cameras[trial.query[here]], cameras[trial.gallery])
-            ranks = rank_queries(
-                block, identities[trial.query[here]], identities[trial.gallery], excluded
-            )
-            found.append((here, ranks))
+            into.append((here, _rank_block(block, trial.query[here], trial.gallery, protocol)))
     return [_join(found, len(t.query)) for found, t in zip(parts, protocol.trials, strict=True)]
+
+
+def _rank_treated(
+    values: NDArray[np.float32], protocol: Protocol, how: Ranking
+) -> list[QueryRanks]:
+    """Rank every trial by itself, because its gallery decides the similarities."""
+    return [
+        _rank_block(
+            trial_similarity(values, protocol, trial, how), trial.query, trial.gallery, protocol
+        )
+        for trial in protocol.trials
+    ]
+
+
+def _rank_block(
+    similarity: NDArray[np.float32],
+    query: NDArray[np.int64],
+    gallery: NDArray[np.int64],
+    protocol: Protocol,
+) -> QueryRanks:
+    identities = protocol.identities
+    return rank_queries(
+        similarity, identities[query], identities[gallery], protocol.excluded(query, gallery)
+    )
 
 
 def _join(parts: list[tuple[NDArray[np.int64], QueryRanks]], queries: int) -> QueryRanks:
@@ -213,25 +162,18 @@ def _join(parts: list[tuple[NDArray[np.int64], QueryRanks]], queries: int) -> Qu
     )
 
 
-def _score(
-    ranks: QueryRanks,
-    trial: Trial,
-    identities: NDArray[np.int64],
-    cameras: NDArray[np.int64],
-    protocol: Protocol,
-) -> TrialScore:
-    by_identity = protocol.cmc == "identity"
-    first = ranks.first_identity if by_identity else ranks.first_image
-    cmc = cmc_curve(first, CMC_LENGTH)
+def _score(ranks: QueryRanks, trial: Trial, protocol: Protocol) -> TrialScore:
+    # First, because without any match it says of how many queries.
+    by_image = cmc_curve(ranks.first_image, CMC_LENGTH)
     # Queries of one identity and camera have the same odds: reckon each kind once.
-    kinds, counts = np.unique(
-        np.stack([identities[trial.query], cameras[trial.query]]), axis=1, return_counts=True
-    )
+    kinds = np.stack([protocol.identities[trial.query], protocol.cameras[trial.query]])
+    _, some, counts = np.unique(kinds, axis=1, return_index=True, return_counts=True)
+    representatives = trial.query[some]
     chance = chance_level(
-        kinds[0],
-        identities[trial.gallery],
-        protocol.excluded(kinds[1], cameras[trial.gallery]),
-        by_identity=by_identity,
+        protocol.identities[representatives],
+        protocol.identities[trial.gallery],
+        protocol.excluded(representatives, trial.gallery),
+        by_identity=protocol.cmc == "identity",
         weights=counts,
         length=CMC_LENGTH,
     )
@@ -239,20 +181,38 @@ def _score(
         queries=len(trial.query),
         gallery=len(trial.gallery),
         unmatched=int(np.count_nonzero(~ranks.valid)),
-        cmc=tuple(cmc.tolist()),
+        cmc_by_identity=tuple(cmc_curve(ranks.first_identity, CMC_LENGTH).tolist()),
+        cmc_by_image=tuple(by_image.tolist()),
         mean_ap=mean_over(ranks.average_precision, ranks.valid),
         mean_inp=mean_over(ranks.inverse_negative_penalty, ranks.valid),
         chance=chance,
+        by_identity=_by_identity(ranks, protocol.identities[trial.query]),
     )
 
 
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    norm: NDArray[np.float64] = np.linalg.norm(wide, axis=1, keepdims=True)
-    return wide / norm
+def _by_identity(ranks: QueryRanks, identities: NDArray[np.int64]) -> ByIdentity:
+    valid = ranks.valid
+    people, group = np.unique(identities[valid], return_inverse=True)
+
+    def sums(values: NDArray[np.float64]) -> list[float]:
+        totals: list[float] = np.bincount(group, weights=values[valid]).tolist()
+        return totals
+
+    return ByIdentity(
+        identity=tuple(people.tolist()),
+        queries=tuple(np.bincount(group).tolist()),
+        rank1=tuple(int(hits) for hits in sums((ranks.first_image == 1).astype(np.float64))),
+        ap=tuple(sums(ranks.average_precision)),
+        inp=tuple(sums(ranks.inverse_negative_penalty)),
+    )
 
 
-def _named(paths: Sequence[Path], limit: int = 5) -> str:
-    """The first few files and how many more."""
-    shown = ", ".join(str(path) for path in paths[:limit])
-    return shown if len(paths) <= limit else f"{shown} and {len(paths) - limit} more"
+def _unmatched(ranks: Sequence[QueryRanks], protocol: Protocol) -> tuple[str, ...]:
+    """Names of the queries without a match in at least one trial."""
+    lost = np.zeros(len(protocol.records), dtype=np.bool_)
+    for found, trial in zip(ranks, protocol.trials, strict=True):
+        lost[trial.query[~found.valid]] = True
+    if not lost.any():
+        return ()
+    called = names(protocol.records)
+    return tuple(called[i] for i in np.flatnonzero(lost).tolist())

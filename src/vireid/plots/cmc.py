@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from vireid.errors import EvaluationError
 from vireid.evaluation.result import Result
-from vireid.plots.style import INK, LINES, PALE, tidy
+from vireid.plots.style import INK, LINES, PALE, heading, tidy
 
 __all__ = ["cmc_figure"]
 
@@ -26,13 +26,13 @@ def cmc_figure(results: Mapping[str, Result], *, ranks: int = 20) -> Figure:
     Raises:
         EvaluationError: There is no result, or they are of different protocols.
     """
-    kinds = {(r.protocol, r.direction, r.convention, r.cmc_kind) for r in results.values()}
+    kinds = {result.kind for result in results.values()}
     if len(kinds) != 1:
         raise EvaluationError(
             f"CMC curves of {len(kinds)} protocols in one figure; expected one, because curves of "
             "different protocols cannot be compared"
         )
-    figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(6.2, 4.4 + 0.24 * len(results)), layout="constrained")
     axes = figure.add_subplot()
     tidy(axes)
     x = np.arange(1, ranks + 1)
@@ -67,11 +67,8 @@ def cmc_figure(results: Mapping[str, Result], *, ranks: int = 20) -> Figure:
     axes.set_xticks([1, *range(5, ranks + 1, 5)])
     of = "identities" if first.cmc_kind == "identity" else "images"
     axes.set_ylabel("queries matched within rank, %", fontsize=12, color=INK)
-    axes.set_title(
-        f"{first.protocol}, {first.direction}", fontsize=13, color=INK, loc="left", pad=12
-    )
+    heading(axes, first.protocol, first.direction)
     axes.set_xlabel(f"rank, counted in {of}", fontsize=12, color=INK)
-    axes.legend(
-        fontsize=10.5, frameon=True, framealpha=0.9, edgecolor="none", loc="best", labelcolor=INK
-    )
+    # Beneath the axes: curves may run anywhere within them.
+    figure.legend(loc="outside lower left", fontsize=10.5, frameon=False, labelcolor=INK)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,18 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.data.images import read_image
-from vireid.evaluation.metrics import QueryRanks, rank_queries
-from vireid.evaluation.protocols import Protocol
-from vireid.evaluation.scoring import match_rows, similarities
+from vireid.evaluation.analysis import Search
 from vireid.plots.style import INK, RIGHT, WRONG
-from vireid.types import Descriptors, ImageRecord
+from vireid.types import ImageRecord
 
 __all__ = ["Hit", "RankingList", "ranking_figure", "ranking_lists"]
 
 _PIXELS = (96, 192)  # width and height each image is drawn at: the 1:2 of person crops
 _COLOURS = {True: RIGHT, False: WRONG}
 _GAP = 0.16  # between cells, in cell widths
-_CAPTION = 0.36  # beneath a cell, in cell widths
+_CAPTION = 0.5  # beneath a cell, in cell widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Hit:
 
     Attributes:
         record: The image.
-        similarity: Cosine with the query, in [-1, 1].
+        similarity: By which it is ranked; larger is nearer. Plain cosines are in [-1, 1].
         correct: Whether it shows the query's identity.
     """
 
@@ -51,70 +50,41 @@ class RankingList:
         query: The query.
         average_precision: Its AP in [0, 1].
         matches: Correct images in its whole gallery.
+        first_match: Rank of the first of them, from 1.
         hits: The nearest images, best first.
     """
 
     query: ImageRecord
     average_precision: float
     matches: int
+    first_match: int
     hits: tuple[Hit, ...]
 
 
 def ranking_lists(
-    descriptors: Descriptors,
-    protocol: Protocol,
+    found: Search,
     *,
-    trial: int = 0,
+    choose: Literal["mix", "worst"] = "mix",
     count: int = 6,
     depth: int = 10,
 ) -> tuple[RankingList, ...]:
-    """Ranking lists of a fair mix of queries: a third each of best, median and worst AP.
+    """Ranking lists of a fair mix of queries, or of the worst.
 
     The choice depends on the scores and file names only. No identity is shown twice while there
     are others.
 
     Args:
-        descriptors: Descriptors of at least the protocol's images.
-        protocol: The protocol.
-        trial: Which of its trials, from 0.
+        found: A trial, searched.
+        choose: ``mix``: a third each of best, median and worst AP. ``worst``: lowest AP.
         count: Queries wanted; fewer come back if fewer have a match.
         depth: Gallery images a query.
 
     Returns:
-        The lists by falling AP.
-
-    Raises:
-        EvaluationError: As :func:`vireid.evaluation.evaluate`.
+        The lists: of a mix by falling AP, of the worst by rising AP.
     """
-    values = match_rows(descriptors, protocol.records)
-    records = protocol.records
-    chosen = protocol.trials[trial]
-    query, gallery = chosen.query, chosen.gallery
-    similarity = similarities(values[query], values[gallery])
-    identities = np.array([r.identity for r in records], dtype=np.int64)
-    cameras = np.array([r.camera for r in records], dtype=np.int64)
-    excluded = protocol.excluded(cameras[query], cameras[gallery])
-    ranks = rank_queries(similarity, identities[query], identities[gallery], excluded)
-
-    lists = []
-    for i in _mix(ranks, [records[q] for q in query.tolist()], count):
-        removed = np.zeros(len(gallery), dtype=np.bool_) if excluded is None else excluded[i]
-        correct = identities[gallery] == identities[query[i]]
-        # At equal similarity wrong before right, as the metrics count, then by place.
-        order = np.lexsort((np.arange(len(gallery)), correct, -similarity[i]))
-        nearest = [j for j in order.tolist() if not removed[j]][:depth]
-        hits = tuple(
-            Hit(records[int(gallery[j])], float(similarity[i, j]), bool(correct[j]))
-            for j in nearest
-        )
-        found = RankingList(
-            records[int(query[i])],
-            float(ranks.average_precision[i]),
-            int(ranks.matches[i]),
-            hits,
-        )
-        lists.append(found)
-    return tuple(lists)
+    worst = found.worst_first()
+    chosen = _mix(found, worst, count) if choose == "mix" else _people_first(found, worst)[:count]
+    return tuple(_list(found, row, depth) for row in chosen)
 
 
 def ranking_figure(
@@ -122,8 +92,8 @@ def ranking_figure(
 ) -> Figure:
     """Draw ranking lists, one row a query.
 
-    Right images have a green frame and a tick, wrong ones a red frame and a cross; beneath
-    stand the similarity and the camera.
+    Right images have a green frame and a tick, wrong ones a red frame and a cross; beneath stand
+    the similarity and the camera, and beneath the query its AP and the rank of its first match.
 
     Args:
         lists: The lists.
@@ -145,7 +115,8 @@ def ranking_figure(
         axes.text(left, 0.19, head, fontsize=11, fontweight="bold", color=INK, va="center")
     for i, found in enumerate(lists):
         top = _CAPTION + i * row
-        caption = f"AP {100 * found.average_precision:.0f} %\n{_camera(found.query)}"
+        score = f"AP {100 * found.average_precision:.0f} %\nfirst match: {found.first_match:,}"
+        caption = f"{score}\n{_camera(found.query)}"
         _cell(axes, open_image(found.query.path), (_GAP, top), caption, INK)
         for k, hit in enumerate(found.hits):
             left = 1 + 3 * _GAP + k * (1 + _GAP)
@@ -155,29 +126,52 @@ def ranking_figure(
     return figure
 
 
-def _mix(ranks: QueryRanks, records: Sequence[ImageRecord], count: int) -> list[int]:
+def _list(found: Search, row: int, depth: int) -> RankingList:
+    records, gallery = found.protocol.records, found.trial.gallery
+    similarity, correct = found.similarity[row], found.correct[row]
+    # At equal similarity wrong before right, as the metrics count, then by place.
+    order = np.lexsort((correct, -similarity))
+    nearest = order[~found.excluded[row, order]][:depth].tolist()
+    return RankingList(
+        query=records[int(found.trial.query[row])],
+        average_precision=float(found.ranks.average_precision[row]),
+        matches=int(found.ranks.matches[row]),
+        first_match=int(found.ranks.first_image[row]),
+        hits=tuple(
+            Hit(records[int(gallery[j])], float(similarity[j]), bool(correct[j])) for j in nearest
+        ),
+    )
+
+
+def _mix(found: Search, worst: Sequence[int], count: int) -> list[int]:
     """Rows of the best, median and worst queries by AP, by falling AP."""
-    valid = np.flatnonzero(ranks.valid).tolist()
-    order = sorted(valid, key=lambda i: (-ranks.average_precision[i], records[i]))
+    order = worst[::-1]
     middle = len(order) // 2
     from_middle = sorted(range(len(order)), key=lambda place: (abs(place - middle), place))
     third = count // 3
     shares = (
         (order, count - 2 * third),
-        (order[::-1], third),
+        (worst, third),
         ([order[place] for place in from_middle], third),
     )
     chosen: list[int] = []
     for candidates, share in shares:
-        shown = {records[i].identity for i in chosen}
-        fresh: list[int] = []
-        for i in candidates:
-            if records[i].identity not in shown:
-                fresh.append(i)
-                shown.add(records[i].identity)
-        others = [i for i in candidates if i not in fresh and i not in chosen]
-        chosen += [*fresh, *others][:share]
+        chosen += _people_first(found, candidates, shown=chosen)[:share]
     return sorted(chosen, key=order.index)
+
+
+def _people_first(found: Search, rows: Sequence[int], *, shown: Sequence[int] = ()) -> list[int]:
+    """The rows, in their order, but first those that bring a new identity; ``shown`` left out."""
+    identities = found.protocol.identities[found.trial.query].tolist()
+    seen = {identities[row] for row in shown}
+    fresh, others = [], []
+    for row in rows:
+        if identities[row] not in seen:
+            seen.add(identities[row])
+            fresh.append(row)
+        elif row not in shown:
+            others.append(row)
+    return [*fresh, *others]
 
 
 def _cell(
@@ -199,18 +193,20 @@ def _cell(
 
 
 def _badge(axes: Axes, centre: tuple[float, float], correct: bool) -> None:
+    # Dark or light as well as green or red, so that it is told apart in print too.
+    colour = _COLOURS[correct]
     axes.text(
         *centre,
         "\N{CHECK MARK}" if correct else "\N{BALLOT X}",
         fontsize=10,
         fontweight="bold",
-        color="white",
+        color="white" if correct else colour,
         ha="center",
         va="center",
         bbox={
             "boxstyle": "circle,pad=0.22",
-            "facecolor": _COLOURS[correct],
-            "edgecolor": "white",
+            "facecolor": colour if correct else "white",
+            "edgecolor": "white" if correct else colour,
             "linewidth": 0.8,
         },
         zorder=4,

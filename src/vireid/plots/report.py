@@ -9,19 +9,30 @@ content policy in the page forbids scripts besides.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Self
 
 from matplotlib.figure import Figure
+from PIL import Image
 
-from vireid.evaluation.result import RANKS, Result, cells, chance_cells
+from vireid.errors import EvaluationError
+from vireid.evaluation.bootstrap import Interval
+from vireid.evaluation.result import RANKS, Result
+from vireid.evaluation.table import cells, chance_cells, conditions, row_name
 from vireid.files import write_atomic
+from vireid.plots._page import PAGE, STYLE
 from vireid.plots.style import png
 
-__all__ = ["FigureSection", "Picture", "Step", "write_report"]
+__all__ = ["FigureSection", "Picture", "Step", "Table", "write_report"]
+
+_READING = (
+    "±: deviation over trials. Small print: 95 % interval over identities (bootstrap). Chance: "
+    "what a random ranking of the same galleries scores on average."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class Picture:
     """A picture in the report.
 
     Attributes:
-        data: The PNG file's bytes.
+        data: The file's bytes, PNG or JPEG.
         alt: What it shows, for people who cannot see it.
         caption: Printed beneath.
         wide: Whether it keeps a readable width on a phone and scrolls, rather than shrinks.
@@ -45,20 +56,49 @@ class Picture:
         """A figure as a picture."""
         return cls(png(figure), alt, caption, wide)
 
+    def as_jpeg(self) -> Self:
+        """The picture as JPEG: a fifth of the size, where it is made of photographs."""
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(self.data)) as image:
+            image.convert("RGB").save(buffer, format="JPEG", quality=88, optimize=True)
+        return replace(self, data=buffer.getvalue())
+
+    @property
+    def media_type(self) -> str:
+        """The kind of file."""
+        return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in the report.
+
+    Attributes:
+        title: What it holds, printed above it.
+        head: Names of the columns.
+        rows: Cells of each row; the first names the row.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class FigureSection:
-    """A headed group of pictures.
+    """A headed group of pictures and tables.
 
     Attributes:
         title: The heading.
         text: A paragraph on how to read the pictures.
         pictures: The pictures.
+        tables: The tables, printed beneath them.
     """
 
     title: str
     text: str
     pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +140,10 @@ def write_report(
 
     Returns:
         ``out``.
+
+    Raises:
+        EvaluationError: Two results of one protocol and ranking have one name.
+        OSError: The file cannot be written.
     """
     if versions is None:
         versions = {k: v for rows in results.values() for r in rows for k, v in r.versions.items()}
@@ -114,7 +158,7 @@ def write_report(
         *_section("Versions", [_definitions(versions)] if versions else []),
         "</main>",
     ]
-    page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(body))
+    page = PAGE.format(title=escape(title), style=STYLE, body="\n".join(body))
     return write_atomic(out, page.encode(errors="xmlcharrefreplace"))
 
 
@@ -126,11 +170,16 @@ def _section(heading: str, parts: Sequence[str]) -> list[str]:
 
 def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
     """A table a protocol, methods as rows."""
-    tables: dict[tuple[str, str, str, str], dict[str, Result]] = {}
+    tables: dict[tuple[str, ...], dict[str, Result]] = {}
     for method, rows in results.items():
         for result in rows:
-            key = (result.protocol, result.direction, result.convention, result.cmc_kind)
-            tables.setdefault(key, {})[method] = result
+            row, found = row_name(method, result), tables.setdefault(result.kind, {})
+            if row in found:
+                raise EvaluationError(
+                    f"two results of '{row}' under {result.protocol}, {result.direction}; expected "
+                    "a name of its own for each in the report"
+                )
+            found[row] = result
     parts = []
     for found in tables.values():
         first = next(iter(found.values()))
@@ -140,32 +189,28 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
             for method, result in found.items()
             if result.at_chance
         ]
-        parts.append(_table(found))
-        parts.append(f'<p class="small">{escape(_conditions(first))}</p>')
+        parts.append(_scores_table(found))
+        parts.append(_conditions(found))
+    if parts:
+        parts.append(f'<p class="small">{escape(_READING)}</p>')
     return _section("Results", parts)
 
 
-def _table(results: Mapping[str, Result]) -> str:
-    heads = [*(f"R-{rank}" for rank in RANKS), "mAP", "mINP"]
+def _scores_table(results: Mapping[str, Result]) -> str:
     best = [max(column) for column in zip(*(_scores(r) for r in results.values()), strict=True)]
     rows = []
     for method, result in results.items():
-        columns = zip(cells(result), _scores(result), best, strict=True)
+        columns = zip(cells(result), _scores(result), _intervals(result), best, strict=True)
         data = "".join(
-            f"<td>{f'<b>{text}</b>' if score == top and len(results) > 1 else text}</td>"
-            for text, score, top in columns
+            f"<td>{f'<b>{text}</b>' if score == top and len(results) > 1 else text}{interval}</td>"
+            for text, score, interval, top in columns
         )
         rows.append(f'<tr><th scope="row">{escape(method)}</th>{data}</tr>')
     first = next(iter(results.values()))
     data = "".join(f"<td>{text}</td>" for text in chance_cells(first))
     rows.append(f'<tr class="chance"><th scope="row">chance</th>{data}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    label = escape(f"Results of {first.protocol}, {first.direction}, in percent", quote=True)
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        f'<thead><tr><th scope="col">%</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    label = f"Results of {first.protocol}, {first.direction}, in percent"
+    return _grid(label, ["%", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"], rows)
 
 
 def _scores(result: Result) -> list[float]:
@@ -173,16 +218,50 @@ def _scores(result: Result) -> list[float]:
     return [*ranks, result.mean_ap.mean, result.mean_inp.mean]
 
 
-def _conditions(result: Result) -> str:
-    count = len(result.trials)
-    trial = result.trials[0]
-    deviation = f"mean ± deviation over {count} trials" if count > 1 else "one trial"
-    unmatched = sum(t.unmatched for t in result.trials) / count
+def _intervals(result: Result) -> list[str]:
+    """Small print for every column of the table; empty where no interval is known."""
+
+    def small(interval: Interval | None) -> str:
+        if interval is None:
+            return ""
+        low, high = (f"{100 * end:.1f}" for end in interval)
+        return f"<small>{low} to {high}</small>"
+
+    later = [""] * (len(RANKS) - 1)
+    rank1, mean_ap, mean_inp = (small(result.interval(m)) for m in ("R-1", "mAP", "mINP"))
+    return [rank1, *later, mean_ap, mean_inp]
+
+
+def _conditions(results: Mapping[str, Result]) -> str:
+    """What holds for the whole table, then what holds for one row."""
+    known = {method: conditions(result) for method, result in results.items()}
+    first = next(iter(known.values()))
+    shared = [line for line in first if all(line in lines for lines in known.values())]
+    own = [
+        f"{method}: {line}"
+        for method, lines in known.items()
+        for line in lines
+        if line not in shared
+    ]
+    lines = "<br>".join(escape(line) for line in [*shared, *own])
+    return f'<p class="small">{lines}</p>'
+
+
+def _table(table: Table) -> list[str]:
+    rows = []
+    for name, *cells_of in table.rows:
+        data = "".join(f"<td>{escape(cell)}</td>" for cell in cells_of)
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{data}</tr>')
+    return [f"<h3>{escape(table.title)}</h3>", _grid(table.title, table.head, rows)]
+
+
+def _grid(label: str, head: Sequence[str], rows: Sequence[str]) -> str:
+    """A table that scrolls in its own frame; the rows are HTML, everything else is text."""
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
-        f"Gallery: {result.convention}; {trial.queries:,} queries ({unmatched:,.4g} without a "
-        f"match), {trial.gallery:,} gallery images; {deviation}; CMC by {result.cmc_kind}; "
-        f"re-ranking {result.reranking}; test-time augmentation {result.test_time_augmentation}. "
-        "Chance is what a random ranking of the same galleries scores on average."
+        '<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{escape(label, quote=True)}"><table>'
+        f"<thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -191,12 +270,14 @@ def _figures(section: FigureSection) -> list[str]:
     for picture in section.pictures:
         data = base64.b64encode(picture.data).decode()
         alt = escape(picture.alt, quote=True)
-        image = f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+        image = f'<img src="data:{picture.media_type};base64,{data}" alt="{alt}">'
         if picture.wide:
             frame = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{alt}">'
             image = f"{frame}{image}</div>"
         caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
         parts.append(f"<figure>{image}{caption}</figure>")
+    for table in section.tables:
+        parts += _table(table)
     return _section(section.title, parts)
 
 
@@ -217,77 +298,3 @@ def _steps(steps: Iterable[Step]) -> list[str]:
         for step in steps
     ]
     return [f"<ol>{''.join(items)}</ol>"] if items else []
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-
-_STYLE = """
-:root { color-scheme: light dark; --paper: #f6f7f9; --card: #ffffff; --ink: #1f2430;
-  --pale: #5b6472; --line: #d9dde3; --accent: #0b63a5; --note: #eaf3fb; --alarm: #fdece3;
-  --alarm-line: #d55e00; --stripe: #f3f5f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14171c; --card: #1d2128; --ink: #e6e9ee; --pale: #a3acba; --line: #363c47;
-    --accent: #7cc0f5; --note: #16293a; --alarm: #3b2114; --alarm-line: #f08a4b;
-    --stripe: #232831; }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-header, main { max-width: 68rem; margin: 0 auto; padding: 0 1rem; }
-header { padding-top: 2rem; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 1rem; }
-h2 { font-size: 1.25rem; margin: 0 0 .75rem; }
-h3 { font-size: 1.05rem; margin: 1.25rem 0 .5rem; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: .6rem;
-  padding: 1.1rem 1.1rem .6rem; margin: 0 0 1.25rem; }
-.note, .alarm { padding: .7rem 1rem; border-radius: .4rem; margin: 0 0 1.25rem; }
-.note { background: var(--note); border-left: .3rem solid var(--accent); }
-.alarm { background: var(--alarm); border-left: .3rem solid var(--alarm-line); }
-.small { color: var(--pale); font-size: .875rem;}
-.scroll { overflow-x: auto; max-width: 100%; }
-.scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .7rem; text-align: right; white-space: nowrap;
-  border-bottom: 1px solid var(--line); }
-th:first-child { text-align: left; }
-thead th { color: var(--pale); font-weight: 600; }
-tbody tr:nth-child(even) { background: var(--stripe); }
-tbody th { font-weight: 600; }
-.chance th, .chance td { color: var(--pale); font-style: italic; font-weight: 400; }
-figure { margin: 0 0 1.25rem; }
-figure > img { max-width: min(100%, 46rem); }
-figure img { display: block; height: auto; background: #fff; padding: .4rem;
-  border-radius: .4rem; }
-.wide img { width: 100%; min-width: 44rem; }
-figcaption { color: var(--pale); font-size: .875rem; margin-top: .4rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
-  gap: .6rem 1.5rem; margin: 0 0 .8rem; }
-dt { color: var(--pale); font-size: .875rem; }
-dd { margin: 0; }
-pre { background: var(--paper); border: 1px solid var(--line); border-radius: .4rem;
-  padding: .6rem .8rem; margin: .4rem 0 .8rem; font-size: .875rem; }
-li { margin-bottom: .4rem; }
-@media (max-width: 30rem) {
-  header, main { padding: 0 .6rem; }
-  header { padding-top: 1.2rem; }
-  h1 { font-size: 1.4rem; }
-  section { padding: .9rem .8rem .4rem; }
-  th, td { padding: .4rem .5rem; }
-}
-"""

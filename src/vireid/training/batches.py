@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from vireid.data.cache import open_images
 from vireid.data.images import ImageStack
 from vireid.data.sampler import BatchIndices, CrossModalSampler, class_indices
 from vireid.data.transforms import augment
 from vireid.training.run import Run
-from vireid.types import CrossModalBatch, ImageRecord, Modality
+from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["TrainingSet", "mix_seed"]
 
@@ -31,6 +34,7 @@ class TrainingSet:
 
     Args:
         run: Which data, which batches.
+        cache: The folder of the packed image cache; None decodes the images each time.
 
     Attributes:
         classes: Number of training identities.
@@ -42,17 +46,15 @@ class TrainingSet:
         ConfigError: If there are fewer identities than a batch needs.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, cache: Path | None = None) -> None:
         self._run = run
-        records = run.open_layout().train()
+        self._cache = cache
+        records = run.data.open().train()
         classes = class_indices(records)
-
-        def pick(modality: Modality) -> tuple[list[ImageRecord], ImageStack]:
-            chosen = [r for r in records if r.modality is modality]
-            return chosen, ImageStack(chosen, size=run.recipe.method.size)
-
-        visible, self._visible = pick(Modality.VISIBLE)
-        infrared, self._infrared = pick(Modality.INFRARED)
+        visible = [r for r in records if r.modality is Modality.VISIBLE]
+        infrared = [r for r in records if r.modality is Modality.INFRARED]
+        self._images = ImageStack(visible + infrared, size=run.recipe.method.size)
+        self._first_infrared = len(visible)
         self._sampler = CrossModalSampler(
             np.array([classes[r.identity] for r in visible]),
             np.array([classes[r.identity] for r in infrared]),
@@ -73,13 +75,22 @@ class TrainingSet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._visible.close()
-        self._infrared.close()
+        self._images.close()
 
     def preload(self, *, progress: bool) -> None:
-        """Decode the images into memory, if they fit."""
-        self._visible.preload(progress=progress)
-        self._infrared.preload(progress=progress)
+        """Take the images from the cache from now on, built first where it is not there.
+
+        Args:
+            progress: Show a bar while building.
+
+        Raises:
+            ImageError: If an image cannot be read.
+        """
+        decoding = self._images
+        self._images = open_images(
+            decoding.records, size=decoding.size, cache=self._cache, progress=progress
+        )
+        decoding.close()
 
     def batches(
         self, epoch: int, first_step: int, to_device: Callable[[Tensor], Tensor]
@@ -119,11 +130,14 @@ class TrainingSet:
                     infrared=ready(infrared, Modality.INFRARED),
                     visible_labels=labels,
                     infrared_labels=labels,
-                    names=(
-                        *(self._visible.name(int(i)) for i in indices.visible),
-                        *(self._infrared.name(int(i)) for i in indices.infrared),
-                    ),
+                    names=tuple(self._images.name(int(i)) for i in self._rows(indices)),
                 )
 
+    def _rows(self, indices: BatchIndices) -> NDArray[np.int64]:
+        """Indices of a batch's images, visible ones first."""
+        return np.concatenate([indices.visible, indices.infrared + self._first_infrared])
+
     def _decode(self, indices: BatchIndices) -> tuple[Tensor, Tensor]:
-        return self._visible.fetch(indices.visible), self._infrared.fetch(indices.infrared)
+        images = self._images.fetch(self._rows(indices))
+        count = len(indices.visible)
+        return images[:count], images[count:]

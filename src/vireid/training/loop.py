@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,22 @@ from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from vireid.errors import RunError, TrainingError
+from vireid.errors import ConfigError, RunError, TrainingError
 from vireid.methods import DLIS, Losses, Method, Optimisation
+from vireid.say import say
 from vireid.training import checkpoint
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.checkpoint import Progress
-from vireid.training.narrate import EpochBar, TensorBoard, say, sentence
+from vireid.training.narrate import EpochBar, TensorBoard, sentence
 from vireid.training.run import Run, RunFolder
 from vireid.training.schedule import rate_factor
 from vireid.training.watch import collapse, cosines
 from vireid.types import CrossModalBatch
 
-__all__ = ["build_optimizer", "train"]
+__all__ = ["Validate", "build_optimizer", "train"]
+
+Validate = Callable[[DLIS], Mapping[str, float]]
+"""Scores a network in training on identities that are held out; the scores hold ``mAP``."""
 
 
 def train(
@@ -42,6 +46,8 @@ def train(
     keep: int = 2,
     tensorboard: bool = False,
     progress_bar: bool = True,
+    cache: Path | None = None,
+    validate: Validate | None = None,
 ) -> Path:
     """Train a method and leave a run folder.
 
@@ -52,24 +58,30 @@ def train(
         keep: How many checkpoints to keep.
         tensorboard: Also write the metrics for TensorBoard, into ``out/tensorboard``.
         progress_bar: Show a bar with loss terms and images/s.
+        cache: Where decoded images are kept (:class:`~vireid.data.cache.PackedImages`); None
+            decodes them in every epoch.
+        validate: Called with the network after each epoch; it must leave the network as it is. A
+            run with ``select="validation"`` needs it: the epoch of the highest mAP then becomes
+            the model, the earlier one of equals.
 
     Returns:
         ``out``.
 
     Raises:
         RunError: If ``out`` is not empty and ``resume`` is false, or it cannot be resumed.
+        ConfigError: If the run selects by validation and ``validate`` is missing.
         DatasetError: If the data set is not laid out as published.
         WeightsError: If the backbone's weights do not fit.
         TrainingError: If a loss is not finite.
         SystemExit: With status 143 after SIGTERM, once the state is saved.
     """
     folder = RunFolder(out)
-    _check(folder, run, resume=resume)
+    _check(folder, run, resume=resume, validates=validate is not None)
     epochs = run.recipe.optimisation.epochs
     fabric = Fabric(accelerator=run.device, devices=1, precision=run.precision)
     fabric.launch()
 
-    with TrainingSet(run) as data, _sigterm() as stopped:
+    with TrainingSet(run, cache=cache) as data, _sigterm() as stopped:
         if data.report:
             say(data.report)
         saved = _newest(folder) if resume else None
@@ -107,6 +119,9 @@ def train(
             bar.close()
             if place.step == data.steps:
                 line = _summary(place, bar, stepper)
+                if validate is not None:
+                    line["validation"] = dict(validate(network))
+                    _keep_best(run, folder, network, line, place, classes=data.classes)
                 place.finish_epoch(line)
                 if warning := collapse(place.history, classes=data.classes, steps=data.steps):
                     line["warning"] = warning
@@ -119,8 +134,7 @@ def train(
             if stopped and place.epoch < epochs:
                 say(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
                 raise SystemExit(128 + signal.SIGTERM)
-        name = folder.write_model(network.state_dict(), classes=data.classes)
-    say(f"Finished: '{out}', weights {name}.")
+        say(_finish(run, folder, network, place, classes=data.classes))
     return out
 
 
@@ -165,8 +179,41 @@ def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
     return kind(groups, weight_decay=options.weight_decay)
 
 
-def _check(folder: RunFolder, run: Run, *, resume: bool) -> None:
-    """Refuse to resume another run, and to write over one."""
+def _keep_best(
+    run: Run,
+    folder: RunFolder,
+    network: DLIS,
+    line: Mapping[str, Any],
+    place: Progress,
+    *,
+    classes: int,
+) -> None:
+    """Write an epoch's network if it is better on the validation identities than all before it."""
+    mean_ap: float = line["validation"]["mAP"]
+    is_best = all(mean_ap > before["validation"]["mAP"] for before in place.history)
+    if run.select == "validation" and is_best:
+        folder.write_model(network.state_dict(), classes=classes, best=True)
+
+
+def _finish(run: Run, folder: RunFolder, network: DLIS, place: Progress, *, classes: int) -> str:
+    """Write the model, and say which one it is."""
+    state, chosen = network.state_dict(), ""
+    if run.select == "validation":
+        state, _, _ = folder.read_model(best=True)
+        best = max(place.history, key=lambda line: line["validation"]["mAP"])  # first of equals
+        mean_ap = 100 * best["validation"]["mAP"]
+        chosen = f", of epoch {best['epoch']} by validation mAP {mean_ap:.2f}"
+    name = folder.write_model(state, classes=classes)
+    return f"Finished: '{folder.path}', weights {name}{chosen}."
+
+
+def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> None:
+    """Refuse to resume another run, to write over one, and to select by what is not measured."""
+    if run.select == "validation" and not validates:
+        raise ConfigError(
+            "select='validation' needs the argument validate=; expected a function that scores the "
+            "network on held-out identities: vireid.commands.train.train_run passes one."
+        )
     if resume and folder.read_config() != run:
         raise RunError(
             f"The run '{folder.path}' was made with other options than these; a resumed run "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,7 @@ from tqdm import tqdm
 
 from vireid.errors import RunError
 
-__all__ = ["EpochBar", "TensorBoard", "say", "sentence"]
-
-
-def say(text: str) -> None:
-    """Print a line on standard error without breaking a progress bar."""
-    tqdm.write(text, file=sys.stderr)
+__all__ = ["EpochBar", "TensorBoard", "sentence"]
 
 
 class EpochBar:
@@ -74,6 +68,7 @@ def sentence(line: Mapping[str, Any], epochs: int) -> str:
         f"epoch {line['epoch']:>3}/{epochs}  {terms}  accuracy {line['accuracy']:.3f}  "
         f"cosine same/different {line['cosine_same']:.2f}/{line['cosine_different']:.2f}  "
         f"{line['images_per_second']:.0f} images/s"
+        + "".join(f"  validation {k} {100 * v:.2f}" for k, v in line.get("validation", {}).items())
     )
 
 
@@ -103,4 +98,6 @@ class TensorBoard:
             self._writer.add_scalar(f"loss/{key}", value, line["epoch"])
         for key in ("identity_loss", "accuracy", "cosine_same", "cosine_different", "lr"):
             self._writer.add_scalar(key, line[key], line["epoch"])
+        for key, value in line.get("validation", {}).items():
+            self._writer.add_scalar(f"validation/{key}", value, line["epoch"])
         self._writer.flush()

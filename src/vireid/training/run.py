@@ -4,7 +4,9 @@ RUN/
   config.yaml           the resolved options; `vireid train --resume RUN` starts from it
   metrics.jsonl         one line an epoch
   checkpoints/          the last few epochs, with the optimiser's state
+  best.safetensors      with --select validation, the network of the best epoch so far
   model.safetensors     the trained network; there only when training is finished
+  results/              what `vireid evaluate` found
 """
 
 from __future__ import annotations
@@ -21,16 +23,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vireid.data.layouts import Layout, LayoutName, open_layout
+from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError, RunError
 from vireid.files import clear_temporaries, write_atomic
 from vireid.methods import DLISConfig, Recipe
 from vireid.nn.weights import fingerprint
 
-__all__ = ["Device", "Precision", "Run", "RunFolder"]
+__all__ = ["Device", "Precision", "Run", "RunFolder", "Selection"]
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed"]
+Selection = Literal["last", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +46,10 @@ class Run:
     """The recipe's name."""
     recipe: Recipe[DLISConfig]
     """What is trained, and how."""
-    layout: LayoutName
-    """The data set's published layout."""
-    root: Path
-    """Where the data set lies."""
-    trial: int = 1
-    """RegDB: which of the ten splits; SYSU-MM01 has one."""
+    data: DataSource
+    """What it is trained on."""
+    select: Selection = "last"
+    """Which epoch's network becomes the model."""
     seed: int = 0
     """Seed of every random draw."""
     precision: Precision = "32-true"
@@ -56,9 +57,12 @@ class Run:
     device: Device = "auto"
     """auto takes a GPU when there is one."""
 
-    def open_layout(self, root: Path | None = None) -> Layout:
-        """The data set of this run, at ``root`` if it was moved."""
-        return open_layout(self.layout, root or self.root, trial=self.trial)
+    def __post_init__(self) -> None:
+        if self.select == "validation" and not self.data.hold_out:
+            raise ConfigError(
+                "--select validation chooses by identities that are held out of training; add "
+                "--hold-out, or leave --select at 'last'."
+            )
 
 
 class RunFolder:
@@ -72,8 +76,10 @@ class RunFolder:
         self.path = path
         self.config_file = path / "config.yaml"
         self.metrics_file = path / "metrics.jsonl"
+        self.best_file = path / "best.safetensors"
         self.model_file = path / "model.safetensors"
         self.checkpoints = path / "checkpoints"
+        self.results = path / "results"
 
     def start(self, run: Run) -> None:
         """Write ``config.yaml`` and clear away what a kill left half-written.
@@ -128,39 +134,43 @@ class RunFolder:
         lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
-    def write_model(self, state: Mapping[str, Tensor], *, classes: int) -> str:
-        """Write ``model.safetensors``; returns the weights' fingerprint."""
+    def write_model(self, state: Mapping[str, Tensor], *, classes: int, best: bool = False) -> str:
+        """Write ``model.safetensors``, or the best one so far; returns its fingerprint."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
         name = fingerprint(tensors)
         # One entry: safetensors writes several in random order, and equal runs are equal files.
         meta = {"vireid": json.dumps({"fingerprint": name, "classes": classes})}
-        write_atomic(self.model_file, save(tensors, metadata=meta))
+        write_atomic(self.best_file if best else self.model_file, save(tensors, metadata=meta))
         return name
 
-    def read_model(self) -> tuple[dict[str, Tensor], int, str]:
+    def read_model(self, *, best: bool = False) -> tuple[dict[str, Tensor], int, str]:
         """The trained network's tensors, its number of classes, and its fingerprint.
+
+        Args:
+            best: Of the best epoch so far, rather than of the finished run.
 
         Raises:
             RunError: If training is not finished, or the file is damaged.
         """
-        if not self.model_file.exists():
+        path = self.best_file if best else self.model_file
+        if not path.exists():
             self.read_config()
             raise RunError(
-                f"The run '{self.path}' is not finished: it has no model.safetensors; continue it "
+                f"The run '{self.path}' is not finished: it has no {path.name}; continue it "
                 f"with `vireid train --resume {self.path}`."
             )
         try:
-            with safe_open(self.model_file, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
                 meta = json.loads((file.metadata() or {}).get("vireid", "{}"))
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise RunError(
-                f"'{self.model_file}' is damaged ({error}); delete it and run `vireid train "
+                f"'{path}' is damaged ({error}); delete it and run `vireid train "
                 f"--resume {self.path}`, which writes it again from the last checkpoint."
             ) from error
         if fingerprint(state) != meta.get("fingerprint"):
             raise RunError(
-                f"'{self.model_file}' is damaged: its tensors are not the ones that were saved; "
+                f"'{path}' is damaged: its tensors are not the ones that were saved; "
                 f"delete it and run `vireid train --resume {self.path}`."
             )
         return state, meta["classes"], meta["fingerprint"]

@@ -1,27 +1,47 @@
-"""Data sets as published: a layout turns a folder into image records.
+"""Data sets as published, and your own: a layout turns a folder into image records.
 
 A layout reads lists and folder names only, never a pixel. Adding a data set is one module here
-with one class of the shape of :class:`Layout`, and one ``case`` in :func:`open_layout`.
+with one class of the shape of :class:`Layout`, and one ``case`` in :meth:`DataSource.open`.
 
 Example:
-    >>> layout = open_layout("regdb", Path("data/RegDB"), trial=1)  # doctest: +SKIP
+    >>> layout = DataSource(layout="regdb", root=Path("data/RegDB")).open()  # doctest: +SKIP
     >>> len(layout.train())  # doctest: +SKIP
     4120
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self, get_args
 
+from pydantic import ConfigDict
+
+from vireid.data.layouts._common import Tally
+from vireid.data.layouts.folders import Folders
+from vireid.data.layouts.llcm import LLCM
+from vireid.data.layouts.manifest import Manifest
 from vireid.data.layouts.regdb import RegDB
+from vireid.data.layouts.sysu_arrays import SysuArrays
 from vireid.data.layouts.sysu_mm01 import SysuMM01
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord
 
-__all__ = ["Layout", "LayoutName", "RegDB", "SysuMM01", "open_layout"]
+__all__ = [
+    "LLCM",
+    "DataSource",
+    "Folders",
+    "Layout",
+    "LayoutName",
+    "Manifest",
+    "RegDB",
+    "SysuArrays",
+    "SysuMM01",
+    "Tally",
+]
 
-LayoutName = Literal["sysu-mm01", "regdb"]
+LayoutName = Literal["sysu-mm01", "sysu-mm01-npy", "regdb", "llcm", "manifest", "folders"]
 
 
 class Layout(Protocol):
@@ -42,6 +62,13 @@ class Layout(Protocol):
             DatasetError: If the data set is not laid out as published.
         """
 
+    def val(self) -> tuple[ImageRecord, ...]:
+        """Return the images held out of training to choose a model by; empty if there are none.
+
+        Raises:
+            DatasetError: If the data set is not laid out as published.
+        """
+
     def test(self) -> tuple[ImageRecord, ...]:
         """Return all images that evaluation may need, in an order that depends on names only.
 
@@ -56,22 +83,90 @@ class Layout(Protocol):
             DatasetError: If the data set is not laid out as published.
         """
 
+    def files(self) -> Iterator[Path]:
+        """Yield every file in the folders where the images lie, listed or not, in sorted order."""
 
-def open_layout(name: LayoutName, root: Path, *, trial: int = 1) -> Layout:
-    """Open a data set.
+    def problems(self) -> tuple[str, ...]:
+        """Return everything that is wrong with lists and folders, one sentence each.
 
-    Args:
-        name: Which data set's layout ``root`` has.
-        root: The folder of the data set.
-        trial: The split, 1 to 10, of data sets that publish several (RegDB).
+        Unlike :meth:`train` and :meth:`test` it does not stop at the first fault, and it looks at
+        all splits that are published (RegDB: all ten trials). No pixel is read.
+        """
 
-    Raises:
-        DatasetError: If the folder, its lists or the trial are missing.
-        ConfigError: If ``name`` is not a known layout.
-    """
-    match name:
-        case "sysu-mm01":
-            return SysuMM01(root)
-        case "regdb":
-            return RegDB(root, trial=trial)
-    raise ConfigError(f"--layout '{name}' is not known; expected 'sysu-mm01' or 'regdb'.")
+    def published(self) -> tuple[Tally, ...]:
+        """Return the counts that the data set is published with; empty for data of one's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Which data set, and where it lies."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    layout: LayoutName
+    """The data set's published layout; sysu-mm01-npy reads the arrays of pre_process_sysu.py,
+    manifest one's own list of images, folders one's own names of folders and files."""
+    root: Path
+    """Where the data set lies; of a manifest the CSV or Parquet file."""
+    trial: int = 1
+    """RegDB: which of the ten splits."""
+    hold_out: bool = False
+    """Keep the validation identities out of training (SYSU-MM01: the official 99), to choose a
+    model by them; images of split val in one's own data are always kept out."""
+    pattern: str = ""
+    """Layout folders: what the paths of images look like, such as
+    '{split}/{modality}/cam{camera}/{identity}/{name}'."""
+
+    def open(self) -> Layout:
+        """Open the data set.
+
+        Raises:
+            DatasetError: If the folder, its lists or the trial are missing.
+            ConfigError: If the layout is not known, or has no validation identities to hold out,
+                or a pattern is missing, malformed, or given to another layout than ``folders``.
+        """
+        if self.pattern and self.layout != "folders":
+            raise ConfigError(
+                f"--pattern '{self.pattern}' does not go with --layout {self.layout}; expected it"
+                " with --layout folders only; leave one of them out."
+            )
+        match self.layout:
+            case "sysu-mm01":
+                return SysuMM01(self.root, hold_out=self.hold_out)
+            case "sysu-mm01-npy":
+                self._refuse_hold_out()
+                return SysuArrays(self.root)
+            case "regdb":
+                self._refuse_hold_out()
+                return RegDB(self.root, trial=self.trial)
+            case "llcm":
+                self._refuse_hold_out()
+                return LLCM(self.root)
+            case "manifest":
+                return self._with_val(Manifest(self.root))
+            case "folders":
+                return self._with_val(Folders(self.root, self.pattern))
+        raise ConfigError(
+            f"--layout '{self.layout}' is not known; expected one of"
+            f" {', '.join(get_args(LayoutName))}."
+        )
+
+    def at(self, root: Path | None) -> Self:
+        """The same data set where it lies now, if it was moved."""
+        return replace(self, root=root) if root else self
+
+    def _refuse_hold_out(self) -> None:
+        if self.hold_out:
+            raise ConfigError(
+                f"--hold-out does not go with --layout {self.layout}, which tells no validation"
+                " identities; leave it out: the last epoch is then the model."
+            )
+
+    def _with_val(self, own: Manifest | Folders) -> Layout:
+        if self.hold_out and not own.val():
+            raise ConfigError(
+                f"--hold-out needs images of the split val, and '{self.root}' has none; give that"
+                " split to all images of some people, or leave --hold-out out: the last epoch is"
+                " then the model."
+            )
+        return own

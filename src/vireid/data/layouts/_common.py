@@ -2,20 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.errors import DatasetError
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["counts", "first_few", "in_order", "require_both_modalities", "require_folder"]
+__all__ = [
+    "Surplus",
+    "Tally",
+    "counts",
+    "files_below",
+    "in_order",
+    "is_image",
+    "many",
+    "refuse",
+    "require_both_modalities",
+    "require_folder",
+    "tally",
+]
+
+_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
-def first_few(names: Iterable[object], *, shown: int = 3) -> str:
-    """Return the first names, quoted, and how many there are beyond them."""
-    quoted = [f"'{name}'" for name in names]
-    rest = len(quoted) - shown
-    return ", ".join(quoted[:shown]) + (f" and {rest} more" if rest > 0 else "")
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many identities and images a part of a data set has.
+
+    Attributes:
+        split: ``train``, ``val`` or ``test``.
+        modality: The modality counted.
+        camera: The camera counted; None for all cameras of the modality.
+        identities: Identities with at least one such image; None where no figure is published.
+        images: Such images; None where no figure is published.
+    """
+
+    split: str
+    modality: Modality
+    camera: int | None
+    identities: int | None
+    images: int | None
+
+
+class Surplus(str):
+    """A problem that stops and falsifies nothing: files that are there and that no split uses."""
+
+    __slots__ = ()
+
+
+def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
+    """Count records by modality, and by camera within it."""
+    found = []
+    for modality in Modality:
+        own = [record for record in records if record.modality is modality]
+        for camera in (None, *sorted({record.camera for record in own})):
+            seen = [r for r in own if camera is None or r.camera == camera]
+            found.append(Tally(split, modality, camera, len({r.identity for r in seen}), len(seen)))
+    return tuple(found)
+
+
+def files_below(folders: Iterable[Path]) -> Iterator[Path]:
+    """Yield every file below some folders, in sorted order; a folder that is not there has none.
+
+    Links to folders are followed, but for those to a folder that they lie in.
+    """
+    for folder in folders:
+        found: list[Path] = []
+        for base, below, names in os.walk(folder, followlinks=True):
+            here = Path(base)
+            whole = here.resolve()
+            # Such a link would be walked for ever.
+            below[:] = [name for name in below if not whole.is_relative_to((here / name).resolve())]
+            found += [here / name for name in names]
+        yield from sorted(found)
+
+
+def many(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 image``, ``2 images``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image."""
+    # A leading dot marks the twins that macOS adds to archives ("._0001.jpg").
+    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".")
+
+
+def refuse(faults: Sequence[str]) -> None:
+    """Raise the first of the faults that were found, if any was.
+
+    Raises:
+        DatasetError: If there is a fault.
+    """
+    if faults:
+        raise DatasetError(faults[0])
 
 
 def require_folder(folder: Path, *, expected: str, mend: str) -> None:

@@ -14,23 +14,34 @@ https://github.com/wuancong/SYSU-MM01.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from vireid.data.layouts._common import (
+    Surplus,
+    Tally,
     counts,
-    first_few,
+    files_below,
     in_order,
+    is_image,
+    many,
     require_both_modalities,
     require_folder,
 )
-from vireid.errors import DatasetError
+from vireid.data.layouts.sysu_exp import (
+    GET_SPLITS,
+    Misfit,
+    Permutations,
+    Split,
+    read_identities,
+    read_permutations,
+)
+from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CAMERAS", "Permutations", "SysuMM01"]
@@ -45,40 +56,29 @@ CAMERAS: Mapping[int, Modality] = {
 }
 """The modality of each camera."""
 
-_TRIALS = 10
-_GET_SPLITS = (
-    "the exp folder comes with the data set from its authors, and the split files are in the public"
-    " repository github.com/wuancong/SYSU-MM01"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Permutations:
-    """The official draws of the gallery, ``exp/rand_perm_cam.mat``.
-
-    Row ``t`` of a cell permutes the images of one identity in one camera, sorted by name; its
-    first ``k`` entries are that identity's gallery in trial ``t`` when ``k`` shots are asked for.
-
-    Attributes:
-        cells: By (camera, identity): int64 ``[10, images]``, 1-based as in the file. Identities
-            that the camera never saw have no cell.
-    """
-
-    cells: Mapping[tuple[int, int], NDArray[np.int64]]
-
-    def of(self, camera: int, identity: int) -> NDArray[np.int64]:
-        """Return the permutations of one identity in one camera, 1-based, int64 ``[10, images]``.
-
-        Raises:
-            DatasetError: If the file holds none for them.
-        """
-        try:
-            return self.cells[camera, identity]
-        except KeyError:
-            raise DatasetError(
-                f"rand_perm_cam.mat has no permutation for camera {camera}, identity {identity};"
-                f" expected one for every test identity and camera with images; {_GET_SPLITS}."
-            ) from None
+# Identities and images by camera, computed from the official permutations and lists; they add up
+# to the published 22,258 visible and 11,909 infrared images to train on.
+_PUBLISHED: Mapping[Split, Mapping[int, tuple[int, int]]] = {
+    "train": {
+        1: (194, 4_721),
+        2: (195, 5_753),
+        3: (293, 5_929),
+        4: (283, 4_821),
+        5: (294, 4_989),
+        6: (200, 4_000),
+    },
+    "val": {1: (0, 0), 2: (0, 0), 3: (99, 1_980), 4: (99, 990), 5: (96, 984), 6: (0, 0)},
+    "test": {
+        1: (56, 1_374),
+        2: (56, 1_565),
+        3: (93, 1_883),
+        4: (94, 1_918),
+        5: (95, 1_918),
+        6: (96, 1_920),
+    },
+}
+_IDENTITIES: Mapping[Split, int] = {"train": 296, "val": 99, "test": 96}
+_FOR: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "testing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,15 @@ class SysuMM01:
 
     Attributes:
         root: The folder that holds ``cam1`` to ``cam6`` and ``exp``.
-        train_split: The identities to train on: the usual 395, or the 296 that leave the official
-            99 validation identities aside.
+        hold_out: Train on the official 296 identities and hold the 99 validation identities out,
+            rather than train on all 395 as most work does.
 
     Raises:
         DatasetError: If the folder, one of its cameras or ``exp`` is missing.
     """
 
     root: Path
-    train_split: Literal["train+val", "train"] = "train+val"
+    hold_out: bool = False
     name: str = field(default="sysu-mm01", init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +110,8 @@ class SysuMM01:
             raise DatasetError(
                 f"'{self.root}' holds only resized arrays such as '{arrays[0].name}', which name"
                 " neither files nor cameras; expected the folders cam1 to cam6 of SYSU-MM01; pass"
-                " the folder these arrays were made from as --root."
+                " the folder these arrays were made from as --root, or train on the arrays with"
+                " --layout sysu-mm01-npy."
             )
         if missing:
             raise DatasetError(
@@ -121,7 +122,7 @@ class SysuMM01:
         require_folder(
             self.root / "exp",
             expected="the split files train_id.txt, val_id.txt, test_id.txt and rand_perm_cam.mat",
-            mend=_GET_SPLITS,
+            mend=GET_SPLITS,
         )
 
     def train(self) -> tuple[ImageRecord, ...]:
@@ -132,15 +133,26 @@ class SysuMM01:
                 of the test identities, or a modality is empty.
         """
         identities = self.identities("train")
-        if self.train_split == "train+val":
-            identities += self.identities("val")
+        if not self.hold_out:
+            identities = tuple(sorted({*identities, *self.identities("val")}))
         shared = sorted(set(identities) & set(self.identities("test")))
         if shared:
-            raise DatasetError(
-                f"'{self.root / 'exp'}' lists identities {first_few(shared)} for training and for"
-                f" testing; expected disjoint lists; {_GET_SPLITS}."
-            )
-        return self._records(identities, split=self.train_split)
+            raise DatasetError(self._overlap(shared, "train", "test"))
+        return self._records(identities, split="train")
+
+    def val(self) -> tuple[ImageRecord, ...]:
+        """Return the validation identities' images, if they are held out, else none.
+
+        Raises:
+            DatasetError: As :meth:`train`, and if a validation identity is a training identity too.
+        """
+        if not self.hold_out:
+            return ()
+        identities = self.identities("val")
+        shared = sorted(set(identities) & set(self.identities("train")))
+        if shared:
+            raise DatasetError(self._overlap(shared, "train", "val"))
+        return self._records(identities, split="val")
 
     def test(self) -> tuple[ImageRecord, ...]:
         """Return the test identities' images of all six cameras, by camera, identity and name.
@@ -158,33 +170,17 @@ class SysuMM01:
             DatasetError: If the data set is not laid out as published.
         """
         return (
-            f"SYSU-MM01 at '{self.root}': to train on ({self.train_split}), {counts(self.train())};"
+            f"SYSU-MM01 at '{self.root}': to train on, {counts(self.train())};"
             f" to test on, {counts(self.test())}."
         )
 
-    def identities(self, split: Literal["train", "val", "test"]) -> tuple[int, ...]:
+    def identities(self, split: Split) -> tuple[int, ...]:
         """Return one split's identities as listed in ``exp``, sorted, without repeats.
 
         Raises:
             DatasetError: If the list is missing, is empty or holds anything but integers.
         """
-        text, matrix = (self.root / "exp" / f"{split}_id.{suffix}" for suffix in ("txt", "mat"))
-        if text.is_file():
-            found = _read_ids(text)
-        elif matrix.is_file():
-            # The archives carry MATLAB versions too, and some copies only those.
-            found = [int(i) for i in _read_matlab(matrix, "id").ravel()]
-        else:
-            raise DatasetError(
-                f"'{text}' does not exist; expected one line of comma-separated identities;"
-                f" {_GET_SPLITS}."
-            )
-        if not found:
-            raise DatasetError(
-                f"'{text if text.is_file() else matrix}' lists 0 identities; expected at least one;"
-                f" {_GET_SPLITS}."
-            )
-        return tuple(sorted(set(found)))
+        return read_identities(self.root / "exp", split)
 
     def permutations(self) -> Permutations:
         """Read the official draws of the gallery and check those of the test identities.
@@ -193,110 +189,159 @@ class SysuMM01:
             DatasetError: If the file is missing or damaged, or if a permutation of a test identity
                 does not cover exactly the images on disk.
         """
-        path = self.root / "exp" / "rand_perm_cam.mat"
-        if not path.is_file():
-            raise DatasetError(
-                f"'{path}' does not exist; expected the official draws of the gallery;"
-                f" {_GET_SPLITS}."
-            )
-        table = _read_matlab(path, "rand_perm_cam")
-        try:
-            if table.dtype != object or len(table.flat) != len(CAMERAS):
-                raise ValueError(f"{table.dtype} of shape {table.shape}")
-            permutations = Permutations(
-                cells={
-                    (camera, identity): np.asarray(cell, dtype=np.int64)
-                    for camera, column in enumerate(table.flat, 1)
-                    for identity, cell in enumerate(column.flat, 1)
-                    if cell.size
-                }
-            )
-        except (AttributeError, TypeError, ValueError) as error:
-            raise DatasetError(
-                f"'{path}' is not the official table ({error}); expected one cell a camera with one"
-                f" array of {_TRIALS} permutations an identity; {_GET_SPLITS}."
-            ) from error
+        permutations = read_permutations(self._permutations, cameras=len(CAMERAS))
         # Training identities are left unchecked: no protocol draws a gallery from them.
-        for camera in CAMERAS:
-            for identity in self.identities("test"):
-                cell = permutations.cells.get((camera, identity), np.empty((_TRIALS, 0), np.int64))
-                folder = self._camera(camera) / f"{identity:04d}"
-                _check_cell(cell, folder, images=sum(1 for _ in _images(folder)), path=path)
+        for misfit in self._misfits(permutations, self.identities("test")):
+            raise DatasetError(misfit.refusal(self._permutations))
         return permutations
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file below ``cam1`` to ``cam6``, images or not, in sorted order."""
+        return files_below(self._camera(camera) for camera in CAMERAS)
+
+    def published(self) -> tuple[Tally, ...]:
+        """Return the published counts, by camera and over the cameras of each modality."""
+        if self.hold_out:
+            return (*_tallies("train"), *_tallies("val"), *_tallies("test"))
+        return (*_tallies("train", "val"), *_tallies("test"))
+
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the lists, the folders of cameras and the permutations."""
+        found: list[str] = []
+        listed: dict[Split, tuple[int, ...]] = {}
+        for split in get_args(Split):
+            try:
+                listed[split] = self.identities(split)
+            except DatasetError as error:
+                found.append(str(error))
+        for one, other in combinations(listed, 2):
+            shared = sorted({*listed[one]} & {*listed[other]})
+            if shared:
+                found.append(self._overlap(shared, one, other))
+        passed_over, seen = self._on_disk()
+        for split, identities in listed.items():
+            bare = [identity for identity in identities if identity not in seen]
+            if bare:
+                found.append(self._bare(bare, split))
+        if passed_over:
+            found.append(
+                f"'{self.root}' has {many(len(passed_over), 'image')} where none is looked for:"
+                f" {first_few(passed_over)}; expected cam1/0001/0001.jpg: in each camera one folder"
+                " an identity, named by its number with four digits, with .jpg images; rename or"
+                " move them, or unpack the archive again."
+            )
+        try:
+            permutations = read_permutations(self._permutations, cameras=len(CAMERAS))
+        except DatasetError as error:
+            return (*found, str(error))
+        unfit = list(self._misfits(permutations, seen.intersection(listed.get("test", ()))))
+        if unfit:
+            found.append(
+                f"'{self._permutations}' does not fit the images of {many(len(unfit), 'folder')} of"
+                f" test identities: {first_few(unfit)}; expected ten permutations of exactly the"
+                " images in a folder, for the gallery is drawn by them; unpack the archive again,"
+                " or take 'rand_perm_cam.mat' of the same copy of the data set."
+            )
+        if len(listed) == len(get_args(Split)):
+            # The archive has images of 22 identities that its permutations know and no list has.
+            known = {identity for _, identity in permutations.cells}
+            strange = sorted(seen - known - {i for own in listed.values() for i in own})
+            if strange:
+                number = many(len(strange), "identity", "identities")
+                names = first_few(f"{identity:04d}" for identity in strange)
+                found.append(
+                    Surplus(
+                        f"'{self.root}' has images of {number} that no list in exp names: {names};"
+                        " expected only listed identities; move them out, or add them to a list."
+                    )
+                )
+        return tuple(found)
+
+    def _on_disk(self) -> tuple[list[str], set[int]]:
+        """Return images that are not where images belong, and the identities of all others."""
+        passed_over, seen = [], set()
+        for path in filter(is_image, self.files()):
+            _, *folders, _ = parts = path.relative_to(self.root).parts
+            if len(folders) == 1 and _is_identity(folders[0]) and _is_image(path):
+                seen.add(int(folders[0]))
+            else:
+                passed_over.append("/".join(parts))
+        return passed_over, seen
+
+    def _misfits(self, permutations: Permutations, identities: Collection[int]) -> Iterator[Misfit]:
+        for camera in CAMERAS:
+            for identity in sorted(identities):
+                images = len(self._images(camera, identity))
+                folder = self._folder(camera, identity)
+                misfit = permutations.misfit(camera, identity, folder, images=images)
+                if misfit:
+                    yield misfit
+
+    @property
+    def _permutations(self) -> Path:
+        return self.root / "exp" / "rand_perm_cam.mat"
 
     def _camera(self, camera: int) -> Path:
         return self.root / f"cam{camera}"
 
-    def _records(self, identities: tuple[int, ...], *, split: str) -> tuple[ImageRecord, ...]:
+    def _folder(self, camera: int, identity: int) -> Path:
+        return self._camera(camera) / f"{identity:04d}"
+
+    def _images(self, camera: int, identity: int) -> list[Path]:
+        """Return the images of one identity in one camera; none if the camera never saw it."""
+        folder = self._folder(camera, identity)
+        return [path for path in folder.iterdir() if _is_image(path)] if folder.is_dir() else []
+
+    def _overlap(self, shared: Sequence[int], one: Split, other: Split) -> str:
+        return (
+            f"'{self.root / 'exp'}' lists identities {first_few(shared)} for {_FOR[one]} and for"
+            f" {_FOR[other]}; expected disjoint lists; {GET_SPLITS}."
+        )
+
+    def _bare(self, bare: Sequence[int], split: Split) -> str:
+        return (
+            f"'{self.root}' has no .jpg image in any camera of"
+            f" {many(len(bare), 'listed identity', 'listed identities')}:"
+            f" {first_few(f'{identity:04d}' for identity in bare)}; expected at least one image"
+            f" of each identity of the {split} list; unpack the archive again, or mend the list"
+            " in exp."
+        )
+
+    def _records(self, identities: tuple[int, ...], *, split: Split) -> tuple[ImageRecord, ...]:
         records = in_order(
             ImageRecord(path=path, identity=identity, camera=camera, modality=modality)
             for camera, modality in CAMERAS.items()
             for identity in identities
-            for path in _images(self._camera(camera) / f"{identity:04d}")
+            for path in self._images(camera, identity)
         )
         bare = sorted(set(identities) - {record.identity for record in records})
         if bare:
-            raise DatasetError(
-                f"'{self.root}' has no .jpg image in any camera of {len(bare)} listed identities:"
-                f" {first_few(f'{identity:04d}' for identity in bare)}; expected at least one image"
-                f" of each identity of the {split} list; unpack the archive again, or mend the list"
-                " in exp."
-            )
+            raise DatasetError(self._bare(bare, split))
         require_both_modalities(
             records, where=f"The {split} split of '{self.root}'", mend="unpack the archive again"
         )
         return records
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the images of one identity in one camera; none if the camera never saw it."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        # A leading dot marks the twins that macOS adds to archives ("._0001.jpg").
-        if path.suffix.lower() == ".jpg" and not path.name.startswith("."):
-            yield path
+def _is_image(path: Path) -> bool:
+    # A leading dot marks the twins that macOS adds to archives ("._0001.jpg").
+    return path.suffix.lower() == ".jpg" and not path.name.startswith(".")
 
 
-def _read_ids(path: Path) -> list[int]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    tokens = [token.strip() for token in text.replace("\n", ",").split(",") if token.strip()]
-    for token in tokens:
-        if not (token.isascii() and token.isdigit()):
-            raise DatasetError(
-                f"'{path}' holds '{token[:40]}'; expected one line of comma-separated integers;"
-                f" {_GET_SPLITS}."
-            )
-    return [int(token) for token in tokens]
+def _is_identity(name: str) -> bool:
+    return len(name) == 4 and name.isascii() and name.isdigit()
 
 
-def _read_matlab(path: Path, key: str) -> NDArray[np.generic]:
-    try:
-        contents = loadmat(path, variable_names=[key])
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
-        raise DatasetError(
-            f"'{path}' cannot be read as a MATLAB file ({error}); expected the variable '{key}';"
-            f" {_GET_SPLITS}."
-        ) from error
-    if key not in contents:
-        raise DatasetError(
-            f"'{path}' has no variable '{key}'; expected the official file; {_GET_SPLITS}."
-        )
-    array: NDArray[np.generic] = np.asarray(contents[key])
-    return array
-
-
-def _check_cell(cell: NDArray[np.int64], folder: Path, *, images: int, path: Path) -> None:
-    """Refuse permutations that do not cover exactly the images of a folder."""
-    if cell.shape != (_TRIALS, images):
-        raise DatasetError(
-            f"'{folder}' holds {images} .jpg images, but its permutations in '{path.name}' have"
-            f" the shape {cell.shape}; expected {_TRIALS} permutations of as many entries as"
-            f" there are images; unpack the archive again, or take '{path.name}' of the same copy"
-            " of the data set."
-        )
-    if not (np.sort(cell, axis=1) == np.arange(1, images + 1)).all():
-        raise DatasetError(
-            f"'{path}' has a row for '{folder}' that is not a permutation; expected each number"
-            f" from 1 to {images} once; {_GET_SPLITS}."
-        )
+def _tallies(*splits: Split) -> Iterator[Tally]:
+    """Yield the published counts of disjoint splits taken together, named by the first."""
+    for modality in Modality:
+        cameras = [camera for camera, own in CAMERAS.items() if own is modality]
+        by_camera = {
+            camera: np.sum([_PUBLISHED[split][camera] for split in splits], axis=0).tolist()
+            for camera in cameras
+        }
+        identities = sum(_IDENTITIES[split] for split in splits)
+        images = sum(count for _, count in by_camera.values())
+        yield Tally(splits[0], modality, None, identities, images)
+        for camera, (seen, count) in by_camera.items():
+            yield Tally(splits[0], modality, camera, seen, count)

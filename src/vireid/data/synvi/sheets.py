@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vireid.data import sheet
+from vireid.data.sheet import Cell
 from vireid.data.synvi.generate import read_plan
-from vireid.data.synvi.presets import Frame, Plan
+from vireid.data.synvi.presets import Plan
 from vireid.errors import ConfigError
 
 __all__ = ["contact_sheet"]
 
 _ROW = 192  # pixels a picture is high
 _COLUMNS = 12
-_GAP = 4
 
 
 def _columns(plan: Plan) -> list[tuple[int, int]]:
@@ -25,16 +26,17 @@ def _columns(plan: Plan) -> list[tuple[int, int]]:
     return sorted((c, i) for i, c in sorted(pairs)[:_COLUMNS])
 
 
-def _thumbnail(path: Path, width: int) -> Image.Image:
-    """A picture fitted into a cell, on white."""
-    cell = Image.new("RGB", (width, _ROW), (255, 255, 255))
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    share = min(width / picture.width, _ROW / picture.height)
-    size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
-    picture = picture.resize(size, Image.Resampling.LANCZOS)
-    cell.paste(picture, ((width - size[0]) // 2, (_ROW - size[1]) // 2))
-    return cell
+def _row(tree: Path, plan: Plan, identity: int) -> list[Cell | None]:
+    """The pictures of one identity; blank where a camera did not see it."""
+    paths = {(frame.camera, frame.index): tree / frame.path for frame in plan.frames(identity)}
+    cells: list[Cell | None] = []
+    for column in _columns(plan):
+        if column in paths:
+            with Image.open(paths[column]) as opened:
+                cells.append(Cell(opened.convert("RGB")))
+        else:
+            cells.append(None)
+    return cells
 
 
 def contact_sheet(tree: Path, out_png: Path, identities: int = 8) -> Path:
@@ -53,24 +55,9 @@ def contact_sheet(tree: Path, out_png: Path, identities: int = 8) -> Path:
     plan = read_plan(tree)
     numbers = np.array(plan.numbers())
     picks = np.unique(np.linspace(0, len(numbers) - 1, min(identities, len(numbers))).round())
-    columns = _columns(plan)
+    rows = [_row(Path(tree), plan, int(numbers[int(pick)])) for pick in picks]
     width = 96 if plan.layout == "regdb" else 116
-    sheet = Image.new(
-        "RGB",
-        (len(columns) * (width + _GAP) + _GAP, len(picks) * (_ROW + _GAP) + _GAP),
-        (255, 255, 255),
-    )
-    for row, pick in enumerate(picks):
-        frames: dict[tuple[int, int], Frame] = {
-            (f.camera, f.index): f for f in plan.frames(int(numbers[int(pick)]))
-        }
-        for column, key in enumerate(columns):
-            frame = frames.get(key)
-            if frame is not None:
-                cell = _thumbnail(Path(tree) / frame.path, width)
-                place = (_GAP + column * (width + _GAP), _GAP + row * (_ROW + _GAP))
-                sheet.paste(cell, place)
     out_png = Path(out_png)
     out_png.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out_png, "PNG")
+    sheet.contact_sheet(rows, cell=(width, _ROW)).save(out_png, "PNG")
     return out_png

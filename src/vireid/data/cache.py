@@ -1,0 +1,128 @@
+"""The packed image cache: every image decoded and resized once, for all epochs and later runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.data._packs import PackFolder
+from vireid.data.images import ImageStack
+from vireid.errors import CacheError
+from vireid.say import say
+from vireid.types import ImageRecord
+
+__all__ = ["PackedImages", "default_cache", "open_images"]
+
+
+def default_cache(root: Path) -> Path:
+    """Where the packed images of a data set lie unless somebody says otherwise.
+
+    Data sets for re-identification are given out under agreements that also say when to delete
+    them. The copies of their images therefore lie inside of them, and are deleted with them.
+
+    Args:
+        root: The folder of the data set, or the file that lists or holds its images.
+    """
+    return (root if root.is_dir() else root.parent) / ".vireid-cache"
+
+
+def open_images(
+    records: Sequence[ImageRecord],
+    *,
+    size: tuple[int, int],
+    cache: Path | None,
+    progress: bool = False,
+) -> ImageStack:
+    """Open images that are wanted more than once: from a packed cache if there can be one.
+
+    Where there cannot, a sentence on standard error says why, and images are decoded each time.
+
+    Args:
+        records: The images; a position in this sequence is an image's index.
+        size: Height and width to resize to, in pixels (bilinear, antialiased).
+        cache: The folder of the packed cache; None decodes each time without a word.
+        progress: Show a bar with images/s on standard error while the cache is built.
+
+    Raises:
+        ConfigError: If a size is out of range.
+        ImageError: If an image cannot be read.
+    """
+    if cache is not None:
+        try:
+            return PackedImages(records, size=size, folder=cache, progress=progress)
+        except CacheError as error:
+            say(f"Images are decoded anew each time: {error}")
+    return ImageStack(records, size=size)
+
+
+class PackedImages(ImageStack):
+    """The images of a set of records, resized to one size, read from a packed image cache.
+
+    When it is opened, what the cache lacks is decoded and added, and so is every image whose file
+    has changed (its length, or the time at which its content or attributes changed last). Images
+    of other records stay in the cache until their files change or are gone, so that all splits of
+    a data set share it. Processes that would build at once wait for one another; a build that was
+    killed is taken up again.
+
+    An image's checksum is compared when it is first fetched. One that is damaged is decoded again,
+    and mended in the cache.
+
+    Args:
+        records: The images; a position in this sequence is an image's index.
+        size: Height and width to resize to, in pixels (bilinear, antialiased).
+        folder: The cache. It knows files below its parent folder by their relative paths, so that a
+            data set can be renamed with the cache inside of it.
+        threads: Threads that decode and read; as in :class:`~vireid.data.images.ImageStack`.
+        progress: Show a bar with images/s on standard error while building.
+
+    Raises:
+        CacheError: If the cache has to be built but cannot be written, or has no room.
+        ConfigError: If a size or the number of threads is out of range.
+        ImageError: If an image cannot be read.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        size: tuple[int, int],
+        folder: Path,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        super().__init__(records, size=size, threads=threads)
+        self._folder = PackFolder(folder, size)
+        self._names = [self._folder.name(record.path) for record in self.records]
+        self._warned = False
+        # Before anything is decoded: a file that changes meanwhile is then found changed next time.
+        needed = {name: self._folder.stamp(name) for name in self._names}
+        try:
+            self._pack = self._folder.find(needed) or self._folder.build(
+                needed, threads=self._threads, progress=progress
+            )
+        except OSError as error:
+            raise CacheError(
+                f"'{folder}' cannot keep the packed images ({error.strerror}); choose another"
+                " folder with --cache."
+            ) from error
+
+    def close(self) -> None:
+        """End the threads and close the cache; the stack cannot be used again."""
+        super().close()
+        self._pack.close()
+
+    def _read(self, index: int, into: NDArray[np.uint8]) -> None:
+        name = self._names[index]
+        if self._pack.read(name, into):
+            return
+        super()._read(index, into)
+        self._pack.mend(name, into)
+        if not self._warned:
+            self._warned = True
+            say(
+                f"The packed image cache '{self._folder.path}' is damaged, first noticed at"
+                f" '{name}'; what is damaged is decoded again."
+            )

@@ -1,0 +1,191 @@
+"""One's own data by a manifest: a CSV or Parquet file with one row an image.
+
+    path,identity,camera,modality,split,time
+    day/0001/a.jpg,17,1,visible,gallery,2024-05-31T12:00:00
+    night/0001/b.png,17,4,infrared,query,2024-05-31T23:10:00
+
+- ``path``: the image file, absolute or from the manifest's folder on, with ``/`` between folders;
+- ``identity``: a whole number, or any name;
+- ``camera``: a whole number or any name, for all images or for none;
+- ``modality``: ``visible`` (also ``vis``, ``rgb``) or ``infrared`` (also ``ir``, ``nir``,
+  ``thermal``);
+- ``split``: ``train``, ``val`` (held out of training, to choose a model by), ``query``,
+  ``gallery``, or ``test``, which is query and gallery both;
+- ``time``: optional; when the image was taken, in ISO 8601.
+
+Columns stand in any order, and others are passed over. Names that are all whole numbers are kept as
+these numbers; otherwise they are numbered from 1 in sorted order.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vireid.data.layouts._common import Surplus, is_image
+from vireid.data.layouts._table import Entry, OwnData
+from vireid.errors import DatasetError, first_few
+
+__all__ = ["Manifest"]
+
+_REQUIRED = ("path", "identity", "modality", "split")
+_COLUMNS = (*_REQUIRED, "camera", "time")
+_NAMES = ("manifest.csv", "manifest.parquet")
+
+_Line = tuple[str, dict[str, str]]
+"""Where a row stands, and its cells by column."""
+
+
+@dataclass(frozen=True)
+class Manifest(OwnData):
+    """Images as a CSV or Parquet file lists them.
+
+    Attributes:
+        root: The file, ending in ``.csv`` or ``.parquet``, or a folder that holds
+            ``manifest.csv`` or ``manifest.parquet``.
+
+    Raises:
+        DatasetError: If there is no such file, or a folder holds both.
+    """
+
+    root: Path
+    name: str = field(default="manifest", init=False)
+    _mend: ClassVar[str] = "mend the row"
+    _mend_split: ClassVar[str] = "mend the columns split and modality"
+
+    def __post_init__(self) -> None:
+        # Found now, so that a wrong --root is named at once.
+        _ = self.file
+
+    @property
+    def file(self) -> Path:
+        """The manifest.
+
+        Raises:
+            DatasetError: If there is no such file, or a folder holds both.
+        """
+        if self.root.is_dir():
+            files = [self.root / name for name in _NAMES if (self.root / name).is_file()]
+            if len(files) == 1:
+                return files[0]
+            state = f"holds {' and '.join(file.name for file in files) or 'neither'}"
+        elif not self.root.is_file():
+            state = "does not exist"
+        elif self.root.suffix.lower() in (".csv", ".parquet"):
+            return self.root
+        else:
+            state = "ends in neither .csv nor .parquet"
+        raise DatasetError(
+            f"'{self.root}' {state}; expected a manifest, or a folder with either"
+            f" {' or '.join(_NAMES)}; pass the file as --root."
+        )
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file beside the listed images, listed or not, in sorted order."""
+        folders = {record.path.parent for record, _ in self._table.rows}
+        beside = (path for folder in folders for path in folder.glob("*"))
+        yield from sorted(path for path in beside if not path.is_dir() and path != self.file)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return everything that is wrong with rows and files, one sentence each."""
+        faults = super().problems()
+        listed = {record.path for record, _ in self._table.rows}
+        others = [path for path in self.files() if is_image(path) and path not in listed]
+        # Images of faulty rows are among them.
+        if self._table.faults or not others:
+            return faults
+        unused = Surplus(
+            f"{len(others):,} images beside those that '{self.file}' lists are in no row:"
+            f" {first_few(others)}; expected a row for every image; add rows, or take them out."
+        )
+        return (*faults, unused)
+
+    @property
+    def _folder(self) -> Path:
+        return self.file.parent
+
+    def _entries(self) -> Sequence[Entry]:
+        read = _read_csv if self.file.suffix.lower() == ".csv" else _read_parquet
+        entries = [
+            Entry(where, **{column: cells.get(column, "").strip() for column in _COLUMNS})
+            for where, cells in read(self.file)
+        ]
+        if not entries:
+            raise DatasetError(
+                f"'{self.file}' has 0 rows below its header; expected one an image; write them, or"
+                " pass another file as --root."
+            )
+        return entries
+
+
+def _read_csv(file: Path) -> Iterator[_Line]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = _header(next(reader, []), file)
+            for cells in reader:
+                where = f"'{file}' line {reader.line_num}"
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise DatasetError(
+                        f"{where} has {len(cells)} cells; expected {len(header)}, as many as the"
+                        " header; put cells that hold a comma into quotes."
+                    )
+                yield where, dict(zip(header, cells, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"'{file}' cannot be read ({error}); expected CSV in UTF-8 with commas between the"
+            " cells; save it as such again."
+        ) from error
+
+
+def _read_parquet(file: Path) -> Iterator[_Line]:
+    # Imported here because it takes long and few need it.
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as opened:
+            names = opened.schema_arrow.names
+            header = _header(names, file)
+            wanted = {
+                column: names[header.index(column)] for column in _COLUMNS if column in header
+            }
+            table = opened.read(columns=list(wanted.values()))
+        columns = [_texts(table.column(name)) for name in wanted.values()]
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"'{file}' cannot be read ({error}); expected a Parquet file with text, numbers or"
+            " times in its columns; write it again."
+        ) from error
+    for number, cells in enumerate(zip(*columns, strict=True), 1):
+        yield f"'{file}' row {number}", dict(zip(wanted, cells, strict=True))
+
+
+def _texts(column: Any) -> list[str]:
+    """Return the cells of a column of any plain type as text, empty where there is nothing."""
+    import pyarrow as pa
+
+    # A column of whole numbers with a gap comes out of pandas as floating-point numbers.
+    if pa.types.is_floating(column.type):
+        return ["" if n is None or math.isnan(n) else f"{n:.17g}" for n in column.to_pylist()]
+    return [cell or "" for cell in column.cast(pa.string()).to_pylist()]
+
+
+def _header(names: Sequence[str], file: Path) -> list[str]:
+    """Return the names of all columns in lower case, having found those that are needed."""
+    header = [name.strip().lower() for name in names]
+    missing = [name for name in _REQUIRED if name not in header]
+    twice = [name for name in _COLUMNS if header.count(name) > 1]
+    if missing or twice:
+        what = f"has no column {first_few(missing)}" if missing else f"has {first_few(twice)} twice"
+        raise DatasetError(
+            f"'{file}' {what} in its header '{','.join(names)[:200]}'; expected one each of"
+            f" {', '.join(_REQUIRED)} and, if told, camera and time; mend the header."
+        )
+    return header

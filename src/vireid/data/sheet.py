@@ -1,0 +1,83 @@
+"""Contact sheets: pictures in rows, with headings and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["Cell", "contact_sheet"]
+
+_GAP = 4
+_CAPTION = 16
+_HEADING = 30
+_WHITE = (255, 255, 255)
+_INK = (40, 40, 40)
+
+
+class Cell(NamedTuple):
+    """One picture of a sheet.
+
+    Attributes:
+        picture: The picture, of any size.
+        caption: What stands beneath it; nothing if empty.
+    """
+
+    picture: Image.Image
+    caption: str = ""
+
+
+def contact_sheet(
+    rows: Sequence[str | Sequence[Cell | None]], *, cell: tuple[int, int]
+) -> Image.Image:
+    """Lay out pictures from left to right and from top to bottom.
+
+    Args:
+        rows: A heading, or the cells of a row; None leaves a cell blank.
+        cell: Width and height that each picture is fitted into, in pixels, its shape kept.
+
+    Returns:
+        The sheet, RGB on white.
+    """
+    width, height = cell
+    columns = max((len(row) for row in rows if not isinstance(row, str)), default=0)
+    tops = [_GAP]
+    for row in rows:
+        tops.append(tops[-1] + _height(row, height))
+    heading, caption = ImageFont.load_default(size=18), ImageFont.load_default(size=12)
+    widths = [heading.getlength(row) + 2 * _GAP for row in rows if isinstance(row, str)]
+    right = max(_GAP + columns * (width + _GAP), *map(round, widths), 1)
+    sheet = Image.new("RGB", (right, tops[-1]), _WHITE)
+    draw = ImageDraw.Draw(sheet)
+    for row, top in zip(rows, tops, strict=False):
+        if isinstance(row, str):
+            draw.text((_GAP, top + 6), row, fill=_INK, font=heading)
+            continue
+        for column, shown in enumerate(row):
+            if shown is None:
+                continue
+            left = _GAP + column * (width + _GAP)
+            sheet.paste(_fitted(shown.picture, cell), (left, top))
+            if shown.caption:
+                middle = (left + width // 2, top + height + 1)
+                draw.text(middle, shown.caption, fill=_INK, font=caption, anchor="ma")
+    return sheet
+
+
+def _height(row: str | Sequence[Cell | None], height: int) -> int:
+    if isinstance(row, str):
+        return _HEADING
+    captions = any(shown is not None and shown.caption for shown in row)
+    return height + _GAP + (_CAPTION if captions else 0)
+
+
+def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
+    """A picture in the middle of a cell, on white."""
+    width, height = cell
+    share = min(width / picture.width, height / picture.height)
+    size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
+    fitted = Image.new("RGB", cell, _WHITE)
+    small = picture.resize(size, Image.Resampling.LANCZOS)
+    fitted.paste(small, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return fitted

@@ -1,0 +1,136 @@
+"""Is one system better than another, or is the difference what other people would undo?
+
+A paired bootstrap over identities: every draw takes the same people for both systems, so that
+people who are hard for both weigh on neither. The p-value is two-sided, twice the smaller share of
+draws on either side of no difference (Efron and Tibshirani, 1993, chapter 15; for search systems:
+Sakai, SIGIR 2006).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vireid.errors import EvaluationError
+from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
+from vireid.evaluation.result import Result
+
+__all__ = ["Comparison", "Difference", "compare"]
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The difference of one score, second minus first.
+
+    Attributes:
+        metric: The score.
+        first: Score of the first system, in [0, 1].
+        second: Score of the second system, in [0, 1].
+        interval: 95 % interval of ``second - first`` over identities.
+        p: Two-sided p-value of no difference, at least 2 / draws.
+    """
+
+    metric: Metric
+    first: float
+    second: float
+    interval: Interval
+    p: float
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the interval leaves zero out and p is below 5 %."""
+        return not self.interval.low <= 0 <= self.interval.high and self.p < _SIGNIFICANT
+
+    def __str__(self) -> str:
+        """One line, in percent."""
+        change = 100 * (self.second - self.first)
+        low, high = (100 * end for end in self.interval)
+        verdict = "a difference" if self.is_one else "no difference shown"
+        return (
+            f"{self.metric:5} {100 * self.first:6.2f} -> {100 * self.second:6.2f}  "
+            f"{change:+6.2f} [{low:+.2f}, {high:+.2f}]  p {self.p:.4f}  {verdict}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two results on the same people.
+
+    Attributes:
+        first: The first result.
+        second: The second result.
+        differences: One a score.
+    """
+
+    first: Result
+    second: Result
+    differences: tuple[Difference, ...]
+
+    def __str__(self) -> str:
+        """The protocol, what differs in its conditions, and a line a score."""
+        unlike = [
+            f"  {name}: {first} -> {second}"
+            for name, (first, second) in self._conditions().items()
+            if first != second
+        ]
+        return "\n".join(
+            [
+                f"{self.first.protocol}, {self.first.direction}, {self.first.convention}",
+                *unlike,
+                *(f"  {difference}" for difference in self.differences),
+                "  95 % intervals and p over identities (paired bootstrap): what other people",
+                "  would change, not what another training seed would.",
+            ]
+        )
+
+    def _conditions(self) -> dict[str, tuple[str, str]]:
+        names = dict.fromkeys([*self.first.about, *self.second.about])
+        about = {n: (self.first.about.get(n, "-"), self.second.about.get(n, "-")) for n in names}
+        flags = {n: (kind, self.second.flags[n]) for n, kind in self.first.flags.items()}
+        return {"similarity": (self.first.similarity, self.second.similarity), **flags, **about}
+
+
+def compare(first: Result, second: Result) -> Comparison:
+    """Compare two results of one protocol on the same images.
+
+    Args:
+        first: The system to compare with.
+        second: The system in question.
+
+    Raises:
+        EvaluationError: Their protocols or their images differ, or there are fewer than two
+            identities.
+    """
+    if first.kind != second.kind:
+        raise EvaluationError(
+            f"results of {first.kind} and {second.kind} cannot be compared; expected the same "
+            "protocol, direction and convention"
+        )
+    if first.data_fingerprint != second.data_fingerprint:
+        raise EvaluationError(
+            f"the two results of {first.protocol} are over different images or draws (data "
+            f"fingerprints {first.data_fingerprint[:12]} and {second.data_fingerprint[:12]}); "
+            "expected the same: evaluate both runs on the same copy of the data set"
+        )
+    systems = [[trial.by_identity for trial in result.trials] for result in (first, second)]
+    return Comparison(first, second, tuple(_difference(first, second, systems, m) for m in METRICS))
+
+
+def _difference(
+    first: Result, second: Result, systems: Sequence[Sequence[ByIdentity]], metric: Metric
+) -> Difference:
+    draws = resample(systems, metric)
+    change = draws[:, 1] - draws[:, 0]
+    # Ties count on both sides, so that two equal systems have p = 1.
+    smaller = min(int(np.count_nonzero(change <= 0)), int(np.count_nonzero(change >= 0)))
+    p = min(1.0, 2 * max(smaller, 1) / len(change))
+    return Difference(metric, _score(first, metric), _score(second, metric), interval(change), p)
+
+
+def _score(result: Result, metric: Metric) -> float:
+    scores = {"R-1": result.cmc(1), "mAP": result.mean_ap, "mINP": result.mean_inp}
+    return scores[metric].mean

@@ -1,0 +1,66 @@
+"""One result from several trainings: RegDB's figure is the mean over its ten splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vireid.errors import EvaluationError
+from vireid.evaluation.result import Result
+
+__all__ = ["pool"]
+
+
+def pool(results: Sequence[Result], *, name: str) -> Result:
+    """The results of several trainings as the trials of one; mean and deviation are over them.
+
+    Args:
+        results: Results of the same direction, convention and conditions, each of another split.
+        name: What to call the protocol of all of them together.
+
+    Raises:
+        EvaluationError: There is none, their conditions differ, or one comes twice.
+    """
+    if not results:
+        raise EvaluationError("no result to pool; expected at least one")
+    first = results[0]
+    for other in results[1:]:
+        unlike = [
+            f"{field} '{getattr(first, field)}' and '{getattr(other, field)}'"
+            for field in (
+                "direction",
+                "convention",
+                "cmc_kind",
+                "descriptor_size",
+                "similarity",
+                "query_expansion",
+                "reranking",
+                "test_time_augmentation",
+            )
+            if getattr(first, field) != getattr(other, field)
+        ]
+        if unlike:
+            raise EvaluationError(
+                f"'{first.protocol}' and '{other.protocol}' have {'; '.join(unlike)}; expected the "
+                "same conditions in all results that are pooled"
+            )
+    splits = [result.data_fingerprint for result in results]
+    for result in results:
+        if splits.count(result.data_fingerprint) > 1:
+            raise EvaluationError(
+                f"'{result.protocol}' comes more than once; expected each split once"
+            )
+    return replace(
+        first,
+        protocol=name,
+        trials=tuple(trial for result in results for trial in result.trials),
+        weights_fingerprint="",
+        data_fingerprint=hashlib.sha256("".join(sorted(splits)).encode()).hexdigest(),
+        unmatched=tuple(dict.fromkeys(n for result in results for n in result.unmatched)),
+        about={
+            key: value
+            for key, value in first.about.items()
+            if all(result.about.get(key) == value for result in results)
+        },
+    )

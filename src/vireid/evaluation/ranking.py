@@ -1,0 +1,75 @@
+"""From descriptors to the similarities by which a trial is ranked, plain or treated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.errors import ConfigError
+from vireid.evaluation.descriptors import Similarity, similarities
+from vireid.evaluation.protocol import Protocol, Trial
+from vireid.evaluation.reranking import KReciprocal, QueryExpansion, expand, rerank
+
+__all__ = ["Ranking", "trial_similarity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """How a gallery is ranked for a query.
+
+    Attributes:
+        similarity: How two descriptors are compared.
+        expansion: Query expansion; none by default.
+        reranking: Re-ranking; none by default.
+        memory_limit_bytes: The most that re-ranking may take; beyond it, it is refused.
+
+    Raises:
+        ConfigError: If distances of raw descriptors are to be treated, which both treatments
+            are not defined for.
+    """
+
+    similarity: Similarity = "cosine"
+    expansion: QueryExpansion | None = None
+    reranking: KReciprocal | None = None
+    memory_limit_bytes: int = 4 * 1024**3
+
+    def __post_init__(self) -> None:
+        if self.similarity != "cosine" and self.treated:
+            raise ConfigError(
+                f"query expansion and re-ranking compare by the cosine, not by '{self.similarity}';"
+                " expected --similarity cosine with them"
+            )
+
+    @property
+    def treated(self) -> bool:
+        """Whether a gallery's other images have an influence on how one image is ranked."""
+        return self.expansion is not None or self.reranking is not None
+
+
+def trial_similarity(
+    values: NDArray[np.float32], protocol: Protocol, trial: Trial, ranking: Ranking
+) -> NDArray[np.float32]:
+    """The similarities by which one trial is ranked.
+
+    Args:
+        values: Descriptors of the protocol's records, ``[records, d]``.
+        protocol: The protocol.
+        trial: One of its trials.
+        ranking: How to rank.
+
+    Returns:
+        ``[q, g]``; larger is nearer.
+
+    Raises:
+        EvaluationError: Re-ranking does not fit into the memory limit.
+    """
+    query, gallery = values[trial.query], values[trial.gallery]
+    if ranking.expansion is not None:
+        excluded = protocol.excluded(trial.query, trial.gallery)
+        query = expand(query, gallery, ranking.expansion, excluded=excluded)
+    if ranking.reranking is not None:
+        limit = ranking.memory_limit_bytes
+        return rerank(query, gallery, ranking.reranking, memory_limit_bytes=limit)
+    return similarities(query, gallery, similarity=ranking.similarity)

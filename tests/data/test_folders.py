@@ -1,0 +1,184 @@
+"""One's own data by a pattern: what is read, and how every planted fault is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.helpers.messages import only, refused
+from tests.helpers.trees import copy, save_manifest, write_folders
+
+from vireid.data.layouts import DataSource, Folders, Layout, Manifest
+from vireid.data.layouts.folders import _compile
+from vireid.errors import ConfigError
+from vireid.types import Modality
+
+PATTERN = "{split}/{modality}/cam{camera}/{identity}/{name}.jpg"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folders(tmp_path_factory.mktemp("x") / "cam3 rgb Bilder für 行人")
+
+
+class TestFolders:
+    def test_by_name(self, tree: Path) -> None:
+        layout: Layout = DataSource(layout="folders", root=tree, pattern=PATTERN).open()
+        assert (layout, layout.name, layout.root) == (Folders(tree, PATTERN), "folders", tree)
+        assert layout.published() == ()
+        assert layout.problems() == ()
+
+    def test_the_same_as_a_manifest_of_them(self, tree: Path, tmp_path: Path) -> None:
+        folders = Folders(tree, PATTERN)
+        rows: list[dict[str, object]] = []
+        for path in tree.rglob("*.jpg"):
+            split, modality, camera, identity, _ = path.relative_to(tree).parts
+            cells = (str(path), int(identity), int(camera[3:]), modality, split)
+            columns = ("path", "identity", "camera", "modality", "split")
+            rows.append(dict(zip(columns, cells, strict=True)))
+        manifest = Manifest(save_manifest(tmp_path / "list.csv", rows))
+        assert len(rows) == 36
+        assert folders.train() == manifest.train()
+        assert folders.val() == manifest.val()
+        assert folders.query() == manifest.query()
+        assert folders.gallery() == manifest.gallery()
+
+    def test_fields_in_one_name(self, tmp_path: Path) -> None:
+        pattern = "{modality} (x+y)/{identity}_c{camera}_{name}.jpg"
+        layout = Folders(write_folders(tmp_path / "cam9 ir", pattern), pattern)
+        assert {r.camera for r in layout.test()} == {1, 2, 4}
+        assert set(layout.identity_names) == {1, 2, 3, 5, 7, 10}
+        assert len(layout.test()) == 36
+        assert layout.problems() == ()
+
+    def test_without_split_all_is_query_and_gallery(self, tmp_path: Path) -> None:
+        pattern = "{modality}/{identity}/{camera} {name}.png"
+        layout = Folders(write_folders(tmp_path / "own", pattern), pattern)
+        assert layout.query() == layout.gallery() == layout.test()
+        assert {r.modality for r in layout.test()} == set(Modality)
+        assert layout.val() == ()
+        assert "by {split}" in refused(layout.train)
+
+    def test_without_camera_it_is_0(self, tmp_path: Path) -> None:
+        pattern = "{modality}/{identity}/{name}.png"
+        layout = Folders(write_folders(tmp_path / "own", pattern), pattern)
+        assert {r.camera for r in layout.test()} == {0}
+
+    def test_a_field_takes_no_more_than_it_must(self, tmp_path: Path) -> None:
+        (tmp_path / "ir").mkdir()
+        (tmp_path / "ir/0001_c2_0007_c3_x.png").touch()
+        (record,) = Folders(tmp_path, "{modality}/{identity}_c{camera}_{name}").test()
+        assert (record.identity, record.camera) == (1, 2)
+
+    def test_links_are_followed_but_not_in_circles(self, tree: Path, tmp_path: Path) -> None:
+        (tmp_path / "train").symlink_to(tree / "train", target_is_directory=True)
+        (tmp_path / "query").mkdir()
+        (tmp_path / "query/again").symlink_to(tmp_path, target_is_directory=True)
+        layout = Folders(tmp_path, PATTERN)
+        assert len(layout.train()) == 18
+        assert list(layout.files()) == sorted((tmp_path / "train").glob("*/*/*/*"))
+
+    def test_what_is_no_image_is_passed_over_but_yielded(self, tree: Path, tmp_path: Path) -> None:
+        root = copy(tree, tmp_path / "own")
+        folder = root / "train/visible/cam1/1"
+        for name in ("Thumbs.db", "._é0.jpg", "notes.txt"):
+            (folder / name).touch()
+        pattern = PATTERN.removesuffix(".jpg")
+        assert len(Folders(root, pattern).train()) == len(Folders(tree, PATTERN).train())
+        assert Folders(root, pattern).problems() == ()
+        assert len(list(Folders(root, pattern).files())) == 39
+
+    def test_what_does_not_fit_is_told(self, tree: Path, tmp_path: Path) -> None:
+        root = copy(tree, tmp_path / "own")
+        for name in ("a.jpg", "train/b.png", "train/visible/cam1/1/deeper/c.jpg", "d.JPG"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).touch()
+        layout = Folders(root, PATTERN)
+        message = only(layout.problems())
+        assert f"4 of 40 images below '{root}' do not fit the pattern '{PATTERN}'" in message
+        assert "'a.jpg', 'd.JPG', 'train/b.png' and 1 more" in message
+        assert layout.describe().endswith(f" 4 images do not fit the pattern '{PATTERN}'.")
+        assert len(layout.train()) == 18
+
+    @pytest.mark.parametrize(
+        "pattern", ["{modality}/{identity}.jpg", "{split}/cam{camera}/{modality}/{identity}/{name}"]
+    )
+    def test_nothing_fits(self, tree: Path, pattern: str) -> None:
+        layout = Folders(tree, pattern)
+        message = only(layout.problems())
+        assert f"None of the 36 images below '{tree}', such as 'gallery/visible/" in message
+        assert f"'{pattern}'" in message
+        for action in (layout.train, layout.val, layout.test, layout.describe):
+            assert refused(action) == message
+
+    def test_no_images(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").touch()
+        layout = Folders(tmp_path, PATTERN)
+        assert f"None of the 0 images below '{tmp_path}' fits" in only(layout.problems())
+
+    def test_an_unknown_word(self, tree: Path, tmp_path: Path) -> None:
+        root = copy(tree, tmp_path / "own")
+        (root / "val").rename(root / "unsorted")
+        layout = Folders(root, PATTERN)
+        message = only(layout.problems())
+        first = root / "unsorted/infrared/cam4/7/é0.jpg"
+        assert f"'{first}' has the split 'unsorted'; expected train, val, query" in message
+        assert "mend --pattern (the first of 6 such images)." in message
+        assert refused(layout.train) == message
+
+    def test_no_root(self, tmp_path: Path) -> None:
+        assert "nowhere' does not exist" in refused(lambda: Folders(tmp_path / "nowhere", PATTERN))
+
+    def test_hold_out_needs_images_of_val(self, tree: Path) -> None:
+        pattern = "query/{modality}/cam{camera}/{identity}/{name}"
+        with pytest.raises(ConfigError, match="--hold-out needs images of the split val"):
+            DataSource(layout="folders", root=tree, pattern=pattern, hold_out=True).open()
+        held = DataSource(layout="folders", root=tree, pattern=PATTERN, hold_out=True).open()
+        assert {r.identity for r in held.val()} == {7}
+
+
+class TestPatterns:
+    @pytest.mark.parametrize(
+        ("pattern", "fault"),
+        [
+            ("", "has no field '{identity}'"),
+            ("{modality}/{name}", "has no field '{identity}'"),
+            ("{identity}/{name}", "has no field '{modality}'"),
+            ("{identity}/{modality}/{identity}", "has the field '{identity}' twice"),
+            ("{identity}/{modality}/{person}", "has the unknown field '{person}'"),
+            ("{identity}/{modality}/{}", "has the unknown field '{}'"),
+            ("{identity}/{modality}/{camera:02d}", "has the unknown field '{camera:02d}'"),
+            ("{identity}/{modality}/{camera", "has a brace without its partner"),
+            ("{identity}/{modality}}/x", "has a brace without its partner"),
+            ("{{identity}}/{modality}", "has a brace without its partner"),
+            ("{identity}{modality}/x", "has two fields with nothing between them"),
+        ],
+    )
+    def test_malformed(self, tmp_path: Path, pattern: str, fault: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            DataSource(layout="folders", root=tmp_path, pattern=pattern).open()
+        assert f"--pattern '{pattern}' {fault}; expected the fields" in str(caught.value)
+
+    def test_with_another_layout(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="does not go with --layout manifest; expected"):
+            DataSource(layout="manifest", root=tmp_path, pattern=PATTERN).open()
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.permutations(["identity", "modality", "split", "camera", "name"]),
+        st.lists(st.sampled_from(["/", "_", "+(", "] cam", ".*", "\\d", "|"]), min_size=6),
+        st.lists(st.text("a0é", min_size=1, max_size=3), min_size=5, max_size=5),
+    )
+    def test_what_is_put_in_comes_out(
+        self, names: list[str], between: list[str], words: list[str]
+    ) -> None:
+        """A path built by a pattern is read by it, whatever letters stand between the fields."""
+        said = dict(zip(names, words, strict=True))
+        pattern = between[0] + "".join(
+            f"{{{name}}}{text}" for name, text in zip(names, between[1:6], strict=True)
+        )
+        match = _compile(pattern).fullmatch(pattern.format(**said))
+        assert match is not None
+        assert match.groupdict() == said

@@ -1,0 +1,548 @@
+"""One's own data by a manifest: what is read, and how every planted fault is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+from tests.helpers.messages import only, refused, sentence
+from tests.helpers.trees import copy, save_manifest, write_manifest
+
+from vireid.data.layouts import DataSource, Layout, Manifest
+from vireid.data.layouts._table import Entry, tabulate
+from vireid.errors import ConfigError
+from vireid.types import ImageRecord, Modality
+
+Rows = list[dict[str, object]]
+
+
+@pytest.fixture(scope="module", params=["csv", "parquet"])
+def manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("x") / "cam3 Bilder für 行人"
+    return write_manifest(root, kind=request.param)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Rows:
+    """Six images of two persons, beside which a test saves its manifest."""
+    found: Rows = []
+    for identity, split in ((4, "train"), (9, "test")):
+        for camera, modality in ((1, "visible"), (2, "visible"), (3, "infrared")):
+            path = f"p{identity}/c{camera}.png"
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).touch()
+            found.append(
+                {
+                    "path": path,
+                    "identity": identity,
+                    "camera": camera,
+                    "modality": modality,
+                    "split": split,
+                }
+            )
+    return found
+
+
+@pytest.fixture(params=["csv", "parquet"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Rows], Manifest]:
+    return lambda rows: Manifest(save_manifest(tmp_path / f"list.{request.param}", rows))
+
+
+def keys(records: tuple[ImageRecord, ...]) -> list[tuple[int, int, Modality]]:
+    return [(r.identity, r.camera, r.modality) for r in records]
+
+
+class TestManifest:
+    def test_by_name(self, manifest: Path) -> None:
+        layout: Layout = DataSource(layout="manifest", root=manifest).open()
+        assert (layout, layout.name, layout.root) == (Manifest(manifest), "manifest", manifest)
+        assert layout.published() == ()
+        assert layout.problems() == ()
+
+    def test_who_is_where(self, manifest: Path) -> None:
+        layout = Manifest(manifest)
+        visible, infrared = Modality.VISIBLE, Modality.INFRARED
+        assert keys(layout.train()) == [
+            (identity, camera, infrared if camera == 4 else visible)
+            for camera in (1, 2, 4)
+            for identity in (1, 2, 5)
+            for _ in range(2)
+        ]
+        assert (
+            keys(layout.val())
+            == [(7, 1, visible)] * 2 + [(7, 2, visible)] * 2 + [(7, 4, infrared)] * 2
+        )
+        assert set(keys(layout.query())) == {(3, 4, infrared), (10, 4, infrared)}
+        assert set(keys(layout.gallery())) == {(i, c, visible) for i in (3, 10) for c in (1, 2)}
+        assert sorted(layout.test()) == sorted(layout.query() + layout.gallery())
+        assert list(layout.identity_names) == [1, 2, 3, 5, 7, 10]
+        for record in layout.train() + layout.val() + layout.test():
+            _, _, identity, camera = record.path.relative_to(manifest.parent).parts
+            assert record.path.is_file()
+            assert camera.startswith(f"camera {record.camera}, {record.modality}, ")
+            assert int(identity) == record.identity
+
+    def test_a_folder_stands_for_its_manifest(self, manifest: Path) -> None:
+        assert Manifest(manifest.parent).file == manifest
+        assert Manifest(manifest.parent).train() == Manifest(manifest).train()
+
+    def test_describe_counts(self, manifest: Path) -> None:
+        assert Manifest(manifest).describe() == (
+            f"Own data at '{manifest}': to train on, 3 identities with 12 visible and 6 infrared"
+            " images; to choose a model by, 1 identities with 4 visible and 2 infrared images; as"
+            " queries, 2 identities with 0 visible and 4 infrared images; as gallery, 2 identities"
+            " with 8 visible and 0 infrared images."
+        )
+
+    def test_files_are_all_beside_the_images(self, manifest: Path, tmp_path: Path) -> None:
+        root = copy(manifest.parent, tmp_path / "own")
+        (root / "pictures/train/1/Thumbs.db").touch()
+        (root / "pictures/elsewhere.png").touch()
+        files = list(Manifest(root).files())
+        assert files == sorted(p for p in root.glob("pictures/*/*/*"))
+        assert root / "pictures/train/1/Thumbs.db" in files
+
+    def test_the_manifest_is_no_file_beside_the_images(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        (tmp_path / "here.png").touch()
+        layout = saved([*rows, {**rows[0], "path": "here.png"}])
+        assert layout.file.parent == tmp_path
+        assert [path.name for path in layout.files() if path.parent == tmp_path] == ["here.png"]
+
+    def test_the_order_does_not_follow_the_rows(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        # Equal camera, identity and name: only the folder is left to tell them apart.
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "c1.png").touch()
+            rows.append({**rows[0], "path": f"{folder}/c1.png"})
+        forth = saved(rows).train()
+        assert saved(rows[::-1]).train() == forth
+        assert [r.path.parent.name for r in forth][:3] == ["a", "b", "p4"]
+
+    def test_test_is_query_and_gallery(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        layout = saved(rows)
+        assert layout.query() == layout.gallery() == layout.test()
+        assert len(layout.test()) == 3
+
+    def test_val_is_always_kept_out_of_training(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        layout = saved([{**row, "split": "val"} if row["camera"] == 2 else row for row in rows])
+        assert keys(layout.val()) == [(4, 2, Modality.VISIBLE), (9, 2, Modality.VISIBLE)]
+        assert [r.camera for r in layout.train()] == [1, 3]
+        source = DataSource(layout="manifest", root=layout.root, hold_out=True)
+        assert source.open().train() == layout.train()
+
+    def test_hold_out_needs_rows_of_val(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        source = DataSource(layout="manifest", root=saved(rows).root, hold_out=True)
+        with pytest.raises(ConfigError, match="--hold-out needs images of the split val"):
+            source.open()
+
+    @pytest.mark.parametrize(
+        ("word", "modality"),
+        [
+            *((word, Modality.VISIBLE) for word in ("visible", "vis", "RGB", "Visible", " vis ")),
+            *((w, Modality.INFRARED) for w in ("infrared", "ir", "NIR", "Thermal", "IR")),
+        ],
+    )
+    def test_words_for_a_modality(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], word: str, modality: Modality
+    ) -> None:
+        rows[3]["modality"] = word
+        rows[3]["split"] = "QUERY"
+        assert [r.modality for r in saved(rows).query() if r.camera == 1] == [modality]
+
+    def test_cameras_may_be_left_out(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        for layout in (
+            saved([{**row, "camera": ""} for row in rows]),
+            saved([{k: v for k, v in row.items() if k != "camera"} for row in rows]),
+        ):
+            assert {r.camera for r in layout.test()} == {0}
+            assert layout.camera_names == {}
+
+    def test_names_are_numbered_in_sorted_order(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        people = {4: "Zoë", 9: "Anna"}
+        places = {1: "yard", 2: "gate", 3: "12"}
+        layout = saved(
+            [
+                {
+                    **row,
+                    "identity": people[int(str(row["identity"]))],
+                    "camera": places[int(str(row["camera"]))],
+                }
+                for row in rows
+            ]
+        )
+        assert layout.identity_names == {1: "Anna", 2: "Zoë"}
+        assert layout.camera_names == {1: "12", 2: "gate", 3: "yard"}
+        assert [(r.identity, r.camera) for r in layout.train()] == [(2, 1), (2, 2), (2, 3)]
+
+    @pytest.mark.parametrize(
+        ("first", "second", "numbers"),
+        [
+            ("0007", "12", {7: "0007", 12: "12"}),
+            ("-1", "0", {-1: "-1", 0: "0"}),
+            ("7", "seven", {1: "7", 2: "seven"}),
+            ("9" * 19, "8", {1: "8", 2: "9" * 19}),
+            ("1.5", "2", {1: "1.5", 2: "2"}),
+            ("²", "2", {1: "2", 2: "²"}),
+        ],
+    )
+    def test_whole_numbers_are_kept(
+        self,
+        rows: Rows,
+        saved: Callable[[Rows], Manifest],
+        first: str,
+        second: str,
+        numbers: dict[int, str],
+    ) -> None:
+        words = {4: first, 9: second}
+        layout = saved([{**row, "identity": words[int(str(row["identity"]))]} for row in rows])
+        assert layout.identity_names == numbers
+        assert {layout.identity_names[r.identity] for r in layout.train()} == {first}
+        assert {layout.identity_names[r.identity] for r in layout.test()} == {second}
+
+    def test_times(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        words = ["2024-05-31T22:15:00Z", "2024-05-31 22:15", "2024-05-31"]
+        layout = saved(
+            [{**row, "time": word} for row, word in zip(rows, [*words, "", "", ""], strict=True)]
+        )
+        assert [r.time for r in layout.train()] == [
+            datetime(2024, 5, 31, 22, 15, tzinfo=UTC),
+            datetime(2024, 5, 31, 22, 15),
+            datetime(2024, 5, 31),
+        ]
+        assert {r.time for r in layout.test()} == {None}
+
+    def test_paths_of_any_form(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        rows[0]["path"] = str(tmp_path / "p4/c1.png")
+        rows[1]["path"] = "./p4//c2.png"
+        layout = saved(rows)
+        assert [r.path for r in layout.train()] == [tmp_path / f"p4/c{n}.png" for n in (1, 2, 3)]
+        assert layout.problems() == ()
+
+    def test_rows_of_one_image_that_agree(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        doubled = [*rows, rows[0], {**rows[3], "split": "query", "modality": "rgb"}]
+        assert saved(doubled).problems() == ()
+        assert saved(doubled).train() == saved(rows).train()
+        parted = [*rows[:3], *({**r, "split": s} for r in rows[3:] for s in ("query", "gallery"))]
+        assert saved(parted).query() == saved(parted).gallery() == saved(rows).test()
+
+
+class TestCSV:
+    def save(self, rows: Rows, tmp_path: Path, change: Callable[[str], str]) -> Manifest:
+        file = save_manifest(tmp_path / "list.csv", rows)
+        file.write_bytes(change(file.read_bytes().decode()).encode())
+        return Manifest(file)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda text: "\ufeff" + text,
+            lambda text: text.replace("\r\n", "\n"),
+            lambda text: text.replace("path,identity", " Path , IDENTITY"),
+            lambda text: text.replace("\r\n", "\r\n\r\n") + "\r\n,,,,\r\n",
+            lambda text: text.replace("p4/c1.png", '"p4/c1.png"').replace(",4,", ", 4 ,"),
+            lambda text: "\r\n".join(f"{line},x,é" for line in text.splitlines()),
+        ],
+        ids=["BOM", "LF", "header", "blank rows", "quotes", "more columns"],
+    )
+    def test_as_editors_leave_it(
+        self, rows: Rows, tmp_path: Path, change: Callable[[str], str]
+    ) -> None:
+        expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
+        layout = self.save(rows, tmp_path, change)
+        assert (layout.train(), layout.test()) == (expected.train(), expected.test())
+
+    def test_columns_in_any_order(self, rows: Rows, tmp_path: Path) -> None:
+        expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
+        turned = save_manifest(
+            tmp_path / "list.csv", [dict(reversed(list(row.items()))) for row in rows]
+        )
+        assert Manifest(turned).train() == expected.train()
+
+    def test_a_row_of_another_length(self, rows: Rows, tmp_path: Path) -> None:
+        layout = self.save(rows, tmp_path, lambda text: text.replace("p4/c2.png", "p4/c,2.png"))
+        message = only(layout.problems())
+        assert f"'{layout.root}' line 3 has 6 cells; expected 5" in message
+        assert refused(layout.train) == message
+
+    def test_another_separator(self, rows: Rows, tmp_path: Path) -> None:
+        layout = self.save(rows, tmp_path, lambda text: text.replace(",", ";"))
+        message = only(layout.problems())
+        assert "no column 'path', 'identity', 'modality' and 1 more" in message
+        assert "'path;identity;camera;modality;split'" in message
+
+    @pytest.mark.parametrize("data", [b"\xff\xfep\x00a\x00", b'path,"identity\r\n', b"path\xe9,"])
+    def test_something_else(self, tmp_path: Path, data: bytes) -> None:
+        file = tmp_path / "list.csv"
+        file.write_bytes(data)
+        message = only(Manifest(file).problems())
+        assert f"'{file}' cannot be read" in message
+        assert refused(Manifest(file).test) == message
+
+    def test_an_empty_file(self, tmp_path: Path) -> None:
+        (tmp_path / "list.csv").touch()
+        assert "in its header ''" in only(Manifest(tmp_path / "list.csv").problems())
+
+
+class TestParquet:
+    def test_columns_of_any_type(self, rows: Rows, tmp_path: Path) -> None:
+        expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
+        cells = {name: [row[name] for row in rows] for name in rows[0]}
+        moment = datetime(2024, 5, 31, 22, 15, 0, 123_456, tzinfo=UTC)
+        table = pa.table(
+            {
+                "split": pa.array(cells["split"]).dictionary_encode(),
+                "path": pa.array(cells["path"], pa.large_string()),
+                "identity": pa.array(cells["identity"], pa.uint16()),
+                # What pandas makes of whole numbers as soon as one is missing.
+                "camera": pa.array(cells["camera"], pa.float64()),
+                "modality": cells["modality"],
+                "boxes": [[1, 2]] * 6,
+                "time": pa.array([moment, None] * 3).cast(pa.timestamp("ns", tz="UTC")),
+            }
+        )
+        parquet.write_table(table, tmp_path / "list.parquet")
+        layout = Manifest(tmp_path / "list.parquet")
+        assert layout.train() == expected.train()
+        assert layout.test() == expected.test()
+        assert [r.time for r in layout.train()] == [moment, None, moment]
+
+    @pytest.mark.parametrize("nothing", [None, float("nan")])
+    def test_gaps_in_numbers_are_empty_cells(
+        self, rows: Rows, tmp_path: Path, nothing: float | None
+    ) -> None:
+        cells = {name: [row[name] for row in rows] for name in rows[0]}
+        cells["identity"][2] = nothing
+        cells["identity"] = [None if n is None else float(str(n)) for n in cells["identity"]]
+        parquet.write_table(pa.table(cells), tmp_path / "list.parquet")
+        message = only(Manifest(tmp_path / "list.parquet").problems())
+        assert "list.parquet' row 3 has no identity" in message
+
+    @pytest.mark.parametrize(
+        "damage",
+        [lambda data: b"", lambda data: data[:-9], lambda data: data.replace(b"PAR1", b"PAR0")],
+    )
+    def test_a_damaged_file(
+        self, rows: Rows, tmp_path: Path, damage: Callable[[bytes], bytes]
+    ) -> None:
+        file = save_manifest(tmp_path / "list.parquet", rows)
+        file.write_bytes(damage(file.read_bytes()))
+        message = only(Manifest(file).problems())
+        assert f"'{file}' cannot be read" in message
+        assert refused(Manifest(file).train) == message
+
+    def test_a_column_of_lists(self, rows: Rows, tmp_path: Path) -> None:
+        file = save_manifest(tmp_path / "list.parquet", [{**r, "identity": [1]} for r in rows])
+        assert "cannot be read" in only(Manifest(file).problems())
+
+
+class TestManifestFaults:
+    """Each fault alone is the one problem there is, and whatever it forbids says it."""
+
+    def test_no_file(self, tmp_path: Path) -> None:
+        assert "nowhere.csv' does not exist" in refused(lambda: Manifest(tmp_path / "nowhere.csv"))
+        assert "holds neither" in refused(lambda: Manifest(tmp_path))
+        (tmp_path / "list.xlsx").touch()
+        assert "ends in neither" in refused(lambda: Manifest(tmp_path / "list.xlsx"))
+
+    def test_two_manifests(self, tmp_path: Path) -> None:
+        for name in ("manifest.csv", "manifest.parquet"):
+            (tmp_path / name).touch()
+        assert "holds manifest.csv and manifest.parquet" in refused(lambda: Manifest(tmp_path))
+        assert Manifest(tmp_path / "manifest.csv").file == tmp_path / "manifest.csv"
+
+    @pytest.mark.parametrize("column", ["path", "identity", "modality", "split"])
+    def test_a_missing_column(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], column: str
+    ) -> None:
+        layout = saved([{k: v for k, v in row.items() if k != column} for row in rows])
+        message = only(layout.problems())
+        header = ",".join(name for name in rows[0] if name != column)
+        assert f"'{layout.root}' has no column '{column}' in its header '{header}'" in message
+        assert refused(layout.test) == message
+
+    def test_a_column_twice(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        layout = saved([{**row, "Camera": 3} for row in rows])
+        assert "has 'camera' twice in its header" in only(layout.problems())
+
+    def test_no_rows(self, rows: Rows, tmp_path: Path) -> None:
+        file = save_manifest(tmp_path / "list.csv", rows)
+        file.write_text(file.read_text().splitlines()[0] + "\n")
+        message = only(Manifest(file).problems())
+        assert f"'{file}' has 0 rows below its header" in message
+        assert refused(Manifest(file).train) == message
+
+    @pytest.mark.parametrize("column", ["path", "identity", "camera", "modality", "split"])
+    def test_an_empty_cell(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], column: str
+    ) -> None:
+        rows = [{name: str(cell) for name, cell in row.items()} for row in rows]
+        rows[2][column] = " "
+        layout = saved(rows)
+        message = only(layout.problems())
+        where = "line 4" if layout.root.suffix == ".csv" else "row 3"
+        assert f"'{layout.root}' {where} has no {column}; expected one for every image" in message
+        for action in (layout.train, layout.val, layout.test, layout.query, layout.describe):
+            assert refused(action) == message
+
+    @pytest.mark.parametrize(
+        ("column", "word", "expected"),
+        [
+            ("modality", "depth", "visible, vis, rgb, infrared, ir, nir, thermal;"),
+            ("split", "validation", "train, val, query, gallery, test;"),
+            ("time", "yesterday", "ISO 8601"),
+        ],
+    )
+    def test_an_unknown_word(
+        self,
+        rows: Rows,
+        saved: Callable[[Rows], Manifest],
+        column: str,
+        word: str,
+        expected: str,
+    ) -> None:
+        rows = [{"time": "2024-05-31", **row} for row in rows]
+        rows[4][column] = rows[5][column] = word
+        layout = saved(rows)
+        message = only(layout.problems())
+        where = "line 6" if layout.root.suffix == ".csv" else "row 5"
+        assert f"'{layout.root}' {where} has the {column} '{word}'; expected {expected}" in message
+        assert message.endswith("(the first of 2 such images).")
+        assert refused(layout.train) == message
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"identity": 9},
+            {"camera": 2},
+            {"modality": "ir"},
+            {"split": "val"},
+            {"split": "gallery"},
+            {"time": "2024-05-31"},
+        ],
+    )
+    def test_rows_of_one_image_that_contradict_one_another(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], other: dict[str, object]
+    ) -> None:
+        layout = saved([{"time": "", **row} for row in [*rows, {**rows[0], **other}]])
+        message = only(layout.problems())
+        lines = ("line 8", "line 2") if layout.root.suffix == ".csv" else ("row 7", "row 1")
+        assert f"'{layout.root}' {lines[0]} says '" in message
+        assert f"of 'p4/c1.png', but '{layout.root}' {lines[1]} says '4, 1, vis" in message
+        assert refused(layout.train) == message
+
+    def test_files_that_are_not_there(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        for name in ("p4/c1.png", "p4/c2.png", "p4/c3.png"):
+            (tmp_path / name).unlink()
+        rows[1]["path"] = "p4\\c2.png"
+        layout = saved(rows)
+        message = only(layout.problems())
+        assert f"3 files that '{layout.root}' names are not there" in message
+        assert f"'{tmp_path / 'p4' / 'c1.png'}'" in message
+        assert "with '/' between folders" in message
+        assert refused(layout.train) == message
+        assert len(layout.test()) == 3
+
+    def test_images_in_no_row(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        for name in ("new.JPG", "notes.txt", "._c1.png"):
+            (tmp_path / "p4" / name).touch()
+        layout = saved(rows)
+        message = only(layout.problems())
+        assert f"1 images beside those that '{layout.file}' lists are in no row" in message
+        assert f"'{tmp_path / 'p4' / 'new.JPG'}'; expected" in message
+        assert len(layout.train()) == 3
+
+    @pytest.mark.parametrize("split", ["val", "query", "gallery"])
+    def test_a_training_identity_that_is_tested(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], split: str
+    ) -> None:
+        rows[1]["split"] = split
+        layout = saved(rows)
+        message = only(layout.problems())
+        assert f"has the identities '4' in train and in {split}" in message
+        assert layout.train()
+
+    def test_empty_splits(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        layout = saved([{**row, "split": "val"} for row in rows])
+        assert "has 0 images of the split train; expected some" in refused(layout.train)
+        assert "has 0 images of the split query or test;" in refused(layout.query)
+        assert "has 0 images of the split gallery or test;" in refused(layout.gallery)
+        assert "has 0 images of the split query or gallery or test;" in refused(layout.test)
+        assert layout.problems() == ()
+        assert "to train on, 0 identities" in layout.describe()
+
+    def test_training_of_one_modality(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
+        layout = saved([*rows[:2], *rows[3:]])
+        assert "has 0 infrared images among its 2" in refused(layout.train)
+
+    def test_all_at_once(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
+    ) -> None:
+        (tmp_path / "p9/c3.png").unlink()
+        rows[0]["modality"] = "depth"
+        rows[1]["split"] = "bounding_box_test"
+        rows[3]["split"] = "train"
+        problems = [sentence(problem) for problem in saved(rows).problems()]
+        assert len(problems) == 5
+        for problem, fault in zip(
+            problems,
+            ("'depth'", "'bounding_box_test'", "c3.png'", "and in query", "and in gallery"),
+            strict=True,
+        ):
+            assert fault in problem
+
+
+NAMES = st.sampled_from(["a", "b", "7", "07", "ab", "é", "-7"])
+NUMBERS = st.integers(-9, 99).map(str)
+
+
+def lists(names: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    return st.lists(names, min_size=8, max_size=8)
+
+
+@settings(deadline=None, max_examples=60)
+@given(lists(NAMES) | lists(NUMBERS), lists(NAMES) | lists(NUMBERS) | st.just([""] * 8))
+def test_numbers_tell_names_apart(people: list[str], places: list[str]) -> None:
+    """Equal names have equal numbers, different names different ones; numbers are kept."""
+    said = list(zip(people, places, strict=True))
+    entries = [
+        Entry(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")
+        for n, (who, camera) in enumerate(said)
+    ]
+    table = tabulate(entries, folder=Path("x"), mend="mend it")
+    assert table.faults == ()
+    for (record, roles), (who, camera) in zip(table.rows, said, strict=True):
+        assert roles == {"train"}
+        assert record.identity == table.identities[who]
+        assert record.camera == (table.cameras[camera] if camera else 0)
+    for names, numbers in ((0, table.identities), (1, table.cameras)):
+        told = {row[names] for row in said} - {""}
+        assert set(numbers) == told
+        if all(re.fullmatch("-?[0-9]+", name) for name in told):
+            assert all(numbers[name] == int(name) for name in told)
+        else:
+            assert [numbers[name] for name in sorted(told)] == list(range(1, len(told) + 1))

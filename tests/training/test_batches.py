@@ -1,0 +1,74 @@
+"""A training set gives the same batches with the packed cache as without, and needs it not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vireid.data import images
+from vireid.data.images import read_resized
+from vireid.data.sampler import class_indices
+from vireid.data.transforms import Augmentation, normalise
+from vireid.training import Run
+from vireid.training.batches import TrainingSet
+from vireid.types import CrossModalBatch, Modality
+
+
+def epoch(run: Run, cache: Path | None, first_step: int = 0) -> list[CrossModalBatch]:
+    with TrainingSet(run, cache=cache) as data:
+        data.preload(progress=False)
+        return list(data.batches(1, first_step, lambda tensor: tensor))
+
+
+def equal(a: CrossModalBatch, b: CrossModalBatch) -> bool:
+    tensors = zip(a[:4], b[:4], strict=True)
+    return a.names == b.names and all(torch.equal(x, y) for x, y in tensors)
+
+
+def test_the_cache_changes_no_bit(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = epoch(run, None)
+    assert len(decoded) > 1
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        packed = epoch(run, cache)
+        assert all(equal(a, b) for a, b in zip(packed, decoded, strict=True))
+
+        def refuse(path: Path) -> Image.Image:
+            raise AssertionError(f"{path} is decoded although the cache is there")
+
+        monkeypatch.setattr(images, "read_image", refuse)
+    assert all(equal(a, b) for a, b in zip(epoch(run, cache, 1), decoded[1:], strict=True))
+
+
+def test_rows_names_and_labels_belong_together(run: Run, tmp_path: Path) -> None:
+    plain = replace(run.recipe, augmentation=Augmentation(pad=0, flip=False))
+    records = {str(record.path): record for record in run.data.open().train()}
+    classes = class_indices(records.values())
+    for batch in epoch(replace(run, recipe=plain), tmp_path / "cache"):
+        chosen = [records[name] for name in batch.names]
+        half = len(batch.visible)
+        assert {r.modality for r in chosen[:half]} == {Modality.VISIBLE}
+        assert {r.modality for r in chosen[half:]} == {Modality.INFRARED}
+        labels = torch.cat([batch.visible_labels, batch.infrared_labels])
+        assert labels.tolist() == [classes[r.identity] for r in chosen]
+        pixels = [read_resized(r.path, run.recipe.method.size) for r in chosen]
+        expected = normalise(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
+        assert torch.equal(torch.cat([batch.visible, batch.infrared]), expected)
+
+
+def test_training_goes_on_without_room_for_a_cache(
+    run: Run, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some_file = tree / "exp" / "train_id.txt"
+    batches = epoch(run, some_file / "cache")
+    assert all(equal(a, b) for a, b in zip(batches, epoch(run, None), strict=True))
+    said = capsys.readouterr().err
+    assert said.startswith(f"Images are decoded anew each time: '{some_file}/cache' cannot keep")
+    assert said.count("\n") == 1
