@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,8 @@ def test_train_and_evaluate(
             with Image.open(out / "results" / result.slug / f"{picture}.png") as image:
                 image.load()
     assert (out / "results" / "report.html").is_file()
+    options = [word for word in options if word != "--hold-out"]
+    vireid("check", layout, root, *options)
 
 
 def test_settings_treatments_and_comparison(
@@ -147,3 +150,19 @@ def test_the_mean_over_the_splits_of_regdb(
         (of_first,) = (runs[0] / "results").glob(f"*{mean.direction.replace(' ', '-')}*.json")
         assert len(mean.trials) == 2
         assert mean.trials[0] == Result.load(of_first).trials[0]
+
+
+def test_check_has_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_sysu(tmp_path / "SYSU cam 1")
+    sheet, report = tmp_path / "sheet.jpg", tmp_path / "report.json"
+    words = ["check", "sysu-mm01", str(root), "--sheet", str(sheet), "--json", str(report)]
+    main(words)
+    with Image.open(sheet) as image:
+        image.load()
+    assert json.loads(report.read_text())
+    (root / "cam3" / "0003" / "0001.jpg").write_bytes(b"")
+    capsys.readouterr()
+    assert main(words) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "cam3/0003/0001.jpg" in printed
+    assert main(["check", "sysu-mm01", str(root), "--threads", "0"]) == 2

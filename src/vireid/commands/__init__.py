@@ -17,13 +17,14 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after ``vireid``; those of the process by default.
 
     Returns:
-        The exit status: 0, or 2 after an error that the user can mend.
+        The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend.
     """
     # Here and not above: the processes that render SynVI import this module and need none of it.
     import tyro
     from tyro.extras import SubcommandApp
 
     from vireid.commands import (
+        check,
         compare,
         demo,
         difficulty,
@@ -31,18 +32,20 @@ def main(args: Sequence[str] | None = None) -> int:
         synvi,
         train,
     )
+    from vireid.data.check import CheckReport
 
     app = SubcommandApp()
     app.command(demo.demo)
     app.command(synvi.synvi)
     app.command(difficulty.difficulty)
+    app.command(check.check)
     app.command(
         train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
     )
     app.command(evaluate.evaluate)
     app.command(compare.compare)
     try:
-        app.cli(
+        found = app.cli(
             prog="vireid",
             description=(
                 "Visible-infrared person re-identification: DLIS with PALM. Start with "
@@ -54,4 +57,4 @@ def main(args: Sequence[str] | None = None) -> int:
     except VireidError as error:
         print(f"vireid: {error}", file=sys.stderr)
         return 2
-    return 0
+    return found.exit_status if isinstance(found, CheckReport) else 0
