@@ -29,6 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
         demo,
         difficulty,
         evaluate,
+        score,
         synvi,
         train,
     )
@@ -44,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> int:
     )
     app.command(evaluate.evaluate)
     app.command(compare.compare)
+    app.command(score.score)
     try:
         found = app.cli(
             prog="vireid",

@@ -4,6 +4,7 @@ from vireid.evaluation.analysis import Details, search
 from vireid.evaluation.bootstrap import Interval
 from vireid.evaluation.chance import Chance
 from vireid.evaluation.compare import Comparison, Difference, compare
+from vireid.evaluation.features import Features, score_features
 from vireid.evaluation.pool import pool
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.protocols import Settings, protocols_for, validation
@@ -18,6 +19,7 @@ __all__ = [
     "Comparison",
     "Details",
     "Difference",
+    "Features",
     "Interval",
     "KReciprocal",
     "Protocol",
@@ -31,6 +33,7 @@ __all__ = [
     "evaluate",
     "pool",
     "protocols_for",
+    "score_features",
     "search",
     "table",
     "validation",
