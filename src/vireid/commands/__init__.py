@@ -24,6 +24,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from tyro.extras import SubcommandApp
 
     from vireid.commands import (
+        bench,
         check,
         compare,
         demo,
@@ -46,6 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(evaluate.evaluate)
     app.command(compare.compare)
     app.command(score.score)
+    app.command(bench.app(), name="bench", help="How fast a part is, beside a plain reference.")
     try:
         found = app.cli(
             prog="vireid",

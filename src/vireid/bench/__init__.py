@@ -1,0 +1,1 @@
+"""Benchmarks: each measures vireid beside a plain reference in the same run."""

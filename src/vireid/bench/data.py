@@ -1,0 +1,98 @@
+"""How fast images come to the network: from the packed cache, and decoded in every epoch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.bench.machine import describe
+from vireid.data.cache import PackedImages
+from vireid.data.images import ImageStack
+from vireid.data.layouts import DataSource
+
+__all__ = ["Throughput", "report_data"]
+
+_BATCH = 64
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Images a second over one epoch, all of the training images once in random order.
+
+    Attributes:
+        images: How many training images there are.
+        decoding: Decoded anew, by all threads.
+        building: While the cache is built.
+        packed: From the cache, which this process opened just before.
+        packed_again: From the cache once more, every checksum compared already.
+    """
+
+    images: int
+    decoding: float
+    building: float
+    packed: float
+    packed_again: float
+
+
+def report_data(
+    source: DataSource, size: tuple[int, int], repeats: int, out: Path | None = None
+) -> Throughput:
+    """Measure and print.
+
+    Args:
+        source: The data set.
+        size: Height and width of the images, in pixels.
+        repeats: How often an epoch is run; the median counts.
+        out: Where the cache is built, in a folder of its own; the temporary folder by default.
+
+    Returns:
+        The measurement.
+    """
+    records = source.open().train()
+    with ImageStack(records, size=size) as decoding:
+        _epoch(decoding)  # the files are in the system's memory afterwards, as in a second epoch
+        decoded = _rate(decoding, repeats)
+    with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
+        began = time.perf_counter()
+        with PackedImages(records, size=size, folder=Path(folder)) as packed:
+            building = len(records) / (time.perf_counter() - began)
+            first = _rate(packed, 1)
+            again = _rate(packed, repeats)
+    found = Throughput(len(records), decoded, building, first, again)
+    print(describe(), end="\n\n")
+    print(f"{len(records):,} training images of '{source.layout}' at {size[0]}x{size[1]}\n")
+    print("| an epoch | images/s | ratio |")
+    print("|---|--:|--:|")
+    for name, rate in (
+        ("decoded from the files", decoded),
+        ("from the packed cache, first epoch", first),
+        ("from the packed cache, later epochs", again),
+    ):
+        print(f"| {name} | {rate:,.0f} | {rate / decoded:.1f} |")
+    print(f"\nBuilding the cache: {building:,.0f} images/s.")
+    return found
+
+
+def _rate(images: ImageStack, repeats: int) -> float:
+    return float(np.median([_epoch(images) for _ in range(max(1, repeats))]))
+
+
+def _epoch(images: ImageStack) -> float:
+    """Images a second over all images in random order."""
+    began = time.perf_counter()
+    for indices in _batches(len(images)):
+        images.fetch(indices)
+    return len(images) / (time.perf_counter() - began)
+
+
+def _batches(count: int) -> Iterator[NDArray[np.int64]]:
+    order = np.random.default_rng(_SEED).permutation(count)
+    for start in range(0, count, _BATCH):
+        yield order[start : start + _BATCH]
