@@ -118,7 +118,9 @@ def measure_evaluation(case: Case, repeats: int) -> Timing:
     if not case.compared:
         return Timing(case.name, 0.0, ranking, whole, peak)
     (expected, reference), _ = in_fresh_process(_reference, case, 1)
-    if not np.allclose(found, expected, rtol=0, atol=1e-9):
+    # Not closer: among millions of float32 similarities a few are equal, and argsort settles
+    # by chance which of them stands first.
+    if not np.allclose(found, expected, rtol=0, atol=1e-6):
         raise ArithmeticError(f"{case.name}: the reference finds {expected}, vireid {found}")
     return Timing(case.name, reference, ranking, whole, peak)
 
