@@ -99,6 +99,7 @@ def test_settings_treatments_and_comparison(
     names = {path.stem for path in (first / "results").iterdir()}
     assert len(names) == 8
     assert not (first / "results" / "report.html").exists()
+    assert all(Result.load(path).details is None for path in (first / "results").iterdir())
     capsys.readouterr()
 
     vireid("compare", first, second)

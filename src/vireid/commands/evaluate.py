@@ -88,7 +88,8 @@ def evaluate(
         settings: Which protocols.
         treatment: Re-ranking and query expansion.
         flip: Test-time augmentation: describe each image and its mirror image.
-        figures: Draw the figures and the report.
+        figures: Draw the figures and the report, and keep the details they show; this holds all
+            similarities of a trial in memory at once.
         out: Where the mean over the splits of RegDB is saved, a folder.
         batch_size: Images a forward pass.
         device: Where to run; as in training by default.
@@ -106,17 +107,21 @@ def evaluate(
         protocols = protocols_for(layout, settings)
         encoder = load(run, device=device)
         descriptors = encode_for(encoder, protocols, batch_size=batch_size, flip=flip)
-        drawn: list[tuple[Result, Search]] = []
-        scores = score_encoder(encoder, descriptors, protocols, ranking=ranking)
-        for scored, protocol in zip(scores, protocols, strict=True):
-            print(scored, end="\n\n")
-            first_trial = search(descriptors, protocol, ranking=ranking)
-            result = replace(scored, details=Details.of(first_trial))
-            result.save(folder.results / f"{result.slug}.json")
-            drawn.append((result, first_trial))
+        results = score_encoder(encoder, descriptors, protocols, ranking=ranking)
+        for result in results:
+            print(result, end="\n\n")
+        searches: list[Search] = []
         if figures:
-            _draw(folder, encoder, drawn)
-        found += [result for result, _ in drawn]
+            searches = [search(descriptors, p, ranking=ranking) for p in protocols]
+            results = [
+                replace(result, details=Details.of(searched))
+                for result, searched in zip(results, searches, strict=True)
+            ]
+        for result in results:
+            result.save(folder.results / f"{result.slug}.json")
+        if figures:
+            _draw(folder, encoder, list(zip(results, searches, strict=True)))
+        found += results
     return found + _over_splits(found, out)
 
 
