@@ -142,6 +142,8 @@ def test_the_mean_over_the_splits_of_regdb(
         runs.append(tmp_path / f"run-{trial}")
         split: list[str | Path] = ["--trial", str(trial), "--out", runs[-1]]
         vireid("train", "dlis", "--layout", "regdb", "--root", root, *split, *TINY)
+    vireid("evaluate", runs[0], runs[0], "--no-figures")
+    assert "mean over trials" not in capsys.readouterr().out
     vireid("evaluate", *runs, "--no-figures", "--out", tmp_path / "mean")
     assert "RegDB, mean over trials 1, 2, visible to thermal" in capsys.readouterr().out
     files = list((tmp_path / "mean").iterdir())

@@ -96,6 +96,16 @@ def test_one_run_scores_every_setting_from_one_set_of_images(sysu: SysuMM01) -> 
     assert (default.name, default.convention) == (protocols[0].name, protocols[0].convention)
 
 
+def test_synthetic_people_are_named(tmp_path: Path) -> None:
+    tree = write_regdb(tmp_path / "tree")
+    (tree / "synvi.json").touch()
+    assert {p.name for p in protocols_for(RegDB(tree))} == {"SynVI as RegDB trial 1"}
+    sysu_tree = write_sysu(tmp_path / "sysu")
+    (sysu_tree / "synvi.json").touch()
+    (protocol,) = protocols_for(SysuMM01(sysu_tree))
+    assert protocol.name == "SynVI as SYSU-MM01 all-search single-shot"
+
+
 def test_camera_three_never_sees_camera_two(sysu: SysuMM01) -> None:
     (protocol,) = protocols_for(sysu)
     first = {camera: protocol.cameras.tolist().index(camera) for camera in range(1, 7)}

@@ -23,7 +23,16 @@ from vireid.evaluation.descriptors import similarities
 from vireid.evaluation.metrics import cmc_curve, mean_over, rank_queries
 from vireid.types import Descriptors, ImageRecord, Modality
 
-__all__ = ["Case", "Timing", "cases", "measure_evaluation", "report_evaluation"]
+__all__ = [
+    "Case",
+    "Timing",
+    "cases",
+    "loop",
+    "measure_evaluation",
+    "plain",
+    "report_evaluation",
+    "sysu",
+]
 
 Figures = tuple[float, float, float, float]
 """R-1, R-20, mAP and mINP, means over the trials."""
@@ -70,12 +79,12 @@ class Case:
 def cases() -> tuple[Case, ...]:
     """What is measured, in order."""
     return (
-        Case("SYSU-MM01 all-search single-shot, 10 trials", partial(_sysu, shots=1)),
-        Case("SYSU-MM01 all-search multi-shot (10), 10 trials", partial(_sysu, shots=10)),
-        Case("RegDB, 2,060 queries x 2,060 gallery images", partial(_plain, (2060, 2060), 206)),
+        Case("SYSU-MM01 all-search single-shot, 10 trials", partial(sysu, shots=1)),
+        Case("SYSU-MM01 all-search multi-shot (10), 10 trials", partial(sysu, shots=10)),
+        Case("RegDB, 2,060 queries x 2,060 gallery images", partial(plain, (2060, 2060), 206)),
         Case(
             "4,000 queries x 100,000 gallery images",
-            partial(_plain, (4_000, 100_000), 2_000),
+            partial(plain, (4_000, 100_000), 2_000),
             compared=False,
         ),
     )
@@ -159,12 +168,12 @@ def _reference(case: Case, repeats: int) -> tuple[Figures, float]:
     trials = _trials(protocol, descriptors)
 
     def figures() -> Figures:
-        return _means([_loop(*trial, by_identity=protocol.cmc == "identity") for trial in trials])
+        return _means([loop(*trial, by_identity=protocol.cmc == "identity") for trial in trials])
 
     return _median(figures, repeats)
 
 
-def _loop(
+def loop(
     similarity: NDArray[np.float32],
     query: NDArray[np.int64],
     gallery: NDArray[np.int64],
@@ -172,7 +181,18 @@ def _loop(
     *,
     by_identity: bool,
 ) -> Figures:
-    """One trial, query by query."""
+    """One trial as common evaluators score it, query by query.
+
+    Args:
+        similarity: ``[q, g]``.
+        query: Identities, ``[q]``.
+        gallery: Identities, ``[g]``.
+        excluded: Bool ``[q, g]``, or None.
+        by_identity: Whether the CMC counts identities.
+
+    Returns:
+        R-1, R-20, mAP and mINP over the queries with a match.
+    """
     order = np.argsort(-similarity, axis=1)
     ranked = gallery[order]
     curves, precisions, penalties = [], [], []
@@ -225,8 +245,12 @@ def _data(case: Case) -> tuple[Protocol, Descriptors]:
     return protocol, Descriptors(values, protocol.records)
 
 
-def _sysu(shots: int) -> Protocol:
-    """All-search with images and identities of each camera as published."""
+def sysu(shots: int) -> Protocol:
+    """All-search over ten draws, with images and identities of each camera as published.
+
+    Args:
+        shots: Gallery images of each identity and camera.
+    """
     published = {1: (1374, 56), 2: (1565, 56), 3: (1883, 93)}
     published |= {4: (1918, 94), 5: (1918, 95), 6: (1920, 96)}
     cells = _cells(published)
@@ -240,8 +264,13 @@ def _sysu(shots: int) -> Protocol:
     return _of(draws, by_identity=True, excluded=((3, 2),))
 
 
-def _plain(images: tuple[int, int], people: int) -> Protocol:
-    """All queries against all of the gallery."""
+def plain(images: tuple[int, int], people: int) -> Protocol:
+    """All queries against all of the gallery.
+
+    Args:
+        images: How many queries and gallery images.
+        people: How many identities.
+    """
     queries, gallery = images
     cells = _cells({1: (gallery, people), 3: (queries, people)})
 

@@ -183,17 +183,18 @@ def score_encoder(
 
 
 def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
-    """Mean over the splits of RegDB, a result a direction, where there are several."""
-    splits: dict[str, dict[int, Result]] = {}
+    """Mean over the splits of RegDB, a result a direction, where there are several, once each."""
+    splits: dict[tuple[str, str], list[tuple[int, Result]]] = {}
     for result in results:
-        if trial := re.fullmatch(r"RegDB trial (\d+)", result.protocol):
-            splits.setdefault(result.direction, {})[int(trial[1])] = result
+        if trial := re.fullmatch(r"(.*RegDB) trial (\d+)", result.protocol):
+            splits.setdefault((trial[1], result.direction), []).append((int(trial[2]), result))
     means = []
-    for of_split in splits.values():
-        if len(of_split) < 2:
+    for (data, _), of_split in splits.items():
+        numbers = sorted(number for number, _ in of_split)
+        if len(numbers) < 2 or len(set(numbers)) < len(numbers):
             continue
-        numbers = ", ".join(map(str, sorted(of_split)))
-        mean = pool(list(of_split.values()), name=f"RegDB, mean over trials {numbers}")
+        trials = ", ".join(map(str, numbers))
+        mean = pool([result for _, result in of_split], name=f"{data}, mean over trials {trials}")
         print(mean, end="\n\n")
         if out is not None:
             mean.save(out / f"{mean.slug}.json")

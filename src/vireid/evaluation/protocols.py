@@ -28,10 +28,19 @@ from __future__ import annotations
 import random
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from vireid.data.layouts import LLCM, Folders, Layout, Manifest, RegDB, SysuArrays, SysuMM01
+from vireid.data.layouts import (
+    LLCM,
+    Folders,
+    Layout,
+    Manifest,
+    RegDB,
+    SysuArrays,
+    SysuMM01,
+    is_synthetic,
+)
 from vireid.data.layouts.sysu_mm01 import Permutations
 from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation.protocol import Protocol
@@ -96,7 +105,7 @@ class SysuTest(typing.Protocol):
 
 
 def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Protocol, ...]:
-    """The protocols of a data set.
+    """The protocols of a data set; those on synthetic people say so in their names.
 
     Args:
         layout: The data set.
@@ -106,7 +115,13 @@ def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Pro
         DatasetError: The data set is not laid out as published.
         EvaluationError: No protocol is known for this data set.
     """
-    chosen = settings or Settings()
+    found = _published(layout, settings or Settings())
+    if not is_synthetic(layout.root):
+        return found
+    return tuple(replace(protocol, name=f"SynVI as {protocol.name}") for protocol in found)
+
+
+def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
     match layout:
         case SysuMM01():
             return sysu_mm01_chosen(layout, chosen)

@@ -17,15 +17,12 @@ from vireid.data.check.kinds import COUNTS, LAYOUT, ONE_SPLIT, SEVERITIES, STRAY
 from vireid.data.check.looks import look_at_all
 from vireid.data.check.report import CheckReport, Count, Finding, Place, found_at
 from vireid.data.check.sheet import check_ending, write_sheet
-from vireid.data.layouts import DataSource, Layout, Tally
+from vireid.data.layouts import DataSource, Layout, Tally, is_synthetic
 from vireid.data.layouts._common import Surplus, is_image, many, tally
 from vireid.errors import DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CheckReport", "check"]
-
-# As vireid.data.synvi.layouts.CARD, which only those have who installed the extra "synvi".
-_SYNVI_CARD = "synvi.json"
 
 
 def check(
@@ -70,7 +67,7 @@ def check(
 
     # The root of a manifest may be the file itself.
     root = layout.root if layout.root.is_dir() else layout.root.parent
-    synthetic = (root / _SYNVI_CARD).is_file()
+    synthetic = is_synthetic(root)
     counts = _counts(splits, () if synthetic else layout.published())
     findings += _differences(counts)
     findings += file_findings(looks, root=root)

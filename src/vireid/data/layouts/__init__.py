@@ -39,9 +39,20 @@ __all__ = [
     "SysuArrays",
     "SysuMM01",
     "Tally",
+    "is_synthetic",
 ]
 
 LayoutName = Literal["sysu-mm01", "sysu-mm01-npy", "regdb", "llcm", "manifest", "folders"]
+
+
+def is_synthetic(root: Path) -> bool:
+    """Whether a data set is SynVI, whose figures are never those of the data set it looks like.
+
+    Args:
+        root: The data set's folder, or the file that lists its images.
+    """
+    # As vireid.data.synvi.layouts.CARD, which only those have who installed the extra "synvi".
+    return ((root if root.is_dir() else root.parent) / "synvi.json").is_file()
 
 
 class Layout(Protocol):
