@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.helpers.trees import (
@@ -169,3 +173,25 @@ def test_check_has_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[
     printed = " ".join(capsys.readouterr().out.split())
     assert "cam3/0003/0001.jpg" in printed
     assert main(["check", "sysu-mm01", str(root), "--threads", "0"]) == 2
+
+
+def test_a_reader_that_stops_reading_loses_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for side in "qg":
+        features = rng.standard_normal((50, 4))
+        np.savez(tmp_path / f"{side}.npz", features=features, identities=np.arange(50))
+    words = [sys.executable, "-m", "vireid", "score", "--out", "r.json"]
+    process = subprocess.Popen(
+        [*words, "--query", "q.npz", "--gallery", "g.npz"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 128 + signal.SIGPIPE
+    process.stderr.close()
+    assert Result.load(tmp_path / "r.json").trials[0].queries == 50

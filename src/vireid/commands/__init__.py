@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +19,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The words after ``vireid``; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend.
+        The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend;
+        141 where whoever reads the output stopped reading.
     """
     # Here and not above: the processes that render SynVI import this module and need none of it.
     import tyro
@@ -58,7 +61,12 @@ def main(args: Sequence[str] | None = None) -> int:
             args=args,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
+        sys.stdout.flush()
     except VireidError as error:
         print(f"vireid: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return found.exit_status if isinstance(found, CheckReport) else 0

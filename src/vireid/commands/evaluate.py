@@ -108,8 +108,6 @@ def evaluate(
         encoder = load(run, device=device)
         descriptors = encode_for(encoder, protocols, batch_size=batch_size, flip=flip)
         results = score_encoder(encoder, descriptors, protocols, ranking=ranking)
-        for result in results:
-            print(result, end="\n\n")
         searches: list[Search] = []
         if figures:
             searches = [search(descriptors, p, ranking=ranking) for p in protocols]
@@ -119,6 +117,8 @@ def evaluate(
             ]
         for result in results:
             result.save(folder.results / f"{result.slug}.json")
+        for result in results:
+            print(result, end="\n\n")
         if figures:
             _draw(folder, encoder, list(zip(results, searches, strict=True)))
         found += results
@@ -195,8 +195,8 @@ def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
             continue
         trials = ", ".join(map(str, numbers))
         mean = pool([result for _, result in of_split], name=f"{data}, mean over trials {trials}")
-        print(mean, end="\n\n")
         if out is not None:
             mean.save(out / f"{mean.slug}.json")
+        print(mean, end="\n\n")
         means.append(mean)
     return means

@@ -193,9 +193,10 @@ def _as_given(
 
 def _show(results: list[Result], out: Path | None) -> list[Result]:
     for result in results:
-        print(result, end="\n\n")
         if out is not None:
             result.save(out if out.suffix == ".json" else out / f"{result.slug}.json")
+    for result in results:
+        print(result, end="\n\n")
     return results
 
 
