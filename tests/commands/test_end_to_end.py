@@ -89,6 +89,23 @@ def test_train_and_evaluate(
     vireid("check", layout, root, *options)
 
 
+def test_another_method_takes_the_same_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = write_regdb(tmp_path / "RegDB"), tmp_path / "agw"
+    words = ["--backbone", "resnet18", "--weights", "none", "--size", "64", "32", "--epochs", "2"]
+    batch = ["--identities", "2", "--images", "2", "--device", "cpu"]
+    vireid("train", "agw", "--layout", "regdb", "--root", root, "--out", out, *words, *batch)
+    before = (out / "model.safetensors").read_bytes()
+    assert "kind: agw" in (out / "config.yaml").read_text()
+    for path in [out / "model.safetensors", *out.glob("checkpoints/epoch-0002*")]:
+        path.unlink()
+    vireid("train", "--resume", out)
+    assert (out / "model.safetensors").read_bytes() == before
+    vireid("evaluate", out)
+    assert "recipe agw, backbone resnet18" in capsys.readouterr().out
+
+
 def test_settings_treatments_and_comparison(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

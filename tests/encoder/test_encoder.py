@@ -81,6 +81,7 @@ def test_attention_over_an_image(folder: Path, records: tuple[ImageRecord, ...],
         assert found.grid == (4, 2)
         assert found.weights.shape == (8, 8)
         assert np.allclose(found.weights.sum(1), 1, atol=1e-5)
+    assert isinstance(run.recipe.method, DLISConfig)
     without = replace(
         run, recipe=replace(run.recipe, method=replace(run.recipe.method, palm="off"))
     )

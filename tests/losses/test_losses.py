@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
+from vireid.losses import (
+    batch_hard_triplet_loss,
+    hetero_center_loss,
+    weighted_regularised_triplet_loss,
+)
 
 
 def center_by_hand(v: Tensor, t: Tensor, lv: list[int], lt: list[int], reduction: str) -> float:
@@ -111,3 +115,41 @@ def test_triplet_gradient() -> None:
     x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     own = torch.tensor([0, 0, 1, 1, 2, 2])
     assert torch.autograd.gradcheck(lambda a: batch_hard_triplet_loss(a, own, margin=5.0), (x,))
+
+
+def weighted_by_hand(x: Tensor, labels: list[int]) -> float:
+    """Anchor by anchor, pair by pair."""
+    losses = []
+    for a, label in enumerate(labels):
+        distance = [math.dist(x[a].tolist(), x[b].tolist()) for b in range(len(labels))]
+        far = [distance[b] for b in range(len(labels)) if labels[b] == label and b != a]
+        near = [distance[b] for b in range(len(labels)) if labels[b] != label]
+        if not far or not near:
+            continue
+        positive = sum(d * math.exp(d) for d in far) / sum(math.exp(d) for d in far)
+        negative = sum(d * math.exp(-d) for d in near) / sum(math.exp(-d) for d in near)
+        losses.append(math.log1p(math.exp(positive - negative)))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@settings(deadline=None, max_examples=150)
+@given(labels=labels, seed=st.integers(0, 10**6))
+def test_weighted_triplet_equals_loops(labels: list[int], seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    x = 2 * torch.randn(len(labels), 5, generator=random, dtype=torch.float64)
+    found = weighted_regularised_triplet_loss(x, torch.tensor(labels))
+    assert found.item() == pytest.approx(weighted_by_hand(x, labels), abs=1e-9)
+
+
+def test_weighted_triplet_gradient() -> None:
+    x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    given = torch.tensor([0, 0, 1, 1, 2, 0])
+    assert torch.autograd.gradcheck(lambda v: weighted_regularised_triplet_loss(v, given), (x,))
+
+
+def test_weighted_triplet_in_half_precision_is_reckoned_in_float32() -> None:
+    x = torch.randn(8, 16).bfloat16()
+    given = torch.arange(8) % 3
+    found = weighted_regularised_triplet_loss(x, given)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, weighted_regularised_triplet_loss(x.float(), given))

@@ -12,7 +12,7 @@ from vireid.commands.train import Keeping, train_run
 from vireid.data.layouts import SysuMM01
 from vireid.errors import ConfigError, RunError
 from vireid.evaluation import evaluate, validation
-from vireid.methods import DLIS
+from vireid.methods import Method
 from vireid.nn.weights import fingerprint
 from vireid.training import Run, RunFolder, train
 
@@ -35,7 +35,7 @@ class Scripted:
         self._scores: Iterator[float] = iter(scores)
         self.seen: list[str] = []
 
-    def __call__(self, network: DLIS) -> dict[str, float]:
+    def __call__(self, network: Method) -> dict[str, float]:
         state = {k: v.detach().clone().contiguous() for k, v in network.state_dict().items()}
         self.seen.append(fingerprint(state))
         return {"R-1": 0.0, "mAP": next(self._scores)}
@@ -73,7 +73,7 @@ def test_a_stopped_run_remembers_its_best(selecting: Run, tmp_path: Path) -> Non
     class KilledError(Exception):
         pass
 
-    def dying(network: DLIS) -> dict[str, float]:
+    def dying(network: Method) -> dict[str, float]:
         if first.seen:
             raise KilledError
         return first(network)

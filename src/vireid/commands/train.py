@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 import tyro
 from tyro.extras import SubcommandApp
@@ -16,16 +16,17 @@ from vireid.data.cache import default_cache, open_images
 from vireid.data.layouts import DataSource
 from vireid.encoder import Encoder
 from vireid.evaluation import evaluate, validation
-from vireid.methods import DLIS, DLISConfig, Recipe, dlis, tslfn
+from vireid.methods import Method, Recipe, agw, dlis, tslfn
 from vireid.training import Run, RunFolder, Validate, train
 from vireid.training.run import Device, Precision, Selection
 
 __all__ = ["app", "recipes", "resume", "train_run"]
 
 
-def recipes() -> dict[str, Recipe[DLISConfig]]:
+def recipes() -> Mapping[str, Recipe[Any]]:
     """The recipes by name."""
     return {
+        "agw": agw.recipe(),
         "dlis": dlis.recipe(),
         "dlis-strong": dlis.strong_recipe(),
         "tslfn": tslfn.recipe(),
@@ -34,6 +35,7 @@ def recipes() -> dict[str, Recipe[DLISConfig]]:
 
 
 _HELP = {
+    "agw": "AGW as published: a shared ResNet-50 trunk, non-local blocks, weighted triplets.",
     "dlis": "DLIS with PALM, the paper-like recipe (two ResNet-50 streams, SGD, 60 epochs).",
     "dlis-strong": "DLIS with what later work found: good results in few epochs, on a CPU too.",
     "tslfn": "TSLFN with hetero-center loss: the dlis recipe with PALM off.",
@@ -74,12 +76,6 @@ class Where:
     """auto takes a GPU when there is one."""
 
 
-class _Verb(Protocol):
-    def __call__(
-        self, where: Where, recipe: Recipe[DLISConfig], keeping: Keeping = Keeping()
-    ) -> None: ...
-
-
 def app() -> SubcommandApp:
     """``vireid train`` with one sub-command a recipe, and ``--resume``."""
     verbs = SubcommandApp()
@@ -89,10 +85,8 @@ def app() -> SubcommandApp:
     return verbs
 
 
-def _verb(name: str, default: Recipe[DLISConfig]) -> _Verb:
-    def verb(
-        where: Where, recipe: Recipe[DLISConfig] = default, keeping: Keeping = Keeping()
-    ) -> None:
+def _verb(name: str, default: Recipe[Any]) -> Callable[..., None]:
+    def verb(where: Where, recipe: Recipe[Any] = default, keeping: Keeping = Keeping()) -> None:
         run = Run(
             name=name,
             recipe=recipe,
@@ -105,6 +99,8 @@ def _verb(name: str, default: Recipe[DLISConfig]) -> _Verb:
         )
         train_run(run, where.out, keeping=keeping)
 
+    # Each recipe shows the options of its own method as flags.
+    verb.__annotations__["recipe"] = Recipe[type(default.method)]  # type: ignore[misc]
     return verb
 
 
@@ -157,7 +153,7 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
     protocol = validation(run.data.open())
     with open_images(protocol.records, size=run.recipe.method.size, cache=cache) as images:
 
-        def validate(network: DLIS) -> Mapping[str, float]:
+        def validate(network: Method) -> Mapping[str, float]:
             # A copy, because an encoder freezes its network.
             encoder = Encoder(copy.deepcopy(network), device=run.device, precision=run.precision)
             result = evaluate(

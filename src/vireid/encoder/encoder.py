@@ -24,7 +24,7 @@ from tqdm import tqdm
 from vireid.data.images import ImageStack
 from vireid.data.transforms import normalise
 from vireid.errors import RunError, WeightsError
-from vireid.methods import DLIS
+from vireid.methods import Method
 from vireid.nn import record_attention
 from vireid.nn.weights import fingerprint, load_exactly
 from vireid.training.run import Device, Precision, Run, RunFolder
@@ -66,7 +66,7 @@ class Encoder:
 
     def __init__(
         self,
-        network: DLIS,
+        network: Method,
         *,
         device: Device = "auto",
         precision: Precision = "32-true",
@@ -83,7 +83,7 @@ class Encoder:
     def untrained(cls, run: Run, *, classes: int, device: Device | None = None) -> Encoder:
         """The network of a run as it was before its first step."""
         torch.manual_seed(run.seed)
-        network = DLIS(run.recipe.method, classes=classes)
+        network = run.recipe.method.build(classes=classes)
         about = {**describe(run), "training": "none"}
         return cls(network, device=device or run.device, precision=run.precision, about=about)
 
@@ -180,7 +180,7 @@ def load(
     run = folder.read_config()
     state, classes, _ = folder.read_model()
     # The trained tensors replace all others: no need to fetch what training started from.
-    network = DLIS(replace(run.recipe.method, weights="none"), classes=classes)
+    network = replace(run.recipe.method, weights="none").build(classes=classes)
     try:
         load_exactly(network, state, source=f"'{folder.model_file}'")
     except WeightsError as error:
@@ -198,10 +198,7 @@ def describe(run: Run) -> dict[str, str]:
     method, optimisation = run.recipe.method, run.recipe.optimisation
     return {
         "recipe": run.name,
-        "backbone": method.backbone,
-        "weights": str(method.weights),
-        "size": "x".join(map(str, method.size)),
-        "palm": method.palm,
+        **method.about(),
         "epochs": str(optimisation.epochs),
         "seed": str(run.seed),
         "precision": run.precision,

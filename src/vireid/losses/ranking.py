@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["batch_hard_triplet_loss"]
+__all__ = ["batch_hard_triplet_loss", "weighted_regularised_triplet_loss"]
 
 
 def batch_hard_triplet_loss(descriptors: Tensor, labels: Tensor, *, margin: float = 0.3) -> Tensor:
@@ -24,15 +25,46 @@ def batch_hard_triplet_loss(descriptors: Tensor, labels: Tensor, *, margin: floa
     Returns:
         A scalar; 0 where no anchor counts.
     """
-    x = descriptors.float() if descriptors.dtype in (torch.bfloat16, torch.float16) else descriptors
+    distance, positive, same = _pairs(descriptors, labels)
+    hardest_positive = distance.masked_fill(~positive, -torch.inf).amax(1)
+    hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
+    counts = positive.any(1) & ~same.all(1)
+    if not counts.any():
+        return distance.sum() * 0
+    return (margin + hardest_positive - hardest_negative)[counts].clamp(min=0).mean()
+
+
+def weighted_regularised_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:
+    """Triplet loss over all pairs of an anchor, hard ones weighing more, without a margin.
+
+    mean_a log(1 + exp( sum_p w_ap d(a, p) - sum_n w_an d(a, n) )) with d Euclidean and
+    w_ap = softmax_p d(a, p), w_an = softmax_n -d(a, n): far positives and near negatives count
+    most. Anchors without a positive or without a negative do not count. Source: Ye et al., "Deep
+    Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021 (AGW), section 4.
+
+    Args:
+        features: ``[n, d]``, as the network pools them, not normalised.
+        labels: Class indices, int64 ``[n]``.
+
+    Returns:
+        A scalar; 0 where no anchor counts.
+    """
+    distance, positive, same = _pairs(features, labels)
+    counts = positive.any(1) & ~same.all(1)
+    if not counts.any():
+        return distance.sum() * 0
+    distance, positive, negative = distance[counts], positive[counts], ~same[counts]
+    far = distance.masked_fill(~positive, -torch.inf).softmax(1)
+    near = (-distance).masked_fill(~negative, -torch.inf).softmax(1)
+    return functional.softplus((far * distance).sum(1) - (near * distance).sum(1)).mean()
+
+
+def _pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances, other images of the same identity, and all images of it; each ``[n, n]``."""
+    x = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
     squared = x.square().sum(1)[:, None] + x.square().sum(1)[None, :] - 2 * x @ x.T
     # The root's slope is infinite at 0, where an anchor meets itself or its double.
     distance = squared.clamp(min=1e-12).sqrt()
     same = labels[:, None] == labels[None, :]
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    hardest_positive = distance.masked_fill(~positive, -torch.inf).amax(1)
-    hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
-    counts = positive.any(1) & ~same.all(1)
-    if not counts.any():
-        return x.sum() * 0
-    return (margin + hardest_positive - hardest_negative)[counts].clamp(min=0).mean()
+    return distance, positive, same

@@ -30,21 +30,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import ConfigDict
+import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
-from vireid.methods.method import Losses, Method
+from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Recipe
-from vireid.nn import PALM, BackboneName, GeM, StripeHeads, StripePool, TwoStream, build_stages
-from vireid.nn.backbone import StageName
+from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages
+from vireid.nn.backbone import StageName, output_channels
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
 
@@ -52,18 +51,10 @@ __all__ = ["DLIS", "DLISConfig", "recipe", "strong_recipe", "without_palm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DLISConfig:
+class DLISConfig(MethodConfig):
     """What DLIS is made of; the defaults are the reconstruction."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    backbone: BackboneName = "resnet50"
-    """The network of each stream."""
-    weights: Literal["imagenet", "none"] | Path = "imagenet"
-    """What the backbone starts from: imagenet (downloaded once), none (random), or a FILE
-    (safetensors or a weights-only state dict in torchvision's keys)."""
-    size: tuple[int, int] = (288, 144)
-    """Height and width of the input, in pixels."""
+    kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
     shared_from: StageName | None = None
     """From this stage on both modalities share one trunk; None: wholly separate streams."""
     palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
@@ -100,12 +91,8 @@ class DLISConfig:
     """Margin of that triplet loss."""
 
     def __post_init__(self) -> None:
-        height, width = self.size
-        if min(self.size) < 32:
-            raise ConfigError(
-                f"The size '{height} {width}' is too small; expected HEIGHT WIDTH of at least 32 "
-                "pixels each, such as --size 288 144."
-            )
+        super().__post_init__()
+        height = self.size[0]
         if self.stripes < 1 or self.dim < 1:
             raise ConfigError(
                 f"'{self.stripes}' stripes of '{self.dim}' channels; expected 1 or more of each "
@@ -125,6 +112,14 @@ class DLISConfig:
                 raise ConfigError(
                     f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
                 )
+
+    def build(self, *, classes: int) -> DLIS:
+        """The network for a number of training identities."""
+        return DLIS(self, classes=classes)
+
+    def about(self) -> dict[str, str]:
+        """What a result says of the network."""
+        return {**super().about(), "palm": self.palm}
 
 
 class DLIS(Method):
@@ -153,7 +148,7 @@ class DLIS(Method):
         after: dict[StageName, PerModality] = {}
         if config.palm != "off":
             stage: StageName = "layer3" if config.palm == "layer3" else "layer4"
-            width = channels if stage == "layer4" else _width(stages[stage])
+            width = channels if stage == "layer4" else output_channels(stages[stage])
             after[stage] = PerModality(
                 self._palm(width), None if config.palm_shared else self._palm(width)
             )
@@ -291,9 +286,3 @@ def strong_recipe() -> Recipe[DLISConfig]:
 def without_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
     """The same recipe with PALM off."""
     return replace(given, method=replace(given.method, palm="off"))
-
-
-def _width(stage: nn.Module) -> int:
-    """Channels that a stage puts out."""
-    norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d)]
-    return norms[-1].num_features

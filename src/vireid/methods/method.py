@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
+from vireid.errors import ConfigError
+from vireid.nn import BackboneName
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["Losses", "Method"]
+__all__ = ["Losses", "Method", "MethodConfig"]
 
 
 class Losses(NamedTuple):
@@ -34,6 +39,41 @@ class Losses(NamedTuple):
     def total(self) -> Tensor:
         """The scalar to minimise."""
         return torch.stack(list(self.terms.values())).sum()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodConfig(ABC):
+    """The options that every method has; each has its own besides."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    backbone: BackboneName = "resnet50"
+    """The network of each stream."""
+    weights: Literal["imagenet", "none"] | Path = "imagenet"
+    """What the backbone starts from: imagenet (downloaded once), none (random), or a FILE
+    (safetensors or a weights-only state dict in torchvision's keys)."""
+    size: tuple[int, int] = (288, 144)
+    """Height and width of the input, in pixels."""
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if min(self.size) < 32:
+            raise ConfigError(
+                f"The size '{height} {width}' is too small; expected HEIGHT WIDTH of at least 32 "
+                "pixels each, such as --size 288 144."
+            )
+
+    @abstractmethod
+    def build(self, *, classes: int) -> Method:
+        """The network for a number of training identities."""
+
+    def about(self) -> dict[str, str]:
+        """What a result says of the network."""
+        return {
+            "backbone": self.backbone,
+            "weights": str(self.weights),
+            "size": "x".join(map(str, self.size)),
+        }
 
 
 class Method(nn.Module, ABC):

@@ -12,7 +12,7 @@ from vireid.errors import ConfigError
 
 __all__ = ["Batch", "Optimisation", "Recipe"]
 
-ConfigT = TypeVar("ConfigT")
+ConfigT_co = TypeVar("ConfigT_co", covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,12 @@ class Optimisation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Generic[ConfigT]):
+class Recipe(Generic[ConfigT_co]):
     """Everything that decides what a training run does, but the data and the seed."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    method: ConfigT
+    method: ConfigT_co
     """The method's own options."""
     batch: Batch = field(default_factory=Batch)
     """The sampler."""

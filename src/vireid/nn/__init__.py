@@ -1,6 +1,7 @@
 """Pure torch blocks, usable alone; they know no data set and no loss."""
 
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
+from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
 from vireid.nn.pooling import GeM, StripePool
 from vireid.nn.stripes import StripeHeads
@@ -13,10 +14,12 @@ __all__ = [
     "STAGES",
     "BackboneName",
     "GeM",
+    "NonLocal",
     "StripeHeads",
     "StripePool",
     "TwoStream",
     "build_stages",
     "read_weights",
     "record_attention",
+    "with_non_local",
 ]

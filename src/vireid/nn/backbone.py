@@ -22,7 +22,7 @@ from vireid.errors import ConfigError
 from vireid.nn.efficientnet_lite import EfficientNetLite0, packaged_weights
 from vireid.nn.weights import download_imagenet, load_exactly, read_weights
 
-__all__ = ["BACKBONES", "STAGES", "BackboneName", "StageName", "build_stages"]
+__all__ = ["BACKBONES", "STAGES", "BackboneName", "StageName", "build_stages", "output_channels"]
 
 BackboneName = Literal[
     "resnet18",
@@ -96,3 +96,13 @@ def build_stages(
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)
     return stages, channels
+
+
+def output_channels(stage: nn.Module) -> int:
+    """Channels that a stage or block of a backbone puts out: those of its last batch norm.
+
+    Args:
+        stage: A part of a backbone. (A shortcut's norm may come last, and has as many channels.)
+    """
+    norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d)]
+    return norms[-1].num_features

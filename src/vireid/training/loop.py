@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vireid.errors import ConfigError, RunError, TrainingError
-from vireid.methods import DLIS, Losses, Method, Optimisation
+from vireid.methods import Losses, Method, Optimisation
 from vireid.say import say
 from vireid.training import checkpoint
 from vireid.training.batches import TrainingSet, mix_seed
@@ -34,7 +34,7 @@ from vireid.types import CrossModalBatch
 
 __all__ = ["Validate", "build_optimizer", "train"]
 
-Validate = Callable[[DLIS], Mapping[str, float]]
+Validate = Callable[[Method], Mapping[str, float]]
 """Scores a network in training on identities that are held out; the scores hold ``mAP``."""
 
 
@@ -88,7 +88,7 @@ def train(
         torch.manual_seed(run.seed)
         # A checkpoint replaces what training started from, which need not be there any more.
         start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-        network = DLIS(start, classes=data.classes).to(memory_format=torch.channels_last)
+        network = start.build(classes=data.classes).to(memory_format=torch.channels_last)
         optimizer = build_optimizer(network, run.recipe.optimisation)
         folder.start(run)
         place = checkpoint.load(saved, network, optimizer) if saved else Progress()
@@ -182,7 +182,7 @@ def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
 def _keep_best(
     run: Run,
     folder: RunFolder,
-    network: DLIS,
+    network: Method,
     line: Mapping[str, Any],
     place: Progress,
     *,
@@ -195,7 +195,7 @@ def _keep_best(
         folder.write_model(network.state_dict(), classes=classes, best=True)
 
 
-def _finish(run: Run, folder: RunFolder, network: DLIS, place: Progress, *, classes: int) -> str:
+def _finish(run: Run, folder: RunFolder, network: Method, place: Progress, *, classes: int) -> str:
     """Write the model, and say which one it is."""
     state, chosen = network.state_dict(), ""
     if run.select == "validation":

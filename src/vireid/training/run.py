@@ -26,7 +26,7 @@ from torch import Tensor
 from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError, RunError
 from vireid.files import clear_temporaries, write_atomic
-from vireid.methods import DLISConfig, Recipe
+from vireid.methods import AnyMethod, Recipe
 from vireid.nn.weights import fingerprint
 
 __all__ = ["Device", "Precision", "Run", "RunFolder", "Selection"]
@@ -44,7 +44,7 @@ class Run:
 
     name: str
     """The recipe's name."""
-    recipe: Recipe[DLISConfig]
+    recipe: Recipe[AnyMethod]
     """What is trained, and how."""
     data: DataSource
     """What it is trained on."""
