@@ -65,7 +65,9 @@ class Folders(OwnData):
     def __post_init__(self) -> None:
         _compile(self.pattern)
         require_folder(
-            self.root, expected="the folder that --pattern starts from", mend="pass it as --root"
+            self.root,
+            expected="the folder that --pattern starts from",
+            mend="pass it as root (--root)",
         )
 
     def describe(self) -> str:

@@ -85,7 +85,7 @@ class LLCM:
         require_folder(
             self.root,
             expected="the root of LLCM with vis, nir, test_vis, test_nir and idx",
-            mend="pass the folder the archive was unpacked to as --root",
+            mend="pass the folder the archive was unpacked to as root (--root)",
         )
         require_folder(
             self.root / "idx",
@@ -200,7 +200,7 @@ class LLCM:
             faults.append(
                 f"{len(absent):,} of {len(entries):,} files that the training lists name are not"
                 f" under '{self.root}': {first_few(absent)}; expected every listed file; unpack the"
-                " archive again, or pass the folder that holds vis and nir as --root."
+                " archive again, or pass the folder that holds vis and nir as root (--root)."
             )
         both = sorted({entry.identity for entry in entries} & set(self._test_ids()[0]))
         if both:

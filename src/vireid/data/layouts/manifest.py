@@ -81,7 +81,7 @@ class Manifest(OwnData):
             state = "ends in neither .csv nor .parquet"
         raise DatasetError(
             f"'{self.root}' {state}; expected a manifest, or a folder with either"
-            f" {' or '.join(_NAMES)}; pass the file as --root."
+            f" {' or '.join(_NAMES)}; pass the file as root (--root)."
         )
 
     def files(self) -> Iterator[Path]:
@@ -117,7 +117,7 @@ class Manifest(OwnData):
         if not entries:
             raise DatasetError(
                 f"'{self.file}' has 0 rows below its header; expected one an image; write them, or"
-                " pass another file as --root."
+                " pass another file as root (--root)."
             )
         return entries
 

@@ -92,7 +92,7 @@ class RegDB:
         require_folder(
             self.root,
             expected="the root of RegDB with Visible, Thermal and idx",
-            mend="pass the folder the archive was unpacked to as --root",
+            mend="pass the folder the archive was unpacked to as root (--root)",
         )
         require_folder(
             self.root / "idx",
@@ -221,7 +221,7 @@ class RegDB:
                 f"{len(absent):,} of {len(entries):,} files that the {split} lists of trial"
                 f" {self.trial} name are not under '{self.root}': {first_few(absent)}; expected"
                 " every listed file; unpack the archive again, or pass the folder that holds"
-                " Visible and Thermal as --root."
+                " Visible and Thermal as root (--root)."
             )
         records = in_order(
             ImageRecord(

@@ -72,7 +72,7 @@ class SysuArrays:
         require_folder(
             self.root,
             expected=f"the folder with {_SOURCES[0].images} and its companions",
-            mend="pass the folder that pre_process_sysu.py wrote to as --root",
+            mend="pass the folder that pre_process_sysu.py wrote to as root (--root)",
         )
 
     @property
@@ -86,7 +86,7 @@ class SysuArrays:
             raise DatasetError(
                 f"'{self.root}' has arrays of training images only; expected cam1 to cam6 and exp"
                 " beside them to test on; unpack SYSU-MM01 there, or evaluate with"
-                " --layout sysu-mm01 and its folder as --root."
+                " --layout sysu-mm01 and its folder as root (--root)."
             )
         return SysuMM01(self.root)
 
@@ -233,7 +233,7 @@ def _open(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise DatasetError(
             f"'{path}' does not exist; expected the four arrays that pre_process_sysu.py writes;"
-            " pass the folder that holds them as --root."
+            " pass the folder that holds them as root (--root)."
         ) from None
     except (OSError, ValueError) as error:
         raise DatasetError(
