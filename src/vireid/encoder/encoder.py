@@ -119,12 +119,13 @@ class Encoder:
         )
         with contextlib.ExitStack() as closing:
             closing.enter_context(bar)
-            stack = images or closing.enter_context(ImageStack(records, size=self.network.size))
+            if images is None:
+                images = closing.enter_context(ImageStack(records, size=self.network.size))
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]
                 for start in range(0, len(own), batch_size):
                     indices = own[start : start + batch_size]
-                    described = self._describe(stack.fetch(indices), modality, flip=flip)
+                    described = self._describe(images.fetch(indices), modality, flip=flip)
                     for index, row in zip(indices, described, strict=True):
                         rows[index] = row
                     bar.update(len(indices))
