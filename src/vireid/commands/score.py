@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.commands.evaluate import Treatment
-from vireid.data.layouts import DataSource, LayoutName
+from vireid.data.layouts import DataSource, LayoutName, folder_of
 from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
 from vireid.evaluation.descriptors import Similarity
@@ -156,9 +156,7 @@ def _by_name(
 ) -> tuple[tuple[Protocol, ...], Descriptors]:
     protocols = protocols_for(source.open(), settings)
     files = [Features.load(path) for path in dict.fromkeys((query, gallery))]
-    # The root of a manifest may be the file itself.
-    folder = source.root if source.root.is_dir() else source.root.parent
-    return protocols, match_names(files, protocols, folder)
+    return protocols, match_names(files, protocols, folder_of(source.root))
 
 
 def _as_given(

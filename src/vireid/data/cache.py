@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vireid.data._packs import PackFolder
 from vireid.data.images import ImageStack
+from vireid.data.layouts import folder_of
 from vireid.errors import CacheError
 from vireid.say import say
 from vireid.types import ImageRecord
@@ -26,7 +27,7 @@ def default_cache(root: Path) -> Path:
     Args:
         root: The folder of the data set, or the file that lists or holds its images.
     """
-    return (root if root.is_dir() else root.parent) / ".vireid-cache"
+    return folder_of(root) / ".vireid-cache"
 
 
 def open_images(

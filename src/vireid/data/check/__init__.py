@@ -17,7 +17,7 @@ from vireid.data.check.kinds import COUNTS, LAYOUT, ONE_SPLIT, SEVERITIES, STRAY
 from vireid.data.check.looks import look_at_all
 from vireid.data.check.report import CheckReport, Count, Finding, Place, found_at
 from vireid.data.check.sheet import check_ending, write_sheet
-from vireid.data.layouts import DataSource, Layout, Tally, is_synthetic
+from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
 from vireid.data.layouts._common import Surplus, is_image, many, tally
 from vireid.errors import DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
@@ -65,8 +65,7 @@ def check(
     paths = sorted(listed.union(filter(is_image, files)))
     looks = look_at_all(paths, threads=threads, progress=progress)
 
-    # The root of a manifest may be the file itself.
-    root = layout.root if layout.root.is_dir() else layout.root.parent
+    root = folder_of(layout.root)
     synthetic = is_synthetic(root)
     counts = _counts(splits, () if synthetic else layout.published())
     findings += _differences(counts)

@@ -39,10 +39,20 @@ __all__ = [
     "SysuArrays",
     "SysuMM01",
     "Tally",
+    "folder_of",
     "is_synthetic",
 ]
 
 LayoutName = Literal["sysu-mm01", "sysu-mm01-npy", "regdb", "llcm", "manifest", "folders"]
+
+
+def folder_of(root: Path) -> Path:
+    """The folder that a data set lies in: its root, or what the file that is its root lies in.
+
+    Args:
+        root: The data set's folder, or the file that lists or holds its images.
+    """
+    return root if root.is_dir() else root.parent
 
 
 def is_synthetic(root: Path) -> bool:
@@ -52,7 +62,7 @@ def is_synthetic(root: Path) -> bool:
         root: The data set's folder, or the file that lists its images.
     """
     # As vireid.data.synvi.layouts.CARD, which only those have who installed the extra "synvi".
-    return ((root if root.is_dir() else root.parent) / "synvi.json").is_file()
+    return (folder_of(root) / "synvi.json").is_file()
 
 
 class Layout(Protocol):
