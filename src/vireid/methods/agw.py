@@ -120,14 +120,9 @@ class AGW(Method):
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return F.normalize(self(images, n_visible)[1].float())
 
-    def parameter_groups(self) -> dict[Literal["backbone", "heads"], list[nn.Parameter]]:
-        """Both streams with their non-local blocks, against pooling, batch norm and classifier."""
-        backbone = list(self.streams.parameters())
-        taken = {id(p) for p in backbone}
-        return {
-            "backbone": backbone,
-            "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
-        }
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Both streams with their non-local blocks."""
+        return list(self.streams.parameters())
 
 
 def recipe() -> Recipe[AGWConfig]:

@@ -228,19 +228,14 @@ class DLIS(Method):
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return to_descriptors(self(images, n_visible).float())
 
-    def parameter_groups(self) -> dict[Literal["backbone", "heads"], list[nn.Parameter]]:
-        """Backbone against heads and PALM (PALM with the backbone if so configured)."""
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """The streams' without PALM's, or with them if so configured."""
         palms = {id(p) for m in self.modules() if isinstance(m, PALM) for p in m.parameters()}
-        backbone = [
+        return [
             p
             for p in self.streams.parameters()
             if id(p) not in palms or self.config.palm_lr == "backbone"
         ]
-        taken = {id(p) for p in backbone}
-        return {
-            "backbone": backbone,
-            "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
-        }
 
 
 def to_descriptors(embeddings: Tensor) -> Tensor:

@@ -95,5 +95,14 @@ class Method(nn.Module, ABC):
         """Descriptors of images of one modality: ``[n, 3, H, W]`` to unit rows ``[n, d]``."""
 
     @abstractmethod
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters that train with the backbone's learning rate."""
+
     def parameter_groups(self) -> dict[Literal["backbone", "heads"], list[nn.Parameter]]:
         """All trainable parameters, by the learning rate they train with."""
+        backbone = self.backbone_parameters()
+        taken = {id(p) for p in backbone}
+        return {
+            "backbone": backbone,
+            "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
+        }
