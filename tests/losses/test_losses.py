@@ -117,7 +117,7 @@ def test_triplet_gradient() -> None:
     assert torch.autograd.gradcheck(lambda a: batch_hard_triplet_loss(a, own, margin=5.0), (x,))
 
 
-def weighted_by_hand(x: Tensor, labels: list[int]) -> float:
+def weighted_by_hand(x: Tensor, labels: list[int], *, squared: bool) -> float:
     """Anchor by anchor, pair by pair."""
     losses = []
     for a, label in enumerate(labels):
@@ -128,23 +128,39 @@ def weighted_by_hand(x: Tensor, labels: list[int]) -> float:
             continue
         positive = sum(d * math.exp(d) for d in far) / sum(math.exp(d) for d in far)
         negative = sum(d * math.exp(-d) for d in near) / sum(math.exp(-d) for d in near)
-        losses.append(math.log1p(math.exp(positive - negative)))
+        difference = positive - negative
+        if squared:
+            difference = math.copysign(difference**2, difference)
+        losses.append(math.log1p(math.exp(difference)))
     return sum(losses) / len(losses) if losses else 0.0
 
 
 @settings(deadline=None, max_examples=150)
-@given(labels=labels, seed=st.integers(0, 10**6))
-def test_weighted_triplet_equals_loops(labels: list[int], seed: int) -> None:
+@given(labels=labels, seed=st.integers(0, 10**6), squared=st.booleans())
+def test_weighted_triplet_equals_loops(labels: list[int], seed: int, squared: bool) -> None:
     random = torch.Generator().manual_seed(seed)
     x = 2 * torch.randn(len(labels), 5, generator=random, dtype=torch.float64)
-    found = weighted_regularised_triplet_loss(x, torch.tensor(labels))
-    assert found.item() == pytest.approx(weighted_by_hand(x, labels), abs=1e-9)
+    found = weighted_regularised_triplet_loss(x, torch.tensor(labels), squared=squared)
+    assert found.item() == pytest.approx(weighted_by_hand(x, labels, squared=squared), abs=1e-9)
 
 
-def test_weighted_triplet_gradient() -> None:
+@pytest.mark.parametrize("squared", [False, True])
+def test_weighted_triplet_gradient(squared: bool) -> None:
     x = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     given = torch.tensor([0, 0, 1, 1, 2, 0])
-    assert torch.autograd.gradcheck(lambda v: weighted_regularised_triplet_loss(v, given), (x,))
+    assert torch.autograd.gradcheck(
+        lambda v: weighted_regularised_triplet_loss(v, given, squared=squared), (x,)
+    )
+
+
+def test_squared_weighted_triplet_bears_large_differences() -> None:
+    x = torch.tensor([[0.0], [1e3], [1.0], [2e3]], requires_grad=True)
+    loss = weighted_regularised_triplet_loss(x, torch.tensor([0, 0, 1, 1]), squared=True)
+    loss.backward()
+    # Differences are 999, 1, 1998 and 1000, up to what the softmax leaves of the nearer pairs.
+    assert loss.item() == pytest.approx((999**2 + 1 + 1998**2 + 1e6) / 4, rel=1e-3)
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
 
 
 def test_weighted_triplet_in_half_precision_is_reckoned_in_float32() -> None:

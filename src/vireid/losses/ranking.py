@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vireid.losses._pairs import distances
+
 __all__ = ["batch_hard_triplet_loss", "weighted_regularised_triplet_loss"]
 
 
@@ -34,17 +36,24 @@ def batch_hard_triplet_loss(descriptors: Tensor, labels: Tensor, *, margin: floa
     return (margin + hardest_positive - hardest_negative)[counts].clamp(min=0).mean()
 
 
-def weighted_regularised_triplet_loss(features: Tensor, labels: Tensor) -> Tensor:
+def weighted_regularised_triplet_loss(
+    features: Tensor, labels: Tensor, *, squared: bool = False
+) -> Tensor:
     """Triplet loss over all pairs of an anchor, hard ones weighing more, without a margin.
 
-    mean_a log(1 + exp( sum_p w_ap d(a, p) - sum_n w_an d(a, n) )) with d Euclidean and
+    mean_a log(1 + exp g_a), g_a = sum_p w_ap d(a, p) - sum_n w_an d(a, n), with d Euclidean and
     w_ap = softmax_p d(a, p), w_an = softmax_n -d(a, n): far positives and near negatives count
     most. Anchors without a positive or without a negative do not count. Source: Ye et al., "Deep
     Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021 (AGW), section 4.
 
+    Squared, it is mean_a log(1 + exp( g_a |g_a| )): large differences count more, small ones less,
+    and the sign stays. Source: Ye et al., "Channel Augmented Joint Learning for Visible-Infrared
+    Recognition", ICCV 2021 (CAJ), after its released code, which cuts g_a^2 off at 88.
+
     Args:
         features: ``[n, d]``, as the network pools them, not normalised.
         labels: Class indices, int64 ``[n]``.
+        squared: Square the differences.
 
     Returns:
         A scalar; 0 where no anchor counts.
@@ -56,15 +65,13 @@ def weighted_regularised_triplet_loss(features: Tensor, labels: Tensor) -> Tenso
     distance, positive, negative = distance[counts], positive[counts], ~same[counts]
     far = distance.masked_fill(~positive, -torch.inf).softmax(1)
     near = (-distance).masked_fill(~negative, -torch.inf).softmax(1)
-    return functional.softplus((far * distance).sum(1) - (near * distance).sum(1)).mean()
+    gap = (far * distance).sum(1) - (near * distance).sum(1)
+    return functional.softplus(gap * gap.abs() if squared else gap).mean()
 
 
 def _pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distances, other images of the same identity, and all images of it; each ``[n, n]``."""
-    x = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
-    squared = x.square().sum(1)[:, None] + x.square().sum(1)[None, :] - 2 * x @ x.T
-    # The root's slope is infinite at 0, where an anchor meets itself or its double.
-    distance = squared.clamp(min=1e-12).sqrt()
+    distance = distances(features, features)
     same = labels[:, None] == labels[None, :]
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return distance, positive, same

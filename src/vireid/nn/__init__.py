@@ -1,10 +1,13 @@
 """Pure torch blocks, usable alone; they know no data set and no loss."""
 
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
+from vireid.nn.input_planes import set_input_planes
+from vireid.nn.modality_classifier import ModalityClassifier
 from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
 from vireid.nn.pooling import GeM, StripePool
-from vireid.nn.stripes import StripeHeads
+from vireid.nn.stripes import StripeHeads, join_stripes
+from vireid.nn.translator import PatchDiscriminator, Translator
 from vireid.nn.two_stream import TwoStream
 from vireid.nn.weights import read_weights
 
@@ -14,12 +17,17 @@ __all__ = [
     "STAGES",
     "BackboneName",
     "GeM",
+    "ModalityClassifier",
     "NonLocal",
+    "PatchDiscriminator",
     "StripeHeads",
     "StripePool",
+    "Translator",
     "TwoStream",
     "build_stages",
+    "join_stripes",
     "read_weights",
     "record_attention",
+    "set_input_planes",
     "with_non_local",
 ]

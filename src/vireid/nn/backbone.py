@@ -5,7 +5,7 @@
                    1/2      1/4       1/8       1/16      1/16      (mobile networks)
 
 The last stage's stride is 1 instead of 2 (a plain stride change, not a dilation), as usual in
-person re-identification (Sun et al., "Beyond Part Models", ECCV 2018).
+person re-identification (Sun et al., "Beyond Part Models", ECCV 2018), unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from vireid.errors import ConfigError
 from vireid.nn.efficientnet_lite import EfficientNetLite0, packaged_weights
 from vireid.nn.weights import download_imagenet, load_exactly, read_weights
 
-__all__ = ["BACKBONES", "STAGES", "BackboneName", "StageName", "build_stages", "output_channels"]
+__all__ = [
+    "BACKBONES",
+    "STAGES",
+    "BackboneName",
+    "StageName",
+    "build_stages",
+    "keep_resolution",
+    "output_channels",
+]
 
 BackboneName = Literal[
     "resnet18",
@@ -48,7 +56,10 @@ _ENDS = {
 
 
 def build_stages(
-    name: BackboneName, weights: Literal["imagenet", "none"] | Path = "none"
+    name: BackboneName,
+    weights: Literal["imagenet", "none"] | Path = "none",
+    *,
+    last_stride: Literal[1, 2] = 1,
 ) -> tuple[dict[StageName, nn.Module], int]:
     """Build one backbone.
 
@@ -58,6 +69,7 @@ def build_stages(
             downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random),
             or a file with torchvision's keys: safetensors, or a state dict that
             ``torch.load(weights_only=True)`` reads.
+        last_stride: Stride of the last stage: 1, or 2 as for ImageNet (maps of 1/32).
 
     Returns:
         The stages by name, in order, and the number of channels of the last one.
@@ -92,10 +104,20 @@ def build_stages(
         layers = [nn.Sequential(*blocks[a:b]) for a, b in pairwise((0, *_ENDS[name]))]
         channels = blocks[-1].out_channels
     stages: dict[StageName, nn.Module] = dict(zip(STAGES, layers, strict=True))
-    for module in stages["layer4"].modules():
+    if last_stride == 1:
+        keep_resolution(stages["layer4"])
+    return stages, channels
+
+
+def keep_resolution(part: nn.Module) -> None:
+    """Let a part of a backbone halve nothing: the stride of all its convolutions becomes 1.
+
+    Args:
+        part: Changed in place.
+    """
+    for module in part.modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (1, 1)
-    return stages, channels
 
 
 def output_channels(stage: nn.Module) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GeM", "StripePool"]
+__all__ = ["GeM", "StripeMax", "StripePool"]
 
 
 class StripePool(nn.Module):
@@ -26,6 +26,18 @@ class StripePool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[n, C, h, w]`` into ``[n, p, C]``, the topmost stripe first."""
         return F.adaptive_avg_pool2d(x, (self.stripes, 1)).squeeze(3).transpose(1, 2)
+
+
+class StripeMax(StripePool):
+    """Maximum over equal horizontal stripes.
+
+    Args:
+        stripes: p, the number of stripes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[n, C, h, w]`` into ``[n, p, C]``, the topmost stripe first."""
+        return F.adaptive_max_pool2d(x, (self.stripes, 1)).squeeze(3).transpose(1, 2)
 
 
 class GeM(StripePool):

@@ -8,18 +8,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["StripeHeads"]
+from vireid.errors import ConfigError
+
+__all__ = ["StripeHeads", "check_stripes", "join_stripes"]
+
+
+def check_stripes(stripes: int, *, dim: int, height: int) -> None:
+    """Refuse options that no map can be cut by.
+
+    Args:
+        stripes: p.
+        dim: d, length of a stripe's embedding.
+        height: Of the input, in pixels; the map has a 16th of its rows.
+
+    Raises:
+        ConfigError: If there is no stripe, no dimension, or a stripe without a row of its own.
+    """
+    if stripes < 1 or dim < 1:
+        raise ConfigError(
+            f"'{stripes}' stripes of '{dim}' channels; expected 1 or more of each "
+            "(--stripes, --dim)."
+        )
+    if stripes > -(-height // 16):
+        raise ConfigError(
+            f"'{stripes}' stripes do not fit a map of {-(-height // 16)} rows, which "
+            f"images of height {height} give; lower --stripes or raise --size."
+        )
 
 
 class StripeHeads(nn.Module):
     """For each stripe Linear + BatchNorm (the embedding), LeakyReLU(0.1) + Linear (the classifier).
 
-    Stripes share nothing; both modalities share everything. The p linear layers are one batched
-    product and the p batch norms one BatchNorm1d over p·d channels, which is the same arithmetic
-    as p separate layers.
+    Stripes share nothing, or the embedding's layers only; both modalities share everything. The p
+    linear layers are one batched product and the p batch norms one BatchNorm1d over p·d channels,
+    which is the same arithmetic as p separate layers.
 
-    Source: Zhu et al., "Hetero-Center Loss for Cross-Modality Person Re-Identification",
-    Neurocomputing 2020 (TSLFN): layers and initialisation.
+    Sources: Zhu et al., "Hetero-Center Loss for Cross-Modality Person Re-Identification",
+    Neurocomputing 2020 (TSLFN): layers and initialisation. Sun et al., "Beyond Part Models",
+    ECCV 2018 (PCB): one embedding's layers for all stripes.
 
     Args:
         channels: C, channels of a pooled stripe.
@@ -28,15 +54,24 @@ class StripeHeads(nn.Module):
         classes: Number of training identities.
         bias: Whether the batch norm learns a bias; it stays 0 otherwise (as in the BNNeck of Luo
             et al., "Bag of Tricks for Person Re-Identification", CVPR workshops 2019).
+        shared: Whether all stripes are embedded by the same Linear + BatchNorm.
     """
 
     def __init__(
-        self, channels: int, *, stripes: int, dim: int, classes: int, bias: bool = True
+        self,
+        channels: int,
+        *,
+        stripes: int,
+        dim: int,
+        classes: int,
+        bias: bool = True,
+        shared: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(stripes, channels, dim))
-        self.bias = nn.Parameter(torch.zeros(stripes, 1, dim))
-        self.norm = nn.BatchNorm1d(stripes * dim)
+        embeddings = 1 if shared else stripes
+        self.weight = nn.Parameter(torch.empty(embeddings, channels, dim))
+        self.bias = nn.Parameter(torch.zeros(embeddings, 1, dim))
+        self.norm = nn.BatchNorm1d(embeddings * dim)
         self.classifier_weight = nn.Parameter(torch.empty(stripes, dim, classes))
         self.classifier_bias = nn.Parameter(torch.zeros(stripes, 1, classes))
         # He's initialisation over the fan-out, as the ancestor's: std = sqrt(2 / d).
@@ -54,9 +89,11 @@ class StripeHeads(nn.Module):
         Returns:
             Embeddings, ``[n, p, d]``, not normalised.
         """
-        embedded = torch.baddbmm(self.bias, pooled.transpose(0, 1), self.weight).transpose(0, 1)
+        # Stripes that share their layers stand below each other, like so many images.
+        rows = pooled.reshape(-1, len(self.weight), pooled.shape[2])
+        embedded = torch.baddbmm(self.bias, rows.transpose(0, 1), self.weight).transpose(0, 1)
         normed: Tensor = self.norm(embedded.flatten(1))
-        return normed.view_as(embedded)
+        return normed.view(*pooled.shape[:2], -1)
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Logits of every stripe.
@@ -69,3 +106,15 @@ class StripeHeads(nn.Module):
         """
         active = F.leaky_relu(embeddings, 0.1).transpose(0, 1)
         return torch.baddbmm(self.classifier_bias, active, self.classifier_weight).transpose(0, 1)
+
+
+def join_stripes(embeddings: Tensor) -> Tensor:
+    """One descriptor of the stripes' embeddings; all stripes weigh alike.
+
+    Args:
+        embeddings: ``[n, p, d]``.
+
+    Returns:
+        Unit rows, ``[n, p·d]``.
+    """
+    return F.normalize(F.normalize(embeddings, dim=2).flatten(1), dim=1)
