@@ -50,7 +50,8 @@ def one_image(
     if modality is VISIBLE and u[3] < options.channel:
         red, green, blue = pixels
         grey = 0.299 * red + 0.587 * green + 0.114 * blue
-        pixels = np.stack([(red, green, blue, grey)[int(u[4] * 4)]] * 3)
+        kinds = (red, green, blue, grey) if options.grey else (red, green, blue)
+        pixels = np.stack([kinds[int(u[4] * len(kinds))]] * 3)
     for channel in range(3):
         pixels[channel] = (pixels[channel] / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
     if u[5] < options.erasing:
@@ -74,6 +75,7 @@ def one_image(
         flip=st.booleans(),
         erasing=st.sampled_from([0.0, 0.5, 1.0]),
         channel=st.sampled_from([0.0, 0.5, 1.0]),
+        grey=st.booleans(),
     ),
     channels_last=st.booleans(),
 )
@@ -205,6 +207,25 @@ def test_visible_images_are_recoloured_as_often_as_asked_in_four_ways(probabilit
         assert min(counts) > 0.8 * n * probability / 4
     infrared = augment(images, INFRARED, options, seeded(0))
     assert torch.equal(infrared, normalise(images))
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_second_view_is_the_first_with_its_colours_gone(grey: bool) -> None:
+    images = random_images(400, 8, 4)
+    options = Augmentation(pad=2, erasing=0.5, channel=0.3, grey=grey, joint=True)
+    other = options.second_view()
+    assert (other.pad, other.flip, other.erasing) == (options.pad, options.flip, options.erasing)
+    view = augment(images, VISIBLE, other, seeded(0))
+    # Back to pixels: three equal channels, but for what is erased, which is the mean.
+    erased = (view == 0).all(dim=1, keepdim=True)
+    scale = torch.tensor(IMAGENET_STD)[:, None, None]
+    pixels = view * scale + torch.tensor(IMAGENET_MEAN)[:, None, None]
+    spread = (pixels.amax(1, keepdim=True) - pixels.amin(1, keepdim=True))[~erased]
+    assert spread.max() < 1e-5
+    # Of the four mixes only luminance gives levels that are no whole number.
+    levels = (pixels * 255)[~erased.expand_as(pixels)]
+    fractions = (levels - levels.round()).abs() > 1e-3
+    assert bool(fractions.any()) is grey
 
 
 @pytest.mark.parametrize("size", [(144, 72), (64, 64), (40, 100)])

@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vireid.data import images
 from vireid.data.images import read_resized
 from vireid.data.sampler import class_indices
-from vireid.data.transforms import Augmentation, normalise
+from vireid.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    augment,
+    normalise,
+)
 from vireid.training import Run
-from vireid.training.batches import TrainingSet
+from vireid.training.batches import TrainingSet, mix_seed
 from vireid.types import CrossModalBatch, Modality
 
 
@@ -61,6 +68,40 @@ def test_rows_names_and_labels_belong_together(run: Run, tmp_path: Path) -> None
         pixels = [read_resized(r.path, run.recipe.method.size) for r in chosen]
         expected = normalise(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
         assert torch.equal(torch.cat([batch.visible, batch.infrared]), expected)
+
+
+def test_second_views_come_last_and_change_nothing_else(run: Run, tmp_path: Path) -> None:
+    once = Augmentation(pad=3, erasing=0.5)
+    twice = replace(once, joint=True, grey=False)
+    cache = tmp_path / "cache"
+    raw = Augmentation(pad=0, flip=False)
+    untouched, single, double = (
+        epoch(replace(run, recipe=replace(run.recipe, augmentation=how)), cache)
+        for how in (raw, once, twice)
+    )
+    for step, (plain, first, both) in enumerate(zip(untouched, single, double, strict=True)):
+        n = len(first.visible)
+        assert len(both.visible) == 2 * n
+        assert torch.equal(both.visible[:n], first.visible)
+        assert torch.equal(both.infrared, first.infrared)
+        assert both.names == first.names[:n] + first.names
+        assert torch.equal(both.visible_labels, first.visible_labels.repeat(2))
+        assert torch.equal(both.infrared_labels, first.infrared_labels)
+        # All random numbers of a batch are of one seed: visible, infrared, second views.
+        random = torch.Generator().manual_seed(mix_seed(run.seed, 1, step))
+        visible, infrared = (pixels(images) for images in (plain.visible, plain.infrared))
+        assert torch.equal(augment(visible, Modality.VISIBLE, once, random), first.visible)
+        assert torch.equal(augment(infrared, Modality.INFRARED, once, random), first.infrared)
+        second = augment(visible, Modality.VISIBLE, replace(twice, channel=1.0), random)
+        assert torch.equal(second, both.visible[n:])
+        assert not torch.equal(both.visible[n:], both.visible[:n])
+
+
+def pixels(normalised: Tensor) -> Tensor:
+    """Undo :func:`normalise`."""
+    scale = torch.tensor(IMAGENET_STD)[:, None, None]
+    shift = torch.tensor(IMAGENET_MEAN)[:, None, None]
+    return ((normalised * scale + shift) * 255).round().to(torch.uint8)
 
 
 def test_training_goes_on_without_room_for_a_cache(

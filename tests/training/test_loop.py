@@ -19,6 +19,7 @@ from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
 from vireid.methods import Optimisation
 from vireid.training import Run, RunFolder, checkpoint, train
+from vireid.training.batches import TrainingSet
 from vireid.training.schedule import rate_factor
 
 WALL_CLOCK = ("seconds", "images_per_second")
@@ -35,6 +36,11 @@ def same_run(a: Path, b: Path) -> bool:
     """Whether two runs ended in the same bits."""
     model = (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
     return model and metrics(a) == metrics(b)
+
+
+def steps_an_epoch(run: Run) -> int:
+    with TrainingSet(run) as data:
+        return data.steps
 
 
 def start(run: Run, out: Path) -> subprocess.Popen[bytes]:
@@ -131,6 +137,24 @@ def test_stopped_in_the_middle_of_an_epoch(
     assert same_run(out, finished)
 
 
+def test_sigterm_in_the_last_step_leaves_with_the_run_finished(
+    finished: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = len(metrics(finished)) * steps_an_epoch(run)
+    left = iter(range(steps - 1, -1, -1))
+
+    def count(*args: Any, **kwargs: Any) -> torch.Tensor:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hetero_center_loss(*args, **kwargs)
+
+    monkeypatch.setattr("vireid.methods.dlis.hetero_center_loss", count)
+    with pytest.raises(SystemExit) as exited:
+        train(run, tmp_path / "last", progress_bar=False)
+    assert exited.value.code == 143
+    assert same_run(tmp_path / "last", finished)
+
+
 def test_a_damaged_checkpoint_is_passed_over(
     finished: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,9 +233,20 @@ def test_resuming_does_not_need_the_weights_it_started_from(run: Run, tmp_path: 
     assert (out / "model.safetensors").read_bytes() == before
 
 
-def test_tensorboard_and_bfloat16(run: Run, tmp_path: Path) -> None:
+def test_tensorboard_and_bfloat16(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     short = replace(run, precision="bf16-mixed")
+    halves: list[torch.dtype] = []
+    forward = torch.nn.Conv2d.forward
+
+    def seen(self: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        halves.append((y := forward(self, x)).dtype)
+        return y
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", seen)
     train(short, tmp_path / "b", tensorboard=True, progress_bar=False)
+    assert set(halves) == {torch.bfloat16}
     assert list((tmp_path / "b" / "tensorboard").glob("events*"))
     for line in metrics(tmp_path / "b"):
         assert json.dumps(line)

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.extras import SubcommandApp
@@ -16,31 +16,11 @@ from vireid.data.cache import default_cache, open_images
 from vireid.data.layouts import DataSource
 from vireid.encoder import Encoder
 from vireid.evaluation import evaluate, validation
-from vireid.methods import Method, Recipe, agw, dlis, tslfn
+from vireid.methods import Method, Recipe, catalogue
 from vireid.training import Run, RunFolder, Validate, train
 from vireid.training.run import Device, Precision, Selection
 
-__all__ = ["app", "recipes", "resume", "train_run"]
-
-
-def recipes() -> Mapping[str, Recipe[Any]]:
-    """The recipes by name."""
-    return {
-        "agw": agw.recipe(),
-        "dlis": dlis.recipe(),
-        "dlis-strong": dlis.strong_recipe(),
-        "tslfn": tslfn.recipe(),
-        "tslfn-strong": tslfn.strong_recipe(),
-    }
-
-
-_HELP = {
-    "agw": "AGW as published: a shared ResNet-50 trunk, non-local blocks, weighted triplets.",
-    "dlis": "DLIS with PALM, the paper-like recipe (two ResNet-50 streams, SGD, 60 epochs).",
-    "dlis-strong": "DLIS with what later work found: good results in few epochs, on a CPU too.",
-    "tslfn": "TSLFN with hetero-center loss: the dlis recipe with PALM off.",
-    "tslfn-strong": "The dlis-strong recipe with PALM off.",
-}
+__all__ = ["Conditions", "Keeping", "app", "by_recipe", "resume", "train_run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,50 +38,88 @@ class Keeping:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """What to train on, where to, and how it runs."""
+class Conditions:
+    """What to train on, and how it runs."""
 
     data: DataSource
-    out: Path
-    """The run folder to make."""
     select: Selection = "last"
     """Which epoch's network becomes the model: the last, or with --hold-out the one that is best
     on the validation identities. Never one that is best on a test gallery."""
-    seed: int = 0
-    """Seed of every random draw."""
     precision: Precision = "32-true"
     """Arithmetic of the network; bf16-mixed is bfloat16 autocast, faster where the processor
     knows it."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
 
+    def run(self, name: str, recipe: Recipe[Any], *, seed: int) -> Run:
+        """A run of a recipe under these conditions."""
+        return Run(
+            name=name,
+            recipe=recipe,
+            # Whole, so that the run can be evaluated from any folder.
+            data=self.data.at(self.data.root.absolute()),
+            select=self.select,
+            seed=seed,
+            precision=self.precision,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where(Conditions):
+    """What to train on, where to, and how it runs."""
+
+    out: Path
+    """The run folder to make."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+ConditionsT = TypeVar("ConditionsT", bound=Conditions)
+
 
 def app() -> SubcommandApp:
     """``vireid train`` with one sub-command a recipe, and ``--resume``."""
-    verbs = SubcommandApp()
-    for name, recipe in recipes().items():
-        verbs.command(name=name, help=_HELP[name])(_verb(name, recipe))
+    verbs = by_recipe(_train, Where)
     verbs.command(is_default=True)(resume)
     return verbs
 
 
-def _verb(name: str, default: Recipe[Any]) -> Callable[..., None]:
-    def verb(where: Where, recipe: Recipe[Any] = default, keeping: Keeping = Keeping()) -> None:
-        run = Run(
-            name=name,
-            recipe=recipe,
-            # Whole, so that the run can be evaluated from any folder.
-            data=where.data.at(where.data.root.absolute()),
-            select=where.select,
-            seed=where.seed,
-            precision=where.precision,
-            device=where.device,
-        )
-        train_run(run, where.out, keeping=keeping)
+def by_recipe(
+    verb: Callable[[str, ConditionsT, Recipe[Any], Keeping], object], given: type[ConditionsT]
+) -> SubcommandApp:
+    """A verb with one sub-command a recipe, each with the options of its own method as flags.
 
-    # Each recipe shows the options of its own method as flags.
-    verb.__annotations__["recipe"] = Recipe[type(default.method)]  # type: ignore[misc]
-    return verb
+    Args:
+        verb: Takes the recipe's name, what was given besides the recipe, the recipe with the
+            options that were given, and what is kept.
+        given: The flags that are the same for all recipes.
+    """
+    verbs = SubcommandApp()
+    for name, entry in catalogue().items():
+        verbs.command(name=name, help=entry.summary)(_of_recipe(verb, given, name, entry.recipe))
+    return verbs
+
+
+def _of_recipe(
+    verb: Callable[[str, ConditionsT, Recipe[Any], Keeping], object],
+    given: type[ConditionsT],
+    name: str,
+    default: Recipe[Any],
+) -> Callable[..., None]:
+    def command(
+        where: ConditionsT, recipe: Recipe[Any] = default, keeping: Keeping = Keeping()
+    ) -> None:
+        verb(name, where, recipe, keeping)
+
+    # The flags are read off the annotations.
+    command.__annotations__["where"] = given
+    command.__annotations__["recipe"] = Recipe[type(default.method)]  # type: ignore[misc]
+    return command
+
+
+def _train(name: str, where: Where, recipe: Recipe[Any], keeping: Keeping) -> None:
+    train_run(where.run(name, recipe, seed=where.seed), where.out, keeping=keeping)
 
 
 def resume(

@@ -1,8 +1,9 @@
 """Augmentation and normalisation of whole batches, on the CPU or a GPU.
 
 Every random number comes from the generator that is passed, ten an image whatever is switched on:
-the same seed crops the same way with and without erasing. Moving pixels is done in uint8, a quarter
-of the memory of float32.
+the same seed crops the same way with and without erasing. (A second view of an image is ten more,
+drawn once all first views have theirs.) Moving pixels is done in uint8, a quarter of the memory of
+float32.
 
 Sources: random erasing, Zhong et al., AAAI 2020; channel augmentation, Ye et al., Channel
 Augmented Joint Learning for Visible-Infrared Recognition, ICCV 2021.
@@ -15,7 +16,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,14 @@ from torch.nn import functional as F
 from vireid.errors import ConfigError
 from vireid.types import Modality
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Augmentation", "augment", "normalise"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LUMINANCE",
+    "Augmentation",
+    "augment",
+    "normalise",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet's red, green and blue, on a scale from 0 to 1."""
@@ -33,7 +41,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _AREA = (0.02, 0.4)
 _ASPECT = (0.3, 1 / 0.3)
-_LUMINANCE = (0.299, 0.587, 0.114)
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the luminance (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,8 @@ class Augmentation:
         erasing: Probability that a random rectangle is filled with ImageNet's mean.
         channel: Probability that a visible image becomes three copies of its red, its green, its
             blue or its luminance.
+        grey: Whether luminance is among these four.
+        joint: Whether a batch holds each visible image a second time, as :meth:`second_view` says.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -55,6 +66,8 @@ class Augmentation:
     flip: bool = True
     erasing: float = 0.0
     channel: float = 0.0
+    grey: bool = True
+    joint: bool = False
 
     def __post_init__(self) -> None:
         if self.pad < 0:
@@ -62,6 +75,10 @@ class Augmentation:
         for name, value in (("erasing", self.erasing), ("channel", self.channel)):
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} {value} is out of range; expected 0 to 1.")
+
+    def second_view(self) -> Augmentation:
+        """What may happen to a visible image seen a second time: it always loses its colours."""
+        return replace(self, channel=1.0)
 
 
 def normalise(images: Tensor, *, memory_format: torch.memory_format | None = None) -> Tensor:
@@ -112,7 +129,7 @@ def augment(
     if augmentation.flip:
         images = torch.where((u[2] < 0.5)[:, None, None, None], images.flip(-1), images)
     if augmentation.channel and modality is Modality.VISIBLE:
-        images = _recolour(images, u[3] < augmentation.channel, u[4])
+        images = _recolour(images, u[3] < augmentation.channel, u[4], grey=augmentation.grey)
     result = normalise(images, memory_format=memory_format)
     if augmentation.erasing:
         inside = _rectangles(result, u[6:])
@@ -131,12 +148,12 @@ def _shift(images: Tensor, pad: int, y: Tensor, x: Tensor) -> Tensor:
     return crops[rows, :, (y * offsets).long(), (x * offsets).long()]
 
 
-def _recolour(images: Tensor, chosen: Tensor, kind: Tensor) -> Tensor:
-    """Replace all channels of the chosen images by red, green, blue or luminance."""
+def _recolour(images: Tensor, chosen: Tensor, kind: Tensor, *, grey: bool) -> Tensor:
+    """Replace all channels of the chosen images by red, green, blue or, if grey, luminance."""
     mixes = torch.tensor(
-        [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), _LUMINANCE], device=images.device
+        [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), LUMINANCE], device=images.device
     )
-    weights = mixes[(kind * 4).long()].T[:, :, None, None]
+    weights = mixes[(kind * (4 if grey else 3)).long()].T[:, :, None, None]
     pixels = images.float()
     red, green, blue = pixels.unbind(dim=1)
     plane = (red * weights[0]).addcmul_(green, weights[1]).addcmul_(blue, weights[2])

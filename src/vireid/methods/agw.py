@@ -41,11 +41,19 @@ from torch.nn import functional as F
 
 from vireid.losses import weighted_regularised_triplet_loss
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Recipe
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import GeM, TwoStream, build_stages, with_non_local
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["AGW", "AGWConfig", "recipe"]
+__all__ = ["AGW", "PAPER", "AGWConfig", "cpu_recipe", "recipe"]
+
+PAPER = Paper(
+    name="AGW",
+    authors="Ye et al.",
+    title="Deep Learning for Person Re-identification: A Survey and Outlook",
+    venue="TPAMI",
+    year=2021,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,8 @@ class AGWConfig(MethodConfig):
     kind: Annotated[Literal["agw"], tyro.conf.Suppress] = "agw"
     non_local: bool = True
     """Non-local blocks behind the last two blocks of layer2 and the last three of layer3."""
+    squared: bool = False
+    """Square the differences in the triplet loss, as CAJ does."""
 
     def build(self, *, classes: int) -> AGW:
         """The network for a number of training identities."""
@@ -108,7 +118,9 @@ class AGW(Method):
         return Losses(
             terms={
                 "identity": identity,
-                "triplet": weighted_regularised_triplet_loss(pooled.float(), labels),
+                "triplet": weighted_regularised_triplet_loss(
+                    pooled.float(), labels, squared=self.config.squared
+                ),
             },
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
@@ -134,3 +146,8 @@ def recipe() -> Recipe[AGWConfig]:
             lr=0.1, backbone_lr=0.01, epochs=81, warmup=10.0, milestones=(20, 50)
         ),
     )
+
+
+def cpu_recipe() -> Recipe[AGWConfig]:
+    """AGW for two cores."""
+    return on_cpu(recipe())

@@ -41,13 +41,31 @@ from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Recipe
-from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
 from vireid.nn.backbone import StageName, output_channels
+from vireid.nn.stripes import check_stripes
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["DLIS", "DLISConfig", "recipe", "strong_recipe", "without_palm"]
+__all__ = [
+    "DLIS",
+    "PAPER",
+    "DLISConfig",
+    "cpu_recipe",
+    "recipe",
+    "strong_cpu_recipe",
+    "strong_recipe",
+    "without_palm",
+]
+
+PAPER = Paper(
+    name="DLIS",
+    authors="Wu et al.",
+    title="Position Attention-Guided Learning for Infrared-Visible Person Re-identification",
+    venue="ICIC",
+    year=2020,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +110,7 @@ class DLISConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        height = self.size[0]
-        if self.stripes < 1 or self.dim < 1:
-            raise ConfigError(
-                f"'{self.stripes}' stripes of '{self.dim}' channels; expected 1 or more of each "
-                "(--stripes, --dim)."
-            )
-        if self.stripes > -(-height // 16):
-            raise ConfigError(
-                f"'{self.stripes}' stripes do not fit a map of {-(-height // 16)} rows, which "
-                f"images of height {height} give; lower --stripes or raise --size."
-            )
+        check_stripes(self.stripes, dim=self.dim, height=self.size[0])
         if not 0 <= self.guard < 1:
             raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
         if not 0 <= self.smoothing < 1:
@@ -185,7 +193,7 @@ class DLIS(Method):
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         target = labels[:, None].expand(-1, config.stripes).flatten()
         flat = logits.flatten(0, 1)
-        descriptors = to_descriptors(embeddings)
+        descriptors = join_stripes(embeddings)
         with torch.no_grad():
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
@@ -226,7 +234,7 @@ class DLIS(Method):
     def describe(self, images: Tensor, modality: Modality) -> Tensor:
         """The six unit embeddings side by side, normalised again: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
-        return to_descriptors(self(images, n_visible).float())
+        return join_stripes(self(images, n_visible).float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The streams' without PALM's, or with them if so configured."""
@@ -236,11 +244,6 @@ class DLIS(Method):
             for p in self.streams.parameters()
             if id(p) not in palms or self.config.palm_lr == "backbone"
         ]
-
-
-def to_descriptors(embeddings: Tensor) -> Tensor:
-    """Stripe embeddings ``[n, p, d]`` to unit descriptors ``[n, p·d]``; stripes weigh alike."""
-    return F.normalize(F.normalize(embeddings, dim=2).flatten(1), dim=1)
 
 
 def recipe() -> Recipe[DLISConfig]:
@@ -276,6 +279,21 @@ def strong_recipe() -> Recipe[DLISConfig]:
             clip=20.0,
         ),
     )
+
+
+def cpu_recipe() -> Recipe[DLISConfig]:
+    """The paper-like DLIS for two cores."""
+    return _with_calm_palm(on_cpu(recipe()))
+
+
+def strong_cpu_recipe() -> Recipe[DLISConfig]:
+    """The strong recipe for two cores: what `vireid demo` trains."""
+    return _with_calm_palm(on_cpu(strong_recipe()))
+
+
+def _with_calm_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
+    """At the rates for few steps PALM would soon attend to one position only."""
+    return replace(given, method=replace(given.method, palm_scaled=True, palm_lr="backbone"))
 
 
 def without_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:

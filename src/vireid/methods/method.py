@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -16,11 +17,13 @@ from vireid.errors import ConfigError
 from vireid.nn import BackboneName
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["Losses", "Method", "MethodConfig"]
+__all__ = ["Losses", "Method", "MethodConfig", "Stage", "Turn"]
 
 
 class Losses(NamedTuple):
     """The losses of one batch, and what the collapse watch looks at.
+
+    A turn that tells no identities apart (a discriminator's, a translator's) has terms only.
 
     Attributes:
         terms: Loss terms by name, weighted; their sum is what is minimised.
@@ -28,17 +31,44 @@ class Losses(NamedTuple):
             ln(classes) when the classifier knows nothing. Detached.
         accuracy: Share of images whose identity the classifiers' mean logits name. Detached.
         descriptors: Unit descriptors of the batch, ``[n, d]``, visible first. Detached.
+        seen: Other scalars for the metrics, by name, such as a discriminator's accuracy. Detached.
     """
 
     terms: Mapping[str, Tensor]
-    identity: Tensor
-    accuracy: Tensor
-    descriptors: Tensor
+    identity: Tensor | None = None
+    accuracy: Tensor | None = None
+    descriptors: Tensor | None = None
+    seen: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
     def total(self) -> Tensor:
         """The scalar to minimise."""
         return torch.stack(list(self.terms.values())).sum()
+
+
+class Turn(NamedTuple):
+    """A part of an optimisation step: some losses, minimised by some of the parameters.
+
+    Attributes:
+        name: What :meth:`Method.turn_losses` is asked for.
+        trains: The groups of :meth:`Method.parameter_groups` that move; all others stay as they
+            are, whatever gradient reaches them.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+
+
+class Stage(NamedTuple):
+    """A part of training; warm-up and schedule of the learning rates begin anew in each.
+
+    Attributes:
+        epochs: How long it takes.
+        turns: What an optimisation step is made of, in order.
+    """
+
+    epochs: int
+    turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +107,17 @@ class MethodConfig(ABC):
 
 
 class Method(nn.Module, ABC):
-    """A network with its losses."""
+    """A network with its losses, and how it is optimised.
+
+    Most methods have one stage of one turn, and write :meth:`losses`, :meth:`describe` and
+    :meth:`backbone_parameters` only. An adversary takes turns (:meth:`stages`,
+    :meth:`turn_losses`); what is fitted once training is over is :meth:`fit`.
+    """
 
     size: tuple[int, int]
     """Height and width of the images it takes, in pixels."""
+    fits: ClassVar[bool] = False
+    """Whether :meth:`fit` does anything."""
 
     @abstractmethod
     def losses(self, batch: CrossModalBatch) -> Losses:
@@ -98,11 +135,54 @@ class Method(nn.Module, ABC):
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The trainable parameters that train with the backbone's learning rate."""
 
-    def parameter_groups(self) -> dict[Literal["backbone", "heads"], list[nn.Parameter]]:
-        """All trainable parameters, by the learning rate they train with."""
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All trainable parameters by group: ``backbone``, ``heads``, and those of own rates."""
         backbone = self.backbone_parameters()
         taken = {id(p) for p in backbone}
         return {
             "backbone": backbone,
             "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
         }
+
+    def own_rates(self) -> Mapping[str, float]:
+        """Learning rates of the groups other than ``backbone`` and ``heads``."""
+        return {}
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """How training goes; the stages' epochs add up to ``epochs``."""
+        return (Stage(epochs, (Turn("identities", tuple(self.parameter_groups())),)),)
+
+    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+        """Losses of one turn.
+
+        Args:
+            batch: Images and labels.
+            turn: The turn's name.
+        """
+        del turn
+        return self.losses(batch)
+
+    def fit(
+        self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
+    ) -> None:
+        """Fit what is learnt after training, once; its outcome belongs into buffers.
+
+        Args:
+            visible: What :meth:`describe` makes of all visible training images, ``[n_v, d]``.
+            infrared: The same of all infrared ones, ``[n_t, d]``.
+            visible_labels: Class indices, int64 ``[n_v]``.
+            infrared_labels: Class indices, int64 ``[n_t]``.
+        """
+
+    def translate(self, images: Tensor, modality: Modality) -> Tensor | None:
+        """What the method makes of images in the other modality; None where it does not do that.
+
+        Args:
+            images: ``[n, 3, H, W]``, normalised.
+            modality: The modality that they have.
+
+        Returns:
+            ``[n, 3, H, W]``, normalised alike.
+        """
+        del images, modality
+        return None

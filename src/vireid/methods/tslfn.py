@@ -9,9 +9,17 @@ each: DLIS without PALM, and that is what the code says.
 
 from vireid.methods import dlis
 from vireid.methods.dlis import DLISConfig, without_palm
-from vireid.methods.recipe import Recipe
+from vireid.methods.recipe import Paper, Recipe
 
-__all__ = ["recipe", "strong_recipe"]
+__all__ = ["PAPER", "cpu_recipe", "recipe", "strong_cpu_recipe", "strong_recipe"]
+
+PAPER = Paper(
+    name="TSLFN + HC",
+    authors="Zhu et al.",
+    title="Hetero-Center Loss for Cross-Modality Person Re-Identification",
+    venue="Neurocomputing",
+    year=2020,
+)
 
 
 def recipe() -> Recipe[DLISConfig]:
@@ -22,3 +30,13 @@ def recipe() -> Recipe[DLISConfig]:
 def strong_recipe() -> Recipe[DLISConfig]:
     """The strong recipe of DLIS with PALM off: what PALM is compared with."""
     return without_palm(dlis.strong_recipe())
+
+
+def cpu_recipe() -> Recipe[DLISConfig]:
+    """TSLFN for two cores: DLIS's with PALM off."""
+    return without_palm(dlis.cpu_recipe())
+
+
+def strong_cpu_recipe() -> Recipe[DLISConfig]:
+    """The strong recipe for two cores with PALM off."""
+    return without_palm(dlis.strong_cpu_recipe())

@@ -16,7 +16,7 @@ from torch import Tensor
 from vireid.data.cache import open_images
 from vireid.data.images import ImageStack
 from vireid.data.sampler import BatchIndices, CrossModalSampler, class_indices
-from vireid.data.transforms import augment
+from vireid.data.transforms import augment, normalise
 from vireid.training.run import Run
 from vireid.types import CrossModalBatch, Modality
 
@@ -55,6 +55,7 @@ class TrainingSet:
         infrared = [r for r in records if r.modality is Modality.INFRARED]
         self._images = ImageStack(visible + infrared, size=run.recipe.method.size)
         self._first_infrared = len(visible)
+        self._labels = torch.tensor([classes[r.identity] for r in self._images.records])
         self._sampler = CrossModalSampler(
             np.array([classes[r.identity] for r in visible]),
             np.array([classes[r.identity] for r in infrared]),
@@ -101,6 +102,10 @@ class TrainingSet:
             epoch: From 0.
             first_step: From 0; the batches before it are left out and change nothing.
             to_device: Moves a tensor to where the network is.
+
+        Yields:
+            P·K visible images (twice as many with ``joint``, the second views last) and P·K
+            infrared ones.
         """
         plan = self._sampler.epoch(epoch)[first_step:]
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -112,26 +117,52 @@ class TrainingSet:
                     pending = pool.submit(self._decode, plan[offset + 1])
                 seed = mix_seed(self._run.seed, epoch, first_step + offset)
                 generator = torch.Generator().manual_seed(seed)
+                yield self._batch(indices, to_device(visible), to_device(infrared), generator)
 
-                def ready(
-                    images: Tensor, modality: Modality, random: torch.Generator = generator
-                ) -> Tensor:
-                    return augment(
-                        to_device(images),
-                        modality,
-                        self._run.recipe.augmentation,
-                        random,
-                        memory_format=torch.channels_last,
-                    )
+    def _batch(
+        self, indices: BatchIndices, visible: Tensor, infrared: Tensor, random: torch.Generator
+    ) -> CrossModalBatch:
+        """Augment the images of a batch; with ``joint``, the visible ones are in it twice."""
+        how = self._run.recipe.augmentation
+        order = torch.channels_last
+        labels = torch.from_numpy(indices.labels).to(visible.device)
+        names = tuple(self._images.name(int(i)) for i in self._rows(indices))
+        batch = CrossModalBatch(
+            visible=augment(visible, Modality.VISIBLE, how, random, memory_format=order),
+            infrared=augment(infrared, Modality.INFRARED, how, random, memory_format=order),
+            visible_labels=labels,
+            infrared_labels=labels,
+            names=names,
+        )
+        if not how.joint:
+            return batch
+        # It takes its random numbers last: with and without it, the others are the same.
+        second = augment(visible, Modality.VISIBLE, how.second_view(), random, memory_format=order)
+        return batch._replace(
+            visible=torch.cat([batch.visible, second]),
+            visible_labels=torch.cat([labels, labels]),
+            names=names[: len(visible)] + names,
+        )
 
-                labels = to_device(torch.from_numpy(indices.labels))
-                yield CrossModalBatch(
-                    visible=ready(visible, Modality.VISIBLE),
-                    infrared=ready(infrared, Modality.INFRARED),
-                    visible_labels=labels,
-                    infrared_labels=labels,
-                    names=tuple(self._images.name(int(i)) for i in self._rows(indices)),
-                )
+    def plain(
+        self, modality: Modality, to_device: Callable[[Tensor], Tensor], *, batch_size: int = 64
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images of a modality, once, as they are: normalised, not augmented.
+
+        Args:
+            modality: Which.
+            to_device: Moves a tensor to where the network is.
+            batch_size: Images at a time.
+
+        Yields:
+            float32 ``[n, 3, H, W]`` and their class indices, int64 ``[n]``.
+        """
+        own = [i for i, r in enumerate(self._images.records) if r.modality is modality]
+        for start in range(0, len(own), batch_size):
+            rows = own[start : start + batch_size]
+            images = to_device(self._images.fetch(rows))
+            ready = normalise(images, memory_format=torch.channels_last)
+            yield ready, to_device(self._labels[rows])
 
     def _rows(self, indices: BatchIndices) -> NDArray[np.int64]:
         """Indices of a batch's images, visible ones first."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning_fabric import Fabric
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vireid.errors import ConfigError, RunError, TrainingError
-from vireid.methods import Losses, Method, Optimisation
+from vireid.methods import Losses, Method, Optimisation, Stage
 from vireid.say import say
 from vireid.training import checkpoint
 from vireid.training.batches import TrainingSet, mix_seed
@@ -30,7 +30,7 @@ from vireid.training.narrate import EpochBar, TensorBoard, sentence
 from vireid.training.run import Run, RunFolder
 from vireid.training.schedule import rate_factor
 from vireid.training.watch import collapse, cosines
-from vireid.types import CrossModalBatch
+from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["Validate", "build_optimizer", "train"]
 
@@ -95,7 +95,7 @@ def train(
         if saved:
             say(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")
         model, stepper = fabric.setup(network, optimizer)
-        model.mark_forward_method("losses")
+        model.mark_forward_method("turn_losses")
         model.train()
         board = TensorBoard(out / "tensorboard") if tensorboard else None
         data.preload(progress=progress_bar)
@@ -103,7 +103,7 @@ def train(
         while place.epoch < epochs:
             bar = EpochBar(place.epoch, epochs, data.steps, done=place.step, show=progress_bar)
             for batch in data.batches(place.epoch, place.step, fabric.to_device):
-                losses = _step(
+                seen = _step(
                     run,
                     batch,
                     fabric=fabric,
@@ -112,8 +112,8 @@ def train(
                     place=place,
                     steps=data.steps,
                 )
-                place.add(_observe(losses, batch))
-                bar.update(place.means, len(losses.descriptors))
+                place.add(seen)
+                bar.update(place.means, len(batch.visible) + len(batch.infrared))
                 if stopped:
                     break
             bar.close()
@@ -132,9 +132,10 @@ def train(
             checkpoint.write(folder.checkpoints, network, optimizer, place, keep=keep)
             folder.write_metrics(place.history)
             if stopped and place.epoch < epochs:
-                say(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
-                raise SystemExit(128 + signal.SIGTERM)
-        say(_finish(run, folder, network, place, classes=data.classes))
+                _leave(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
+        say(_finish(run, folder, network, place, data=data, fabric=fabric))
+        if stopped:
+            _leave("Stopped by SIGTERM.")  # whoever trains several runs must not go on to the next
     return out
 
 
@@ -147,30 +148,53 @@ def _step(
     optimizer: _FabricOptimizer,
     place: Progress,
     steps: int,
-) -> Losses:
-    """One optimisation step."""
+) -> dict[str, float]:
+    """One optimisation step, turn by turn; returns what the metrics report of it."""
     options = run.recipe.optimisation
-    epoch = place.epoch + place.step / steps
+    stage, before = _stage(model, options.epochs, place.epoch)
+    epoch = place.epoch - before + place.step / steps
     torch.manual_seed(mix_seed(run.seed, place.epoch, place.step))
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * rate_factor(options, epoch)
-    losses: Losses = model.losses(batch)
-    total = losses.total
-    if not torch.isfinite(total):
-        raise TrainingError(_not_finite(losses, batch, place))
-    optimizer.zero_grad()
-    fabric.backward(total)
-    if options.clip > 0:
-        fabric.clip_gradients(model, optimizer, max_norm=options.clip, error_if_nonfinite=False)
-    optimizer.step()
-    return losses
+        factor = rate_factor(replace(options, epochs=stage.epochs), epoch)
+        group["lr"] = group["base_lr"] * factor
+    seen: dict[str, float] = {}
+    for turn in stage.turns:
+        # On one device Fabric calls a marked method as it is, without the precision's context.
+        with fabric.autocast():
+            losses: Losses = model.turn_losses(batch, turn.name)
+        total = losses.total
+        if not torch.isfinite(total):
+            raise TrainingError(_not_finite(losses, batch, place))
+        optimizer.zero_grad()
+        fabric.backward(total)
+        for group in optimizer.param_groups:
+            if group["name"] not in turn.trains:
+                # An optimiser leaves alone what has no gradient: no step, no decay, no moment.
+                for parameter in group["params"]:
+                    parameter.grad = None
+        if options.clip > 0:
+            fabric.clip_gradients(model, optimizer, max_norm=options.clip, error_if_nonfinite=False)
+        optimizer.step()
+        seen |= _observe(losses, batch)
+    return seen
+
+
+def _stage(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Stage, int]:
+    """The stage that an epoch belongs to, and the epochs before that stage."""
+    before = 0
+    stages: tuple[Stage, ...] = model.stages(epochs)
+    for stage in stages:
+        if epoch < before + stage.epochs:
+            return stage, before
+        before += stage.epochs
+    raise ValueError(f"Stages {stages} do not add up to {epochs} epochs.")
 
 
 def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
     """The optimiser of a recipe, one group of parameters a learning rate."""
-    rates = {"backbone": options.backbone_lr, "heads": options.lr}
+    rates = {"backbone": options.backbone_lr, "heads": options.lr, **model.own_rates()}
     groups: list[dict[str, Any]] = [
-        {"params": parameters, "lr": rates[name], "base_lr": rates[name]}
+        {"params": parameters, "name": name, "lr": rates[name], "base_lr": rates[name]}
         for name, parameters in model.parameter_groups().items()
     ]
     if options.optimizer == "sgd":
@@ -195,16 +219,42 @@ def _keep_best(
         folder.write_model(network.state_dict(), classes=classes, best=True)
 
 
-def _finish(run: Run, folder: RunFolder, network: Method, place: Progress, *, classes: int) -> str:
-    """Write the model, and say which one it is."""
-    state, chosen = network.state_dict(), ""
+def _finish(
+    run: Run,
+    folder: RunFolder,
+    network: Method,
+    place: Progress,
+    *,
+    data: TrainingSet,
+    fabric: Fabric,
+) -> str:
+    """Fit what is fitted last, write the model, and say which one it is."""
+    chosen = ""
     if run.select == "validation":
-        state, _, _ = folder.read_model(best=True)
+        network.load_state_dict(folder.read_model(best=True)[0])
         best = max(place.history, key=lambda line: line["validation"]["mAP"])  # first of equals
         mean_ap = 100 * best["validation"]["mAP"]
         chosen = f", of epoch {best['epoch']} by validation mAP {mean_ap:.2f}"
-    name = folder.write_model(state, classes=classes)
+    if network.fits:
+        _fit(network, data, fabric)
+    name = folder.write_model(network.state_dict(), classes=data.classes)
     return f"Finished: '{folder.path}', weights {name}{chosen}."
+
+
+@torch.no_grad()
+def _fit(network: Method, data: TrainingSet, fabric: Fabric) -> None:
+    """Let a method fit its last stage to the descriptors of all training images."""
+    network.eval()
+    found: dict[Modality, tuple[Tensor, Tensor]] = {}
+    for modality in Modality:
+        rows, labels = [], []
+        for images, own in data.plain(modality, fabric.to_device):
+            with fabric.autocast():
+                rows.append(network.describe(images, modality).float())
+            labels.append(own)
+        found[modality] = torch.cat(rows), torch.cat(labels)
+    visible, infrared = found[Modality.VISIBLE], found[Modality.INFRARED]
+    network.fit(visible[0], infrared[0], visible[1], infrared[1])
 
 
 def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> None:
@@ -236,15 +286,17 @@ def _newest(folder: RunFolder) -> Path | None:
 
 def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
     """What the metrics report of one step."""
-    labels = torch.cat([batch.visible_labels, batch.infrared_labels])
-    same, different = cosines(losses.descriptors, labels, len(batch.visible_labels))
-    seen: Mapping[str, Tensor] = {
-        **{f"terms.{name}": term for name, term in losses.terms.items()},
-        "identity_loss": losses.identity,
-        "accuracy": losses.accuracy,
-        "cosine_same": same,
-        "cosine_different": different,
-    }
+    seen: dict[str, Tensor] = {f"terms.{name}": term for name, term in losses.terms.items()}
+    if losses.identity is not None:
+        seen["identity_loss"] = losses.identity
+    if losses.accuracy is not None:
+        seen["accuracy"] = losses.accuracy
+    if losses.descriptors is not None:
+        labels = torch.cat([batch.visible_labels, batch.infrared_labels])
+        seen["cosine_same"], seen["cosine_different"] = cosines(
+            losses.descriptors, labels, len(batch.visible_labels)
+        )
+    seen |= losses.seen
     return {name: value.detach().item() for name, value in seen.items()}
 
 
@@ -268,6 +320,12 @@ def _not_finite(losses: Losses, batch: CrossModalBatch, place: Progress) -> str:
         f"batch holds {len(batch.names)} images: {', '.join(batch.names)}. Lower --lr, clip "
         "gradients with --clip 20, or use --precision 32-true; the last checkpoint is whole."
     )
+
+
+def _leave(words: str) -> NoReturn:
+    """End the process as SIGTERM asked."""
+    say(words)
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -42,9 +42,8 @@ class EpochBar:
             f"{k.removeprefix('terms.')} {v:.3f}" for k, v in means.items() if "terms." in k
         )
         self._bar.update()
-        self._bar.set_postfix_str(
-            f"{terms} accuracy {means['accuracy']:.2f} {self.rate:.0f} images/s"
-        )
+        accuracy = f" accuracy {means['accuracy']:.2f}" if "accuracy" in means else ""
+        self._bar.set_postfix_str(f"{terms}{accuracy} {self.rate:.0f} images/s")
 
     def close(self) -> None:
         """Take the bar away."""
@@ -63,13 +62,16 @@ class EpochBar:
 
 def sentence(line: Mapping[str, Any], epochs: int) -> str:
     """One line a person reads for one line of ``metrics.jsonl``."""
-    terms = "  ".join(f"{k} {v:.3f}" for k, v in line["terms"].items())
-    return (
-        f"epoch {line['epoch']:>3}/{epochs}  {terms}  accuracy {line['accuracy']:.3f}  "
-        f"cosine same/different {line['cosine_same']:.2f}/{line['cosine_different']:.2f}  "
-        f"{line['images_per_second']:.0f} images/s"
-        + "".join(f"  validation {k} {100 * v:.2f}" for k, v in line.get("validation", {}).items())
-    )
+    parts = [f"epoch {line['epoch']:>3}/{epochs}"]
+    parts += [f"{k} {v:.3f}" for k, v in line["terms"].items()]
+    parts += [f"{k.replace('_', ' ')} {line[k]:.3f}" for k in line if k.endswith("accuracy")]
+    if "cosine_same" in line:
+        parts.append(
+            f"cosine same/different {line['cosine_same']:.2f}/{line['cosine_different']:.2f}"
+        )
+    parts.append(f"{line['images_per_second']:.0f} images/s")
+    parts += [f"validation {k} {100 * v:.2f}" for k, v in line.get("validation", {}).items()]
+    return "  ".join(parts)
 
 
 class TensorBoard:
@@ -96,8 +98,9 @@ class TensorBoard:
         """Write one epoch."""
         for key, value in line["terms"].items():
             self._writer.add_scalar(f"loss/{key}", value, line["epoch"])
-        for key in ("identity_loss", "accuracy", "cosine_same", "cosine_different", "lr"):
-            self._writer.add_scalar(key, line[key], line["epoch"])
+        for key, value in line.items():
+            if isinstance(value, float):
+                self._writer.add_scalar(key, value, line["epoch"])
         for key, value in line.get("validation", {}).items():
             self._writer.add_scalar(f"validation/{key}", value, line["epoch"])
         self._writer.flush()

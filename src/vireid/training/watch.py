@@ -55,8 +55,11 @@ def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) 
     if len(history) * steps < _STEPS:
         return ""
     last = history[-1]
+    if "identity_loss" not in last:
+        return ""
     seen = []
     nothing = math.log(classes)
+    history = [h for h in history if "identity_loss" in h]
     stuck = [h["identity_loss"] > _KNOWS_NOTHING * nothing for h in history[-_PATIENCE:]]
     if len(stuck) == _PATIENCE and all(stuck):
         seen.append(

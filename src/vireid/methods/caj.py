@@ -1,0 +1,68 @@
+"""CAJ: channel-augmented joint learning on AGW's network.
+
+M. Ye, W. Ruan, B. Du, M. Z. Shou: "Channel Augmented Joint Learning for Visible-Infrared
+Recognition", ICCV 2021.
+
+The idea: colour is what the modalities do not share, so the network is shown people without it.
+Each visible image is in a batch twice: as it is, and as three copies of its red, its green or its
+blue, which looks much like an infrared image. Random rectangles are erased in both modalities, and
+the triplet loss of AGW squares its differences. The network is AGW's, and that is what the code
+says.
+
+    visible ─┬─ as it is ───────────────── stem_v ─┐
+             └─ one channel, three times ─ stem_v ─┼─ AGW's trunk ─ GeM ─┬─ squared WRT
+    infrared ───────────────────────────── stem_t ─┘                     └─ BN ─ CE
+
+    L = CE + mean_a log(1 + exp( g_a |g_a| )),   g_a: anchor a's weighted positive distance minus
+                                                 its weighted negative distance
+
+Published (ResNet-50 from ImageNet, R-1/mAP; from the authors' repository, not measured here):
+SYSU-MM01 all-search single-shot, seeded draw, 69.88/66.89; RegDB visible to thermal 85.03/79.14.
+These are with flip test-time augmentation (the mean descriptor of an image and its mirror image):
+to be compared with `vireid evaluate --flip`, not without.
+
+Where the released code differs: it exchanges channels behind the normalisation, here before, so
+that a copy is exactly three equal channels, as an infrared image is; it recolours infrared images
+too, which does nothing to equal channels but change their normalisation, and is left out; erased
+rectangles are ImageNet's mean, as summaries of the paper say (the code fills in another data set's
+mean, not normalised); a squared difference above 88 has a slope (there it has none). And see AGW.
+
+With ResNet-50 and 395 identities: 31,689,089 parameters, a descriptor of 2048 numbers.
+
+Example:
+    >>> recipe().augmentation.joint, recipe().method.squared
+    (True, True)
+"""
+
+from dataclasses import replace
+
+from vireid.data.transforms import Augmentation
+from vireid.methods import agw
+from vireid.methods.agw import AGWConfig
+from vireid.methods.recipe import Paper, Recipe, on_cpu
+
+__all__ = ["PAPER", "cpu_recipe", "recipe"]
+
+PAPER = Paper(
+    name="CAJ",
+    authors="Ye et al.",
+    title="Channel Augmented Joint Learning for Visible-Infrared Recognition",
+    venue="ICCV",
+    year=2021,
+)
+
+
+def recipe() -> Recipe[AGWConfig]:
+    """CAJ as published: AGW's recipe, longer, with joint views and the squared triplet loss."""
+    base = agw.recipe()
+    return replace(
+        base,
+        method=replace(base.method, squared=True),
+        augmentation=Augmentation(erasing=0.5, grey=False, joint=True),
+        optimisation=replace(base.optimisation, epochs=100),
+    )
+
+
+def cpu_recipe() -> Recipe[AGWConfig]:
+    """CAJ for two cores."""
+    return on_cpu(recipe())

@@ -1,0 +1,250 @@
+"""cmGAN: features from which a discriminator cannot tell the modality.
+
+P. Dai, R. Ji, H. Wang, Q. Wu, Y. Huang: "Cross-Modality Person Re-Identification with Generative
+Adversarial Training", IJCAI 2018.
+
+The idea: a generator, which is the feature network, and a discriminator play a game. The
+discriminator learns to tell from a feature whether its image was visible or infrared; the
+generator learns identities, and to leave the discriminator guessing. What remains in a feature
+then is the person, not the light.
+
+    visible  ─┐                                     ┌─ identity classifier ──── CE_id
+              ├─ one ResNet-50 ─ average ─ feature ─┼─ unit length ──────────── triplets
+    infrared ─┘        (generator)                  └─ 1000 ─ 500 ─ 2 ───────── CE_modality
+                                                        (discriminator)
+
+    L_G = alpha · L_triplet + beta · CE_id          L_D = CE_modality
+    the generator's moves minimise L_G - gamma · L_D, the discriminator's L_D
+
+    L_triplet: for each anchor, max(0, 1.4 + distance to its furthest positive - distance to its
+    nearest negative), both in the other modality; mean over visible plus mean over infrared
+    anchors: what BDTR calls cross-modality top-ranking, with another margin
+
+Published (unverified): SYSU-MM01 all-search single-shot 26.97/27.80 (R-1/mAP); not on RegDB.
+
+The paper's text is not openly available. Discriminator, margin, alpha, beta, gamma and the rates
+are those of its unofficial port (sshkhr/cmGAN). Chosen here: triplets are the hardest of the
+batch, on unit features (1.4 is the distance between two that have nothing in common); the
+identity classifier is linear (the port's has a hidden layer, which a descriptor for search lacks);
+input, last stride and the P x K batch are those of all methods here.
+
+Both modalities go through the network in one batch. Were each to go through alone, its batch norms
+would give both the same mean and variance in training, and the discriminator would be fooled by
+that, not by the features.
+
+With ResNet-50 and 395 identities: 26,867,889 parameters (of them 2,550,502 the discriminator's), a
+descriptor of 2048 numbers.
+
+Example:
+    >>> import torch
+    >>> from vireid.types import Modality
+    >>> config = CmGANConfig(backbone="resnet18", weights="none", size=(64, 32))
+    >>> model = config.build(classes=10).eval()
+    >>> model.describe(torch.randn(2, 3, 64, 32), Modality.VISIBLE).shape
+    torch.Size([2, 512])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vireid.errors import ConfigError
+from vireid.losses import top_ranking_loss
+from vireid.methods.method import Losses, Method, MethodConfig, Stage, Turn
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.nn import ModalityClassifier, StripePool, TwoStream, build_stages
+from vireid.nn.backbone import StageName
+from vireid.types import CrossModalBatch, Modality
+
+__all__ = ["PAPER", "CmGAN", "CmGANConfig", "cpu_recipe", "recipe"]
+
+PAPER = Paper(
+    name="cmGAN",
+    authors="Dai et al.",
+    title="Cross-Modality Person Re-Identification with Generative Adversarial Training",
+    venue="IJCAI",
+    year=2018,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CmGANConfig(MethodConfig):
+    """What cmGAN is made of; the defaults are those of its port."""
+
+    kind: Annotated[Literal["cmgan"], tyro.conf.Suppress] = "cmgan"
+    shared_from: StageName | None = "stem"
+    """From this stage on both modalities use one trunk: stem is one network for both; None: wholly
+    separate streams."""
+    alpha: float = 1.0
+    """Weight of the cross-modality triplet loss."""
+    beta: float = 1.0
+    """Weight of the identity loss."""
+    gamma: float = 0.05
+    """Weight of the discriminator's loss in the generator's; 0: the generator does not mind it."""
+    margin: float = 1.4
+    """Margin of the triplet loss, on distances from 0 to 2."""
+    discriminator_steps: int = 5
+    """K: moves of the discriminator before each move of the generator, on the same features."""
+    discriminator_lr: float = 1e-3
+    """Learning rate of the discriminator."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for flag in ("alpha", "beta", "gamma", "margin"):
+            if not getattr(self, flag) >= 0:
+                raise ConfigError(
+                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
+                )
+        if self.discriminator_steps < 1:
+            raise ConfigError(
+                f"'{self.discriminator_steps}' moves of the discriminator; expected 1 or more "
+                "(--discriminator-steps)."
+            )
+        if not self.discriminator_lr > 0:
+            raise ConfigError(
+                f"The learning rate '{self.discriminator_lr}' must be above 0 (--discriminator-lr)."
+            )
+
+    def build(self, *, classes: int) -> CmGAN:
+        """The network for a number of training identities."""
+        return CmGAN(self, classes=classes)
+
+
+class CmGAN(Method):
+    """A feature network, and a discriminator against it.
+
+    Args:
+        config: Its options.
+        classes: Number of training identities.
+    """
+
+    def __init__(self, config: CmGANConfig, *, classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.size = config.size
+        stages, channels = build_stages(config.backbone, config.weights)
+        self.streams = TwoStream(stages, shared_from=config.shared_from)
+        self.pool = StripePool(1)
+        self.classifier = nn.Linear(channels, classes)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.discriminator = ModalityClassifier(channels)
+        self._judged: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, images: Tensor, n_visible: int) -> Tensor:
+        """Features of images.
+
+        Args:
+            images: ``[n_v + n_t, 3, H, W]``, visible ones first.
+            n_visible: n_v.
+
+        Returns:
+            ``[n, C]``, not normalised.
+        """
+        return self.pool(self.streams(images, n_visible)).squeeze(1)  # type: ignore[no-any-return]
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """One stage; in each step the discriminator moves K times, then the generator once."""
+        moves = (Turn("discriminator", ("discriminator",)),) * self.config.discriminator_steps
+        return (Stage(epochs, (*moves, Turn("generator", ("backbone", "heads")))),)
+
+    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+        """The discriminator's loss, or the generator's."""
+        if turn == "generator":
+            self._judged = None
+            return self.losses(batch)
+        # While the discriminator moves the generator stands still: one pass serves all K moves.
+        first = self._judged is None or self._judged[0] is not batch.visible
+        if first:
+            with torch.no_grad():
+                self._judged = batch.visible, self._features(batch)
+        assert self._judged is not None
+        loss, accuracy = self._judge(self._judged[1], len(batch.visible))
+        # Only before its first move are these features new to it.
+        return Losses({"modality": loss}, seen={"modality_accuracy": accuracy} if first else {})
+
+    def losses(self, batch: CrossModalBatch) -> Losses:
+        """The generator's: triplets and identities, less the discriminator's loss."""
+        config = self.config
+        n = len(batch.visible)
+        features = self._features(batch)
+        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        logits = self.classifier(features).float()
+        labels = torch.cat([batch.visible_labels, batch.infrared_labels])
+        identity = F.cross_entropy(logits, labels)
+        triplet, _ = top_ranking_loss(
+            features[:n],
+            features[n:],
+            batch.visible_labels,
+            batch.infrared_labels,
+            margin=config.margin,
+        )
+        return Losses(
+            terms={
+                "triplet": config.alpha * triplet,
+                "identity": config.beta * identity,
+                "confusion": -config.gamma * self._judge(features, n)[0],
+            },
+            identity=identity.detach(),
+            accuracy=(logits.argmax(1) == labels).float().mean(),
+            descriptors=F.normalize(features.detach().float()),
+        )
+
+    def _features(self, batch: CrossModalBatch) -> Tensor:
+        images = torch.cat([batch.visible, batch.infrared])
+        return self(images, len(batch.visible))  # type: ignore[no-any-return]
+
+    def _judge(self, features: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
+        """The discriminator's cross-entropy in nats (ln 2 by guessing), and how often it is right.
+
+        Both are means of the two modalities' own means, so that guessing is right half the time
+        whatever a batch holds.
+        """
+        logits = self.discriminator(features).float()
+        truth = torch.zeros(len(features), dtype=torch.long, device=features.device)
+        truth[n_visible:] = 1
+        losses = F.cross_entropy(logits, truth, reduction="none")
+        right = (logits.argmax(1) == truth).float()
+        loss = (losses[:n_visible].mean() + losses[n_visible:].mean()) / 2
+        return loss, (right[:n_visible].mean() + right[n_visible:].mean()) / 2
+
+    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+        """Unit features, ``[n, C]``."""
+        n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
+        return F.normalize(self(images, n_visible).float())
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """The feature network."""
+        return list(self.streams.parameters())
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The backbone, the identity classifier, and the discriminator."""
+        return {
+            "backbone": self.backbone_parameters(),
+            "heads": list(self.classifier.parameters()),
+            "discriminator": list(self.discriminator.parameters()),
+        }
+
+    def own_rates(self) -> Mapping[str, float]:
+        """The discriminator's."""
+        return {"discriminator": self.config.discriminator_lr}
+
+
+def recipe() -> Recipe[CmGANConfig]:
+    """The game after its port: SGD, 0.0001 for the generator and 0.001 for the discriminator."""
+    return Recipe(
+        method=CmGANConfig(),
+        batch=Batch(identities=8, images=4),
+        optimisation=Optimisation(lr=1e-4, backbone_lr=1e-4, epochs=200, milestones=()),
+    )
+
+
+def cpu_recipe() -> Recipe[CmGANConfig]:
+    """The game for two cores."""
+    return on_cpu(recipe())

@@ -1,0 +1,298 @@
+"""D2RL: first make every picture a four-plane one, then tell people apart in those.
+
+Z. Wang, Z. Wang, Y. Zheng, Y.-Y. Chuang, S. Satoh: "Learning to Reduce Dual-level Discrepancy for
+Infrared-Visible Person Re-identification", CVPR 2019.
+
+The idea: the modality's difference is reduced in the image, the people's in the feature. Image
+level: a translator (VAE-GAN) makes a visible picture's infrared version and an infrared picture's
+visible one, so that every picture has four planes, those of the other modality made up. Feature
+level: one network for both modalities on the four planes.
+
+    V ── E_v ─┐                 ┌─ G_v ── V'        visible:  (V, T')  ─┐            ┌─ CE
+              ├─ z ~ N(m, 1) ───┤                                       ├─ network ──┤
+    T ── E_t ─┘                 └─ G_t ── T'        infrared: (V', T)  ─┘            └─ triplet
+
+    translators      L_G = a·|G_v(z_v) - V| + b·KL(z_v) + c·(D_t(T') - 1)^2 + d·|G_v(E_t(T')) - V|
+                           + the same from T                    (a, b, c, d the options' weights)
+    discriminators   L_D = ((D_v(V) - 1)^2 + D_v(V')^2) / 2 + the same of D_t
+    identities       L   = CE + batch-hard triplet
+
+with |.| the mean absolute difference, all means over pixels, and KL(z) = m^2 / 2 for both latents
+on the way there and back. Translators and discriminators take turns in a first stage (a share of
+the epochs), the identities have the second.
+
+Published (R-1/mAP; as quoted in table 2 of DEEN, CVPR 2023): SYSU-MM01 all-search
+single-shot 28.9/29.2; RegDB visible to thermal 43.4/44.1. At ResNet-50, 395 identities and the
+defaults 26,239,697 parameters, of which 1,701,380 translate, 217,794 discriminate and are idle
+after training; descriptors of 2048 numbers.
+
+What was changed or chosen; the paper's text was not at hand beyond its abstract:
+
+- The paper trains both levels jointly in the end. Here the translators stand still in the second
+  stage, so that they are still pictures that can be looked at, and a step of it costs little more
+  than any method's.
+- The translator is UNIT's (:mod:`vireid.nn.translator`), also in the latent's unit variance, the
+  least squares of the adversarial terms (they keep their gradient where a discriminator wins) and
+  the weights of all terms (its released configuration's). The latent is sampled in the first stage
+  only; whatever is described or shown comes from its mean, so a descriptor is a function of the
+  image.
+- The infrared plane's filters start as the sum of the colours' (:mod:`vireid.nn.input_planes`).
+- Triplets are of the unit descriptors, which are what is ranked. Of plain features, whose distances
+  outweigh the identity loss at first, they kept it from learning anything on SynVI demo (six epochs
+  of the recipe for two cores, before it had the batch norm).
+- The descriptor is the pooled feature that the classifier reads. For two cores a batch norm stands
+  between (:mod:`vireid.methods.one_stream` says why).
+- Batch, rates and schedule are not known; those below are chosen.
+
+Example:
+    >>> import torch
+    >>> from vireid.types import Modality
+    >>> config = D2RLConfig(backbone="resnet18", weights="none", size=(64, 32), width=8)
+    >>> model = D2RL(config, classes=10).eval()
+    >>> model.describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    torch.Size([2, 512])
+    >>> model.translate(torch.randn(2, 3, 64, 32), Modality.VISIBLE).shape
+    torch.Size([2, 3, 64, 32])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vireid.data.pixels import denormalise, grey
+from vireid.data.transforms import normalise
+from vireid.errors import ConfigError
+from vireid.losses import batch_hard_triplet_loss
+from vireid.methods.method import Losses, Stage, Turn
+from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.nn import PatchDiscriminator, Translator
+from vireid.nn.input_planes import BLUE, GREEN, GREY, RED
+from vireid.types import CrossModalBatch, Modality
+
+__all__ = ["D2RL", "PAPER", "D2RLConfig", "cpu_recipe", "recipe"]
+
+PAPER = Paper(
+    name="D2RL",
+    authors="Wang et al.",
+    title="Learning to Reduce Dual-level Discrepancy for Infrared-Visible Person Re-identification",
+    venue="CVPR",
+    year=2019,
+)
+
+_PLANES: Mapping[str, int] = {Modality.VISIBLE: 3, Modality.INFRARED: 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class D2RLConfig(OneStreamConfig):
+    """What D2RL is made of."""
+
+    kind: Annotated[Literal["d2rl"], tyro.conf.Suppress] = "d2rl"
+    share: float = 0.5
+    """Share of the epochs in which the translators train; the identities have the rest."""
+    width: int = 32
+    """Channels of the translators at their full resolution."""
+    halvings: int = 2
+    """How often an encoder halves the picture's height and width."""
+    reduction: int = 1
+    """The translators work on pictures so many times smaller on a side."""
+    translator_lr: float = 1e-4
+    """Learning rate of the translators and of the discriminators."""
+    reconstruction: float = 10.0
+    """Weight of a picture's distance from itself, encoded and decoded."""
+    cycle: float = 10.0
+    """Weight of a picture's distance from itself, translated there and back."""
+    kl: float = 0.01
+    """Weight of the latents' divergence from the standard normal distribution."""
+    adversarial: float = 1.0
+    """Weight of what the discriminators say to a translation."""
+    margin: float = 0.3
+    """Margin of the triplet loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.share < 1:
+            raise ConfigError(
+                f"The translators' share '{self.share}' of the epochs is not in [0, 1) (--share)."
+            )
+        if self.width < 4 or self.width % 4:
+            raise ConfigError(
+                f"The translators' width '{self.width}' is no multiple of 4 (--width)."
+            )
+        if self.halvings < 0 or self.reduction < 1:
+            raise ConfigError(
+                f"'{self.halvings}' halvings of pictures '{self.reduction}' times smaller; "
+                "expected 0 or more (--halvings) and 1 or more (--reduction)."
+            )
+        if not self.translator_lr > 0:
+            raise ConfigError(
+                f"The learning rate '{self.translator_lr}' must be above 0 (--translator-lr)."
+            )
+        for flag in ("reconstruction", "cycle", "kl", "adversarial", "margin"):
+            if not getattr(self, flag) >= 0:
+                raise ConfigError(
+                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
+                )
+
+    def build(self, *, classes: int) -> D2RL:
+        """The network for a number of training identities."""
+        return D2RL(self, classes=classes)
+
+
+class D2RL(OneStreamMethod):
+    """Translators both ways, their discriminators, and one network on four planes.
+
+    Args:
+        config: Its options.
+        classes: Number of training identities.
+    """
+
+    def __init__(self, config: D2RLConfig, *, classes: int) -> None:
+        super().__init__(config, classes=classes, stands_for=(RED, GREEN, BLUE, GREY))
+        self.config = config
+        self.translator = Translator(_PLANES, width=config.width, halvings=config.halvings)
+        self.discriminators = nn.ModuleDict(
+            {m: PatchDiscriminator(planes, width=config.width) for m, planes in _PLANES.items()}
+        )
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """Translators and discriminators by turns, then the identities."""
+        first = min(round(self.config.share * epochs), epochs - 1)
+        turns = tuple(Turn(name, (name,)) for name in ("translators", "discriminators"))
+        identities = Stage(epochs - first, (Turn("identities", ("backbone", "heads")),))
+        return (Stage(first, turns), identities) if first else (identities,)
+
+    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+        """Losses of the turns ``translators``, ``discriminators`` and ``identities``."""
+        if turn == "identities":
+            return self.losses(batch)
+        real = {
+            Modality.VISIBLE: self._pictures(batch.visible, Modality.VISIBLE),
+            Modality.INFRARED: self._pictures(batch.infrared, Modality.INFRARED),
+        }
+        return self._translators(real) if turn == "translators" else self._discriminators(real)
+
+    def _translators(self, real: Mapping[Modality, Tensor]) -> Losses:
+        """L_G of pictures by their modality."""
+        ways = [self._one_way(pictures, modality) for modality, pictures in real.items()]
+        return Losses(
+            terms={
+                name: getattr(self.config, name) * torch.stack([way[name] for way in ways]).sum()
+                for name in ways[0]
+            }
+        )
+
+    def _one_way(self, pictures: Tensor, modality: Modality) -> dict[str, Tensor]:
+        """The terms of L_G from one modality, not weighted."""
+        way = self.translator
+        mean = way.encode(pictures, modality).float()
+        latent = _sample(mean)
+        made = way.decode(latent, modality.other)
+        mean_of_made = way.encode(made, modality.other).float()
+        back = way.decode(_sample(mean_of_made), modality)
+        judged = self.discriminators[modality.other](made).float()
+        return {
+            "reconstruction": F.l1_loss(way.decode(latent, modality).float(), pictures),
+            "kl": (mean.square().mean() + mean_of_made.square().mean()) / 2,
+            "adversarial": (judged - 1).square().mean(),
+            "cycle": F.l1_loss(back.float(), pictures),
+        }
+
+    def _discriminators(self, real: Mapping[Modality, Tensor]) -> Losses:
+        """L_D of pictures by their modality, and the share of patches that are told right."""
+        terms, told = [], []
+        for modality, pictures in real.items():
+            with torch.no_grad():
+                mean = self.translator.encode(real[modality.other], modality.other)
+                made = self.translator.decode(_sample(mean.float()), modality)
+            judge = self.discriminators[modality]
+            on_real, on_made = judge(pictures).float(), judge(made).float()
+            terms.append(((on_real - 1).square().mean() + on_made.square().mean()) / 2)
+            told += [(on_real > 0.5).float().mean(), (on_made < 0.5).float().mean()]
+        return Losses(
+            terms={"discriminators": torch.stack(terms).sum()},
+            seen={"discriminators_accuracy": torch.stack(told).mean()},
+        )
+
+    def metric_terms(self, features: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+        """The hardest triplets of the unit descriptors."""
+        triplet = batch_hard_triplet_loss(F.normalize(features), labels, margin=self.config.margin)
+        return {"triplet": triplet}
+
+    def planes(self, images: Tensor, modality: Modality) -> Tensor:
+        """Red, green, blue and infrared, those of the other modality translated."""
+        other = self.translate(images, modality)
+        visible, infrared = (images, other) if modality is Modality.VISIBLE else (other, images)
+        return torch.cat([visible, grey(infrared)], dim=1)
+
+    @torch.no_grad()
+    def translate(self, images: Tensor, modality: Modality) -> Tensor:
+        """The images in the other modality, from the mean latent, ``[n, 3, H, W]``."""
+        mean = self.translator.encode(self._pictures(images, modality), modality)
+        made = self.translator.decode(mean, modality.other).float()
+        large = F.interpolate(made, images.shape[2:], mode="bilinear")
+        return normalise((large.expand(-1, 3, -1, -1) + 1) * 127.5)
+
+    def _pictures(self, images: Tensor, modality: Modality) -> Tensor:
+        """What the translator reads: ``[n, 3 or 1, h, w]`` in [-1, 1]."""
+        step = 2**self.config.halvings
+        sides = (max(1, round(s / self.config.reduction / step)) for s in images.shape[2:])
+        size = tuple(step * side for side in sides)
+        pictures = denormalise(images)[:, : _PLANES[modality]]
+        return F.adaptive_avg_pool2d(pictures, size) * 2 - 1
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """``backbone``, ``heads``, ``translators`` and ``discriminators``."""
+        return {
+            "backbone": self.backbone_parameters(),
+            "heads": [*self.neck.parameters(), *self.classifier.parameters()],
+            "translators": list(self.translator.parameters()),
+            "discriminators": list(self.discriminators.parameters()),
+        }
+
+    def own_rates(self) -> Mapping[str, float]:
+        """Translators and discriminators keep step with one another."""
+        return dict.fromkeys(("translators", "discriminators"), self.config.translator_lr)
+
+
+def _sample(mean: Tensor) -> Tensor:
+    """A latent of unit variance around its mean."""
+    return mean + torch.randn_like(mean)
+
+
+def recipe() -> Recipe[D2RLConfig]:
+    """D2RL for ImageNet weights and a GPU: half of the epochs for either level."""
+    return Recipe(
+        method=D2RLConfig(),
+        batch=Batch(identities=8, images=4),
+        optimisation=Optimisation(
+            optimizer="adam",
+            lr=3.5e-3,
+            backbone_lr=3.5e-4,
+            epochs=120,
+            warmup=5.0,
+            milestones=(40,),
+        ),
+    )
+
+
+def cpu_recipe() -> Recipe[D2RLConfig]:
+    """D2RL for two cores: translators at half the size, quick ones, for six epochs of sixteen."""
+    given = on_cpu(recipe())
+    method = replace(
+        given.method,
+        neck=True,
+        share=0.4,
+        width=16,
+        halvings=1,
+        reduction=2,
+        translator_lr=2e-3,
+    )
+    return replace(given, method=method)

@@ -1,0 +1,57 @@
+"""CAJ as its module describes it: AGW's network, other batches, another triplet loss."""
+
+import dataclasses
+
+import torch
+
+from vireid.losses import weighted_regularised_triplet_loss
+from vireid.methods import AGW, AGWConfig, agw, caj
+from vireid.types import CrossModalBatch, Modality
+
+SMALL = AGWConfig(backbone="resnet18", weights="none", size=(64, 32), squared=True)
+
+
+def batch() -> CrossModalBatch:
+    torch.manual_seed(1)
+    labels = torch.tensor([0, 0, 3, 3])
+    return CrossModalBatch(
+        visible=torch.randn(8, 3, 64, 32),
+        infrared=torch.randn(4, 3, 64, 32),
+        visible_labels=labels.repeat(2),
+        infrared_labels=labels,
+    )
+
+
+def test_the_published_shapes() -> None:
+    model = AGW(dataclasses.replace(caj.recipe().method, weights="none"), classes=395).eval()
+    with torch.inference_mode():
+        descriptors = model.describe(torch.randn(2, 3, 288, 144), Modality.INFRARED)
+    assert descriptors.shape == (2, 2048)
+    assert sum(p.numel() for p in model.parameters()) == 31_689_089
+
+
+def test_it_differs_from_agw_in_what_its_module_says() -> None:
+    recipe, base = caj.recipe(), agw.recipe()
+    assert dataclasses.replace(recipe.method, squared=False) == base.method
+    assert recipe.batch == base.batch
+    assert dataclasses.replace(recipe.optimisation, epochs=81) == base.optimisation
+    how = recipe.augmentation
+    assert (how.joint, how.grey, how.erasing, how.channel) == (True, False, 0.5, 0.0)
+    assert caj.cpu_recipe().augmentation == how
+
+
+def test_its_triplet_loss_squares_all_three_thirds_of_the_batch() -> None:
+    model = AGW(SMALL, classes=5)
+    given = batch()
+    found = model.losses(given)
+    pooled, _ = model(torch.cat([given.visible, given.infrared]), 8)
+    labels = torch.cat([given.visible_labels, given.infrared_labels])
+    assert set(found.terms) == {"identity", "triplet"}
+    torch.testing.assert_close(
+        found.terms["triplet"], weighted_regularised_triplet_loss(pooled, labels, squared=True)
+    )
+    plain = weighted_regularised_triplet_loss(pooled, labels)
+    assert not torch.isclose(found.terms["triplet"], plain)
+    found.total.backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []

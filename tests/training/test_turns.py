@@ -1,0 +1,171 @@
+"""Optimisation in turns and stages, and what is fitted once training is over."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.test_loop import metrics, same_run
+from torch import Tensor, nn
+
+from vireid.data.images import ImageStack
+from vireid.data.sampler import class_indices
+from vireid.data.transforms import normalise
+from vireid.methods import DLIS, DLISConfig, Losses, Stage, Turn
+from vireid.training import Run, RunFolder, train
+from vireid.types import CrossModalBatch, Modality
+
+BOTH = (Turn("judge", ("judge",)), Turn("people", ("backbone", "heads")))
+
+
+class Judged(DLIS):
+    """DLIS with a judge of modalities whom it likes to see wrong."""
+
+    def __init__(self, config: "JudgedConfig", *, classes: int) -> None:
+        super().__init__(config, classes=classes)
+        self.parts = config.parts
+        self.judge = nn.Linear(config.stripes * config.dim, 1)
+        self.seen: list[tuple[str, dict[str, Tensor]]] = []
+        torch.nn.init.zeros_(self.judge.weight)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        groups = super().parameter_groups()
+        own = {id(p) for p in self.judge.parameters()}
+        groups["heads"] = [p for p in groups["heads"] if id(p) not in own]
+        return {**groups, "judge": list(self.judge.parameters())}
+
+    def own_rates(self) -> Mapping[str, float]:
+        return {"judge": 0.5}
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        return tuple(Stage(n, turns) for n, turns in self.parts)
+
+    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+        self.seen.append((turn, {k: v.clone() for k, v in self.named_parameters()}))
+        found = self.losses(batch)
+        assert found.descriptors is not None
+        embeddings = self(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
+        verdict = self.judge(embeddings.flatten(1)).mean()
+        if turn == "judge":
+            return Losses(terms={"verdict": verdict}, seen={"verdict_size": verdict.abs()})
+        return found._replace(terms={**found.terms, "wrong": -verdict})
+
+
+class Measured(DLIS):
+    """DLIS that counts its training images when all is done."""
+
+    fits = True
+
+    def __init__(self, config: "MeasuredConfig", *, classes: int) -> None:
+        super().__init__(config, classes=classes)
+        self.register_buffer("means", torch.zeros(2, config.stripes * config.dim))
+        self.labels: tuple[Tensor, ...] = ()
+
+    def fit(
+        self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
+    ) -> None:
+        assert isinstance(self.means, Tensor)
+        self.means.copy_(torch.stack([visible.mean(0), infrared.mean(0)]))
+        self.labels = (visible_labels, infrared_labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedConfig(DLISConfig):
+    parts: tuple[tuple[int, tuple[Turn, ...]], ...] = ((3, BOTH),)
+
+    def build(self, *, classes: int) -> Judged:
+        built = Judged(self, classes=classes)
+        BUILT.append(built)
+        return built
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredConfig(DLISConfig):
+    def build(self, *, classes: int) -> Measured:
+        built = Measured(self, classes=classes)
+        BUILT.append(built)
+        return built
+
+
+BUILT: list[Judged | Measured] = []
+
+
+def of(run: Run, kind: type[DLISConfig], **options: object) -> Run:
+    """The run with another method of the same options."""
+    given = run.recipe.method
+    assert isinstance(given, DLISConfig)
+    fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+    method = kind(**{**fields, **options})
+    return replace(run, recipe=replace(run.recipe, method=method))
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_each_turn_moves_its_own_parameters_only(run: Run, tmp_path: Path) -> None:
+    train(of(run, JudgedConfig), tmp_path / "run", progress_bar=False)
+    network = BUILT[-1]
+    assert isinstance(network, Judged)
+    assert [name for name, _ in network.seen[:4]] == ["judge", "people"] * 2
+    last = ("judge", {k: v.detach() for k, v in network.named_parameters()})
+    for (turn, before), (_, after) in zip(network.seen, [*network.seen[1:], last], strict=True):
+        moved = {name for name, p in after.items() if not torch.equal(p, before[name])}
+        judges = {"judge.weight", "judge.bias"}
+        assert moved
+        assert moved <= judges if turn == "judge" else not moved & judges
+    lines = metrics(tmp_path / "run")
+    assert set(lines[0]["terms"]) == {"verdict", "identity", "center", "wrong"}
+    assert {"accuracy", "cosine_same", "verdict_size"} <= set(lines[0])
+    # A constant gradient of 1 on the bias: Adam moves it by the rate of its own group.
+    first, then = (parameters["judge.bias"] for _, parameters in network.seen[:2])
+    assert (first - then).item() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_stages_follow_each_other_and_rates_begin_anew(run: Run, tmp_path: Path) -> None:
+    alone, people = BOTH[:1], BOTH[1:]
+    staged = of(run, JudgedConfig, parts=((1, alone), (2, people)))
+    optimisation = replace(run.recipe.optimisation, schedule="step", milestones=(1,))
+    staged = replace(staged, recipe=replace(staged.recipe, optimisation=optimisation))
+    train(staged, tmp_path / "run", progress_bar=False)
+    lines = metrics(tmp_path / "run")
+    assert [set(line["terms"]) for line in lines] == [
+        {"verdict"},
+        {"identity", "center", "wrong"},
+        {"identity", "center", "wrong"},
+    ]
+    assert ["accuracy" in line for line in lines] == [False, True, True]
+    assert [line["lr"] for line in lines] == pytest.approx([0.5, 0.5, 0.05])
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_stages_that_do_not_add_up(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="do not add up to 3 epochs"):
+        train(of(run, JudgedConfig, parts=((1, BOTH),)), tmp_path / "run", progress_bar=False)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) -> None:
+    measured = of(run, MeasuredConfig)
+    out = train(measured, tmp_path / "run", progress_bar=False)
+    network = BUILT[-1]
+    assert isinstance(network, Measured)
+    assert isinstance(network.means, Tensor)
+    records = run.data.open().train()
+    classes = class_indices(records)
+    network.eval()
+    for row, modality in enumerate(Modality):
+        own = [r for r in records if r.modality is modality]
+        assert network.labels[row].tolist() == [classes[r.identity] for r in own]
+        with torch.no_grad(), ImageStack(own, size=network.size) as stack:
+            described = network.describe(normalise(stack.fetch(range(len(own)))), modality)
+        torch.testing.assert_close(network.means[row], described.mean(0), rtol=1e-4, atol=1e-5)
+    state, _, _ = RunFolder(out).read_model()
+    assert torch.equal(state["means"], network.means)
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_fitting_does_not_touch_training(run: Run, finished: Path, tmp_path: Path) -> None:
+    out = train(of(run, MeasuredConfig), tmp_path / "run", progress_bar=False)
+    assert metrics(out) == metrics(finished)
+    assert not same_run(out, finished)  # its model holds the means besides
