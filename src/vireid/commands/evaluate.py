@@ -27,6 +27,7 @@ from vireid.evaluation import (
 from vireid.evaluation import evaluate as score
 from vireid.evaluation.analysis import Search
 from vireid.plots import write_evaluation
+from vireid.plots.translation import translation_records
 from vireid.training import RunFolder
 from vireid.training.run import Device
 from vireid.types import Descriptors
@@ -127,12 +128,14 @@ def evaluate(
 
 def _draw(folder: RunFolder, encoder: Encoder, drawn: Sequence[tuple[Result, Search]]) -> None:
     """The figures and the report."""
+    shown = {record for _, found in drawn for record in found.protocol.records}
     page = write_evaluation(
         folder.results,
         drawn,
         title=f"Evaluation of {folder.path.resolve().name}",
         name=encoder.about["recipe"],
         facts=encoder.about,
+        translations=encoder.translate(translation_records(shown)),
     )
     print(f"The report is {page.resolve()}.")
 

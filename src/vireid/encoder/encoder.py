@@ -22,6 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vireid.data.images import ImageStack
+from vireid.data.pixels import denormalise
 from vireid.data.transforms import normalise
 from vireid.errors import RunError, WeightsError
 from vireid.methods import Method
@@ -30,7 +31,7 @@ from vireid.nn.weights import fingerprint, load_exactly
 from vireid.training.run import Device, Precision, Run, RunFolder
 from vireid.types import Descriptors, ImageRecord, Modality
 
-__all__ = ["AttentionMap", "Encoder", "load"]
+__all__ = ["AttentionMap", "Encoder", "Translation", "load"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +48,23 @@ class AttentionMap:
     record: ImageRecord
     weights: NDArray[np.float32]
     grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Translation:
+    """An image, what a network makes of it in the other modality, and that translated back.
+
+    Attributes:
+        record: The image.
+        original: Its pixels as the network sees them, uint8 ``[H, W, 3]``.
+        translated: The same in the other modality, uint8 ``[H, W, 3]``.
+        back: ``translated``, translated into the image's own modality, uint8 ``[H, W, 3]``.
+    """
+
+    record: ImageRecord
+    original: NDArray[np.uint8]
+    translated: NDArray[np.uint8]
+    back: NDArray[np.uint8]
 
 
 class Encoder:
@@ -154,14 +172,38 @@ class Encoder:
         return found
 
     @torch.inference_mode()
+    def translate(self, records: Sequence[ImageRecord]) -> list[Translation]:
+        """Images in the other modality; empty where the network does not translate.
+
+        Raises:
+            ImageError: If an image cannot be read.
+        """
+        found = []
+        with ImageStack(records, size=self.network.size) as stack:
+            for index, record in enumerate(records):
+                image = self._normalised(stack.fetch([index]))
+                with self._fabric.autocast():
+                    translated = self.network.translate(image, record.modality)
+                    if translated is None:
+                        return []
+                    back = self.network.translate(translated, record.modality.other)
+                assert back is not None
+                found.append(Translation(record, *map(_pixels, (image, translated, back))))
+        return found
+
+    @torch.inference_mode()
     def _describe(self, images: Tensor, modality: Modality, *, flip: bool = False) -> Tensor:
-        ready = normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
+        ready = self._normalised(images)
         with self._fabric.autocast():
             described = self.network.describe(ready, modality).float()
             if flip:
                 mirrored = self.network.describe(ready.flip(-1), modality).float()
                 described = functional.normalize(described + mirrored)
         return described.cpu()
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Images as the network takes them, on its device."""
+        return normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
 
 
 def load(
@@ -205,3 +247,9 @@ def describe(run: Run) -> dict[str, str]:
         "precision": run.precision,
         "model": "last epoch" if run.select == "last" else "best epoch on validation identities",
     }
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """One normalised image, ``[1, 3, H, W]``, as uint8 ``[H, W, 3]``."""
+    levels = denormalise(images.float())[0].mul(255).round().clamp(0, 255)
+    return levels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vireid.encoder.encoder import Translation
 from vireid.evaluation.analysis import Search
 from vireid.evaluation.result import Result
 from vireid.evaluation.table import row_name
@@ -19,6 +20,7 @@ from vireid.plots.details import (
 )
 from vireid.plots.ranking import ranking_figure, ranking_lists
 from vireid.plots.report import FigureSection, Picture, Table, write_report
+from vireid.plots.translation import translation_figure
 
 __all__ = ["write_evaluation"]
 
@@ -34,11 +36,13 @@ def write_evaluation(
     name: str = "network",
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    translations: Sequence[Translation] = (),
 ) -> Path:
     """Draw results and write ``report.html`` and, in a folder a result, its pictures.
 
     These are ``cmc.png``, ``similarities.png``, ``rankings.png``, ``worst.png`` and, where there
-    are several pairs of cameras, ``cameras.png``. Everything is drawn before anything is written,
+    are several pairs of cameras, ``cameras.png``; translations are ``translations.png``, beside
+    the page. Everything is drawn before anything is written,
     and each file is written atomically.
 
     Args:
@@ -48,6 +52,7 @@ def write_evaluation(
         name: What was evaluated, as it is called in tables and legends.
         facts: What was run, for the page.
         notes: What the reader must know to judge the numbers, for the page.
+        translations: What the network makes of some images, where it translates.
 
     Returns:
         The page.
@@ -62,14 +67,20 @@ def write_evaluation(
         place: (result, _draw(result, found, name))
         for place, (result, found) in zip(_folders(results), evaluated, strict=True)
     }
+    figures = [_section(result, pictures) for result, pictures in drawn.values()]
+    translated = _translated(translations) if translations else None
+    if translated is not None:
+        figures.append(FigureSection("Translations", "", (translated.as_jpeg(),)))
     page = write_report(
         folder / "report.html",
         title=title,
         facts=facts or {},
         results={name: results},
-        figures=[_section(result, pictures) for result, pictures in drawn.values()],
+        figures=figures,
         notes=notes,
     )
+    if translated is not None:
+        write_atomic(folder / "translations.png", translated.data)
     for place, (_, pictures) in drawn.items():
         for file, picture in pictures.items():
             write_atomic(folder / place / f"{file}.png", picture.data)
@@ -141,6 +152,17 @@ def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
             for file, picture in pictures.items()
         ),
         tables=tuple(tables),
+    )
+
+
+def _translated(translations: Sequence[Translation]) -> Picture:
+    return Picture.of(
+        translation_figure(translations),
+        alt="Images, what the network makes of them in the other modality, and that translated "
+        "back",
+        caption="What the network makes of an image in the other modality, and of that in the "
+        "image's own.",
+        wide=True,
     )
 
 
