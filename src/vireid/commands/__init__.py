@@ -27,12 +27,15 @@ def main(args: Sequence[str] | None = None) -> int:
     from tyro.extras import SubcommandApp
 
     from vireid.commands import (
+        ablate,
         bench,
         check,
         compare,
         demo,
         difficulty,
         evaluate,
+        leaderboard,
+        methods,
         score,
         synvi,
         train,
@@ -44,11 +47,16 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(synvi.synvi)
     app.command(difficulty.difficulty)
     app.command(check.check)
+    app.command(methods.methods)
     app.command(
         train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
     )
     app.command(evaluate.evaluate)
+    app.command(
+        ablate.app(), name="ablate", help="Train variants of a recipe, and make one table of them."
+    )
     app.command(compare.compare)
+    app.command(leaderboard.leaderboard)
     app.command(score.score)
     app.command(bench.app(), name="bench", help="How fast a part is, beside a plain reference.")
     try:

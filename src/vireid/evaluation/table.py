@@ -8,7 +8,16 @@ from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.bootstrap import METRICS
 from vireid.evaluation.result import RANKS, CmcKind, Result
 
-__all__ = ["cells", "chance_cells", "conditions", "page", "row_name", "table"]
+__all__ = [
+    "cells",
+    "chance_cells",
+    "conditions",
+    "markdown_list",
+    "markdown_table",
+    "page",
+    "row_name",
+    "table",
+]
 
 
 def page(result: Result) -> str:
@@ -70,20 +79,35 @@ def table(results: Mapping[str, Result]) -> str:
             f"one table of different protocols: {sorted(kinds)}; expected one protocol, direction "
             "and convention a table"
         )
-    head = ["", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"]
-    rows = [
-        [row_name(name, result).replace("|", "\\|"), *cells(result)]
-        for name, result in results.items()
+    lines = [
+        ["", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"],
+        *([row_name(name, result), *cells(result)] for name, result in results.items()),
+        ["chance", *chance_cells(next(iter(results.values())))],
     ]
-    rows.append(["chance", *chance_cells(next(iter(results.values())))])
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return markdown_table(lines, left=1)
 
-    def line(row: Sequence[str]) -> str:
-        padded = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        return "| " + " | ".join(padded) + " |"
 
-    rule = "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
-    return "\n".join([line(head), rule, *map(line, rows)])
+def markdown_table(lines: Sequence[Sequence[str]], *, left: int) -> str:
+    """Cells as a Markdown table that also lines up as plain text.
+
+    Args:
+        lines: The cells, those of the head first.
+        left: How many columns hold text, which stands to the left; the others hold figures.
+    """
+    escaped = [[" ".join(cell.replace("|", "\\|").split()) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
+    rule = ["-" * w if i < left else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    head, *body = [
+        [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(pairs)]
+        for pairs in (list(zip(line, widths, strict=True)) for line in escaped)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *body))
+
+
+def markdown_list(sentences: Sequence[str]) -> str:
+    """Sentences as a Markdown list, each on one line."""
+    # A name may hold a line break, which would end the list.
+    return "\n".join(f"- {' '.join(sentence.split())}" for sentence in sentences)
 
 
 def cells(result: Result) -> list[str]:

@@ -1,0 +1,49 @@
+"""The ablations of DLIS: the parts that its reconstruction had to choose, each with alternatives.
+
+An entry is written as ``vireid ablate --vary`` takes it. Alternatives that are the recipe's own
+choice are no run of their own, so that the lists fit every recipe of DLIS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from vireid.errors import ConfigError
+from vireid.methods.dlis import DLISConfig
+from vireid.methods.method import MethodConfig
+
+__all__ = ["DLIS_ABLATIONS", "Part", "preset"]
+
+Part = Literal["palm", "center", "stripes", "sharing", "embedding"]
+
+DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
+    # Off; behind layer3; in each stripe; one a modality; logits scaled.
+    "palm": ("palm=off,layer3,layer4,stripes", "palm-shared=yes,no", "palm-scaled=yes,no"),
+    # Off; other lambdas; sum or mean over the identities of a batch.
+    "center": ("center=0,0.1,0.5,1", "center-reduction=sum,mean"),
+    "stripes": ("stripes=1,2,3,6,9",),
+    "sharing": ("shared-from=None,stem,layer1,layer2,layer3,layer4",),
+    "embedding": ("dim=128,256,512",),
+}
+"""What is varied of DLIS, by part."""
+
+
+def preset(part: Part | Literal["all"], method: MethodConfig) -> tuple[str, ...]:
+    """The ablation of a part of DLIS, as ``--vary`` takes it.
+
+    Args:
+        part: Which part, or all of them.
+        method: What it is for.
+
+    Raises:
+        ConfigError: The method is not DLIS with PALM.
+    """
+    if not isinstance(method, DLISConfig) or method.palm == "off":
+        raise ConfigError(
+            f"--preset '{part}' takes DLIS apart, and this recipe is not DLIS with PALM; expected "
+            "dlis, dlis-cpu, dlis-strong or dlis-strong-cpu: name the options of other recipes "
+            "yourself, such as --vary lr=0.01,0.003."
+        )
+    parts = DLIS_ABLATIONS.values() if part == "all" else [DLIS_ABLATIONS[part]]
+    return tuple(words for varied in parts for words in varied)
