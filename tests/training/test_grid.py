@@ -105,7 +105,7 @@ def test_values_that_fit_together_only_are_taken_together() -> None:
         ("seed=3", "no option 'seed'"),
         ("xyzzy=3", "backbone, backbone-lr, center"),
         ("stripes=50", "--vary stripes=50: '50' stripes do not fit a map of 18 rows"),
-        ("lr=0", "--vary lr=0.0: The learning rate '0.0' must be above 0"),
+        ("lr=0", "--vary lr=0.0: '0.0' is not above 0; expected more than 0 (--lr)"),
     ],
 )
 def test_what_cannot_be_varied_is_one_sentence(words: str, message: str) -> None:

@@ -45,8 +45,8 @@ from typing import Annotated, Literal
 import tyro
 from torch import Tensor
 
-from vireid.errors import ConfigError
 from vireid.losses import top_ranking_loss
+from vireid.methods._checks import not_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 
@@ -79,12 +79,7 @@ class BDTRConfig(EmbeddingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("rank", "margin", "intra", "intra_margin"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, name)}' is below 0; expected 0 or more "
-                    f"(--{name.replace('_', '-')})."
-                )
+        not_negative(self, "rank", "margin", "intra", "intra_margin")
 
     def build(self, *, classes: int) -> BDTR:
         """The network for a number of training identities."""

@@ -57,6 +57,7 @@ from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.losses import top_ranking_loss
+from vireid.methods._checks import not_negative, positive
 from vireid.methods.method import Losses, Method, MethodConfig, Stage, Turn
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import ModalityClassifier, StripePool, TwoStream, build_stages
@@ -97,20 +98,13 @@ class CmGANConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag in ("alpha", "beta", "gamma", "margin"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
+        not_negative(self, "alpha", "beta", "gamma", "margin")
         if self.discriminator_steps < 1:
             raise ConfigError(
                 f"'{self.discriminator_steps}' moves of the discriminator; expected 1 or more "
                 "(--discriminator-steps)."
             )
-        if not self.discriminator_lr > 0:
-            raise ConfigError(
-                f"The learning rate '{self.discriminator_lr}' must be above 0 (--discriminator-lr)."
-            )
+        positive(self, "discriminator_lr")
 
     def build(self, *, classes: int) -> CmGAN:
         """The network for a number of training identities."""

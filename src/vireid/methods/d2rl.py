@@ -70,6 +70,7 @@ from vireid.data.pixels import denormalise, grey
 from vireid.data.transforms import normalise
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
+from vireid.methods._checks import not_negative, positive
 from vireid.methods.method import Losses, Stage, Turn
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
@@ -131,15 +132,8 @@ class D2RLConfig(OneStreamConfig):
                 f"'{self.halvings}' halvings of pictures '{self.reduction}' times smaller; "
                 "expected 0 or more (--halvings) and 1 or more (--reduction)."
             )
-        if not self.translator_lr > 0:
-            raise ConfigError(
-                f"The learning rate '{self.translator_lr}' must be above 0 (--translator-lr)."
-            )
-        for flag in ("reconstruction", "cycle", "kl", "adversarial", "margin"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
+        positive(self, "translator_lr")
+        not_negative(self, "reconstruction", "cycle", "kl", "adversarial", "margin")
 
     def build(self, *, classes: int) -> D2RL:
         """The network for a number of training identities."""

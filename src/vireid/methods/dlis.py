@@ -40,6 +40,7 @@ from torch.nn import functional as F
 from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
+from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
@@ -115,11 +116,7 @@ class DLISConfig(MethodConfig):
             raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        for flag in ("center", "triplet", "margin"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
+        not_negative(self, "center", "triplet", "margin")
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""

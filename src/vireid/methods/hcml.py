@@ -64,6 +64,7 @@ from torch.nn import functional
 
 from vireid.errors import ConfigError
 from vireid.methods import tone
+from vireid.methods._checks import not_negative, positive
 from vireid.methods.hierarchical_metric import learn_metric
 from vireid.methods.recipe import Recipe, on_cpu
 from vireid.types import Modality
@@ -104,13 +105,8 @@ class HCMLConfig(tone.TONEOptions):
                     f"'{getattr(self, name)}' is too few; expected {least} or more "
                     f"(--{name.replace('_', '-')})."
                 )
-        for flag in ("intra", "threshold", "shrinkage"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
-        if not self.scale > 0:
-            raise ConfigError(f"The scale '{self.scale}' must be above 0 (--scale).")
+        not_negative(self, "intra", "threshold", "shrinkage")
+        positive(self, "scale")
 
     def build(self, *, classes: int) -> HCML:
         """The network for a number of training identities."""

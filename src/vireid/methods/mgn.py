@@ -56,6 +56,7 @@ from torch.nn import functional as F
 from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
+from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import StripeHeads, build_stages
@@ -98,11 +99,7 @@ class MGNConfig(MethodConfig):
         super().__post_init__()
         if self.dim < 1:
             raise ConfigError(f"Features of '{self.dim}' channels; expected 1 or more (--dim).")
-        for flag in ("triplet", "margin"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
+        not_negative(self, "triplet", "margin")
 
     def build(self, *, classes: int) -> MGN:
         """The network for a number of training identities."""

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
+from vireid.methods._checks import not_negative, positive
 from vireid.methods.method import MethodConfig
 
 __all__ = ["Batch", "Optimisation", "Paper", "Recipe", "on_cpu"]
@@ -78,18 +79,10 @@ class Optimisation:
     """Largest norm of the gradient; 0: no clipping."""
 
     def __post_init__(self) -> None:
-        for flag, value in (("lr", self.lr), ("backbone-lr", self.backbone_lr)):
-            if not value > 0:
-                raise ConfigError(f"The learning rate '{value}' must be above 0 (--{flag}).")
+        positive(self, "lr", "backbone_lr")
         if self.epochs < 1:
             raise ConfigError(f"'{self.epochs}' epochs of training; expected 1 or more (--epochs).")
-        for flag, value in (
-            ("weight-decay", self.weight_decay),
-            ("warmup", self.warmup),
-            ("clip", self.clip),
-        ):
-            if not value >= 0:
-                raise ConfigError(f"'{value}' is below 0; expected 0 or more (--{flag}).")
+        not_negative(self, "weight_decay", "warmup", "clip")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,8 @@ from typing import Annotated, Literal
 import tyro
 from torch import Tensor
 
-from vireid.errors import ConfigError
 from vireid.losses import contrastive_loss
+from vireid.methods._checks import not_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 
@@ -73,11 +73,7 @@ class TONEOptions(EmbeddingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag in ("contrastive", "margin"):
-            if not getattr(self, flag) >= 0:
-                raise ConfigError(
-                    f"'{getattr(self, flag)}' is below 0; expected 0 or more (--{flag})."
-                )
+        not_negative(self, "contrastive", "margin")
 
 
 @dataclass(frozen=True, kw_only=True)
