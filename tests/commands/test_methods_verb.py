@@ -84,7 +84,7 @@ def test_every_recipe_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert " resnet50 " in line
     assert " 384x128 " in line
     # Figures stand under the end of their heading.
-    for figure, heading in (("1536", "descriptor"), ("24.6", "M params"), ("12.17", "GFLOPs")):
+    for figure, heading in (("12288", "descriptor"), ("24.6", "M params"), ("12.17", "GFLOPs")):
         assert line.index(figure) + len(figure) == head.index(heading) + len(heading)
     assert "multiply-add counted as two" in printed
 
@@ -95,5 +95,5 @@ def test_json_has_the_exact_counts(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in rows] == list(catalogue())
     found = next(row for row in rows if row["name"] == "pcb")
     assert found["title"] == pcb.PAPER.title
-    assert (found["size"], found["descriptor"]) == ([384, 128], 1536)
+    assert (found["size"], found["descriptor"]) == ([384, 128], 12_288)
     assert found["parameters"] == 24_642_178
