@@ -372,3 +372,16 @@ def test_departures_that_no_column_shows_are_noted() -> None:
         "dlis-cpu": {"epochs": "3", "lr": "0.5"}
     }
     assert asdict(run("dlis-cpu").recipe) == asdict(catalogue()["dlis-cpu"].recipe)
+
+
+def test_recipes_that_depart_alike_share_a_note() -> None:
+    entries = [
+        entry("a", run(lr=0.5)),
+        entry("b", run("agw-cpu", lr=0.5)),
+        entry("c", run("tslfn-cpu", lr=0.25)),
+    ]
+    (board,) = leaderboard(entries)
+    assert [n for n in board.notes if "not quite" in n] == [
+        "dlis-cpu, agw-cpu are not quite the recipes of these names: lr=0.5.",
+        "tslfn-cpu is not quite the recipe of this name: lr=0.25.",
+    ]

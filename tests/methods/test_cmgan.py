@@ -83,6 +83,33 @@ def test_the_generators_losses_are_the_three_of_the_paper() -> None:
     assert without == []
 
 
+@pytest.mark.parametrize("n_visible", [4, 8])
+def test_even_confusion_is_cross_entropy_against_half_and_half(n_visible: int) -> None:
+    model = dataclasses.replace(SMALL, confusion="even", gamma=2.0).build(classes=5)
+    given = batch(n_visible)
+    found = model.losses(given).terms["confusion"]
+    logits = model.discriminator(model(torch.cat([given.visible, given.infrared]), n_visible))
+    # Half as true, half as if each image were of the other modality.
+    as_is = judged_by_hand(logits, n_visible)[0]
+    turned = judged_by_hand(logits.flip(1), n_visible)[0]
+    assert found.item() == pytest.approx(2.0 * (as_is + turned) / 2, abs=1e-5)
+    # It is least, ln 2, where the discriminator is undecided.
+    for parameter in model.discriminator.layers[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    undecided = model.losses(given).terms["confusion"]
+    assert undecided.item() == pytest.approx(2.0 * math.log(2), abs=1e-6)
+    assert found.item() > undecided.item()
+
+
+def test_features_are_centred_over_both_modalities_together() -> None:
+    model = SMALL.build(classes=5)
+    given = batch()
+    features = model(torch.cat([given.visible, given.infrared]), 4)
+    torch.testing.assert_close(features.mean(0), torch.zeros(512), atol=1e-5, rtol=0)
+    # Both modalities share these statistics; by themselves they differ.
+    assert features[:4].mean(0).abs().max() > 0.1
+
+
 def test_weights_are_weights() -> None:
     config = dataclasses.replace(SMALL, alpha=3.0, beta=0.5, gamma=2.0, margin=0.7)
     torch.manual_seed(0)
@@ -105,6 +132,15 @@ def test_the_discriminator_weighs_modalities_alike(n_visible: int) -> None:
     assert found.total.item() == pytest.approx(loss, abs=1e-6)
     assert found.seen["modality_accuracy"].item() == pytest.approx(right)
     assert found.identity is found.accuracy is found.descriptors is None
+
+
+def test_a_discriminator_that_leans_nowhere_is_right_half_the_time() -> None:
+    model = SMALL.build(classes=5)
+    for parameter in model.discriminator.layers[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    found = model.turn_losses(batch(), "discriminator")
+    assert found.seen["modality_accuracy"].item() == 0.5
+    assert found.total.item() == pytest.approx(math.log(2))
 
 
 def test_a_discriminators_turn_leaves_the_generator_alone() -> None:

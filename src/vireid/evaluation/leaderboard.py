@@ -332,13 +332,18 @@ def _differences(rows: Sequence[Row]) -> list[str]:
 
 
 def _departures(entries: Sequence[Entry]) -> list[str]:
-    """A sentence for each recipe that all its runs depart from in what no column shows."""
-    found = []
+    """What all runs of a recipe depart from it in and no column shows; a sentence for each such."""
+    alike: dict[str, list[str]] = {}
     for recipe, changed in departures([entry.run for entry in entries if entry.run]).items():
         unseen = [f"{name}={value}" for name, value in changed.items() if name not in _SHOWN]
         if unseen:
-            found.append(f"{recipe} is not quite the recipe of this name: {', '.join(unseen)}.")
-    return found
+            alike.setdefault(", ".join(unseen), []).append(recipe)
+    return [
+        f"{recipes[0]} is not quite the recipe of this name: {told}."
+        if len(recipes) == 1
+        else f"{', '.join(recipes)} are not quite the recipes of these names: {told}."
+        for told, recipes in alike.items()
+    ]
 
 
 def _reading(rows: Sequence[Row]) -> list[str]:
