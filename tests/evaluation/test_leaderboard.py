@@ -385,3 +385,10 @@ def test_recipes_that_depart_alike_share_a_note() -> None:
         "dlis-cpu, agw-cpu are not quite the recipes of these names: lr=0.5.",
         "tslfn-cpu is not quite the recipe of this name: lr=0.25.",
     ]
+
+
+def test_what_most_rows_share_is_told_of_all_others() -> None:
+    names = ("agw-cpu", "tslfn-cpu", "dlis-cpu", "tone-cpu", "bdtr-cpu")
+    (board,) = leaderboard([entry(name, run(name)) for name in names])
+    note = "These rows differ in batch: 32 x (1 + 1) (bdtr-cpu); 8 x (4 + 4) (all others)."
+    assert note in board.notes

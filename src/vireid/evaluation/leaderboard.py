@@ -326,8 +326,13 @@ def _differences(rows: Sequence[Row]) -> list[str]:
         for row in rows:
             values.setdefault(row.conditions[condition], []).append(row.name)
         if len(values) > 1:
-            told = "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
-            found.append(f"These rows differ in {condition}: {told}.")
+            told = {value: ", ".join(names) for value, names in values.items()}
+            usual = max(values, key=lambda value: len(values[value]))
+            if len(values[usual]) > 3:
+                del told[usual]
+                told[usual] = "all others"
+            text = "; ".join(f"{value} ({names})" for value, names in told.items())
+            found.append(f"These rows differ in {condition}: {text}.")
     return found
 
 

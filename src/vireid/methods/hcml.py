@@ -39,8 +39,9 @@ images of 120 people of SynVI standard whom the demo does not have. TONE's own d
 5.43, the published form 4.15 (4.43 by cosine), this one 5.97. Of 130 further people, not used in
 choosing: from infrared 5.01 -> 5.44, 95 % interval of the difference over people 0.07 to 0.78;
 from visible 5.06 -> 5.64, 0.23 to 0.98; R-1 is the same but for a half. On the demo's 60 test
-identities 15.12 -> 15.75, which so few people cannot tell from chance (-0.73 to 1.81). All of it
-synthetic, with one seed.
+identities 15.12 -> 15.75, which so few people cannot tell from chance (-0.73 to 1.81). Both trained
+on SynVI standard (docs/benchmarks/synvi.md), over its 100 test identities: 20.10 -> 21.65, 0.77 to
+2.34. All of it synthetic, with one seed.
 
 At ResNet-50 and 395 identities: TONE's 52,025,867 parameters, a descriptor of 2,048 numbers.
 
