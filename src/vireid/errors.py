@@ -8,7 +8,8 @@
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
     ├── TrainingError      training that cannot go on (a loss that is not finite)
-    └── EvaluationError    descriptors or a protocol from which no figure can be computed
+    ├── EvaluationError    descriptors or a protocol from which no figure can be computed
+    └── GalleryError       a gallery that is missing, damaged, in use, or of another network
 
 Every message quotes the value, says what was expected and how to mend it.
 """
@@ -52,6 +53,10 @@ class TrainingError(VireidError):
 
 class EvaluationError(VireidError):
     """Descriptors or a protocol from which no figure can be computed."""
+
+
+class GalleryError(VireidError):
+    """A gallery that is missing, damaged, in use, out of reach, or of another network."""
 
 
 def first_few(names: Iterable[object], *, shown: int = 3) -> str:

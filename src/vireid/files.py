@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["clear_temporaries", "write_atomic"]
+__all__ = ["clear_temporaries", "open_atomic", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
-    """Write ``data`` to ``path``: afterwards the file is the old one or the new one, never half.
-
-    The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and the
-    file then takes the name in one step; the folder is flushed too, so that the new name
-    survives a power cut. Missing parent folders are made.
+    """Write ``data`` to ``path`` as :func:`open_atomic` does.
 
     Args:
         path: The file to write or to replace.
@@ -23,6 +21,28 @@ def write_atomic(path: Path, data: bytes) -> Path:
 
     Returns:
         ``path``.
+
+    Raises:
+        OSError: As :func:`open_atomic`.
+    """
+    with open_atomic(path) as file:
+        file.write(data)
+    return path
+
+
+@contextlib.contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open ``path`` for writing: afterwards the file is the old one or the new one, never half.
+
+    The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and the
+    file then takes the name in one step; the folder is flushed too, so that the new name
+    survives a power cut. Missing parent folders are made.
+
+    Args:
+        path: The file to write or to replace.
+
+    Yields:
+        The temporary file, empty; it takes the name when the block is left without an error.
 
     Raises:
         OSError: The folder cannot be written to or the disk is full; ``path`` is then untouched
@@ -34,7 +54,7 @@ def write_atomic(path: Path, data: bytes) -> Path:
         # Mode 0666 is narrowed by the user's umask; tempfile would force 0600 on a shared disk.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -43,7 +63,6 @@ def write_atomic(path: Path, data: bytes) -> Path:
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-    return path
 
 
 def clear_temporaries(folder: Path) -> int:

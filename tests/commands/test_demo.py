@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from vireid.commands.demo import run_demo
+from vireid.data.listing import list_images
 from vireid.data.synvi import Preset
+from vireid.types import Modality
 
 TINY = Preset("tiny", train=8, val=2, test=4, images=(1, 1, 2, 1, 1, 2), scale=0.4)
 
@@ -24,6 +26,15 @@ def test_from_nothing_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert rows == ["DLIS", "TSLFN", "DLIS untrained", "chance"]
     assert str(out / "report.html") in first
     assert "vireid train dlis-strong" in first
+    assert f"vireid gallery add people --run {out}/runs/dlis {out}/people.csv" in first
+    listed = list_images([str(out / "people.csv")])
+    files = set(out.rglob("cam?/*/*.jpg"))
+    assert {image.path for image in listed} == files
+    assert {image.identity.startswith("crowd ") for image in listed} == {True, False}
+    for image in listed:
+        assert image.time is not None
+        by_day = 7 <= image.time.hour < 19
+        assert by_day == (image.modality is Modality.VISIBLE) == (image.camera in "1245")
     page = (out / "report.html").read_text()
     for heading in ("Results", "Ranking lists of DLIS", "Where PALM looks", "Training"):
         assert f"<h2>{heading}</h2>" in page

@@ -16,11 +16,12 @@ from scipy.io import loadmat
 from tests.helpers.trees import copy, write_arrays, write_manifest, write_regdb, write_sysu
 
 from vireid.data.check import check
-from vireid.data.check.content import COLOUR_FROM, GREY_BELOW, content_findings
+from vireid.data.check.content import COLOUR_FROM, content_findings
 from vireid.data.check.kinds import DAMAGED, NO_IMAGE
 from vireid.data.check.looks import ENDINGS, Look, look, look_at_all
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
+from vireid.data.portrait import GREY_BELOW
 from vireid.data.synvi.layouts import CARD
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord, Modality

@@ -33,10 +33,13 @@ def main(args: Sequence[str] | None = None) -> int:
         compare,
         demo,
         difficulty,
+        encode,
         evaluate,
+        gallery,
         leaderboard,
         methods,
         score,
+        serve,
         synvi,
         train,
     )
@@ -58,6 +61,13 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(compare.compare)
     app.command(leaderboard.leaderboard)
     app.command(score.score)
+    app.command(encode.encode)
+    app.command(
+        gallery.app(),
+        name="gallery",
+        help="Add images to a gallery, search it, keep it in order, forget people.",
+    )
+    app.command(serve.serve)
     app.command(bench.app(), name="bench", help="How fast a part is, beside a plain reference.")
     try:
         found = app.cli(

@@ -8,9 +8,10 @@ from tyro.extras import SubcommandApp
 
 from vireid.bench.data import Throughput, report_data
 from vireid.bench.evaluation import Timing, report_evaluation
+from vireid.bench.gallery import GalleryTiming, report_gallery
 from vireid.data.layouts import DataSource
 
-__all__ = ["app", "data", "evaluation"]
+__all__ = ["app", "data", "evaluation", "gallery"]
 
 
 def app() -> SubcommandApp:
@@ -18,6 +19,7 @@ def app() -> SubcommandApp:
     parts = SubcommandApp()
     parts.command(evaluation)
     parts.command(data)
+    parts.command(gallery)
     return parts
 
 
@@ -55,3 +57,25 @@ def data(
         The measurement.
     """
     return report_data(source, size, repeats, out)
+
+
+def gallery(
+    *,
+    sizes: tuple[int, ...] = (20_000, 100_000),
+    dimension: int = 3072,
+    out: Path | None = None,
+) -> list[GalleryTiming]:
+    """A gallery in a folder: adding, searching exactly and by the graph, memory and disk.
+
+    Beside it a product of all descriptors in memory with the query, which stores nothing.
+    Descriptors are those of made-up people.
+
+    Args:
+        sizes: How many entries.
+        dimension: Length of the descriptors; DLIS's by default.
+        out: Where the galleries are made for the while; the system's temporary folder by default.
+
+    Returns:
+        The measurements.
+    """
+    return report_gallery(sizes, dimension, out)

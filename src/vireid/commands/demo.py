@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +21,7 @@ from vireid.data.images import read_image
 from vireid.data.layouts import DataSource, SysuMM01
 from vireid.encoder import Encoder, load
 from vireid.evaluation import Protocol, Result, protocols_for, search, table
+from vireid.files import write_atomic
 from vireid.methods import DLISConfig, Recipe, dlis, tslfn
 from vireid.plots import (
     AttentionPanel,
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     from vireid.data.synvi.presets import Preset, PresetName
 
 __all__ = ["demo", "run_demo"]
+
+_OPENING = datetime(2026, 6, 1, 7, tzinfo=UTC)
+"""When the first of the synthetic people passes a camera of the day."""
 
 
 def demo(
@@ -77,6 +84,8 @@ def run_demo(
     data = out / "synvi"
     say("\n1/4  Rendering synthetic people")
     rendered = synvi.render(data, layout="sysu-mm01", preset=preset, seed=seed)
+    synvi.render(out / "crowd", layout="sysu-mm01", preset=preset, seed=seed + 1000)
+    _write_manifest(out / "people.csv", {"": data, "crowd ": out / "crowd"})
     layout = SysuMM01(data)
     runs = {
         "DLIS": _run("dlis-strong-cpu", dlis.strong_cpu_recipe(), data, epochs, seed, device),
@@ -130,10 +139,37 @@ def run_demo(
     print(table(shown))
     minutes = (time.perf_counter() - began) / 60
     print(f"\nThe report is {report.resolve()} ({minutes:.1f} minutes).")
-    print("With your own copy of SYSU-MM01 or RegDB:")
     for step in _next_steps(out):
-        print(f"  {step.command}")
+        print(f"{step.text}:\n  {step.command}")
     return report
+
+
+def _write_manifest(file: Path, trees: Mapping[str, Path]) -> None:
+    """List all images of some trees, to be searched; times are made up, as the people are.
+
+    Args:
+        file: The manifest to write.
+        trees: Folders in the form of SYSU-MM01, by what the names of their people begin with.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "identity", "camera", "modality", "time"])
+    for prefix, tree in trees.items():
+        layout = SysuMM01(tree)
+        for record in sorted([*layout.train(), *layout.test()]):
+            # A person passes every few minutes, by night past the infrared cameras.
+            hours = 0 if record.modality is Modality.VISIBLE else 15
+            passed = timedelta(hours=hours, minutes=3 * record.identity + record.camera)
+            writer.writerow(
+                [
+                    record.path.relative_to(file.parent),
+                    f"{prefix}{record.identity}",
+                    record.camera,
+                    record.modality,
+                    (_OPENING + passed).isoformat(),
+                ]
+            )
+    write_atomic(file, text.getvalue().encode())
 
 
 def _run(
@@ -226,14 +262,25 @@ def _panels(encoder: Encoder, records: Sequence[ImageRecord]) -> list[AttentionP
 
 
 def _next_steps(out: Path) -> list[Step]:
+    dlis_run = out / "runs" / "dlis"
+    query = next(r for r in SysuMM01(out / "synvi").test() if r.modality is Modality.INFRARED)
     return [
+        Step(
+            "Make a gallery of these people and a crowd of others",
+            f"vireid gallery add people --run {dlis_run} {out / 'people.csv'}",
+        ),
+        Step(
+            "Search it by an infrared image for visible ones",
+            f"vireid gallery search people --run {dlis_run} {query.path} --modality visible",
+        ),
+        Step("Search it from a page", f"vireid serve people --run {dlis_run}"),
         Step(
             "Train on your own copy of RegDB or SYSU-MM01, with ImageNet weights",
             "vireid train dlis-strong --layout regdb --root DIR --trial 1 "
             "--backbone mobilenet_v2 --size 144 72 --epochs 10 --out runs/regdb",
         ),
         Step("Evaluate it under the published protocol", "vireid evaluate runs/regdb"),
-        Step("Evaluate this demo's network again", f"vireid evaluate {out / 'runs' / 'dlis'}"),
+        Step("Evaluate this demo's network again", f"vireid evaluate {dlis_run}"),
     ]
 
 

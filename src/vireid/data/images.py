@@ -6,6 +6,7 @@ read is named in an :class:`~vireid.errors.ImageError`, never replaced by anothe
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,13 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from vireid.errors import ConfigError, ImageError
 from vireid.types import ImageRecord
 
-__all__ = ["DECODER", "ImageStack", "read_image", "read_resized"]
+__all__ = ["DECODER", "ImageStack", "decode_image", "read_image", "read_resized", "resized"]
 
 DECODER = 1
 """To be raised whenever :func:`read_image` or :func:`read_resized` gives other pixels than before,
@@ -51,31 +52,54 @@ def read_image(path: Path) -> Image.Image:
     if path.parent.suffix == ".npy":
         return _read_row(path.parent, path.name)
     try:
-        # The formats are listed because Pillow would hand others to outside programs (EPS).
-        with Image.open(path, formats=_FORMATS) as image:
-            # Pillow only warns, and how a warning is treated cannot be set for one thread.
-            if image.width * image.height > _MAX_PIXELS:
-                raise ImageError(
-                    f"'{path}' has {image.width} x {image.height} pixels; expected at most"
-                    f" {_MAX_PIXELS:,}; make it smaller, or take it out of the data set."
-                )
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"'{path}' is too large ({error}); expected at most {_MAX_PIXELS:,} pixels; make it"
-            " smaller, or take it out of the data set."
-        ) from error
+        return _decode(path, str(path))
     except FileNotFoundError:
         raise ImageError(
             f"'{path}' does not exist; expected an image; put it back, or open the data set again."
         ) from None
-    except Exception as error:  # damaged files lead decoders to raise nearly anything
+
+
+def decode_image(data: bytes, *, name: str) -> Image.Image:
+    """Read the bytes of an image file as :func:`read_image` does.
+
+    Args:
+        data: All bytes of the file.
+        name: What it is called, for messages.
+
+    Raises:
+        ImageError: If it is empty, truncated, not an image, of a kind whose brightness has no
+            known scale, or larger than 89 million pixels.
+    """
+    return _decode(io.BytesIO(data), name)
+
+
+def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+    """Read an image; of a file that does not exist, FileNotFoundError is passed on."""
+    try:
+        # The formats are listed because Pillow would hand others to outside programs (EPS).
+        with Image.open(source, formats=_FORMATS) as image:
+            # Pillow only warns, and how a warning is treated cannot be set for one thread.
+            if image.width * image.height > _MAX_PIXELS:
+                raise ImageError(
+                    f"'{name}' has {image.width} x {image.height} pixels; expected at most"
+                    f" {_MAX_PIXELS:,}; make it smaller, or leave it out."
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except (ImageError, FileNotFoundError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"'{path}' ({_bytes(path)}) cannot be read: {error}; expected a whole image"
-            f" ({', '.join(_FORMATS)}); copy it again, or take it out of the data set."
+            f"'{name}' is too large ({error}); expected at most {_MAX_PIXELS:,} pixels; make it"
+            " smaller, or leave it out."
+        ) from error
+    except Exception as error:  # damaged files lead decoders to raise nearly anything
+        # Pillow's own words for this are the file's name, or an address in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        raise ImageError(
+            f"'{name}' ({_bytes(source)}) cannot be read:"
+            f" {'no image was found in it' if unknown else error}; expected a whole image"
+            f" ({', '.join(_FORMATS)}); copy it again, or leave it out."
         ) from error
 
 
@@ -92,9 +116,21 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         ImageError: If the image cannot be read.
     """
+    return resized(read_image(path), size)
+
+
+def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An RGB image in another size (bilinear, antialiased).
+
+    Args:
+        image: The image.
+        size: Height and width, in pixels.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
     height, width = size
-    image = read_image(path).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _read_row(file: Path, row: str) -> Image.Image:
@@ -125,9 +161,11 @@ def _read_row(file: Path, row: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array[int(row)])).convert("RGB")
 
 
-def _bytes(path: Path) -> str:
+def _bytes(source: Path | io.BytesIO) -> str:
+    if isinstance(source, io.BytesIO):
+        return f"{source.getbuffer().nbytes:,} bytes"
     try:
-        return f"{path.stat().st_size:,} bytes"
+        return f"{source.stat().st_size:,} bytes"
     except OSError:
         return "of unknown size"
 

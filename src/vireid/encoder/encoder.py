@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tqdm import tqdm
 from vireid.data.images import ImageStack
 from vireid.data.pixels import denormalise
 from vireid.data.transforms import normalise
+from vireid.encoder._ahead import ahead
 from vireid.errors import RunError, WeightsError
 from vireid.methods import Method
 from vireid.nn import record_attention
@@ -79,7 +81,7 @@ class Encoder:
     Attributes:
         network: The network.
         fingerprint: Short name of exactly these weights.
-        about: What it is.
+        about: What it is, as text by name.
     """
 
     def __init__(
@@ -139,20 +141,47 @@ class Encoder:
             closing.enter_context(bar)
             if images is None:
                 images = closing.enter_context(ImageStack(records, size=self.network.size))
+            batches = []
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]
-                for start in range(0, len(own), batch_size):
-                    indices = own[start : start + batch_size]
-                    described = self._describe(images.fetch(indices), modality, flip=flip)
-                    for index, row in zip(indices, described, strict=True):
-                        rows[index] = row
-                    bar.update(len(indices))
+                batches += [own[at : at + batch_size] for at in range(0, len(own), batch_size)]
+            # The next batch is decoded while the network works on the present one.
+            for indices, pixels in zip(batches, ahead(images.fetch, batches), strict=True):
+                described = self._describe(pixels, records[indices[0]].modality, flip=flip)
+                for index, row in zip(indices, described, strict=True):
+                    rows[index] = row
+                bar.update(len(indices))
         values = torch.stack([row for row in rows if row is not None]) if rows else torch.empty(0)
         return Descriptors(
             values=values.numpy(),
             records=tuple(records),
             augmentation="horizontal flip" if flip else "none",
         )
+
+    def describe_pixels(
+        self, images: Tensor, modalities: Sequence[Modality]
+    ) -> NDArray[np.float32]:
+        """Describe images that are decoded already, in one forward pass a modality.
+
+        Args:
+            images: uint8 ``[n, 3, H, W]`` of the network's ``size``.
+            modalities: The modality of each; it chooses the stream.
+
+        Returns:
+            Unit descriptors, float32 ``[n, d]``, row for row.
+        """
+        values = np.empty((len(images), self.dimension), dtype=np.float32)
+        for modality in Modality:
+            own = [i for i, m in enumerate(modalities) if m is modality]
+            if own:
+                values[own] = self._describe(images[own], modality).numpy()
+        return values
+
+    @cached_property
+    def dimension(self) -> int:
+        """Length of a descriptor, found by describing a black image."""
+        black = torch.zeros(1, 3, *self.network.size, dtype=torch.uint8)
+        return self._describe(black, Modality.VISIBLE).shape[1]
 
     def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
         """PALM's attention over images; empty where the network has no PALM.

@@ -28,20 +28,18 @@ from vireid.data.check.kinds import (
 from vireid.data.check.looks import ENDINGS, Look
 from vireid.data.check.report import Finding, Place, found_at
 from vireid.data.layouts._common import many
+from vireid.data.portrait import GREY_BELOW
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["COLOUR_FROM", "GREY_BELOW", "Splits", "content_findings", "file_findings"]
+__all__ = ["COLOUR_FROM", "Splits", "content_findings", "file_findings"]
 
 Splits = Mapping[str, Sequence[ImageRecord]]
 """The images of each split: train, val and test."""
 
-GREY_BELOW = 1.0
-"""Mean chroma (see :class:`Look`), in levels of 0 to 255, below which an image is grey. Three equal
-channels have 0, and rounding in a JPEG of a grey image leaves less than 1."""
 COLOUR_FROM = 8.0
 """Mean chroma from which an image is in colour: the least colourful of the visible images of SynVI
-has 10, most have 20 to 50. Between the two lie dark or pale visible images and infrared images with
-a tint, of which nothing is said."""
+has 10, most have 20 to 50. Between this and ``GREY_BELOW`` lie dark or pale visible images and
+infrared images with a tint, of which nothing is said."""
 _SMALL = 8
 """Pixels a side under which an image is tiny."""
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from vireid.data.check.kinds import DAMAGED, EMPTY, NO_IMAGE, TOO_LARGE, UNREADABLE, Kind
 from vireid.data.images import read_image
+from vireid.data.portrait import mean_chroma
 from vireid.errors import ConfigError, ImageError
 
 __all__ = ["ENDINGS", "Look", "look", "look_at_all"]
@@ -67,8 +68,7 @@ class Look:
         reason: Particulars of the fault; may be empty.
         format: The image format that the content tells; empty for a row of an array.
         size: Width and height, in pixels.
-        chroma: How colourful: the mean over all pixels of the largest minus the smallest of red,
-            green and blue, in levels of 0 to 255.
+        chroma: How colourful, see :func:`~vireid.data.portrait.mean_chroma`.
         flat: Whether all pixels are equal.
         digest: 16 bytes that two images share if their decoded pixels are equal, else not.
     """
@@ -141,14 +141,12 @@ def look(path: Path) -> Look:
     except ImageError as error:
         return Look(DAMAGED, str(error)) if row else _fault(error)
     pixels = np.asarray(image)
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     digest = hashlib.blake2b(repr(pixels.shape).encode("ascii"), digest_size=16)
     digest.update(pixels.tobytes())
     return Look(
         format=file_format,
         size=image.size,
-        chroma=float(spread.mean()),
+        chroma=mean_chroma(pixels),
         flat=bool((pixels == pixels[0, 0]).all()),
         digest=digest.digest(),
     )

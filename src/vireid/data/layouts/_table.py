@@ -18,20 +18,12 @@ from vireid.data.layouts._common import (
     refuse,
     require_both_modalities,
 )
+from vireid.data.rows import MODALITIES, parse_time
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["Entry", "OwnData", "Table", "tabulate"]
 
-_MODALITIES: Mapping[str, Modality] = {
-    "visible": Modality.VISIBLE,
-    "vis": Modality.VISIBLE,
-    "rgb": Modality.VISIBLE,
-    "infrared": Modality.INFRARED,
-    "ir": Modality.INFRARED,
-    "nir": Modality.INFRARED,
-    "thermal": Modality.INFRARED,
-}
 _ROLES: Mapping[str, frozenset[str]] = {
     "train": frozenset({"train"}),
     "val": frozenset({"val"}),
@@ -304,7 +296,7 @@ def _faults(entry: Entry, *, cameras_told: bool) -> Iterator[tuple[str, str]]:
         if not said[name]:
             yield f"no {name}", f"{entry.where} has no {name}; expected one for every image"
     for name, word, known in (
-        ("modality", entry.modality, _MODALITIES),
+        ("modality", entry.modality, MODALITIES),
         ("split", entry.split, _ROLES),
     ):
         if word and word.lower() not in known:
@@ -313,7 +305,7 @@ def _faults(entry: Entry, *, cameras_told: bool) -> Iterator[tuple[str, str]]:
                 f"{entry.where} has the {name} '{word[:40]}'; expected {', '.join(known)}",
             )
     try:
-        _time(entry.time)
+        parse_time(entry.time)
     except ValueError:
         yield (
             "time",
@@ -327,13 +319,9 @@ def _understand(entry: Entry, folder: Path) -> _Row:
         folder / entry.path,
         entry.identity,
         entry.camera,
-        _MODALITIES[entry.modality.lower()],
-        _time(entry.time),
+        MODALITIES[entry.modality.lower()],
+        parse_time(entry.time),
     )
-
-
-def _time(word: str) -> datetime | None:
-    return datetime.fromisoformat(word) if word else None
 
 
 def _words(entry: Entry) -> str:

@@ -19,25 +19,20 @@ these numbers; otherwise they are numbered from 1 in sorted order.
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from vireid.data.layouts._common import Surplus, is_image
 from vireid.data.layouts._table import Entry, OwnData
+from vireid.data.rows import TABLES, Columns, read_rows
 from vireid.errors import DatasetError, first_few
 
 __all__ = ["Manifest"]
 
-_REQUIRED = ("path", "identity", "modality", "split")
-_COLUMNS = (*_REQUIRED, "camera", "time")
+_COLUMNS = Columns(required=("path", "identity", "modality", "split"), optional=("camera", "time"))
 _NAMES = ("manifest.csv", "manifest.parquet")
-
-_Line = tuple[str, dict[str, str]]
-"""Where a row stands, and its cells by column."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Manifest(OwnData):
             state = f"holds {' and '.join(file.name for file in files) or 'neither'}"
         elif not self.root.is_file():
             state = "does not exist"
-        elif self.root.suffix.lower() in (".csv", ".parquet"):
+        elif self.root.suffix.lower() in TABLES:
             return self.root
         else:
             state = "ends in neither .csv nor .parquet"
@@ -109,83 +104,10 @@ class Manifest(OwnData):
         return self.file.parent
 
     def _entries(self) -> Sequence[Entry]:
-        read = _read_csv if self.file.suffix.lower() == ".csv" else _read_parquet
-        entries = [
-            Entry(where, **{column: cells.get(column, "").strip() for column in _COLUMNS})
-            for where, cells in read(self.file)
-        ]
+        entries = [Entry(where, **cells) for where, cells in read_rows(self.file, _COLUMNS)]
         if not entries:
             raise DatasetError(
                 f"'{self.file}' has 0 rows below its header; expected one an image; write them, or"
                 " pass another file as root (--root)."
             )
         return entries
-
-
-def _read_csv(file: Path) -> Iterator[_Line]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = _header(next(reader, []), file)
-            for cells in reader:
-                where = f"'{file}' line {reader.line_num}"
-                if not any(cells):
-                    continue
-                if len(cells) != len(header):
-                    raise DatasetError(
-                        f"{where} has {len(cells)} cells; expected {len(header)}, as many as the"
-                        " header; put cells that hold a comma into quotes."
-                    )
-                yield where, dict(zip(header, cells, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"'{file}' cannot be read ({error}); expected CSV in UTF-8 with commas between the"
-            " cells; save it as such again."
-        ) from error
-
-
-def _read_parquet(file: Path) -> Iterator[_Line]:
-    # Imported here because it takes long and few need it.
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(file) as opened:
-            names = opened.schema_arrow.names
-            header = _header(names, file)
-            wanted = {
-                column: names[header.index(column)] for column in _COLUMNS if column in header
-            }
-            table = opened.read(columns=list(wanted.values()))
-        columns = [_texts(table.column(name)) for name in wanted.values()]
-    except (OSError, pa.ArrowException) as error:
-        raise DatasetError(
-            f"'{file}' cannot be read ({error}); expected a Parquet file with text, numbers or"
-            " times in its columns; write it again."
-        ) from error
-    for number, cells in enumerate(zip(*columns, strict=True), 1):
-        yield f"'{file}' row {number}", dict(zip(wanted, cells, strict=True))
-
-
-def _texts(column: Any) -> list[str]:
-    """Return the cells of a column of any plain type as text, empty where there is nothing."""
-    import pyarrow as pa
-
-    # A column of whole numbers with a gap comes out of pandas as floating-point numbers.
-    if pa.types.is_floating(column.type):
-        return ["" if n is None or math.isnan(n) else f"{n:.17g}" for n in column.to_pylist()]
-    return [cell or "" for cell in column.cast(pa.string()).to_pylist()]
-
-
-def _header(names: Sequence[str], file: Path) -> list[str]:
-    """Return the names of all columns in lower case, having found those that are needed."""
-    header = [name.strip().lower() for name in names]
-    missing = [name for name in _REQUIRED if name not in header]
-    twice = [name for name in _COLUMNS if header.count(name) > 1]
-    if missing or twice:
-        what = f"has no column {first_few(missing)}" if missing else f"has {first_few(twice)} twice"
-        raise DatasetError(
-            f"'{file}' {what} in its header '{','.join(names)[:200]}'; expected one each of"
-            f" {', '.join(_REQUIRED)} and, if told, camera and time; mend the header."
-        )
-    return header

@@ -1,0 +1,1 @@
+"""The server: a page and a REST interface over a gallery, safe by default."""

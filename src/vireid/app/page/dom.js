@@ -1,0 +1,70 @@
+// Small helpers around the page's elements. Text is always set as text, never as markup.
+
+export const $ = (id) => document.getElementById(id);
+
+/** An element with properties and children; strings become text. */
+export function el(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null && child !== ""));
+  return element;
+}
+
+/** Tell people who cannot see the page. */
+export function tell(text) {
+  $("status").textContent = text;
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
+}
+
+const clock = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+  second: "2-digit",
+});
+
+export function when(time) {
+  return el("time", { dateTime: time, title: time }, clock.format(new Date(time)));
+}
+
+/** What a datetime-local field holds, with its zone; empty where it holds nothing. */
+export function zoned(value) {
+  const time = new Date(value);
+  return value && !Number.isNaN(time.getTime()) ? time.toISOString() : "";
+}
+
+export function camera(entry) {
+  return entry.camera === "" ? "unknown camera" : entry.camera;
+}
+
+/** Fill a <dl>; pairs without a value are left out. */
+export function facts(list, pairs) {
+  list.replaceChildren(...pairs.filter(([, value]) => value !== "" && value !== null)
+    .flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+}
+
+/** Let files be dropped on an element; `take` gets them. */
+export function droppable(target, outline, take) {
+  let inside = 0;
+  const mark = (change) => {
+    inside = Math.max(0, inside + change);
+    outline.classList.toggle("over", inside > 0);
+  };
+  target.addEventListener("dragenter", (event) => { event.preventDefault(); mark(1); });
+  target.addEventListener("dragleave", () => mark(-1));
+  target.addEventListener("dragover", (event) => event.preventDefault());
+  target.addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    inside = 0;
+    mark(0);
+    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+  });
+}
+
+/** Every button with data-close closes its dialog. */
+export function closable() {
+  for (const button of document.querySelectorAll("dialog [data-close]")) {
+    button.addEventListener("click", () => button.closest("dialog").close());
+  }
+}

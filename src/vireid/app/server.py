@@ -1,0 +1,72 @@
+"""Serving: the application on a real socket, until it is told to end."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from vireid.app.connections import patient
+from vireid.app.limits import Limits
+from vireid.app.security import is_loopback
+from vireid.app.tokens import VARIABLE, Tokens
+from vireid.errors import ConfigError
+
+__all__ = ["address", "listen", "serve_on"]
+
+
+def listen(host: str, port: int, *, tokens: Tokens) -> socket.socket:
+    """Open the socket to serve on.
+
+    Args:
+        host: A name or address of this machine.
+        port: The port; 0 takes a free one.
+        tokens: Without any, only this machine itself may be served.
+
+    Raises:
+        ConfigError: The host is reachable by others and there is no token; or it cannot be served
+            on.
+    """
+    if not tokens and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host} would open the gallery to everybody who can reach this machine; "
+            f"expected tokens, by --token-file or {VARIABLE}, or else a loopback host such as "
+            "127.0.0.1"
+        )
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--host {host} --port {port} cannot be served on ({error}); expected an address of "
+            "this machine and a free port: choose another one"
+        ) from error
+
+
+def address(listening: socket.socket) -> str:
+    """The URL that a socket is reached at."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def serve_on(listening: socket.socket, app: ASGIApp, *, limits: Limits) -> None:
+    """Answer requests until SIGINT or SIGTERM; what is being answered then is finished first.
+
+    Args:
+        listening: The socket.
+        app: What answers.
+        limits: How long a connection may be silent.
+    """
+    config = uvicorn.Config(
+        app,
+        http=patient(limits.upload_seconds),
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=20,
+    )
+    uvicorn.Server(config).run(sockets=[listening])

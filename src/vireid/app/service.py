@@ -1,0 +1,344 @@
+"""What the server does, without HTTP: images, the network and the gallery brought together.
+
+Every method blocks and may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vireid.app.limits import PICTURES, Limits
+from vireid.app.models import (
+    Added,
+    AddForm,
+    AttentionAnswer,
+    AttentionForm,
+    EntryInfo,
+    EntryPage,
+    Forgetting,
+    Found,
+    Info,
+    Map,
+    PageQuery,
+    PictureInfo,
+    PictureLimits,
+    SearchAnswer,
+    SearchForm,
+)
+from vireid.app.uploads import KINDS, Picture, kind_of
+from vireid.data.images import decode_image, resized
+from vireid.data.listing import ListedImage
+from vireid.data.portrait import guess_modality
+from vireid.encoder import Described, Encoder, describe_bytes
+from vireid.errors import ImageError, VireidError
+from vireid.gallery import Entry, Gallery, Row
+from vireid.gallery.learnt import View
+from vireid.gallery.looking import look_for
+from vireid.nn import record_attention
+from vireid.nn.palm import PALM
+from vireid.types import Modality
+
+__all__ = ["ChangedError", "NotThereError", "Service", "Source"]
+
+Source = Literal["file", "thumbnail"]
+"""Where a picture of an entry comes from: its file, or what the gallery keeps of it."""
+
+
+class NotThereError(VireidError):
+    """An entry that the gallery does not hold, or not any more."""
+
+
+class ChangedError(VireidError):
+    """The gallery holds more or fewer of the entries to forget than the visitor was told."""
+
+
+class Service:
+    """A gallery that is searched with pictures.
+
+    Args:
+        gallery: The gallery, opened for the network of ``encoder``.
+        encoder: The network.
+        name: What the gallery is called.
+        limits: What may be asked.
+        read_only: Whether nothing may be added and forgotten.
+        pictures_kept: Whether the audit log keeps pictures; visitors are told.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder,
+        *,
+        name: str,
+        limits: Limits,
+        read_only: bool = False,
+        pictures_kept: bool = False,
+    ) -> None:
+        self.gallery = gallery
+        self.read_only = read_only
+        self.limits = limits
+        self._encoder = encoder
+        self._name = name
+        self._pictures_kept = pictures_kept
+        self._attends = any(isinstance(part, PALM) for part in encoder.network.modules())
+        # Attention is recorded inside the network, so that one request at a time may use it; its
+        # own threads use all cores anyway.
+        self._network = threading.Lock()
+        self._changing = threading.Lock()
+
+    def info(self, who: str) -> Info:
+        """What is served, for one visitor."""
+        found = self.gallery.info()
+        return Info(
+            gallery=self._name,
+            entries=found.entries,
+            cameras=found.cameras,
+            modalities=found.modalities,
+            identities=found.identities,
+            calibrated=found.calibrated,
+            model=self._encoder.about,
+            fingerprint=self._encoder.fingerprint,
+            dimension=self._encoder.dimension,
+            attention=self._attends,
+            read_only=self.read_only,
+            who=who,
+            pictures_kept=self._pictures_kept,
+            limits=PictureLimits(
+                megabytes=self.limits.megabytes,
+                megapixels=self.limits.megapixels,
+                pictures=PICTURES,
+                kinds=sorted(KINDS.values()),
+            ),
+        )
+
+    def page(self, asked: PageQuery) -> EntryPage:
+        """A part of the list of entries; costs as much as all entries before its end."""
+        filters = asked.filters()
+        rows = self.gallery.rows(filters, descriptors=False, thumbnails=False)
+        part = islice(rows, asked.offset, asked.offset + asked.limit)
+        return EntryPage(
+            total=self.gallery.count(filters), entries=[EntryInfo.of(row.entry) for row in part]
+        )
+
+    def entry(self, id: str) -> Row:
+        """An entry with all that is stored beside it.
+
+        Raises:
+            NotThereError: There is none.
+        """
+        row = self.gallery.entry(id)
+        if row is None:
+            raise NotThereError(
+                f"The gallery has no entry '{id}'; expected one that was not forgotten; search "
+                "again."
+            )
+        return row
+
+    def thumbnail(self, id: str) -> tuple[bytes, Source]:
+        """A small picture of an entry; its file where no thumbnail was kept.
+
+        Raises:
+            NotThereError: There is no such entry, or nothing is left of its picture.
+        """
+        small = self.gallery.thumbnail(id)
+        return (small, "thumbnail") if small else self.picture(id)
+
+    def picture(self, id: str) -> tuple[bytes, Source]:
+        """The file of an entry, if it is still what was added; otherwise its thumbnail.
+
+        Raises:
+            NotThereError: There is no such entry, or nothing is left of its picture.
+        """
+        return self._picture_of(self.entry(id))
+
+    def _picture_of(self, row: Row) -> tuple[bytes, Source]:
+        path = row.entry.path
+        if path is not None:
+            data = _read(path, self.limits.bytes)
+            if hashlib.sha256(data).hexdigest() == row.entry.sha256 and kind_of(data):
+                return data, "file"
+        if not row.thumbnail:
+            raise NotThereError(
+                f"No picture of entry '{row.entry.id}' is left; expected its file unchanged where "
+                "it was, or a thumbnail; put the file back."
+            )
+        return row.thumbnail, "thumbnail"
+
+    def search(
+        self, asked: SearchForm, pictures: Sequence[Picture]
+    ) -> tuple[SearchAnswer, tuple[bytes, ...]]:
+        """Find the entries most similar to a person.
+
+        Args:
+            asked: The filters, the entries that are searched with and the modality.
+            pictures: The uploaded pictures.
+
+        Returns:
+            What was found, and the thumbnails of the pictures that were searched with.
+
+        Raises:
+            ImageError: A picture cannot be read.
+            NotThereError: An entry that is searched with is not there.
+        """
+        rows = [self.entry(str(id)) for id in asked.entry]
+        described = [self._describe(picture, modality=asked.query_modality) for picture in pictures]
+        views = [View(one.portraits[0].modality) for one in described]
+        views += [View(row.entry.modality, row.entry.camera) for row in rows]
+        values = [*(one.values[0] for one in described), *(row.descriptor for row in rows)]
+        found = look_for(
+            self.gallery,
+            np.stack(values),
+            views,
+            filters=asked.filters(),
+            limit=asked.limit,
+            leave_out=[row.entry.id for row in rows],
+        )
+        verdicts = found.verdicts or [None] * len(found.hits)
+        finds = {
+            hit.entry.id: Found(
+                rank=rank, score=hit.score, verdict=verdict, entry=EntryInfo.of(hit.entry)
+            )
+            for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
+        }
+        pairs = zip(pictures, described, strict=True)
+        answer = SearchAnswer(
+            query=[*(_told(*pair) for pair in pairs), *(_kept(row.entry) for row in rows)],
+            considered=found.considered,
+            verdict=found.verdict,
+            remark=found.remark,
+            groups=[[finds[hit.entry.id] for hit in alike] for alike in found.groups],
+        )
+        return answer, tuple(one.portraits[0].thumbnail for one in described)
+
+    def add(self, told: AddForm, pictures: Sequence[Picture]) -> list[Added]:
+        """Add pictures; one that cannot be read does not keep the others out.
+
+        Args:
+            told: What is known of all of them.
+            pictures: The uploaded pictures.
+        """
+        outcomes: list[Added] = []
+        rows: dict[str, Row] = {}
+        now = datetime.now(UTC)
+        for picture in pictures:
+            try:
+                described = self._describe(picture, modality=told.modality)
+            except ImageError as error:
+                outcomes.append(Added(name=picture.name, status="refused", detail=str(error)))
+                continue
+            [portrait] = described.portraits
+            entry = Entry(
+                sha256=portrait.sha256,
+                name=picture.name,
+                modality=portrait.modality,
+                added=now,
+                camera=told.camera,
+                identity=told.identity,
+                time=told.time,
+                note=told.note,
+            )
+            there = self.gallery.entry(entry.id)
+            if there is None and entry.id not in rows:
+                rows[entry.id] = Row(entry, described.values[0], portrait.thumbnail)
+                outcomes.append(Added(name=picture.name, status="new", entry=EntryInfo.of(entry)))
+            else:
+                kept = there or rows[entry.id]
+                info = EntryInfo.of(kept.entry)
+                outcomes.append(Added(name=picture.name, status="known", entry=info))
+        if rows:
+            with self._changing:
+                self.gallery.add(list(rows.values()))
+        return outcomes
+
+    def forget(self, asked: Forgetting) -> int:
+        """Delete entries for good.
+
+        Raises:
+            ChangedError: They are more or fewer than the visitor was told; none is deleted.
+        """
+        filters = asked.filters()
+        with self._changing:
+            count = self.gallery.count(filters)
+            if count != asked.expected:
+                raise ChangedError(
+                    f"{count} entries would be forgotten; expected {asked.expected}, so that none "
+                    "was; look again at what would go."
+                )
+            return self.gallery.forget(filters)
+
+    def attention(self, asked: AttentionForm, picture: Picture | None) -> AttentionAnswer:
+        """PALM's attention over a query and over an entry that was found.
+
+        Args:
+            asked: The entry that was found, and the query where it is an entry.
+            picture: The query where it was uploaded.
+
+        Raises:
+            ImageError: The uploaded picture cannot be read.
+            NotThereError: An entry is not there, or the network has no PALM.
+        """
+        if not self._attends:
+            raise NotThereError(
+                "This network has no PALM; expected a run of dlis with PALM for its attention."
+            )
+        if picture is None:
+            query = self._attention_of(str(asked.entry))
+        else:
+            image = decode_image(picture.data, name=picture.name)
+            query = self._map(image, asked.query_modality or guess_modality(image), "upload")
+        return AttentionAnswer(query=query, found=self._attention_of(str(asked.found)))
+
+    def _attention_of(self, id: str) -> Map:
+        row = self.entry(id)
+        data, source = self._picture_of(row)
+        return self._map(decode_image(data, name=row.entry.name), row.entry.modality, source)
+
+    def _map(
+        self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]
+    ) -> Map:
+        size = self._encoder.network.size
+        pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
+        with self._network, record_attention(self._encoder.network) as maps:
+            self._encoder.describe_pixels(pixels, [modality])
+        # Every backbone halves four times, rounding up.
+        height, width = (-(-side // 16) for side in size)
+        weights = maps[-1][0].cpu().numpy().astype(np.float64).round(6).tolist()
+        return Map(height=height, width=width, weights=weights, source=source)
+
+    def _describe(self, picture: Picture, *, modality: Modality | None) -> Described:
+        listed = ListedImage(path=Path(picture.name), modality=modality)
+        with self._network:
+            return describe_bytes(self._encoder, [picture.data], [listed])
+
+
+def _told(picture: Picture, described: Described) -> PictureInfo:
+    """An uploaded picture, as the visitor is told of it."""
+    [portrait] = described.portraits
+    return PictureInfo(name=picture.name, modality=portrait.modality, guessed=portrait.guessed)
+
+
+def _kept(entry: Entry) -> PictureInfo:
+    """An entry that is searched with, as the visitor is told of it."""
+    return PictureInfo(name=entry.name, modality=entry.modality, guessed=False)
+
+
+def _read(path: Path, most: int) -> bytes:
+    """The first bytes of a file, one more than ``most``; none where it cannot be read."""
+    try:
+        # A pipe that took the file's place would never end.
+        if not path.is_file():
+            return b""
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except (OSError, ValueError):
+        return b""

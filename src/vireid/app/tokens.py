@@ -1,0 +1,127 @@
+"""Who may use the server: tokens with names, from a file or the environment.
+
+They are never taken from the command line, where every user of the machine can read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from vireid.errors import ConfigError
+from vireid.say import say
+
+__all__ = ["VARIABLE", "Tokens"]
+
+VARIABLE = "VIREID_TOKENS"
+"""The environment variable that tokens are read from."""
+
+_SHORTEST = 20
+_NAME = re.compile(r"[\w.@-]{1,64}")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_MEND = (
+    "expected a name and a token with a space between, and nothing else; make a token with "
+    '`python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'
+)
+
+
+class Tokens:
+    """Tokens by name; only their digests are kept.
+
+    Args:
+        secrets: The token of each name.
+
+    Raises:
+        ConfigError: A name or a token is malformed, a token is short, or two are equal.
+    """
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._digests = {name: _digest(secret) for name, secret in secrets.items()}
+        for name, secret in secrets.items():
+            # The token itself must not reach a terminal or a log, not even a wrong one.
+            if not _NAME.fullmatch(name) or not _TOKEN.fullmatch(secret):
+                raise ConfigError(f"the token named '{name}' is malformed; {_MEND}")
+            if len(secret) < _SHORTEST:
+                raise ConfigError(
+                    f"the token named '{name}' has {len(secret)} characters; expected at least "
+                    f"{_SHORTEST}, so that it cannot be guessed; {_MEND}"
+                )
+        if len(set(self._digests.values())) < len(secrets):
+            raise ConfigError(
+                f"two of the names {', '.join(secrets)} have the same token; expected a token for "
+                "each name, so that the audit log can tell them apart; make another one"
+            )
+
+    @classmethod
+    def read(cls, file: Path | None, environment: Mapping[str, str]) -> Self:
+        """Read tokens from a file, or else from the environment variable.
+
+        Args:
+            file: A name and its token a line; empty lines and lines that begin with # are passed
+                over.
+            environment: Where ``VIREID_TOKENS`` is looked up: the same, lines or commas between.
+
+        Raises:
+            ConfigError: The file cannot be read, holds no token, or a line is malformed.
+        """
+        if file is None:
+            return cls(_parse(environment.get(VARIABLE, ""), source=VARIABLE))
+        try:
+            text = file.read_text(encoding="utf-8")
+            if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                say(f"note: others on this machine may read '{file}'; `chmod 600` keeps it yours")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"--token-file '{file}' cannot be read ({error}); expected a text file with a name "
+                "and a token a line"
+            ) from error
+        found = cls(_parse(text, source=f"--token-file '{file}'"))
+        if not found:
+            raise ConfigError(f"--token-file '{file}' holds no token; {_MEND}")
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._digests)
+
+    def who(self, presented: str) -> str | None:
+        """The name whose token this is, found in a time that tells nothing of the tokens.
+
+        Args:
+            presented: What a visitor sent.
+
+        Returns:
+            The name; None where it is nobody's.
+        """
+        digest = _digest(presented)
+        found = None
+        for name, own in self._digests.items():
+            if hmac.compare_digest(own, digest):
+                found = name
+        return found
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
+
+
+def _parse(text: str, *, source: str) -> dict[str, str]:
+    secrets: dict[str, str] = {}
+    lines = (line.strip() for line in re.split(r"[\n,]", text) if not line.lstrip().startswith("#"))
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        words = line.split()
+        if len(words) != 2:
+            raise ConfigError(f"{source} has {len(words)} words in token {number}; {_MEND}")
+        if words[0] in secrets:
+            raise ConfigError(
+                f"{source} names '{words[0]}' twice; expected each name once; take one of them out"
+            )
+        secrets[words[0]] = words[1]
+    return secrets

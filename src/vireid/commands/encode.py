@@ -1,0 +1,135 @@
+"""``vireid encode RUN IMAGES… --out FILE``: descriptors of images, in a file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vireid.data.layouts._common import many
+from vireid.data.listing import ListedImage, list_images
+from vireid.encoder import load
+from vireid.encoder.described_files import check_ending
+from vireid.encoder.resumable import Summary, describe_to_file
+from vireid.errors import ImageError
+from vireid.training.run import Device
+from vireid.types import Modality
+
+__all__ = ["BY_THEMSELVES", "Describing", "encode", "printable", "tell_bad", "tell_guessed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """What is told of the images, and how they are described."""
+
+    modality: Literal["visible", "infrared"] | None = None
+    """The light of all images whose manifest does not tell it; otherwise it is guessed from each
+    image: without colour, infrared."""
+    camera: str = ""
+    """The camera of all images whose manifest does not tell it, as you call it."""
+    skip_bad: bool = False
+    """Leave images out that cannot be read, and list them; otherwise the first one ends the
+    command."""
+    batch_size: int = 64
+    """Images a forward pass."""
+    device: Device | None = None
+    """Where to run; as in training by default."""
+
+    def images(self, sources: Sequence[str]) -> list[ListedImage]:
+        """The images that some words name.
+
+        Args:
+            sources: Files, folders, patterns and manifests.
+
+        Raises:
+            VireidError: As :func:`~vireid.data.listing.list_images`.
+        """
+        modality = Modality(self.modality) if self.modality else None
+        return list_images(sources, modality=modality, camera=self.camera)
+
+    @contextlib.contextmanager
+    def naming_flag(self) -> Iterator[None]:
+        """Say of a bad image how to go on without it."""
+        try:
+            yield
+        except ImageError as error:
+            if self.skip_bad:
+                raise
+            raise ImageError(f"{error} With --skip-bad, bad images are left out.") from error
+
+
+BY_THEMSELVES = Describing()
+"""Nothing is told of images."""
+
+
+def encode(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")],
+    /,
+    *,
+    out: Path,
+    describing: Describing = BY_THEMSELVES,
+) -> Summary:
+    """Describe images by a trained network, into a file of descriptors.
+
+    The file is Parquet or safetensors, by its ending, and names the network; `vireid gallery add
+    --encoded` takes it. Interrupted, the same command goes on where it was.
+
+    Args:
+        run: A finished run folder.
+        images: Image files, folders (searched with all folders below), patterns in quotes such as
+            'day/**/*.jpg', and manifests: .csv or .parquet files with a column path and, if told,
+            modality, camera, identity, time (ISO 8601, UTC where it names no zone) and note.
+        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without).
+        describing: About the images.
+
+    Returns:
+        What the file holds.
+    """
+    check_ending(out)
+    listed = describing.images(images)
+    encoder = load(run, device=describing.device)
+    with describing.naming_flag():
+        summary = describe_to_file(
+            encoder, listed, out, batch_size=describing.batch_size, skip_bad=describing.skip_bad
+        )
+    again = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
+    print(
+        f"'{out}' holds the descriptors of {many(summary.rows, 'image')}{again}:"
+        f" {summary.network.dimension:,} numbers each, by the network"
+        f" {summary.network.fingerprint}."
+    )
+    tell_guessed(summary.guessed)
+    tell_bad(summary.bad)
+    return summary
+
+
+def tell_guessed(guessed: Mapping[Modality, int]) -> None:
+    """Print how many modalities were guessed, if any were."""
+    number = sum(guessed.values())
+    if number:
+        each = " and ".join(f"{guessed[m]:,} {m}" for m in Modality if guessed.get(m))
+        print(
+            f"The modality of {many(number, 'image')} was guessed from the colours: {each}. Where"
+            " that is wrong, tell it by --modality or in a manifest."
+        )
+
+
+def tell_bad(bad: Sequence[str]) -> None:
+    """Print what is wrong with each image that was skipped, if any was."""
+    if bad:
+        print(f"{many(len(bad), 'image was', 'images were')} skipped:")
+        print("\n".join(f"  {printable(fault)}" for fault in bad))
+
+
+def printable(name: str) -> str:
+    """A name without what a terminal cannot print, or would obey.
+
+    Args:
+        name: What somebody else called something.
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)

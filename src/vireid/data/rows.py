@@ -1,0 +1,143 @@
+"""Tables of images, CSV or Parquet, read as rows of text; and the words that stand in them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vireid.errors import DatasetError, first_few
+from vireid.types import Modality
+
+__all__ = ["MODALITIES", "TABLES", "Columns", "parse_time", "read_rows"]
+
+TABLES = (".csv", ".parquet")
+"""The endings of files that are read as tables."""
+
+MODALITIES: Mapping[str, Modality] = {
+    "visible": Modality.VISIBLE,
+    "vis": Modality.VISIBLE,
+    "rgb": Modality.VISIBLE,
+    "infrared": Modality.INFRARED,
+    "ir": Modality.INFRARED,
+    "nir": Modality.INFRARED,
+    "thermal": Modality.INFRARED,
+}
+"""What a modality may be called, in lower case."""
+
+
+class Columns(NamedTuple):
+    """The columns that are read, in lower case; all others are passed over.
+
+    Attributes:
+        required: Columns that must be there.
+        optional: Columns that may be there.
+    """
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+def read_rows(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    """Read a table, by its ending as Parquet or else as CSV (UTF-8, commas, a header).
+
+    Args:
+        file: The table.
+        columns: Which columns are wanted.
+
+    Yields:
+        Where a row stands, for messages, such as ``'a.csv' line 7``, and the cells of all wanted
+        columns as text without spaces around; empty where there is nothing.
+
+    Raises:
+        DatasetError: The file cannot be read, or a column is missing or there twice.
+    """
+    read = _read_parquet if file.suffix.lower() == ".parquet" else _read_csv
+    wanted = (*columns.required, *columns.optional)
+    for where, cells in read(file, columns):
+        yield where, {column: cells.get(column, "").strip() for column in wanted}
+
+
+def parse_time(word: str) -> datetime | None:
+    """The time that a cell tells in ISO 8601; None if it is empty.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    return datetime.fromisoformat(word) if word else None
+
+
+def _read_csv(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = _header(next(reader, []), file, columns)
+            for cells in reader:
+                where = f"'{file}' line {reader.line_num}"
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise DatasetError(
+                        f"{where} has {len(cells)} cells; expected {len(header)}, as many as the"
+                        " header; put cells that hold a comma into quotes."
+                    )
+                yield where, dict(zip(header, cells, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"'{file}' cannot be read ({error}); expected CSV in UTF-8 with commas between the"
+            " cells; save it as such again."
+        ) from error
+
+
+def _read_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    # Imported here because it takes long and few need it.
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as opened:
+            names = opened.schema_arrow.names
+            header = _header(names, file, columns)
+            wanted = {
+                column: names[header.index(column)]
+                for column in (*columns.required, *columns.optional)
+                if column in header
+            }
+            table = opened.read(columns=list(wanted.values()))
+        cells = [_texts(table.column(name)) for name in wanted.values()]
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(
+            f"'{file}' cannot be read ({error}); expected a Parquet file with text, numbers or"
+            " times in its columns; write it again."
+        ) from error
+    for number, row in enumerate(zip(*cells, strict=True), 1):
+        yield f"'{file}' row {number}", dict(zip(wanted, row, strict=True))
+
+
+def _texts(column: Any) -> list[str]:
+    """Return the cells of a column of any plain type as text, empty where there is nothing."""
+    import pyarrow as pa
+
+    # A column of whole numbers with a gap comes out of pandas as floating-point numbers.
+    if pa.types.is_floating(column.type):
+        return ["" if n is None or math.isnan(n) else f"{n:.17g}" for n in column.to_pylist()]
+    return [cell or "" for cell in column.cast(pa.string()).to_pylist()]
+
+
+def _header(names: Sequence[str], file: Path, columns: Columns) -> list[str]:
+    """Return the names of all columns in lower case, having found those that are needed."""
+    header = [name.strip().lower() for name in names]
+    missing = [name for name in columns.required if name not in header]
+    twice = [name for name in (*columns.required, *columns.optional) if header.count(name) > 1]
+    if missing or twice:
+        what = f"has no column {first_few(missing)}" if missing else f"has {first_few(twice)} twice"
+        *most, last = columns.optional
+        raise DatasetError(
+            f"'{file}' {what} in its header '{','.join(names)[:200]}'; expected one each of"
+            f" {', '.join(columns.required)} and, if told, {', '.join(most)} and {last}; mend the"
+            " header."
+        )
+    return header

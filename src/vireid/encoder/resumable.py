@@ -1,0 +1,210 @@
+"""Describing many images into one file, so that a run that was killed goes on where it was.
+
+    OUT.parquet              there only when it is whole
+    .OUT.parquet.parts/      until then: what is described so far
+      00000000.parquet         a batch, with the key of every image in it
+      lock                     held by the process that describes
+
+A key is made of the network, of the image file's path, size and time of change, and of what is told
+of it: an image that was changed since is described again, and one that is new is described too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+from tqdm import tqdm
+
+from vireid.data.listing import ListedImage
+from vireid.encoder.described import Described, describe_images
+from vireid.encoder.described_files import (
+    Network,
+    check_ending,
+    from_table,
+    naming_unwritable,
+    to_table,
+    write_described,
+)
+from vireid.encoder.encoder import Encoder
+from vireid.errors import ConfigError, ImageError, VireidError
+from vireid.files import open_atomic
+from vireid.say import say
+from vireid.types import Modality
+
+__all__ = ["Summary", "describe_to_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is in a file of descriptors that was just written.
+
+    Attributes:
+        rows: How many images were described.
+        resumed: How many of them an earlier run, which was stopped, had described.
+        guessed: How many images of each modality have it by guess.
+        bad: What is wrong with each image that was skipped, one sentence each.
+        network: The network that described them.
+    """
+
+    rows: int
+    resumed: int
+    guessed: Mapping[Modality, int]
+    bad: tuple[str, ...]
+    network: Network
+
+
+def describe_to_file(
+    encoder: Encoder,
+    images: Sequence[ListedImage],
+    file: Path,
+    *,
+    batch_size: int = 64,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Describe images into a file; called again after a kill or an error, it goes on.
+
+    Args:
+        encoder: The network.
+        images: The images.
+        file: The file, ending in ``.parquet`` or ``.safetensors``; one of that name is replaced
+            when the new one is whole.
+        batch_size: Images a batch; what a kill costs at most.
+        skip_bad: Leave images out that cannot be read.
+        progress: Show a bar with rate and time left on standard error.
+
+    Raises:
+        ConfigError: The file has another ending or cannot be written, another process writes it,
+            or the batch size is out of range.
+        ImageError: An image cannot be read, or with ``skip_bad`` none can.
+    """
+    check_ending(file)
+    network = Network(encoder.fingerprint, encoder.dimension, encoder.about)
+    with _open_parts(file) as parts:
+        keys = {image.path.absolute(): _key(image, network) for image in images}
+        done = parts.keys().intersection(keys.values())
+        todo = [image for image in images if keys[image.path.absolute()] not in done]
+        described = len(done)
+        bad: list[str] = []
+        try:
+            with tqdm(
+                total=len(images),
+                initial=len(images) - len(todo),
+                desc="describing",
+                unit="image",
+                disable=None if progress else True,
+            ) as bar:
+                for batch in describe_images(
+                    encoder, todo, batch_size=batch_size, skip_bad=skip_bad
+                ):
+                    parts.add(batch, network, [keys[image.path] for image in batch.images])
+                    described += len(batch)
+                    bad += batch.bad
+                    bar.update(batch.seen)
+        except (VireidError, KeyboardInterrupt):
+            if described:
+                say(f"What is described so far is kept; the same command for '{file}' goes on.")
+            raise
+        if bad and not described:
+            raise ImageError(f"{bad[0]} None of the {len(images):,} images can be read.")
+        guessed: Counter[Modality] = Counter()
+        wanted = set(keys.values())
+        rows = write_described(file, parts.batches(network, wanted, guessed), network)
+        shutil.rmtree(parts.folder)
+    return Summary(rows, len(done), guessed, tuple(bad), network)
+
+
+class _Parts:
+    """The batches described so far, in files of their own.
+
+    Args:
+        file: The file that they are for.
+        folder: Where they lie.
+    """
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        self.file = file
+        self.folder = folder
+        self._files = sorted(folder.glob("*.parquet"))
+
+    def add(self, batch: Described, network: Network, keys: Sequence[str]) -> None:
+        """Keep a batch; it is on the disk when this returns."""
+        if not batch.images:
+            return
+        table = to_table(batch, network).append_column("key", pa.array(keys, pa.string()))
+        number = int(self._files[-1].stem) + 1 if self._files else 0
+        part = self.folder / f"{number:08}.parquet"
+        with naming_unwritable(self.file), open_atomic(part) as stream:
+            parquet.write_table(table, stream, write_page_checksum=True)
+        self._files.append(part)
+
+    def keys(self) -> set[str]:
+        """The keys of all images kept; a damaged batch is dropped, to be described again."""
+        found: set[str] = set()
+        for part in list(self._files):
+            try:
+                found.update(_read(part).column("key").to_pylist())
+            except (OSError, KeyError, pa.ArrowException):
+                part.unlink()
+                self._files.remove(part)
+        return found
+
+    def batches(
+        self, network: Network, wanted: Collection[str], guessed: Counter[Modality]
+    ) -> Iterator[Described]:
+        """Yield what is kept of the images with the wanted keys, and count the guesses."""
+        for part in self._files:
+            table = _read(part)
+            own = [key in wanted for key in table.column("key").to_pylist()]
+            if any(own):
+                batch = from_table(table.filter(pa.array(own)), network)
+                guessed.update(kept.modality for kept in batch.portraits if kept.guessed)
+                yield batch
+
+
+def _read(part: Path) -> pa.Table:
+    with parquet.ParquetFile(part, page_checksum_verification=True) as opened:
+        return opened.read()
+
+
+def _key(image: ListedImage, network: Network) -> str:
+    try:
+        status = image.path.stat()
+        state = (status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError):
+        # It is refused or skipped when it is read.
+        state = (-1, -1)
+    told = (image.modality, image.camera, image.identity, image.time, image.note, image.added)
+    words = map(str, (network.fingerprint, image.path.absolute(), *state, *told))
+    return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
+
+
+@contextlib.contextmanager
+def _open_parts(file: Path) -> Iterator[_Parts]:
+    """Hold the parts of a file, which no other process may touch meanwhile."""
+    folder = file.parent / f".{file.name}.parts"
+    with contextlib.ExitStack() as closing:
+        with naming_unwritable(file):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = closing.enter_context((folder / "lock").open("ab"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"'{file}' is being written by another process; expected to be the only one; wait"
+                " for it, or choose another file."
+            ) from None
+        # What a kill left while the whole file was being put together.
+        for stale in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
+            stale.unlink(missing_ok=True)
+        yield _Parts(file, folder)

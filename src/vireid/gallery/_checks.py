@@ -1,0 +1,108 @@
+"""What is refused before anything is written or searched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.errors import GalleryError
+from vireid.gallery.entry import Filters, Model, Row
+
+__all__ = ["NORM_TOLERANCE", "check_filters", "check_model", "check_queries", "check_rows"]
+
+NORM_TOLERANCE = 1e-3
+"""By how much the norm of a descriptor may differ from 1."""
+
+
+def check_model(place: str, held: Model, used: Model) -> None:
+    """Refuse a gallery of another network.
+
+    Raises:
+        GalleryError: The fingerprints or the dimensions differ.
+    """
+    if (held.fingerprint, held.dimension) != (used.fingerprint, used.dimension):
+        raise GalleryError(
+            f"The gallery '{place}' holds descriptors of network {held.fingerprint} (dimension "
+            f"{held.dimension}), but the network in use is {used.fingerprint} (dimension "
+            f"{used.dimension}); their descriptors cannot be compared: use the run that the "
+            "gallery was made with, or make another gallery with this one."
+        )
+
+
+def check_rows(rows: Sequence[Row], model: Model) -> None:
+    """Refuse rows that a gallery cannot hold.
+
+    Raises:
+        GalleryError: A SHA-256 that is none, a text that is no Unicode, or a descriptor that is
+            not finite, of unit norm and of the model's dimension; the message names the image.
+    """
+    for row in rows:
+        entry = row.entry
+        name = ascii(entry.name)
+        if not re.fullmatch("[0-9a-f]{64}", entry.sha256):
+            raise GalleryError(
+                f"Image {name} has the SHA-256 '{entry.sha256}'; expected 64 hexadecimal digits "
+                "in lower case."
+            )
+        texts = (entry.name, str(entry.path), entry.camera, entry.identity, entry.note)
+        _check_texts(texts, f"image {name}")
+        if row.descriptor.ndim != 1:
+            raise GalleryError(
+                f"The descriptor of image {name} has the shape {row.descriptor.shape}; expected "
+                f"({model.dimension},)."
+            )
+        _check_values(row.descriptor[None], model, f"image {name}")
+
+
+def check_queries(descriptors: NDArray[np.float32], model: Model) -> None:
+    """Refuse queries that cannot be compared with a gallery's descriptors.
+
+    Raises:
+        GalleryError: They are not ``[q, d]``, or one is not finite, of unit norm and of the
+            model's dimension.
+    """
+    if descriptors.ndim != 2:
+        raise GalleryError(
+            f"The queries have the shape {descriptors.shape}; expected [queries, "
+            f"{model.dimension}], one descriptor a row."
+        )
+    _check_values(descriptors, model, "a query")
+
+
+def check_filters(filters: Filters) -> None:
+    """Refuse texts that no entry can hold.
+
+    Raises:
+        GalleryError: A text is no Unicode.
+    """
+    _check_texts((*filters.cameras, *filters.identities, filters.note, *filters.ids), "a filter")
+
+
+def _check_texts(texts: Iterable[str], where: str) -> None:
+    for text in texts:
+        # Half of a surrogate pair: a file name of another encoding, or "\\ud800" in JSON.
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise GalleryError(
+                f"A text of {where} is no Unicode: {text!a}; expected letters that can be "
+                "written as UTF-8: rename the file or change the text."
+            )
+
+
+def _check_values(values: NDArray[np.float32], model: Model, where: str) -> None:
+    """Check descriptors ``[n, d]``."""
+    if values.shape[1] != model.dimension:
+        raise GalleryError(
+            f"The descriptor of {where} has {values.shape[1]} values; expected "
+            f"{model.dimension}, as network {model.fingerprint} gives: use the gallery's run."
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
+    wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
+    if len(wrong):
+        raise GalleryError(
+            f"The descriptor of {where} has the norm {norms[wrong[0]]:.4g}; expected finite values "
+            "of norm 1, as the encoder gives: describe the image again."
+        )

@@ -1,0 +1,179 @@
+"""An entry as the payload of a point and back, and filters as conditions: one for both stores."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.errors import GalleryError
+from vireid.gallery.entry import Entry, Filters, Row
+from vireid.types import Modality
+
+__all__ = [
+    "INDEXED",
+    "THUMBNAIL",
+    "AnyOf",
+    "Between",
+    "Contains",
+    "Ids",
+    "conditions",
+    "descriptor_of",
+    "entry_of",
+    "is_id",
+    "payload_of",
+    "thumbnail_of",
+]
+
+THUMBNAIL = "thumbnail"
+"""The key that is left out where thumbnails are not asked for."""
+
+INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
+    "camera": "keyword",
+    "modality": "keyword",
+    "identity": "keyword",
+    "folded_note": "keyword",
+    "time": "datetime",
+    "kept_since": "datetime",
+}
+"""The keys that filters look at, with the kind of their index."""
+
+
+class AnyOf(NamedTuple):
+    """The text at a key is one of these."""
+
+    key: str
+    values: list[str]
+
+
+class Contains(NamedTuple):
+    """The text at a key contains this one."""
+
+    key: str
+    part: str
+
+
+class Between(NamedTuple):
+    """The time at a key is there, is not before ``since``, and is before ``until``."""
+
+    key: str
+    since: datetime | None
+    until: datetime | None
+
+
+class Ids(NamedTuple):
+    """The point has one of these ids."""
+
+    ids: list[str]
+
+
+def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
+    """What must hold for the payloads of the entries that are asked for."""
+    if filters.cameras:
+        yield AnyOf("camera", list(filters.cameras))
+    if filters.modality is not None:
+        yield AnyOf("modality", [filters.modality.value])
+    if filters.identities:
+        yield AnyOf("identity", list(filters.identities))
+    if filters.note:
+        yield Contains("folded_note", filters.note.casefold())
+    if filters.since is not None or filters.until is not None:
+        yield Between("time", filters.since, filters.until)
+    if filters.kept_before is not None:
+        yield Between("kept_since", None, filters.kept_before)
+    if filters.ids:
+        yield Ids([id for id in filters.ids if is_id(id)])
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id as :func:`~vireid.gallery.entry.id_of` writes them."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def payload_of(row: Row) -> dict[str, Any]:
+    """The payload of a row: its entry, its thumbnail, and what filters compare."""
+    entry = row.entry
+    payload: dict[str, Any] = {
+        "sha256": entry.sha256,
+        "name": entry.name,
+        "modality": entry.modality.value,
+        "added": entry.added.isoformat(),
+        "camera": entry.camera,
+        "identity": entry.identity,
+        "note": entry.note,
+        "folded_note": entry.note.casefold(),
+        "kept_since": entry.kept_since.isoformat(),
+        THUMBNAIL: base64.b64encode(row.thumbnail).decode(),
+    }
+    if entry.path is not None:
+        payload["path"] = str(entry.path)
+    if entry.time is not None:
+        payload["time"] = entry.time.isoformat()
+    return payload
+
+
+def entry_of(id: str, payload: Mapping[str, Any] | None) -> Entry:
+    """The entry of a payload.
+
+    Raises:
+        GalleryError: The payload is not one that :func:`payload_of` made.
+    """
+    found = payload or {}
+    try:
+        path, time = found.get("path"), found.get("time")
+        entry = Entry(
+            sha256=found["sha256"],
+            name=found["name"],
+            modality=Modality(found["modality"]),
+            added=datetime.fromisoformat(found["added"]),
+            path=None if path is None else Path(path),
+            camera=found["camera"],
+            identity=found["identity"],
+            time=None if time is None else datetime.fromisoformat(time),
+            note=found["note"],
+        )
+        belongs = entry.id == id
+    except (KeyError, ValueError, TypeError) as error:
+        raise GalleryError(_damaged(id, repr(error))) from error
+    if not belongs:
+        raise GalleryError(_damaged(id, f"its SHA-256 is '{entry.sha256}'"))
+    return entry
+
+
+def thumbnail_of(id: str, payload: Mapping[str, Any] | None) -> bytes:
+    """The thumbnail of a payload; empty where it has none.
+
+    Raises:
+        GalleryError: It is not base64.
+    """
+    try:
+        return base64.b64decode((payload or {}).get(THUMBNAIL, ""), validate=True)
+    except (ValueError, TypeError) as error:
+        raise GalleryError(_damaged(id, f"its thumbnail is not base64: {error}")) from error
+
+
+def descriptor_of(id: str, vector: object) -> NDArray[np.float32]:
+    """The descriptor of a point, float32 ``[d]``.
+
+    Raises:
+        GalleryError: The point has none.
+    """
+    if not isinstance(vector, list):
+        raise GalleryError(_damaged(id, "it has no descriptor"))
+    return np.array(vector, dtype=np.float32)
+
+
+def _damaged(id: str, reason: str) -> str:
+    return (
+        f"Entry '{id}' of the gallery is damaged ({reason}); expected what vireid wrote: forget "
+        "it by its id and add its image again."
+    )

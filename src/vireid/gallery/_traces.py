@@ -1,0 +1,65 @@
+"""Looking for bytes in files, in one pass however many there are to look for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["SHORTEST", "find_bytes"]
+
+SHORTEST = 8
+"""Bytes of the shortest run that can be looked for."""
+
+CHUNK = 1 << 20
+"""Bytes that are read at once."""
+
+
+def find_bytes(files: Iterable[Path], parts: Sequence[bytes]) -> dict[bytes, list[Path]]:
+    """In which files some runs of bytes are found, at whatever place in them.
+
+    Args:
+        files: The files.
+        parts: What to look for, of ``SHORTEST`` bytes at least each, not all of them zeros.
+
+    Returns:
+        The files of each part that is found at all.
+    """
+    parts = list(dict.fromkeys(parts))
+    found: dict[bytes, list[Path]] = defaultdict(list)
+    if not parts:
+        return found
+    by_head: dict[bytes, list[bytes]] = defaultdict(list)
+    for part in parts:
+        by_head[part[:SHORTEST]].append(part)
+    longest = max(len(part) for part in parts)
+    for path in files:
+        inside: set[bytes] = set()
+        rest = b""
+        with path.open("rb") as file:
+            while read := file.read(CHUNK):
+                data = rest + read
+                # The engine makes its files larger than what is in them.
+                if data.strip(b"\0"):
+                    inside.update(_within(data, by_head))
+                rest = data[len(data) - min(len(data), longest - 1) :]
+        for part in inside:
+            found[part].append(path)
+    return found
+
+
+def _within(data: bytes, by_head: dict[bytes, list[bytes]]) -> Iterator[bytes]:
+    """The parts that are found in some bytes, by the first bytes of the parts."""
+    heads = np.frombuffer(b"".join(by_head), dtype="<u8")
+    # A table of the first two bytes leaves few words for the dearer comparison of all eight.
+    table = np.zeros(1 << 16, dtype=bool)
+    table[heads.astype(np.uint16)] = True
+    present: set[bytes] = set()
+    for shift in range(min(SHORTEST, len(data))):
+        words = np.frombuffer(data, "<u8", count=(len(data) - shift) // SHORTEST, offset=shift)
+        words = words[table[words.astype(np.uint16)]]
+        present.update(word.tobytes() for word in np.unique(words[np.isin(words, heads)]))
+    for head in present:
+        yield from (part for part in by_head[head] if part in data)

@@ -1,0 +1,346 @@
+"""The embedded store: a gallery in a folder, by the Rust engine of Qdrant inside this process.
+
+    GALLERY/
+      gallery.json   the model, notes, and whether there is a graph; makes the folder a gallery
+      shard/         the engine's segments: descriptors, entries, thumbnails
+      writer.lock    held by the one process that may change the gallery
+      shard.lock     held by the process that has the segments open at the moment
+      turn.lock      held by a process that waits for them
+
+There is no write-ahead log, whose files would keep what was deleted: a change is acknowledged
+once the engine has flushed it. New rows go to a growing segment, which is sealed at about a tenth
+of a gigabyte of descriptors. Deleting rows writes the segments that held them anew and removes the
+old ones, so that forgetting costs as much as writing these segments, not the whole gallery.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import qdrant_edge as edge
+from numpy.typing import NDArray
+
+from vireid.errors import GalleryError
+from vireid.files import clear_temporaries
+from vireid.gallery._about import About, about_file, check_place, read_about, write_about
+from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
+from vireid.gallery._nearest import Found, nearest
+from vireid.gallery._payload import descriptor_of, entry_of, payload_of, thumbnail_of
+from vireid.gallery._traces import find_bytes
+from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.locks import Turns, WriterLock
+from vireid.gallery.store import EF_SEARCH, PAGE, Field
+
+__all__ = ["EmbeddedStore"]
+
+GLANCE = 0.1
+"""Seconds between two glances of an idle process at whether another one waits."""
+
+
+class EmbeddedStore:
+    """A :class:`~vireid.gallery.store.Store` in a folder; threads may share it.
+
+    Several processes may open the same folder. One may write; each has the segments open in turn,
+    for one operation at least, and lets go of them when another one waits.
+
+    Args:
+        folder: The gallery's folder.
+        model: The network of the gallery to make where there is none; None only opens one.
+        write: Rows will be added or removed.
+        patience: Seconds to wait for another process to let go of the segments.
+
+    Raises:
+        GalleryError: There is no gallery, or it is damaged; with ``write``, another process is
+            writing; the folder cannot be written to (which its locks need even for searching).
+    """
+
+    def __init__(
+        self, folder: Path, *, model: Model | None = None, write: bool, patience: float
+    ) -> None:
+        self._folder = folder
+        self._patience = patience
+        self._mutex = threading.RLock()
+        self._closed = threading.Event()
+        self._writer: WriterLock | None = None
+        self._failed = False
+        self._shard: edge.EdgeShard | None = None
+        self._graph = False
+        check_place(folder, may_make=model is not None)
+        with ExitStack() as locks:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                if write:
+                    self._writer = WriterLock(folder)
+                    locks.callback(self._writer.close)
+                self._turns = Turns(folder)
+                locks.callback(self._turns.close)
+            except OSError as error:
+                raise GalleryError(
+                    f"The gallery '{folder}' cannot be written to ({error.strerror}), which its "
+                    "locks need even for searching; expected a folder of your own: copy it to one."
+                ) from error
+            if self._writer is not None and model is not None and not about_file(folder).exists():
+                self._make(model)
+            self._model = read_about(self._folder).model
+            if self._writer is not None:
+                self._resume(interrupted=self._writer.interrupted)
+            self._locks = locks.pop_all()
+        self._attendant = threading.Thread(target=self._attend, daemon=True)
+        self._attendant.start()
+
+    @property
+    def model(self) -> Model:
+        """The network whose descriptors it holds."""
+        return self._model
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Texts kept beside the rows, by name; also what another process has kept meanwhile."""
+        return read_about(self._folder).notes
+
+    def keep_note(self, name: str, text: str) -> None:
+        """Keep a text beside the rows, or drop it if it is empty."""
+        with self._open():
+            about = read_about(self._folder)
+            notes = {key: kept for key, kept in about.notes.items() if key != name}
+            write_about(self._folder, replace(about, notes=notes | ({name: text} if text else {})))
+
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Add rows whose id is not there yet; when it returns they are on the disk."""
+        with self._open() as shard:
+            known = _known(shard, [row.entry.id for row in rows])
+            new = {row.entry.id: row for row in reversed(rows) if row.entry.id not in known}
+            if new:
+                # Lists: the engine takes them faster than arrays.
+                points = [
+                    edge.Point(id, row.descriptor.tolist(), payload_of(row))
+                    for id, row in new.items()
+                ]
+                shard.update(edge.UpdateOperation.upsert_points(points))
+                shard.flush()
+                # Seals the growing segment when it is large enough.
+                if shard.optimize():
+                    shard.flush()
+            return len(new)
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there."""
+        with self._open() as shard:
+            return _known(shard, ids)
+
+    def search(
+        self, descriptors: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
+    ) -> list[list[Hit]]:
+        """The nearest entries to each of several queries; see :class:`Store`."""
+        wanted = as_filter(filters)
+        with self._open() as shard:
+            # Without a graph an inexact search would follow links that are not there.
+            plain = exact or not self._graph
+
+            def ask(queries: Sequence[int], count: int) -> list[list[Found]]:
+                requests = [
+                    edge.QueryRequest(
+                        limit=count,
+                        query=edge.Query.Nearest(descriptors[query].tolist()),
+                        filter=wanted,
+                        with_payload=selected(thumbnails=False),
+                        params=edge.SearchParams(exact=plain, hnsw_ef=EF_SEARCH),
+                    )
+                    for query in queries
+                ]
+                answers = shard.query_batch(edge.QueryBatchRequest(requests))
+                return [[Found(str(p.id), p.score, p.payload) for p in one] for one in answers]
+
+            return nearest(ask, len(descriptors), limit)
+
+    def rows(
+        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+    ) -> Iterator[Row]:
+        """Walk over entries in the order of their ids; other processes get in between pages."""
+        wanted, offset = as_filter(filters), None
+        while True:
+            request = edge.ScrollRequest(
+                offset=offset,
+                limit=PAGE,
+                filter=wanted,
+                with_payload=selected(thumbnails=thumbnails),
+                with_vector=descriptors,
+            )
+            with self._open() as shard:
+                page, offset = shard.scroll(request)
+            for record in page:
+                id = str(record.id)
+                yield Row(
+                    entry_of(id, record.payload),
+                    descriptor_of(id, record.vector if descriptors else []),
+                    thumbnail_of(id, record.payload),
+                )
+            if offset is None:
+                return
+
+    def thumbnail(self, id: str) -> bytes:
+        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
+        with self._open() as shard:
+            found = shard.retrieve([id], with_payload=True, with_vector=False)
+        return thumbnail_of(id, found[0].payload) if found else b""
+
+    def count(self, filters: Filters) -> int:
+        """How many entries there are."""
+        with self._open() as shard:
+            return shard.count(edge.CountRequest(filter=as_filter(filters), exact=True))
+
+    def values(self, field: Field, filters: Filters) -> dict[str, int]:
+        """The values of a field and how many entries have each, in the order of the values."""
+        with self._open() as shard:
+            most = max(1, shard.info().points_count)
+            request = edge.FacetRequest(field, limit=most, exact=True, filter=as_filter(filters))
+            return dict(sorted((str(hit.value), hit.count) for hit in shard.facet(request).hits))
+
+    def remove(self, filters: Filters) -> int:
+        """Delete entries, and write the segments that held them anew without them."""
+        wanted = as_filter(filters)
+        with self._open() as shard:
+            count = shard.count(edge.CountRequest(filter=wanted, exact=True))
+            about = read_about(self._folder)
+            write_about(self._folder, replace(about, rows=max(0, about.rows - count)))
+            shard.update(edge.UpdateOperation.delete_points_by_filter(wanted))
+            shard.flush()
+            _tidy(shard)
+            return count
+
+    def index(self) -> None:
+        """Build the graph of each sealed segment; the last, growing one is searched exactly.
+
+        From then on segments get theirs when they are sealed, which makes some of the calls of
+        :meth:`insert` long.
+        """
+        with self._mutex:
+            with self._open():
+                write_about(self._folder, replace(read_about(self._folder), graph=True))
+            # The next one to open it gives its segments graphs.
+            self._let_go()
+            with self._open() as shard:
+                _tidy(shard)
+
+    def missing(self) -> int:
+        """How many rows fewer there are than when the last writer ended."""
+        return max(0, read_about(self._folder).rows - self.count(EVERYTHING))
+
+    def traces(self, parts: Sequence[bytes]) -> dict[bytes, list[str]]:
+        """In which of the folder's files some bytes are found."""
+        with self._open():
+            files = sorted(path for path in self._folder.rglob("*") if path.is_file())
+            found = find_bytes(files, parts)
+        return {
+            part: [str(path.relative_to(self._folder)) for path in paths]
+            for part, paths in found.items()
+        }
+
+    def close(self) -> None:
+        """Let go of the files and of the locks."""
+        with self._mutex:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            with self._locks:
+                self._let_go()
+                if self._writer is not None and not self._failed:
+                    self._writer.finish()
+        self._attendant.join()
+
+    @contextmanager
+    def _open(self) -> Iterator[edge.EdgeShard]:
+        """The shard, for one operation of one thread; never within another operation."""
+        with self._mutex:
+            if self._closed.is_set():
+                raise GalleryError(
+                    f"The gallery '{self._folder}' was closed; expected an open one: open it "
+                    "again with open_gallery."
+                )
+            if self._shard is None:
+                self._turns.enter(self._patience)
+            try:
+                with engine_errors(self._folder):
+                    shard = self._shard = self._shard or self._load()
+                    yield shard
+            except BaseException:
+                # The engine may be in any state; the next operation loads the files anew.
+                self._failed = True
+                self._let_go()
+                raise
+            if self._turns.wanted():
+                self._let_go()
+
+    def _load(self) -> edge.EdgeShard:
+        about, path = read_about(self._folder), self._folder / "shard"
+        self._graph = about.graph
+        if self._writer is not None:
+            # What a kill left of a segment in the making, which the engine does not clear away.
+            shutil.rmtree(path / "temp_segments", ignore_errors=True)
+        return load(path, about.model.dimension, graph=about.graph)
+
+    def _let_go(self) -> None:
+        """Close the shard and let the next process open it."""
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            # No operation fails by this: what it did is flushed, or its own error tells.
+            with suppress(GalleryError), engine_errors(self._folder):
+                if self._writer is not None:
+                    self._record(shard)
+                shard.close()
+        self._turns.leave()
+
+    def _record(self, shard: edge.EdgeShard) -> None:
+        """Write down how many rows there are; where some are missing, that is not forgotten."""
+        about, count = read_about(self._folder), shard.count(edge.CountRequest())
+        if count > about.rows:
+            write_about(self._folder, replace(about, rows=count))
+
+    def _attend(self) -> None:
+        """While this process is idle, let others in; a busy one does so after each operation."""
+        while not self._closed.wait(GLANCE):
+            if self._mutex.acquire(blocking=False):
+                try:
+                    if self._shard is not None and self._turns.wanted():
+                        self._let_go()
+                finally:
+                    self._mutex.release()
+
+    def _make(self, model: Model) -> None:
+        """Make an empty gallery; gallery.json comes last, so that it is never half there."""
+        path = self._folder / "shard"
+        shutil.rmtree(path, ignore_errors=True)
+        with engine_errors(self._folder):
+            create(path, model.dimension).close()
+        write_about(self._folder, About(model=model))
+
+    def _resume(self, *, interrupted: bool) -> None:
+        """Finish what a kill interrupted, such as a removal."""
+        with self._open() as shard:
+            clear_temporaries(self._folder)
+            if interrupted:
+                # Of a batch that was never acknowledged, bytes may lie in the growing segment
+                # that belong to no row: with a deleted row in it, it is written anew.
+                nobody = edge.Point(str(uuid.UUID(int=0)), [0.0] * self._model.dimension)
+                shard.update(edge.UpdateOperation.upsert_points([nobody]))
+                shard.update(edge.UpdateOperation.delete_points([nobody.id]))
+            _tidy(shard)
+
+
+def _tidy(shard: edge.EdgeShard) -> None:
+    """Write segments with deleted rows anew without them, and remove the old files."""
+    shard.optimize()
+    # The old files go with the flush, also where optimize says that it had nothing to do.
+    shard.flush()
+
+
+def _known(shard: edge.EdgeShard, ids: Sequence[str]) -> set[str]:
+    found = shard.retrieve(list(ids), with_payload=False, with_vector=False)
+    return {str(record.id) for record in found}

@@ -1,0 +1,384 @@
+"""A gallery: the only face of it that the app and the commands use.
+
+    with open_gallery("people", model=model, create=True) as gallery:
+        gallery.add(rows)
+        [hits] = gallery.search(query[None], filters=Filters(cameras=("entrance",)), limit=20)
+
+What a store cannot know is decided here: which rows and queries are refused, when the graph is
+used instead of a comparison with every descriptor, what must not be forgotten by mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.errors import ConfigError, GalleryError
+from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
+from vireid.gallery._payload import is_id
+from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
+from vireid.gallery.store import Field, Store
+from vireid.gallery.verification import Verification, verify
+
+__all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
+
+BATCH = 500
+"""Rows that are written, and then acknowledged, at once."""
+
+EXACT_UP_TO = 50_000
+"""Entries up to which every descriptor is compared; beyond it, by the graph if there is one."""
+
+CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of rows that were added.
+
+    Attributes:
+        new: How many were not there yet.
+        known: How many were, and stayed as they were.
+    """
+
+    new: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What a gallery holds; prints itself for people.
+
+    Attributes:
+        place: Its folder or address.
+        model: The network of its descriptors.
+        entries: How many entries there are.
+        modalities: How many entries each modality has.
+        cameras: How many entries each camera has; the empty one is unknown.
+        identities: How many identities are named.
+        calibrated: Whether answers carry a verdict.
+    """
+
+    place: str
+    model: Model
+    entries: int
+    modalities: dict[str, int]
+    cameras: dict[str, int]
+    identities: int
+    calibrated: bool
+
+    def __str__(self) -> str:
+        def listed(counts: dict[str, int]) -> str:
+            return ", ".join(f"{name or 'unknown'} {n}" for name, n in counts.items()) or "none"
+
+        about = ", ".join(f"{name} {text}" for name, text in self.model.about)
+        lines = {
+            "gallery": self.place,
+            "network": f"{self.model.fingerprint}, dimension {self.model.dimension}",
+            "made with": about,
+            "entries": str(self.entries),
+            "modalities": listed(self.modalities),
+            "cameras": listed(self.cameras),
+            "identities": f"{self.identities} named",
+            "calibrated": "yes" if self.calibrated else "no (`vireid gallery calibrate`)",
+        }
+        return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text)
+
+
+class Gallery:
+    """Entries with descriptors and thumbnails, searched by descriptor; threads may share it.
+
+    :func:`open_gallery` opens one; it is closed by :meth:`close` or at the end of ``with``. All of
+    its methods raise :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
+    another process for too long, or (a server) does not answer.
+
+    Args:
+        store: Where the rows are.
+        place: The store's folder or address, for messages.
+        write: Whether rows may be added and forgotten.
+    """
+
+    def __init__(self, store: Store, *, place: str, write: bool) -> None:
+        self._store = store
+        self._write = write
+        self.place = place
+        """The gallery's folder or address."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of files, locks and connections; closing twice is no error."""
+        self._store.close()
+
+    @property
+    def model(self) -> Model:
+        """The network whose descriptors it holds."""
+        return self._store.model
+
+    @property
+    def calibration(self) -> str:
+        """The calibration that is kept beside the rows, as text; empty without one."""
+        return self._store.notes.get(CALIBRATION, "")
+
+    def keep_calibration(self, text: str) -> None:
+        """Keep a calibration beside the rows; an empty text drops it."""
+        self._check_write()
+        self._store.keep_note(CALIBRATION, text)
+
+    def add(self, rows: Sequence[Row]) -> Added:
+        """Add rows, in batches of ``BATCH``; those whose image is there already change nothing.
+
+        When the call returns, all of them survive a kill and a power cut; while it runs, each
+        batch does once it is written. Rows that are refused are refused before anything is
+        written.
+
+        Args:
+            rows: Entries with unit descriptors, float32 ``[d]``, and thumbnails (or none).
+
+        Raises:
+            GalleryError: The gallery was opened for searching only; a SHA-256 or a text is none,
+                or a descriptor is not finite, of unit norm and of the gallery's dimension.
+        """
+        self._check_write()
+        check_rows(rows, self.model)
+        new = sum(
+            self._store.insert(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
+        )
+        return Added(new, len(rows) - new)
+
+    def search(
+        self,
+        descriptors: NDArray[np.float32],
+        *,
+        filters: Filters = EVERYTHING,
+        limit: int = 20,
+        exact: bool | None = None,
+    ) -> list[list[Hit]]:
+        """The entries most similar to each of several queries.
+
+        Args:
+            descriptors: Unit descriptors, float32 ``[q, d]``.
+            filters: Which entries are considered.
+            limit: At most so many hits a query, from 1.
+            exact: Compare with every entry (True), or by the graph where :meth:`index` built one
+                (False); None is exact up to ``EXACT_UP_TO`` entries.
+
+        Returns:
+            For each query its hits, best first; entries of equal score in the order of their ids.
+
+        Raises:
+            ConfigError: ``limit`` is below 1.
+            GalleryError: A query is not finite, of unit norm and of the gallery's dimension.
+        """
+        if limit < 1:
+            raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
+        check_queries(descriptors, self.model)
+        check_filters(filters)
+        if exact is None:
+            exact = self._store.count(EVERYTHING) <= EXACT_UP_TO
+        return self._store.search(descriptors, filters=filters, limit=limit, exact=exact)
+
+    def entry(self, id: str) -> Row | None:
+        """An entry with its descriptor and thumbnail; None where there is none of this id."""
+        return next(self.rows(Filters(ids=(id,))), None)
+
+    def thumbnail(self, id: str) -> bytes:
+        """The thumbnail of an entry, a JPEG; empty where there is none of this id."""
+        return self._store.thumbnail(id) if is_id(id) else b""
+
+    def rows(
+        self,
+        filters: Filters = EVERYTHING,
+        *,
+        descriptors: bool = True,
+        thumbnails: bool = True,
+    ) -> Iterator[Row]:
+        """Walk over entries in the order of their ids, in bounded memory.
+
+        What is added or forgotten meanwhile may or may not be met.
+
+        Args:
+            filters: Which entries.
+            descriptors: Bring the descriptors; where not, they are arrays of length 0.
+            thumbnails: Bring the thumbnails; where not, they are empty.
+        """
+        check_filters(filters)
+        return self._store.rows(filters, descriptors=descriptors, thumbnails=thumbnails)
+
+    def count(self, filters: Filters = EVERYTHING) -> int:
+        """How many entries there are."""
+        check_filters(filters)
+        return self._store.count(filters)
+
+    def values(self, field: Field, filters: Filters = EVERYTHING) -> dict[str, int]:
+        """The values of a field and how many entries have each, in the order of the values."""
+        check_filters(filters)
+        return self._store.values(field, filters)
+
+    def forget(self, filters: Filters) -> int:
+        """Delete entries for good, with their thumbnails and descriptors.
+
+        In a folder nothing is left of them in any file when the call returns: the segments that
+        held them are written anew, which takes about a second for each 100 MB of descriptors
+        that were near them (see :mod:`vireid.gallery.embedded`). A server clears their bytes away
+        in its own time.
+
+        Args:
+            filters: Which entries; at least one condition.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            ConfigError: No condition is given, which would forget everything.
+            GalleryError: The gallery was opened for searching only.
+        """
+        self._check_write()
+        if filters == EVERYTHING:
+            raise ConfigError(
+                "Forgetting without any condition would empty the gallery; expected an id, an "
+                "identity, a camera, a time or another condition: to drop all of it, delete its "
+                "folder or collection."
+            )
+        check_filters(filters)
+        return self._store.remove(filters)
+
+    def expire(self, older_than: timedelta, *, now: datetime) -> int:
+        """Forget what has been kept for longer than a time.
+
+        Args:
+            older_than: How long entries may be kept, counted from when they were taken or added,
+                whichever came first.
+            now: The present time; without a zone it is taken as UTC.
+
+        Returns:
+            How many entries there were.
+        """
+        return self.forget(Filters(kept_before=now - older_than))
+
+    def index(self) -> None:
+        """Build the graph, which makes searching more than ``EXACT_UP_TO`` entries fast."""
+        self._check_write()
+        self._store.index()
+
+    def verify(self, *, gone: Sequence[Row | str] = ()) -> Verification:
+        """Read every row, and look for what is left of entries that were forgotten.
+
+        Args:
+            gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved
+                that no file holds it; of a row also its SHA-256, thumbnail and descriptor.
+        """
+        return verify(self._store, gone)
+
+    def copy_to(self, other: Gallery) -> int:
+        """Add every row to another gallery, and the calibration where that one has none.
+
+        Returns:
+            How many rows were new to it.
+
+        Raises:
+            GalleryError: The other gallery is of another network.
+        """
+        check_model(other.place, other.model, self.model)
+        new, batch = 0, list[Row]()
+        for row in self.rows():
+            batch.append(row)
+            if len(batch) == BATCH:
+                new += other.add(batch).new
+                batch.clear()
+        new += other.add(batch).new
+        if self.calibration and not other.calibration:
+            other.keep_calibration(self.calibration)
+        return new
+
+    def info(self) -> Info:
+        """What it holds."""
+        return Info(
+            place=self.place,
+            model=self.model,
+            entries=self.count(),
+            modalities=self.values("modality"),
+            cameras=self.values("camera"),
+            identities=len(self.values("identity").keys() - {""}),
+            calibrated=bool(self.calibration),
+        )
+
+    def _check_write(self) -> None:
+        if not self._write:
+            raise GalleryError(
+                f"The gallery '{self.place}' was opened for searching only; expected it to be "
+                "opened with write=True before it is changed."
+            )
+
+
+def open_gallery(
+    place: str | Path,
+    *,
+    model: Model | None = None,
+    write: bool = False,
+    create: bool = False,
+    options: ServerOptions = DEFAULT_OPTIONS,
+    patience: float = 30.0,
+) -> Gallery:
+    """Open a gallery in a folder or on a Qdrant server.
+
+    Args:
+        place: A folder, or ``http(s)://HOST:PORT/COLLECTION``.
+        model: The network in use; a gallery of another network is refused. None takes any.
+        write: Rows will be added or forgotten; a folder has one writer at a time.
+        create: Make the gallery, of ``model``, where there is none; implies ``write``.
+        options: How a server is reached.
+        patience: Seconds to wait for another process to let go of a folder's files.
+
+    Raises:
+        ConfigError: ``create`` without a model, or an address that is none.
+        GalleryError: There is no gallery; it is damaged, of another network, or held by another
+            process; the server does not answer or refuses the API key.
+    """
+    if create and model is None:
+        raise ConfigError("A new gallery needs to know its network; give open_gallery its model.")
+    new, write = model if create else None, write or create
+    store = _open_store(place, model=new, write=write, options=options, patience=patience)
+    try:
+        if model is not None:
+            check_model(str(place), store.model, model)
+    except GalleryError:
+        store.close()
+        raise
+    return Gallery(store, place=str(place), write=write)
+
+
+def _open_store(
+    place: str | Path, *, model: Model | None, write: bool, options: ServerOptions, patience: float
+) -> Store:
+    """Open the store of a gallery, of ``model`` where it is to be made if there is none."""
+    try:
+        # Here and not above: each takes a while to import, and most verbs need none of them.
+        if str(place).startswith(("http://", "https://")):
+            from vireid.gallery.server import connect
+
+            return connect(str(place), model=model, options=options)
+        from vireid.gallery.embedded import EmbeddedStore
+
+        return EmbeddedStore(Path(place), model=model, write=write, patience=patience)
+    except ModuleNotFoundError as error:
+        raise GalleryError(
+            f"A gallery needs the package '{error.name}', which cannot be found; install it with "
+            "`pip install 'vireid[gallery]'`."
+        ) from error

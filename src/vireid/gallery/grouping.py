@@ -1,0 +1,119 @@
+"""Many images of one person: hits that are nearly the same, and several images as one query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.errors import GalleryError
+from vireid.gallery.entry import Entry, Hit
+
+__all__ = ["CLOSE", "GAP", "fuse", "group"]
+
+CLOSE = 0.75
+"""Cosine from which two images from one camera count as nearly the same. Of 5.7 million pairs of
+different synthetic people on one camera none reached it, of images and the same image moved by up
+to 3 %, with other brightness, noise and compression, 59 % did (docs/open_set.md)."""
+GAP = timedelta(minutes=1)
+"""Frames of one walk past a camera lie no further apart."""
+
+_UNIT = 1e-3  # how far from 1 the length of a unit descriptor may be
+
+
+def group(
+    hits: Sequence[Hit],
+    descriptors: Mapping[str, NDArray[np.float32]],
+    *,
+    close: float = CLOSE,
+    gap: timedelta = GAP,
+) -> list[list[Hit]]:
+    """Put hits together that are nearly the same: frames of one person from one walk.
+
+    A hit joins the first group whose best hit it is nearly the same as: from the same camera and
+    in the same light, no further apart in time where both times are known, with descriptors no
+    further apart. Labels play no part.
+
+    Args:
+        hits: The hits, in any order.
+        descriptors: Unit descriptors ``[d]`` by the ids of the hits' entries; a hit whose
+            descriptor is not there is a group of its own.
+        close: The cosine of two descriptors from which they are close, in [-1, 1].
+        gap: The longest time between two images.
+
+    Returns:
+        All hits, each in one group: best first, and the groups in the order of their best hits.
+        Hits of equal score keep their order.
+    """
+    groups: list[list[Hit]] = []
+    for hit in sorted(hits, key=lambda hit: -hit.score):
+        for members in groups:
+            best = members[0].entry
+            if _one_walk(best, hit.entry, gap) and _alike(best, hit.entry, descriptors, close):
+                members.append(hit)
+                break
+        else:
+            groups.append([hit])
+    return groups
+
+
+def fuse(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One query of several images of one person: their mean, of unit length again.
+
+    Whether they show one person is not checked. A search with it has no calibrated verdict: the
+    calibration is of single images.
+
+    Args:
+        descriptors: Unit descriptors, float32 ``[q, d]``; ``q`` is at least 1.
+
+    Returns:
+        A unit descriptor, float32 ``[d]``.
+
+    Raises:
+        GalleryError: There is none, one is not finite or of unit length, or they cancel out.
+    """
+    if descriptors.ndim != 2 or not len(descriptors):
+        raise GalleryError(
+            f"Descriptors of shape {descriptors.shape} make no query; expected [q, d] with at "
+            "least one row: give one image or more."
+        )
+    wide = descriptors.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1)
+    damaged = np.flatnonzero(~(np.abs(lengths - 1) < _UNIT))
+    if len(damaged):
+        raise GalleryError(
+            f"The descriptor of image {damaged[0] + 1} of {len(descriptors)} has the length "
+            f"{lengths[damaged[0]]:g}; expected 1: encode the image again."
+        )
+    mean = wide.mean(axis=0)
+    length = np.linalg.norm(mean)
+    if length < _UNIT:
+        raise GalleryError(
+            f"The descriptors of {len(descriptors)} images cancel out (their mean has the length "
+            f"{length:.1e}); expected images of one person: search with each of them."
+        )
+    fused: NDArray[np.float32] = (mean / length).astype(np.float32)
+    return fused
+
+
+def _one_walk(one: Entry, other: Entry, gap: timedelta) -> bool:
+    """Whether camera, light and, where known, time allow two images to be of one walk."""
+    if (one.camera, one.modality) != (other.camera, other.modality):
+        return False
+    if one.time is None or other.time is None:
+        return True
+    return abs(_zoned(one.time) - _zoned(other.time)) <= gap
+
+
+def _zoned(time: datetime) -> datetime:
+    """A time with a zone; one without is taken as UTC, as everywhere in a gallery."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _alike(
+    one: Entry, other: Entry, descriptors: Mapping[str, NDArray[np.float32]], close: float
+) -> bool:
+    first, second = descriptors.get(one.id), descriptors.get(other.id)
+    return first is not None and second is not None and float(first @ second) >= close

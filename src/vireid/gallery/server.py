@@ -1,0 +1,312 @@
+"""The server store: a gallery as a collection of a Qdrant server or cluster, version 1.20 or later.
+
+The collection's metadata hold what gallery.json holds for a folder. A change is acknowledged when
+the server has written it to its log and applied it. The server builds the graph and clears away
+what was deleted by itself: a forgotten entry is found no more at once, but bytes of it stay in the
+server's files until its optimiser has written the segment anew and its log has moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from qdrant_client import QdrantClient, models
+
+from vireid.errors import GalleryError
+from vireid.gallery._connection import check_version, open_client, server_errors
+from vireid.gallery._nearest import Found, nearest
+from vireid.gallery._payload import (
+    INDEXED,
+    THUMBNAIL,
+    AnyOf,
+    Between,
+    Contains,
+    Ids,
+    conditions,
+    descriptor_of,
+    entry_of,
+    payload_of,
+    thumbnail_of,
+)
+from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
+from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, PAGE, Field
+
+__all__ = ["ServerStore", "connect"]
+
+_INFORMATION = TypeAdapter(Model)
+_MODEL = "vireid_model"
+_NOTE = "vireid_note_"
+
+
+class ServerStore:
+    """A :class:`~vireid.gallery.store.Store` on a server; threads may share it.
+
+    Args:
+        client: A connection to the server, which is closed with the store.
+        url: The server's address, for messages.
+        collection: The collection's name.
+        model: The network of the gallery to make where there is none; None only opens one.
+        options: How a new collection is spread over a cluster.
+
+    Raises:
+        GalleryError: The server does not answer, is too old or refuses the key; there is no such
+            collection, or it is not a gallery.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        *,
+        url: str,
+        collection: str,
+        model: Model | None = None,
+        options: ServerOptions = DEFAULT_OPTIONS,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._collection = collection
+        with self._errors():
+            check_version(client, url)
+            if model is not None and not self._is_made():
+                self._make(model, options)
+        self._model = self._read_model()
+
+    @property
+    def model(self) -> Model:
+        """The network whose descriptors it holds."""
+        return self._model
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Texts kept beside the rows, by name; also what another process has kept meanwhile."""
+        return {
+            name.removeprefix(_NOTE): str(text)
+            for name, text in self._metadata().items()
+            if name.startswith(_NOTE) and text
+        }
+
+    def keep_note(self, name: str, text: str) -> None:
+        """Keep a text beside the rows, or drop it if it is empty."""
+        with self._errors():
+            self._client.update_collection(self._collection, metadata={_NOTE + name: text})
+
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Add rows whose id is not there yet; when it returns the server has applied them."""
+        known = self.known([row.entry.id for row in rows])
+        new = {row.entry.id: row for row in reversed(rows) if row.entry.id not in known}
+        if new:
+            points = [
+                models.PointStruct(id=id, vector=row.descriptor.tolist(), payload=payload_of(row))
+                for id, row in new.items()
+            ]
+            with self._errors():
+                self._client.upsert(
+                    self._collection,
+                    points,
+                    # Another client may have added one of them since it was asked.
+                    update_mode=models.UpdateMode.INSERT_ONLY,
+                    wait=True,
+                )
+        return len(new)
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there."""
+        with self._errors():
+            found = self._client.retrieve(
+                self._collection, list(ids), with_payload=False, with_vectors=False
+            )
+        return {str(record.id) for record in found}
+
+    def search(
+        self, descriptors: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
+    ) -> list[list[Hit]]:
+        """The nearest entries to each of several queries; see :class:`Store`."""
+        wanted = _as_filter(filters)
+
+        def ask(queries: Sequence[int], count: int) -> list[list[Found]]:
+            requests = [
+                models.QueryRequest(
+                    query=descriptors[query].tolist(),
+                    filter=wanted,
+                    limit=count,
+                    with_payload=_selected(thumbnails=False),
+                    params=models.SearchParams(exact=exact, hnsw_ef=EF_SEARCH),
+                )
+                for query in queries
+            ]
+            with self._errors():
+                answers = self._client.query_batch_points(self._collection, requests)
+            return [[Found(str(p.id), p.score, p.payload) for p in one.points] for one in answers]
+
+        return nearest(ask, len(descriptors), limit)
+
+    def rows(
+        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+    ) -> Iterator[Row]:
+        """Walk over entries in the order of their ids, page by page."""
+        wanted, offset = _as_filter(filters), None
+        while True:
+            with self._errors():
+                page, offset = self._client.scroll(
+                    self._collection,
+                    scroll_filter=wanted,
+                    limit=PAGE,
+                    offset=offset,
+                    with_payload=_selected(thumbnails=thumbnails),
+                    with_vectors=descriptors,
+                )
+            for record in page:
+                id = str(record.id)
+                yield Row(
+                    entry_of(id, record.payload),
+                    descriptor_of(id, record.vector if descriptors else []),
+                    thumbnail_of(id, record.payload),
+                )
+            if offset is None:
+                return
+
+    def thumbnail(self, id: str) -> bytes:
+        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
+        with self._errors():
+            found = self._client.retrieve(self._collection, [id], with_payload=[THUMBNAIL])
+        return thumbnail_of(id, found[0].payload) if found else b""
+
+    def count(self, filters: Filters) -> int:
+        """How many entries there are."""
+        with self._errors():
+            found = self._client.count(
+                self._collection, count_filter=_as_filter(filters), exact=True
+            )
+        return found.count
+
+    def values(self, field: Field, filters: Filters) -> dict[str, int]:
+        """The values of a field and how many entries have each, in the order of the values."""
+        most = max(1, self.count(filters))
+        with self._errors():
+            found = self._client.facet(
+                self._collection,
+                key=field,
+                facet_filter=_as_filter(filters),
+                limit=most,
+                exact=True,
+            )
+        return dict(sorted((str(hit.value), hit.count) for hit in found.hits))
+
+    def remove(self, filters: Filters) -> int:
+        """Delete entries; the server clears their bytes from its files in its own time."""
+        count = self.count(filters)
+        with self._errors():
+            self._client.delete(
+                self._collection,
+                models.FilterSelector(filter=_as_filter(filters)),
+                wait=True,
+            )
+        return count
+
+    def index(self) -> None:
+        """Do nothing: the server builds the graph by itself, segment by segment."""
+
+    def missing(self) -> int:
+        """0: a server that has lost rows says so itself."""
+        return 0
+
+    def traces(self, parts: Sequence[bytes]) -> None:
+        """None: the server's files cannot be looked into from here."""
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _is_made(self) -> bool:
+        """Whether there is such a collection, other than one whose making was interrupted."""
+        if not self._client.collection_exists(self._collection):
+            return False
+        return _MODEL in self._metadata() or self.count(EVERYTHING) > 0
+
+    def _make(self, model: Model, options: ServerOptions) -> None:
+        """Make an empty collection; the metadata that make it a gallery come last."""
+        if not self._client.collection_exists(self._collection):
+            self._client.create_collection(
+                self._collection,
+                vectors_config=models.VectorParams(
+                    size=model.dimension, distance=models.Distance.DOT
+                ),
+                hnsw_config=models.HnswConfigDiff(m=LINKS, ef_construct=EF_CONSTRUCT),
+                shard_number=options.shard_number,
+                replication_factor=options.replication_factor,
+            )
+        for key, kind in INDEXED.items():
+            schema = models.PayloadSchemaType(kind)
+            self._client.create_payload_index(self._collection, key, schema, wait=True)
+        self._client.update_collection(self._collection, metadata={_MODEL: asdict(model)})
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return server_errors(self._url, self._collection)
+
+    def _metadata(self) -> dict[str, Any]:
+        with self._errors():
+            return self._client.get_collection(self._collection).config.metadata or {}
+
+    def _read_model(self) -> Model:
+        try:
+            return _INFORMATION.validate_python(self._metadata()[_MODEL])
+        except (KeyError, ValidationError) as error:
+            raise GalleryError(
+                f"The collection '{self._collection}' of the Qdrant server at {self._url} is no "
+                "gallery: it does not say which network its descriptors are of; expected one "
+                "that vireid made: take another name for a new one."
+            ) from error
+
+
+def connect(
+    place: str, *, model: Model | None = None, options: ServerOptions = DEFAULT_OPTIONS
+) -> ServerStore:
+    """Open a gallery on a server.
+
+    Args:
+        place: ``http(s)://HOST:PORT/COLLECTION``.
+        model: The network of the gallery to make where there is none; None only opens one.
+        options: How the server is reached.
+
+    Raises:
+        ConfigError: ``place`` is no such address.
+        GalleryError: As :class:`ServerStore`.
+    """
+    client, url, collection = open_client(place, options)
+    try:
+        return ServerStore(client, url=url, collection=collection, model=model, options=options)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _as_filter(filters: Filters) -> models.Filter:
+    """Filters in the server's terms."""
+    return models.Filter(must=[_as_condition(condition) for condition in conditions(filters)])
+
+
+def _as_condition(
+    condition: AnyOf | Contains | Between | Ids,
+) -> models.FieldCondition | models.HasIdCondition:
+    match condition:
+        case AnyOf(key, values):
+            return models.FieldCondition(key=key, match=models.MatchAny(any=values))
+        case Contains(key, part):
+            return models.FieldCondition(key=key, match=models.MatchSubstring(substring=part))
+        case Between(key, since, until):
+            times = models.DatetimeRange(gte=since, lt=until)
+            return models.FieldCondition(key=key, range=times)
+        case Ids(ids):
+            return models.HasIdCondition(has_id=list(ids))
+
+
+def _selected(*, thumbnails: bool) -> bool | models.PayloadSelectorExclude:
+    """Which part of the payload to bring."""
+    return True if thumbnails else models.PayloadSelectorExclude(exclude=[THUMBNAIL])

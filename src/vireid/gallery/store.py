@@ -1,0 +1,135 @@
+"""What a gallery needs of a store: a short list of operations that any vector database can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.gallery.entry import Filters, Hit, Model, Row
+
+__all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "PAGE", "Field", "Store"]
+
+LINKS = 16
+"""Links of a descriptor in the graph index (HNSW's m)."""
+
+EF_CONSTRUCT = 128
+"""Candidates that are weighed for a descriptor's links when the graph is built."""
+
+EF_SEARCH = 128
+"""Candidates that a search by the graph keeps."""
+
+PAGE = 256
+"""Rows that are fetched at once when walking over a store."""
+
+Field = Literal["camera", "modality", "identity"]
+"""What entries are counted by."""
+
+
+class Store(Protocol):
+    """Rows by id, nearest ones first; every change is durable when its call returns.
+
+    Every method raises :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
+    another process for too long, or (a server) does not answer.
+    """
+
+    @property
+    def model(self) -> Model:
+        """The network whose descriptors it holds."""
+        ...
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Texts kept beside the rows, by name, such as the calibration."""
+        ...
+
+    def keep_note(self, name: str, text: str) -> None:
+        """Keep a text beside the rows, or drop it if it is empty."""
+        ...
+
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Add rows whose id is not there yet, and leave the others as they are.
+
+        Returns:
+            How many are new.
+        """
+        ...
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids are there."""
+        ...
+
+    def search(
+        self,
+        descriptors: NDArray[np.float32],
+        *,
+        filters: Filters,
+        limit: int,
+        exact: bool,
+    ) -> list[list[Hit]]:
+        """The nearest entries to each of several queries.
+
+        Args:
+            descriptors: Unit descriptors, float32 ``[q, d]``.
+            filters: Which entries are considered.
+            limit: At most so many a query.
+            exact: Compare with every entry, rather than by the graph index where there is one.
+
+        Returns:
+            For each query its hits, best first; entries of equal score in the order of their ids.
+        """
+        ...
+
+    def rows(
+        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+    ) -> Iterator[Row]:
+        """Walk over entries in the order of their ids, in bounded memory.
+
+        Args:
+            filters: Which entries.
+            descriptors: Bring the descriptors; where not, they are arrays of length 0.
+            thumbnails: Bring the thumbnails.
+        """
+        ...
+
+    def thumbnail(self, id: str) -> bytes:
+        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
+        ...
+
+    def count(self, filters: Filters) -> int:
+        """How many entries there are."""
+        ...
+
+    def values(self, field: Field, filters: Filters) -> dict[str, int]:
+        """The values of a field and how many entries have each, in the order of the values."""
+        ...
+
+    def remove(self, filters: Filters) -> int:
+        """Delete entries, so that nothing of them is left in the store's files.
+
+        Returns:
+            How many there were.
+        """
+        ...
+
+    def index(self) -> None:
+        """Build the graph index, which makes inexact search of a large store fast."""
+        ...
+
+    def missing(self) -> int:
+        """How many rows have been lost by damage, as far as the store can tell."""
+        ...
+
+    def traces(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
+        """In which of its files some bytes are found, by those that are found at all.
+
+        Returns:
+            None where the files cannot be looked into, as those of a server.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; the store cannot be used again."""
+        ...

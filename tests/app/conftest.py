@@ -1,0 +1,73 @@
+"""One network, one gallery and two server processes for all tests of the app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.app.people import TOKEN, Served, calibrate, copy, served, write_gallery, write_run
+from tests.app.visitor import Visitor
+
+from vireid.commands.entries import model_of
+from vireid.encoder import Encoder, load
+from vireid.gallery import open_gallery
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "dlis")
+
+
+@pytest.fixture(scope="session")
+def encoder(run: Path) -> Encoder:
+    return load(run)
+
+
+@pytest.fixture(scope="session")
+def gallery(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery that nobody opens: copies of it are cheaper than making others."""
+    folder = tmp_path_factory.mktemp("gallery")
+    return write_gallery(folder / "people", encoder, files=folder / "files")
+
+
+@pytest.fixture(scope="session")
+def server(run: Path, gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server as it is by default: this machine's own. Its gallery is calibrated."""
+    made = copy(gallery, tmp_path_factory.mktemp("server"))
+    calibrate(made)
+    with served(made, run) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def strict(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with a token, small limits and an empty gallery."""
+    folder = tmp_path_factory.mktemp("strict")
+    words = ["--create", "--queue", "3", "--threads", "1", "--upload-seconds", "1"]
+    words += ["--megabytes", "0.2", "--audit", str(folder / "log.jsonl")]
+    environment = {"VIREID_TOKENS": f"ada {TOKEN}"}
+    with served(folder / "empty", run, words, environment=environment) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def made(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy(gallery, tmp_path_factory.mktemp("api"))
+
+
+@pytest.fixture(scope="module")
+def ada(made: Path, encoder: Encoder) -> Iterator[Visitor]:
+    with open_gallery(made, model=model_of(encoder)) as gallery:
+        visitor = Visitor(gallery, encoder, made.parent / "log", read_only=True)
+        yield visitor
+        visitor.desk.close()
+
+
+@pytest.fixture
+def owner(gallery: Path, encoder: Encoder, tmp_path: Path) -> Iterator[Visitor]:
+    made = copy(gallery, tmp_path)
+    with open_gallery(made, model=model_of(encoder), write=True) as opened:
+        visitor = Visitor(opened, encoder, tmp_path / "log", pictures=True)
+        yield visitor
+        visitor.desk.close()

@@ -1,0 +1,209 @@
+"""A small gallery of people whom even an untrained network tells apart, and servers of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vireid.commands.entries import model_of, rows_of
+from vireid.data.layouts import DataSource
+from vireid.data.listing import ListedImage
+from vireid.encoder import Encoder, describe_bytes
+from vireid.gallery import open_gallery
+from vireid.gallery._thresholds import LEVELS
+from vireid.gallery.calibration import Calibration
+from vireid.gallery.learnt import Estimate, Frames, Impostors, Mates, View
+from vireid.methods import DLISConfig, Recipe
+from vireid.training import Run, RunFolder
+from vireid.types import Modality
+
+PEOPLE = 6
+CAMERAS = ("hall", "street")
+TOKEN = "a-token-of-the-tests-0123456789"
+NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
+
+
+def photograph(
+    person: int, *, camera: int = 0, frame: int = 0, grey: bool = False, kind: str = "PNG"
+) -> bytes:
+    """A picture of a person: a pattern of bars that is theirs, a little different each time.
+
+    Args:
+        person: Who it shows.
+        camera: Makes it brighter.
+        frame: Which noise lies over it.
+        grey: As an infrared camera sees it.
+        kind: The kind of file.
+    """
+    bars = np.random.default_rng(person).integers(0, 2, size=(8, 4)).astype(np.float64)
+    pixels = np.kron(bars, np.ones((12, 12)))[..., None] * 150 + 40 + 6 * camera
+    noise = np.random.default_rng(1000 * person + 10 * camera + frame).normal(0, 2, (96, 48, 1))
+    tint = np.zeros(3) if grey else np.array([12.0, 0.0, -12.0])
+    image = Image.fromarray(np.clip(pixels + noise + tint, 0, 255).astype(np.uint8))
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def write_run(folder: Path, *, palm: bool = True) -> Path:
+    """A run folder with an untrained network that takes both modalities the same way."""
+    method = DLISConfig(
+        backbone="resnet18",
+        weights="none",
+        size=(64, 32),
+        stripes=2,
+        dim=8,
+        shared_from="stem",
+        palm="layer4" if palm else "off",
+    )
+    data = DataSource(layout="sysu-mm01", root=folder)
+    run = Run(name="dlis", recipe=Recipe(method=method), data=data, device="cpu")
+    torch.manual_seed(0)
+    made = RunFolder(folder)
+    made.start(run)
+    made.write_model(method.build(classes=2).state_dict(), classes=2)
+    return folder
+
+
+def write_gallery(folder: Path, encoder: Encoder, *, files: Path | None = None) -> Path:
+    """Everybody once a camera and, in the street, in a second frame two seconds later.
+
+    Args:
+        folder: The gallery to make.
+        encoder: The network.
+        files: Where the pictures' files are written; None keeps none of them, as of uploads.
+    """
+    images, data = [], []
+    for person in range(PEOPLE):
+        for camera, frame in ((0, 0), (1, 0), (1, 1)):
+            name = f"{person}-{CAMERAS[camera]}-{frame}.png"
+            data.append(photograph(person, camera=camera, frame=frame))
+            path = Path(name)
+            if files is not None:
+                path = files / name
+                files.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data[-1])
+            images.append(
+                ListedImage(
+                    path=path,
+                    modality=Modality.VISIBLE,
+                    camera=CAMERAS[camera],
+                    identity=f"person {person}" if person else "",
+                    time=NOON + timedelta(hours=person, minutes=30 * camera, seconds=2 * frame),
+                    note="with a bag" if person == 2 else "",
+                )
+            )
+    with open_gallery(folder, model=model_of(encoder), create=True) as gallery:
+        gallery.add(rows_of(describe_bytes(encoder, data, images), now=NOON + timedelta(days=1)))
+    return folder
+
+
+def calibrate(folder: Path) -> None:
+    """Let a gallery give verdicts on infrared queries, with thresholds that suit these people."""
+    infrared, visible = View(Modality.INFRARED), View(Modality.VISIBLE)
+    with open_gallery(folder, write=True) as gallery:
+        calibration = Calibration(
+            fingerprint=gallery.model.fingerprint,
+            false_match=0.01,
+            missed=0.05,
+            own_images=1,
+            people=50,
+            images=500,
+            impostors=(
+                Impostors(
+                    first=infrared,
+                    second=visible,
+                    people=50,
+                    pairs=100_000,
+                    likely=(exactly(0.998),) * len(LEVELS),
+                    seen=1e-9,
+                ),
+            ),
+            mates=(
+                Mates(
+                    query=infrared,
+                    searched=visible,
+                    people=50,
+                    searches=500,
+                    unlike=exactly(0.99),
+                ),
+            ),
+            frames=(
+                Frames(
+                    query=infrared.modality,
+                    searched=visible.modality,
+                    images=3,
+                    independent=exactly(2),
+                ),
+            ),
+        )
+        gallery.keep_calibration(calibration.to_json())
+
+
+def exactly(value: float) -> Estimate:
+    return Estimate(value, value, value)
+
+
+def copy(gallery: Path, into: Path) -> Path:
+    """A gallery of one's own, to open or to change; its pictures' files stay where they are."""
+    return Path(shutil.copytree(gallery, into / "people"))
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def stop(self) -> int:
+        """Ask it to end, and wait until it did."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def served(
+    gallery: Path | str,
+    run: Path,
+    words: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """``vireid serve`` on a free port, until the end of the block."""
+    command = [sys.executable, "-m", "vireid", "serve", str(gallery), "--run", str(run)]
+    process = subprocess.Popen(
+        [*command, "--port", "0", *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"served at (http://\S+)", line)
+        if found is None:
+            process.kill()
+            raise AssertionError(f"no server: {line} {process.communicate()[1]}")
+        yield Served(found[1], process)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,272 @@
+"""The REST interface in process: what is answered, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.app.people import NOON, PEOPLE, calibrate, photograph
+from tests.app.test_uploads import HTML, SVG, png_that_says
+from tests.app.visitor import OWN, Visitor, images, names
+
+from vireid.commands.entries import model_of
+from vireid.encoder import Encoder
+from vireid.gallery import id_of, open_gallery
+from vireid.types import ImageRecord, Modality
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_info(ada: Visitor, encoder: Encoder) -> None:
+    info = ada.get("/api/info")
+    assert (info["gallery"], info["entries"], info["who"]) == ("people", 3 * PEOPLE, "ada")
+    assert info["cameras"] == {"hall": PEOPLE, "street": 2 * PEOPLE}
+    assert info["identities"] == PEOPLE - 1
+    assert (info["attention"], info["calibrated"], info["read_only"]) == (True, False, True)
+    assert info["fingerprint"] == encoder.fingerprint
+    assert info["limits"] == {
+        "megabytes": 1.0,
+        "megapixels": 25.0,
+        "pictures": 8,
+        "kinds": ["image/bmp", "image/jpeg", "image/png", "image/webp"],
+    }
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_an_infrared_picture_finds_its_person(ada: Visitor, kind: str) -> None:
+    answer = ada.search(photograph(3, grey=True, frame=9, kind=kind))
+    assert answer["query"] == [{"name": "me.png", "modality": "infrared", "guessed": True}]
+    assert [name[0] for name in names(answer)][:3] == ["3", "3", "3"]
+    assert (answer["considered"], len(names(answer))) == (3 * PEOPLE, 3 * PEOPLE)
+    assert answer["verdict"] is None
+    assert "not calibrated" in answer["remark"]
+    found = [one for group in answer["groups"] for one in group]
+    assert sorted(one["rank"] for one in found) == list(range(1, 3 * PEOPLE + 1))
+    by_rank = sorted(found, key=lambda one: one["rank"])
+    scores = [one["score"] for one in by_rank]
+    assert scores == sorted(scores, reverse=True)
+    assert all(one["verdict"] is None for one in found)
+
+
+def test_verdicts(made: Path, encoder: Encoder, tmp_path: Path) -> None:
+    calibrated = Path(shutil.copytree(made, tmp_path / "people"))
+    calibrate(calibrated)
+    with open_gallery(calibrated, model=model_of(encoder), write=True) as gallery:
+        visitor = Visitor(gallery, encoder, tmp_path / "log")
+        assert visitor.get("/api/info")["calibrated"]
+        answer = visitor.search(photograph(3, grey=True, frame=9))
+        assert (answer["verdict"], answer["remark"]) == ("likely match", "")
+        for found in (one for group in answer["groups"] for one in group):
+            theirs = found["entry"]["identity"] == "person 3"
+            assert (found["verdict"] == "likely the same person") == theirs
+        several = visitor.search(photograph(3, grey=True), photograph(3))
+        assert several["verdict"] is None
+        assert "one image" in several["remark"]
+        gallery.keep_calibration("{}")
+        status, said = visitor.refused("POST", "/api/search", files=images(photograph(3)))
+        assert (status, "calibration is damaged" in said) == (503, True)
+        visitor.desk.close()
+
+
+def test_the_modality_can_be_told(ada: Visitor) -> None:
+    answer = ada.search(photograph(3, grey=True), query_modality="visible")
+    assert answer["query"] == [{"name": "me.png", "modality": "visible", "guessed": False}]
+
+
+def test_frames_of_one_walk_stand_together(ada: Visitor) -> None:
+    groups = ada.search(photograph(2, grey=True))["groups"]
+    together = [sorted(one["entry"]["name"] for one in group) for group in groups]
+    assert ["2-street-0.png", "2-street-1.png"] in together
+    assert ["2-hall-0.png"] in together
+    assert len(groups) == 2 * PEOPLE
+
+
+def test_an_entry_as_query_does_not_find_itself(ada: Visitor) -> None:
+    own = hashlib.sha256(photograph(4)).hexdigest()
+    answer = ada.search(entry=id_of(own), limit=2)
+    assert answer["query"] == [{"name": "4-hall-0.png", "modality": "visible", "guessed": False}]
+    assert sorted(names(answer)) == ["4-street-0.png", "4-street-1.png"]
+    assert answer["considered"] == 3 * PEOPLE - 1
+
+
+def test_several_pictures_are_one_query(ada: Visitor) -> None:
+    entry = id_of(hashlib.sha256(photograph(5)).hexdigest())
+    answer = ada.search(photograph(5, frame=8), photograph(5, frame=9), entry=entry)
+    assert len(answer["query"]) == 3
+    assert [name[0] for name in names(answer)][:2] == ["5", "5"]
+    first, second = (ada.search(photograph(one)) for one in (1, 2))
+    both = ada.search(photograph(1), photograph(2))
+    top = {name[0] for name in names(both)[:6]}
+    assert {"1", "2"} <= top
+    assert names(both) not in (names(first), names(second))
+
+
+def test_filters(ada: Visitor) -> None:
+    query = photograph(1, grey=True)
+    for form, expected in (
+        ({"camera": "hall"}, {f"{person}-hall-0.png" for person in range(PEOPLE)}),
+        (
+            {"identity": ["person 2", "person 3"], "camera": "hall"},
+            {"2-hall-0.png", "3-hall-0.png"},
+        ),
+        ({"identity": "", "camera": "hall"}, None),
+        ({"note": "BAG", "camera": "hall"}, {"2-hall-0.png"}),
+        ({"modality": "infrared"}, set()),
+        (
+            {"since": NOON.isoformat(), "until": "2026-05-31T12:30:01"},
+            {"0-hall-0.png", "0-street-0.png"},
+        ),
+        ({"since": "2026-05-31T19:15:00+02:00"}, {"5-street-0.png", "5-street-1.png"}),
+    ):
+        found = set(names(ada.search(query, **form)))
+        listed = {one["name"] for one in ada.get("/api/entries", **form)["entries"]}
+        assert found == listed
+        assert expected is None or found == expected
+    assert len(names(ada.search(query, since="", until="", note=""))) == 3 * PEOPLE
+    answer = ada.search(query, camera="hall", limit=2)
+    assert (len(names(answer)), answer["considered"]) == (2, PEOPLE)
+
+
+def test_pages_of_entries(ada: Visitor) -> None:
+    whole = ada.get("/api/entries")
+    assert whole["total"] == 3 * PEOPLE
+    ids = [one["id"] for one in whole["entries"]]
+    assert ids == sorted(ids)
+    parts = [ada.get("/api/entries", offset=at, limit=7)["entries"] for at in (0, 7, 14, 21)]
+    assert [one for part in parts for one in part] == whole["entries"]
+    assert ada.get("/api/entries", limit=0) == {"total": 3 * PEOPLE, "entries": []}
+    assert ada.get(f"/api/entries/{ids[0]}") == whole["entries"][0]
+
+
+def test_pictures_of_an_entry(ada: Visitor, gallery: Path) -> None:
+    data = photograph(0)
+    id = id_of(hashlib.sha256(data).hexdigest())
+    small = ada.ask("GET", f"/api/entries/{id}/thumbnail")
+    assert small.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(small.content)).size == (48, 96)
+    whole = ada.ask("GET", f"/api/entries/{id}/picture")
+    assert (whole.headers["content-type"], whole.headers["x-vireid-source"]) == (
+        "image/png",
+        "file",
+    )
+    assert whole.content == data
+    # Another file in its place, even the same person's, is never shown.
+    file = gallery.parent / "files" / "0-hall-0.png"
+    for change in (lambda: file.write_bytes(photograph(0, frame=5)), file.unlink, file.mkdir):
+        change()
+        changed = ada.ask("GET", f"/api/entries/{id}/picture")
+        assert (changed.content, changed.headers["x-vireid-source"]) == (small.content, "thumbnail")
+    file.rmdir()
+    file.write_bytes(data)
+
+
+def test_attention(ada: Visitor, gallery: Path, encoder: Encoder) -> None:
+    found = id_of(hashlib.sha256(photograph(3)).hexdigest())
+    file = gallery.parent / "files" / "3-hall-0.png"
+    [expected] = encoder.attention([ImageRecord(file, 1, 1, Modality.VISIBLE)])
+    query = photograph(1, grey=True)
+    answer = ada.ask(
+        "POST", "/api/attention", files={"image": ("q", query)}, data={"found": found}
+    ).json()
+    assert {side: answer[side]["source"] for side in answer} == {"query": "upload", "found": "file"}
+    assert (answer["found"]["height"], answer["found"]["width"]) == expected.grid
+    assert np.allclose(answer["found"]["weights"], expected.weights, atol=1e-5)
+    assert np.allclose(np.sum(answer["query"]["weights"], axis=1), 1, atol=1e-4)
+    data = file.read_bytes()
+    file.unlink()
+    answer = ada.ask("POST", "/api/attention", data={"entry": found, "found": found}).json()
+    file.write_bytes(data)
+    assert {answer[side]["source"] for side in answer} == {"thumbnail"}
+
+
+def test_what_is_no_picture(ada: Visitor) -> None:
+    before = ada.events()
+    for data, status, said in (
+        (b"just text", 415, "'me.jpg' is not a picture, whatever its name says"),
+        (SVG, 415, "is not a picture"),
+        (HTML, 415, "is not a picture"),
+        (b"", 415, "is empty"),
+        (png_that_says(6_000, 6_000), 413, "6000 x 6000 pixels; expected at most 25 million"),
+        (photograph(1)[:-400], 422, "cannot be read"),
+        (b"x" * 1_100_000, 413, "expected at most 1 MB"),
+    ):
+        found = ada.refused("POST", "/api/search", files=images(data, name="me.jpg"))
+        assert found[0] == status
+        assert said in found[1]
+    assert ada.events() == before
+
+
+def test_names_are_text_only(ada: Visitor) -> None:
+    for name in ("../../../etc/passwd", "a\0b.png", "<script>alert(1)</script>.png", "é" * 300):
+        files = images(photograph(1), name=name)
+        answer = ada.ask("POST", "/api/search", files=files)
+        assert answer.status_code == 200
+        shown = answer.json()["query"][0]["name"]
+        assert "/" not in shown
+        assert len(shown) <= 120
+
+
+def test_requests_that_make_no_sense(ada: Visitor) -> None:
+    none = "00000000-0000-0000-0000-000000000000"
+    picture = images(photograph(1))
+    cases: tuple[tuple[tuple[str, str, dict[str, Any]], int, str], ...] = (
+        (("GET", f"/api/entries/{none}", {}), 404, "no entry"),
+        (("GET", f"/api/entries/{none}/thumbnail", {}), 404, "no entry"),
+        (("GET", "/api/entries/../../etc/passwd", {}), 404, "Not Found"),
+        (("GET", "/api/entries/%2e%2e%2f%00", {}), 404, "Not Found"),
+        (("GET", "/api/entries/..", {}), 404, "Not Found"),
+        (("GET", "/api/entries/a%00", {}), 422, "id: "),
+        (("GET", "/page/%2e%2e/api.py", {}), 404, "Not Found"),
+        (("GET", "/page/..%2fapi.py", {}), 404, "Not Found"),
+        (("GET", "/api/entries/", {}), 404, "Not Found"),
+        (("PUT", "/api/info", {}), 405, "Not Allowed"),
+        (("GET", "/api/entries", {"params": {"camra": "hall"}}), 422, "camra: Extra inputs"),
+        (("GET", "/api/entries", {"params": {"limit": 1000}}), 422, "limit: "),
+        (("GET", "/api/entries", {"params": {"since": "0001-01-01T00:00+14:00"}}), 422, "since: "),
+        (("POST", "/api/search", {"data": {"camera": "hall"}}), 422, "expected 1 to 8 pictures"),
+        (("POST", "/api/search", {"files": picture * 9}), 422, "images: "),
+        (("POST", "/api/search", {"files": picture, "data": {"limit": "many"}}), 422, "limit: "),
+        (("POST", "/api/search", {"data": {"entry": none}}), 404, "no entry"),
+        (("POST", "/api/attention", {"data": {"found": none}}), 422, "expected one query"),
+        (("POST", "/api/attention", {"data": {"found": none, "entry": none}}), 404, "no entry"),
+        (("POST", "/api/forget", {"content": "{", "headers": OWN}), 422, "valid dictionary"),
+        (("POST", "/api/forget", {"content": "{", "headers": OWN | JSON}), 422, "JSON"),
+        (
+            ("POST", "/api/forget", {"json": {"expected": 1}, "headers": OWN}),
+            422,
+            "never forgotten",
+        ),
+        (
+            (
+                "POST",
+                "/api/forget",
+                {
+                    "content": '{"\\ud800": "\\ud800", "identity": ["\\ud800"], "expected": 1}',
+                    "headers": OWN | JSON,
+                },
+            ),
+            422,
+            "unicode",
+        ),
+    )
+    for (method, path, rest), status, said in cases:
+        found = ada.refused(method, path, **rest)
+        assert found[0] == status, (path, found)
+        assert said in found[1]
+
+
+def test_the_page(ada: Visitor) -> None:
+    page = ada.ask("GET", "/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "http" not in page.text.replace("http-equiv", "")  # nothing from elsewhere
+    assert "style=" not in page.text
+    for path in ("app.js", "app.css", "icon.svg"):
+        assert f"page/{path}" in page.text
+        assert ada.ask("GET", f"/page/{path}").status_code == 200
+    assert ada.ask("GET", "/health").json() == {"status": "ok"}

@@ -1,0 +1,302 @@
+"""A run that describes goes on after any kill: nothing is lost, nothing is described twice."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.packed import write_bmp
+from torch import Tensor
+
+from vireid.data.listing import ListedImage, list_images
+from vireid.encoder import Encoder, describe_images
+from vireid.encoder.described_files import DescribedFile
+from vireid.encoder.resumable import describe_to_file
+from vireid.errors import ConfigError, ImageError
+from vireid.types import Modality
+
+Count = Callable[[], int]
+
+
+@pytest.fixture
+def described(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Count:
+    """How many images went through the network since the last call."""
+    _ = encoder.dimension
+    passed = [0]
+    describe = encoder.network.describe
+
+    def counting(images: Tensor, modality: Modality) -> Tensor:
+        passed[0] += len(images)
+        return describe(images, modality)
+
+    def since() -> int:
+        number, passed[0] = passed[0], 0
+        return number
+
+    monkeypatch.setattr(encoder.network, "describe", counting)
+    return since
+
+
+@pytest.fixture
+def own(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
+    """Ten images of one's own, to change."""
+    (tmp_path / "own").mkdir()
+    return [
+        replace(image, path=Path(shutil.copy(image.path, tmp_path / f"own/{n}.bmp")))
+        for n, image in enumerate(listed[:10])
+    ]
+
+
+def is_right(file: Path, encoder: Encoder, images: list[ListedImage]) -> bool:
+    """Whether a file holds these images, and their descriptors, and nothing lies beside it."""
+    found = {
+        image.path: (image, portrait, values)
+        for batch in DescribedFile(file)
+        for image, portrait, values in zip(batch.images, batch.portraits, batch.values, strict=True)
+    }
+    (expected,) = describe_images(encoder, images)
+    return (
+        DescribedFile(file).rows == len(images)
+        and [found[image.path][0] for image in images] == images
+        and [found[image.path][1].sha256 for image in images]
+        == [portrait.sha256 for portrait in expected.portraits]
+        and np.allclose(
+            np.stack([found[image.path][2] for image in images]), expected.values, atol=1e-6
+        )
+        and [path for path in file.parent.iterdir() if path.name.startswith(".")] == []
+    )
+
+
+def stop_after(images: list[ListedImage], number: int) -> list[ListedImage]:
+    """The images with one among them that cannot be read, so that describing ends there."""
+    bad = images[0].path.parent / "bad.jpg"
+    bad.write_text("not an image")
+    return [*images[:number], ListedImage(path=bad), *images[number:]]
+
+
+@pytest.mark.parametrize("name", ["a b.parquet", "é.safetensors"])
+def test_a_stopped_run_goes_on(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path, described: Count, name: str
+) -> None:
+    file = tmp_path / "out" / name
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        describe_to_file(encoder, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert described() == 6
+    assert not file.exists()
+    summary = describe_to_file(encoder, own, file, batch_size=2, progress=False)
+    assert described() == 4
+    assert (summary.rows, summary.resumed, summary.bad, summary.guessed) == (10, 6, (), {})
+    assert is_right(file, encoder, own)
+
+
+def test_with_bad_images_skipped(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path, described: Count
+) -> None:
+    file = tmp_path / "a.parquet"
+    untold = [replace(image, modality=None) for image in stop_after(own, 4)]
+    summary = describe_to_file(encoder, untold, file, batch_size=4, skip_bad=True, progress=False)
+    assert described() == summary.rows == 10
+    assert len(summary.bad) == 1
+    assert "bad.jpg" in summary.bad[0]
+    modalities = [image.modality for image in own]
+    assert summary.guessed == {m: modalities.count(m) for m in Modality}
+    assert is_right(file, encoder, [replace(image, modality=None) for image in own])
+
+
+def test_where_all_images_are_bad_no_file_appears(encoder: Encoder, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    images = list_images([str(tmp_path)])
+    with pytest.raises(ImageError, match=r"a\.jpg' .* None of the 2 images can be read"):
+        describe_to_file(encoder, images, tmp_path / "x.parquet", skip_bad=True, progress=False)
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_what_was_described_of_others_makes_no_file(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.parquet"
+    bad = stop_after(own, 6)
+    with pytest.raises(ImageError):
+        describe_to_file(encoder, bad, file, batch_size=2, progress=False)
+    with pytest.raises(ImageError, match="None of the 1 images can be read"):
+        describe_to_file(encoder, bad[6:7], file, skip_bad=True, progress=False)
+    assert not file.exists()
+
+
+def test_what_changed_meanwhile_is_described_again(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path, described: Count
+) -> None:
+    file = tmp_path / "a.parquet"
+    with pytest.raises(ImageError):
+        describe_to_file(encoder, stop_after(own, 6), file, batch_size=3, progress=False)
+    assert described() == 6
+    # One file has other content, one has gone, of one something else is told, two are new.
+    write_bmp(own[0].path, seed=1)
+    told = replace(own[2], camera="another")
+    new = [replace(own[0], path=tmp_path / "own" / name) for name in ("x.bmp", "y.bmp")]
+    for number, image in enumerate(new):
+        write_bmp(image.path, seed=2 + number)
+    images = [own[0], told, *own[3:], *new]
+    summary = describe_to_file(encoder, images, file, batch_size=3, progress=False)
+    assert described() == 2 + 4 + 2
+    assert (summary.rows, summary.resumed) == (11, 3)
+    assert is_right(file, encoder, images)
+
+
+def test_what_another_network_described_does_not_count(
+    encoder: Encoder,
+    own: list[ListedImage],
+    tmp_path: Path,
+    described: Count,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "a.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "fingerprint", "another")
+        with pytest.raises(ImageError):
+            describe_to_file(encoder, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert described() == 6
+    assert describe_to_file(encoder, own, file, progress=False).resumed == 0
+    assert described() == 10
+    assert is_right(file, encoder, own)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-5], lambda data: b""])
+def test_a_damaged_part_is_described_again(
+    encoder: Encoder,
+    own: list[ListedImage],
+    tmp_path: Path,
+    described: Count,
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    file = tmp_path / "a.parquet"
+    with pytest.raises(ImageError):
+        describe_to_file(encoder, stop_after(own, 6), file, batch_size=2, progress=False)
+    part = sorted((tmp_path / ".a.parquet.parts").glob("*.parquet"))[1]
+    part.write_bytes(spoil(part.read_bytes()))
+    described()
+    assert describe_to_file(encoder, own, file, progress=False).resumed == 4
+    assert described() == 6
+    assert is_right(file, encoder, own)
+
+
+def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.parquet"
+    describe_to_file(encoder, own[:4], file, progress=False)
+    before = file.read_bytes()
+    with pytest.raises(ImageError):
+        describe_to_file(encoder, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert file.read_bytes() == before
+    describe_to_file(encoder, own, file, progress=False)
+    assert is_right(file, encoder, own)
+
+
+def test_a_second_process_is_refused(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    (tmp_path / ".a.parquet.parts").mkdir()
+    with (tmp_path / ".a.parquet.parts/lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"a\.parquet' is being written by another process"):
+            describe_to_file(encoder, own, tmp_path / "a.parquet", progress=False)
+    # A lock that nobody holds stops nobody.
+    describe_to_file(encoder, own, tmp_path / "a.parquet", progress=False)
+    assert is_right(tmp_path / "a.parquet", encoder, own)
+
+
+def test_a_file_that_cannot_be_written(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/a\.parquet' cannot be written \("):
+        describe_to_file(encoder, own, tmp_path / "file/a.parquet", progress=False)
+    with pytest.raises(ConfigError, match=r"a\.txt' ends in '\.txt'"):
+        describe_to_file(encoder, own, tmp_path / "a.txt", progress=False)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
+
+
+KILLING = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from vireid.data.listing import list_images
+from vireid.encoder import Encoder
+from vireid.encoder.resumable import describe_to_file
+from vireid.methods import DLISConfig
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+method = DLISConfig(
+    backbone="resnet18", weights="none", size=(64, 32), stripes=2, dim=8, shared_from="layer2"
+)
+network = method.build(classes=3)
+images = list_images([sys.argv[1]])
+
+def run(file, last_sync):
+    # In a process of its own, which is killed at its so-and-so-many-th flush to the disk.
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        described = len(os.read(reading, 1000))
+        while more := len(os.read(reading, 1000)):
+            described += more
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
+    encoder = Encoder(network, device="cpu", about={"recipe": "dlis"})
+    encoder.dimension
+    describe, fsync, synced = network.describe, os.fsync, []
+
+    def counting(pixels, modality):
+        os.write(writing, b"." * len(pixels))
+        return describe(pixels, modality)
+
+    def syncing(descriptor):
+        synced.append(descriptor)
+        if len(synced) == last_sync:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    network.describe, os.fsync = counting, syncing
+    describe_to_file(encoder, images, Path(file), batch_size=2, progress=False)
+    os._exit(0)
+
+print(json.dumps([[run(f, int(k)), run(f, 0)] for k, f in map(str.split, sys.argv[2:], "=" * 99)]))
+"""
+
+
+def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    # Two flushes a batch: its file before it takes its name, then the folder. The 11th is that of
+    # the whole file.
+    moments = (5, 6, 11)
+    files = [tmp_path / f"{k}.{('parquet', 'safetensors')[k % 2]}" for k in moments]
+    folder = own[0].path.parent
+    words = [f"{k}={file}" for k, file in zip(moments, files, strict=True)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLING, str(folder), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    untold = [ListedImage(path=image.path) for image in own]
+    for moment, file, (killed, second) in zip(moments, files, json.loads(done.stdout), strict=True):
+        assert killed[0] == -signal.SIGKILL
+        assert second[0] == 0
+        # A batch whose file had no name yet is the one in hand.
+        in_hand = 2 if moment == 5 else 0
+        assert killed[1] + second[1] == 10 + in_hand
+        assert is_right(file, encoder, untold)
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,264 @@
+"""Faults 34 and 37: a Qdrant server that is down, slow, strange, or refuses, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from qdrant_client import QdrantClient, models
+from tests.gallery.toys import MODEL, OTHER, row
+
+from vireid.errors import ConfigError, GalleryError
+from vireid.gallery import Filters, Gallery, Model, ServerOptions, open_gallery
+from vireid.gallery.server import ServerStore
+
+Answer = tuple[int, str]
+"""A status and a body."""
+
+VERSION = json.dumps({"title": "qdrant - vector search engine", "version": "1.20.0"})
+NOT_THERE = json.dumps({"result": {"exists": False}, "status": "ok", "time": 0.0})
+OLD_VERSION = VERSION.replace("1.20.0", "1.19.3")
+
+
+class Server(ThreadingHTTPServer):
+    """Gives the same answer to everything but the question for its version."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Answer | None, version: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answer, self.version = answer, version
+        self.none_yet = False
+        self.keys: list[str | None] = []
+        self.bodies: list[bytes] = []
+        self.leave = threading.Event()
+
+    @property
+    def place(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/people"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        server.keys.append(self.headers.get("api-key"))
+        server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        answer = server.version if self.path == "/" else server.answer
+        if server.none_yet and self.path.endswith("/exists"):
+            answer = (200, NOT_THERE)
+        if answer is None:  # a server that takes the request and never answers
+            server.leave.wait()
+            return
+        status, body = answer
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == 429:
+            self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing on standard error."""
+
+
+@contextmanager
+def serving(answer: Answer | None, version: Answer = (200, VERSION)) -> Iterator[Server]:
+    with Server(answer, version) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.leave.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_wrong_key(status: int, everywhere: bool) -> None:
+    """Fault 37; Qdrant tells its version to anyone, a proxy before it may not."""
+    refusal = (status, "Must provide an API key or an Authorization bearer token")
+    with serving(refusal, refusal if everywhere else (200, VERSION)) as server:
+        expected = rf"server at http://127.0.0.1:\d+ refuses the API key \(status {status}\)"
+        with pytest.raises(GalleryError, match=f"{expected}.* variable QDRANT_API_KEY"):
+            open_gallery(server.place, options=ServerOptions(api_key="wrong"))
+        assert set(server.keys) == {"wrong"}
+
+
+def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "of the environment")
+    with serving((403, "")) as server, pytest.raises(GalleryError, match="refuses the API key"):
+        open_gallery(server.place)
+    assert set(server.keys) == {"of the environment"}
+
+
+def test_a_server_that_is_down() -> None:
+    """Fault 34."""
+    with serving((200, "")) as server:
+        place = server.place
+    with pytest.raises(GalleryError, match=r"at http://127.0.0.1:\d+ cannot be reached .*start it"):
+        open_gallery(place)
+
+
+def test_a_server_that_is_slow() -> None:
+    with (
+        serving(None) as server,
+        pytest.raises(GalleryError, match=r"at http://127.0.0.1:\d+ did not answer in time"),
+    ):
+        open_gallery(server.place, options=ServerOptions(timeout=1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((200, "<html>"), "does not answer as Qdrant does; expected the address of its REST port"),
+        ((200, "{}"), "does not answer as Qdrant does"),
+        ((200, "[]"), "does not answer as Qdrant does"),
+        ((404, "{}"), "has no collection 'people'; expected one that `vireid gallery add`"),
+        ((500, '{"status": {"error": "disk full"}}'), "refuses with status 500: .*disk full"),
+        ((429, '{"status": {"error": "too many"}}'), r"is overloaded \(too many\); .* in 7 s"),
+    ],
+)
+def test_strange_answers(answer: Answer, message: str) -> None:
+    for version in ((200, VERSION), answer):
+        with serving(answer, version) as server, pytest.raises(GalleryError, match=message):
+            open_gallery(server.place)
+
+
+def test_an_old_server() -> None:
+    with (
+        serving((200, ""), (200, OLD_VERSION)) as server,
+        pytest.raises(GalleryError, match=r"is version 1.19.3; expected 1.20 or later"),
+    ):
+        open_gallery(server.place)
+
+
+def collection(model: Model | None) -> str:
+    """What a server says of a collection."""
+    client = QdrantClient(":memory:")
+    vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
+    metadata = None if model is None else {"vireid_model": asdict(model)}
+    client.create_collection("people", vectors, metadata=metadata)
+    result = client.get_collection("people").model_dump(mode="json")
+    return json.dumps({"result": result, "status": "ok", "time": 0.0})
+
+
+def test_a_collection_of_somebody_else() -> None:
+    with (
+        serving((200, collection(None))) as server,
+        pytest.raises(GalleryError, match=r"'people' of .* is no gallery: it does not say which"),
+    ):
+        open_gallery(server.place)
+
+
+def test_the_collection_of_another_network() -> None:
+    """Fault 33."""
+    with (
+        serving((200, collection(OTHER))) as server,
+        pytest.raises(GalleryError, match=r"network d4e5f6 .* the network in use is a1b2c3"),
+    ):
+        open_gallery(server.place, model=MODEL)
+
+
+OPERATIONS: dict[str, Callable[[Gallery], object]] = {
+    "add": lambda gallery: gallery.add([row(0)]),
+    "calibration": lambda gallery: gallery.calibration,
+    "count": lambda gallery: gallery.count(),
+    "entry": lambda gallery: gallery.entry(row(0).entry.id),
+    "forget": lambda gallery: gallery.forget(Filters(cameras=("a",))),
+    "keep_calibration": lambda gallery: gallery.keep_calibration("x"),
+    "rows": lambda gallery: list(gallery.rows()),
+    "search": lambda gallery: gallery.search(row(0).descriptor[None]),
+    "search exactly": lambda gallery: gallery.search(row(0).descriptor[None], exact=True),
+    "thumbnail": lambda gallery: gallery.thumbnail(row(0).entry.id),
+    "values": lambda gallery: gallery.values("camera"),
+}
+
+
+def test_every_operation_tells_of_a_server_that_goes_down() -> None:
+    with serving((200, collection(MODEL))) as server:
+        gallery = open_gallery(server.place, write=True)
+    with gallery:
+        for operation in OPERATIONS.values():
+            with pytest.raises(GalleryError, match=r"at http://127.0.0.1:\d+ cannot be reached"):
+                operation(gallery)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "http://localhost:6333",
+        "http://localhost:6333/",
+        "http://localhost:6333/a/b",
+        "http:///people",
+        "http://key@localhost/people",
+        "https://localhost/people?x=1",
+        "http://localhost:port/people",
+    ],
+)
+def test_an_address_that_is_none(place: str) -> None:
+    with pytest.raises(ConfigError, match="is no address of a gallery; expected http"):
+        open_gallery(place)
+
+
+@pytest.mark.parametrize("name", ["timeout", "shard_number", "replication_factor"])
+def test_options_that_are_none(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} of a gallery's server is 0; expected"):
+        ServerOptions(**{name: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_a_collection_whose_making_was_interrupted() -> None:
+    """It has no rows and names no network: it is made to the end."""
+    client = QdrantClient(":memory:")
+    vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
+    client.create_collection("people", vectors)
+    with pytest.raises(GalleryError, match="is no gallery"):
+        ServerStore(client, url="memory", collection="people")
+    assert ServerStore(client, url="memory", collection="people", model=MODEL).model == MODEL
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_a_collection_with_rows_of_somebody_else_is_left_alone() -> None:
+    client = QdrantClient(":memory:")
+    vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
+    client.create_collection("people", vectors)
+    client.upsert("people", [models.PointStruct(id=1, vector=row(0).descriptor.tolist())])
+    with pytest.raises(GalleryError, match="is no gallery"):
+        ServerStore(client, url="memory", collection="people", model=MODEL)
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_what_is_left_on_a_server_cannot_be_seen() -> None:
+    client = QdrantClient(":memory:")
+    store = ServerStore(client, url="memory", collection="people", model=MODEL)
+    gallery = Gallery(store, place="people", write=True)
+    gallery.add([row(0)])
+    gallery.forget(Filters(ids=(row(0).entry.id,)))
+    found = gallery.verify(gone=[row(0)])
+    assert (found.traces, found.whole) == (None, True)
+    assert "cannot be seen from here" in str(found)
+
+
+def test_options_reach_the_server() -> None:
+    """When a collection is made; this server then refuses to make it."""
+    options = ServerOptions(shard_number=3, replication_factor=2)
+    with serving((507, "no room")) as server:
+        server.none_yet = True
+        with pytest.raises(GalleryError, match="refuses with status 507: no room"):
+            open_gallery(server.place, model=MODEL, create=True, options=options)
+        wish = json.loads(server.bodies[-1])
+    assert (wish["shard_number"], wish["replication_factor"]) == (3, 2)
+    assert wish["vectors"] == {"size": MODEL.dimension, "distance": "Dot"}

@@ -1,0 +1,475 @@
+"""What every store does, the same for all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.gallery.toys import (
+    CAMERAS,
+    DIMENSION,
+    IDENTITIES,
+    MODEL,
+    NOTES,
+    OTHER,
+    START,
+    TIMES,
+    NewGallery,
+    by_id,
+    changed,
+    matches,
+    picture,
+    ranked,
+    row,
+    same,
+    unit,
+)
+
+from vireid.errors import ConfigError, GalleryError
+from vireid.gallery import Added, Filters, Gallery, Model, Row, id_of
+from vireid.types import Modality
+
+# What the client's stand-in for a server says that it does not do: none of it changes answers.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+]
+
+ROWS = [row(number) for number in range(130)]
+TEXTS = st.text(max_size=20)
+
+
+@pytest.fixture(scope="module")
+def filled(lasting_gallery: NewGallery) -> Gallery:
+    """A gallery of ROWS that no test changes."""
+    gallery = lasting_gallery()
+    assert gallery.add(ROWS) == Added(len(ROWS), 0)
+    return gallery
+
+
+def times() -> st.SearchStrategy[datetime | None]:
+    """Times at, just before and just after those of the rows, and any others."""
+    known = [time if time is None or time.tzinfo else time.replace(tzinfo=UTC) for time in TIMES]
+    near = st.builds(
+        lambda time, step: time and time + timedelta(microseconds=step),
+        st.sampled_from([*known, *(one.entry.added for one in ROWS[:5])]),
+        st.integers(-1, 1),
+    )
+    return st.none() | near | st.datetimes(timezones=st.just(UTC))
+
+
+def some_filters() -> st.SearchStrategy[Filters]:
+    """Filters of every kind, most of which leave something over."""
+    ids = st.sampled_from([one.entry.id for one in ROWS] + [id_of("0" * 64), "no id", ""])
+    parts = st.sampled_from(["red", "COAT", "ß", "ss", "i̇", "%", "_x*", "t, b", "nowhere"])
+    return st.builds(
+        Filters,
+        cameras=st.lists(st.sampled_from(CAMERAS) | TEXTS, max_size=3).map(tuple),
+        modality=st.none() | st.sampled_from(Modality),
+        since=times(),
+        until=times(),
+        identities=st.lists(st.sampled_from(IDENTITIES) | TEXTS, max_size=3).map(tuple),
+        note=st.just("") | parts | st.sampled_from(NOTES) | TEXTS,
+        ids=st.just(()) | st.lists(ids, min_size=1, max_size=60).map(tuple),
+        kept_before=times(),
+    )
+
+
+any_example = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def test_rows_come_back_as_they_were(filled: Gallery) -> None:
+    rows = list(filled.rows())
+    assert len(rows) == len(ROWS)
+    assert all(same(*pair) for pair in zip(rows, by_id(ROWS), strict=True))
+
+
+def test_rows_without_what_is_not_asked_for(filled: Gallery) -> None:
+    bare = list(filled.rows(descriptors=False, thumbnails=False))
+    assert [one.entry for one in bare] == [one.entry for one in by_id(ROWS)]
+    assert {(len(one.descriptor), one.thumbnail) for one in bare} == {(0, b"")}
+
+
+def test_more_rows_than_a_page(new_gallery: NewGallery) -> None:
+    rows = [row(number) for number in range(700)]
+    gallery = new_gallery()
+    gallery.add(rows)
+    assert [one.entry.id for one in gallery.rows()] == [one.entry.id for one in by_id(rows)]
+
+
+def test_one_entry(filled: Gallery) -> None:
+    found = filled.entry(ROWS[7].entry.id)
+    assert found is not None
+    assert same(found, ROWS[7])
+    assert filled.thumbnail(ROWS[7].entry.id) == ROWS[7].thumbnail
+
+
+@pytest.mark.parametrize("id", [id_of("0" * 64), "no id", "", "../../etc/passwd", "\0"])
+def test_no_such_entry(filled: Gallery, id: str) -> None:
+    assert filled.entry(id) is None
+    assert filled.thumbnail(id) == b""
+
+
+@any_example
+@given(filters=some_filters())
+def test_filters_against_a_loop(filled: Gallery, filters: Filters) -> None:
+    expected = [one for one in by_id(ROWS) if matches(one, filters)]
+    assert filled.count(filters) == len(expected)
+    found = filled.rows(filters, descriptors=False, thumbnails=False)
+    assert [one.entry for one in found] == [one.entry for one in expected]
+    for field in ("camera", "modality", "identity"):
+        counts: dict[str, int] = {}
+        for one in expected:
+            value = str(getattr(one.entry, field))
+            counts[value] = counts.get(value, 0) + 1
+        assert list(filled.values(field, filters).items()) == sorted(counts.items())
+
+
+@any_example
+@given(
+    filters=some_filters(),
+    numbers=st.lists(st.integers(0, 999), max_size=3),
+    limit=st.integers(1, 200),
+)
+def test_search_against_a_loop(
+    filled: Gallery, filters: Filters, numbers: list[int], limit: int
+) -> None:
+    queries = np.stack([unit(n) for n in numbers]) if numbers else np.zeros((0, DIMENSION), "f4")
+    answers = filled.search(queries, filters=filters, limit=limit)
+    assert len(answers) == len(numbers)
+    entries = {one.entry.id: one.entry for one in ROWS}
+    for hits, query in zip(answers, queries, strict=True):
+        expected = ranked(ROWS, query, filters)[:limit]
+        assert [hit.entry for hit in hits] == [entries[id] for id, _ in expected]
+        np.testing.assert_allclose([h.score for h in hits], [s for _, s in expected], atol=1e-6)
+
+
+def test_equal_scores_in_the_order_of_ids(new_gallery: NewGallery) -> None:
+    ties = [replace(row(number), descriptor=unit(0)) for number in range(50)]
+    others = [row(number) for number in range(50, 60)]
+    gallery = new_gallery()
+    gallery.add([*others, *reversed(ties)])
+    ids = sorted(one.entry.id for one in ties)
+    for limit in (1, 7, 50):
+        [hits] = gallery.search(unit(0)[None], limit=limit)
+        assert [hit.entry.id for hit in hits] == ids[:limit]
+        assert {hit.score for hit in hits} == {hits[0].score}
+        assert hits[0].score <= 1
+    [hits] = gallery.search(unit(0)[None], limit=100)
+    assert [hit.entry.id for hit in hits[:50]] == ids
+    assert len(hits) == 60
+
+
+def test_the_opposite_descriptor_scores_minus_one(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add([row(0)])
+    [[hit]] = gallery.search(-unit(0)[None])
+    assert -1 <= hit.score == pytest.approx(-1)
+
+
+def test_adding_twice_changes_nothing(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    first, again = row(1), changed(row(1), note="another note", camera="elsewhere")
+    assert gallery.add([first, again, row(2)]) == Added(2, 1)
+    assert gallery.add([again, row(3)]) == Added(1, 1)
+    assert gallery.add([]) == Added(0, 0)
+    rows = list(gallery.rows())
+    assert all(same(*pair) for pair in zip(rows, by_id([first, row(2), row(3)]), strict=True))
+
+
+def refused(descriptor: NDArray[np.float32]) -> Row:
+    return replace(row(0), descriptor=descriptor)
+
+
+NAN = np.where(np.arange(DIMENSION) == 3, np.nan, unit(0)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (refused(NAN), "'000000.jpg' has the norm nan; expected finite"),
+        (refused(np.full(DIMENSION, np.inf, np.float32)), "has the norm inf"),
+        (refused(2 * unit(0)), "has the norm 2; expected finite values of norm 1"),
+        (refused(0 * unit(0)), "has the norm 0"),
+        (refused(unit(0)[:-1]), f"has 23 values; expected {DIMENSION}"),
+        (refused(unit(0)[None]), "has the shape \\(1, 24\\)"),
+        (changed(row(0), sha256="AB" * 32), "the SHA-256 'AB.*expected 64 hexadecimal"),
+        (changed(row(0), name="p\udce4.jpg"), "no Unicode: 'p\\\\udce4.jpg'.*rename"),
+        (changed(row(0), path=Path("p\udce4.jpg")), "no Unicode"),
+    ],
+)
+def test_a_bad_row_is_refused_before_anything_is_written(
+    filled: Gallery, bad: Row, message: str
+) -> None:
+    with pytest.raises(GalleryError, match=message):
+        filled.add([row(5000), bad])
+    assert filled.entry(row(5000).entry.id) is None
+    assert filled.count() == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("queries", "message"),
+    [
+        (unit(0), "have the shape \\(24,\\); expected \\[queries, 24\\]"),
+        (unit(0)[None, :-1], "of a query has 23 values"),
+        (NAN[None], "of a query has the norm nan"),
+    ],
+)
+def test_a_bad_query_is_refused(
+    filled: Gallery, queries: NDArray[np.float32], message: str
+) -> None:
+    with pytest.raises(GalleryError, match=message):
+        filled.search(queries)
+
+
+def test_a_search_for_nothing_is_refused(filled: Gallery) -> None:
+    with pytest.raises(ConfigError, match="limit of a search is 0; expected 1 or more"):
+        filled.search(unit(0)[None], limit=0)
+
+
+@pytest.mark.parametrize("field", ["cameras", "identities", "ids", "note"])
+def test_a_filter_that_is_no_text_is_refused(filled: Gallery, field: str) -> None:
+    text = "\ud800"
+    filters = Filters(**{field: text if field == "note" else (text,)})  # type: ignore[arg-type]
+    for ask in (filled.count, filled.rows, filled.forget):
+        with pytest.raises(GalleryError, match=r"a filter is no Unicode: '\\ud800'"):
+            ask(filters)
+    with pytest.raises(GalleryError, match="no Unicode"):
+        filled.search(unit(0)[None], filters=filters)
+    with pytest.raises(GalleryError, match="no Unicode"):
+        filled.values("camera", filters)
+
+
+@any_example
+@given(texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), time=st.datetimes(timezones=st.timezones()))
+def test_any_text_and_time_comes_back(
+    growing: Gallery, texts: tuple[str, str, str, str], time: datetime
+) -> None:
+    name, camera, identity, note = texts
+    number = growing.count()
+    one = changed(
+        row(number), name=name, camera=camera, identity=identity, note=note, time=time, path=None
+    )
+    growing.add([one])
+    found = growing.entry(one.entry.id)
+    assert found is not None
+    assert found.entry == one.entry
+    since = found.entry.time
+    assert since is not None
+    until = since + timedelta(microseconds=1)
+    exactly = Filters(cameras=(camera,), note=note, since=since, until=until)
+    assert one.entry in [other.entry for other in growing.rows(exactly)]
+
+
+@pytest.fixture(scope="module")
+def growing(lasting_gallery: NewGallery) -> Gallery:
+    """A gallery that keeps what is added to it."""
+    return lasting_gallery()
+
+
+def test_forgetting(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add(ROWS)
+    filters = Filters(identities=("0001",), modality=Modality.INFRARED)
+    gone = [one for one in ROWS if matches(one, filters)]
+    rest = [one for one in ROWS if not matches(one, filters)]
+    assert gallery.forget(filters) == len(gone) > 0
+    assert gallery.forget(filters) == 0
+    assert all(same(*pair) for pair in zip(gallery.rows(), by_id(rest), strict=True))
+    assert gallery.entry(gone[0].entry.id) is None
+    assert gallery.thumbnail(gone[0].entry.id) == b""
+    [hits] = gallery.search(gone[0].descriptor[None], limit=len(ROWS))
+    assert [hit.entry.id for hit in hits] == [
+        id for id, _ in ranked(rest, gone[0].descriptor, Filters())
+    ]
+    assert gallery.add(gone) == Added(len(gone), 0)
+    assert gallery.count() == len(ROWS)
+
+
+def test_forgetting_everything_by_mistake_is_refused(filled: Gallery) -> None:
+    with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
+        filled.forget(Filters())
+    assert filled.count() == len(ROWS)
+
+
+def test_expiry_counts_from_the_earlier_of_taken_and_added(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    day = timedelta(days=1)
+    kept = changed(row(0), added=START, time=None)
+    old = changed(row(1), added=START - 40 * day, time=None)
+    taken_long_ago = changed(row(2), added=START, time=START - 40 * day)
+    just_not_yet = changed(row(3), added=START - 30 * day, time=None)
+    gallery.add([kept, old, taken_long_ago, just_not_yet])
+    assert gallery.expire(30 * day, now=START) == 2
+    assert {one.entry.id for one in gallery.rows()} == {kept.entry.id, just_not_yet.entry.id}
+    assert gallery.expire(30 * day, now=START.replace(tzinfo=None) + day) == 1
+
+
+def test_the_calibration_is_kept(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    assert gallery.calibration == ""
+    gallery.keep_calibration('{"thresholds": [0.5, "½"]}')
+    assert gallery.calibration == '{"thresholds": [0.5, "½"]}'
+    gallery.keep_calibration("second")
+    assert gallery.calibration == "second"
+    gallery.keep_calibration("")
+    assert gallery.calibration == ""
+
+
+def test_copying(new_gallery: NewGallery, filled: Gallery) -> None:
+    target = new_gallery()
+    target.add(ROWS[:10])
+    assert filled.copy_to(target) == len(ROWS) - 10
+    assert all(same(*pair) for pair in zip(target.rows(), by_id(ROWS), strict=True))
+    assert filled.copy_to(target) == 0
+
+
+def test_copying_brings_the_calibration_where_there_is_none(new_gallery: NewGallery) -> None:
+    source, bare, calibrated = new_gallery(), new_gallery(), new_gallery()
+    source.keep_calibration("of the source")
+    calibrated.keep_calibration("its own")
+    source.copy_to(bare)
+    source.copy_to(calibrated)
+    assert (bare.calibration, calibrated.calibration) == ("of the source", "its own")
+
+
+def test_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) -> None:
+    for model in (OTHER, Model(fingerprint=MODEL.fingerprint, dimension=7)):
+        other = new_gallery(model)
+        assert other.model == model
+        with pytest.raises(GalleryError, match=r"holds descriptors of network .* cannot be comp"):
+            filled.copy_to(other)
+        assert other.count() == 0
+
+
+def test_an_empty_gallery_answers(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    assert gallery.model == MODEL
+    assert gallery.search(np.stack([unit(0), unit(1)])) == [[], []]
+    assert gallery.search(np.zeros((0, DIMENSION), np.float32)) == []
+    assert (gallery.count(), list(gallery.rows()), gallery.values("camera")) == (0, [], {})
+    assert gallery.forget(Filters(cameras=("entrance",))) == 0
+    assert gallery.verify().whole
+    assert "entries     0" in str(gallery.info())
+
+
+def test_info(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add([row(0), row(1), row(2)])
+    gallery.keep_calibration("x")
+    info = gallery.info()
+    assert (info.entries, info.model, info.calibrated) == (3, MODEL, True)
+    assert info.modalities == {"infrared": 1, "visible": 2}
+    assert info.cameras == {"": 1, "entrance": 1, "Entrance": 1}
+    assert info.identities == 1
+    assert "cameras     unknown 1, Entrance 1, entrance 1" in str(info)
+    assert "network     a1b2c3, dimension 24" in str(info)
+
+
+def test_a_gallery_for_searching_only_refuses_changes(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add([row(0)])
+    reader = Gallery(gallery._store, place="people", write=False)
+    changes: list[Callable[[], object]] = [
+        lambda: reader.add([row(1)]),
+        lambda: reader.forget(Filters(cameras=("",))),
+        lambda: reader.expire(timedelta(0), now=START),
+        lambda: reader.keep_calibration("x"),
+        reader.index,
+    ]
+    for change in changes:
+        with pytest.raises(GalleryError, match="'people' was opened for searching only"):
+            change()
+    assert (reader.count(), reader.calibration) == (1, "")
+
+
+def test_after_indexing_answers_stay_right(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add(ROWS)
+    gallery.index()
+    query = unit(999)
+    expected = [id for id, _ in ranked(ROWS, query, Filters())[:5]]
+    for exact in (True, None, False):
+        [hits] = gallery.search(query[None], limit=5, exact=exact)
+        assert [hit.entry.id for hit in hits] == expected
+    gallery.add([row(500)])
+    assert gallery.forget(Filters(ids=(ROWS[0].entry.id,))) == 1
+    assert gallery.count() == len(ROWS)
+
+
+def test_verification_of_whole_rows(filled: Gallery, tmp_path: Path) -> None:
+    found = filled.verify()
+    assert found.whole
+    assert found.rows == len(ROWS)
+    assert set(found.missing) == {one.entry.path for one in ROWS if one.entry.path is not None}
+    assert f"{len(ROWS)} rows read, 0 with faults" in str(found)
+
+
+def test_verification_lists_images_that_are_gone(new_gallery: NewGallery, tmp_path: Path) -> None:
+    there, gone = tmp_path / "there.jpg", tmp_path / "gone.jpg"
+    there.write_bytes(picture(0))
+    gallery = new_gallery()
+    gallery.add(
+        [changed(row(0), path=there), changed(row(1), path=gone), changed(row(2), path=None)]
+    )
+    found = gallery.verify()
+    assert (found.missing, found.whole) == ((gone,), True)
+    assert str(gone) in str(found)
+
+
+def test_verification_looks_at_thumbnails(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    thumbnails = (b"no JPEG", picture(1)[:-200], b"", picture(3))
+    gallery.add([replace(row(number), thumbnail=t) for number, t in enumerate(thumbnails)])
+    found = gallery.verify()
+    assert (found.rows, found.whole) == (4, False)
+    told = " ".join(found.faults)
+    bad = [one.entry.id for one in ROWS[:4] if f"thumbnail of '{one.entry.id}' cannot be" in told]
+    assert bad == [ROWS[0].entry.id, ROWS[1].entry.id]
+    assert len(found.faults) == 2
+
+
+def test_verification_says_when_an_entry_is_still_there(filled: Gallery) -> None:
+    found = filled.verify(gone=[ROWS[0], id_of("ab" * 32)])
+    assert not found.whole
+    assert f"Entry '{ROWS[0].entry.id}' is still there." in str(found)
+
+
+def test_verification_of_what_is_no_id(filled: Gallery) -> None:
+    with pytest.raises(GalleryError, match=r"'people/1.jpg' is no id of an entry; expected one"):
+        filled.verify(gone=["people/1.jpg"])
+
+
+def test_threads_share_a_gallery(store: str, new_gallery: NewGallery) -> None:
+    if store == "memory":
+        pytest.skip("the client's stand-in for a server is not made for threads")
+    gallery = new_gallery()
+    gallery.add(ROWS[:100])
+    wrong: list[object] = []
+
+    def search(start: int) -> None:
+        for one in ROWS[start : start + 20]:
+            [hits] = gallery.search(one.descriptor[None], limit=1)
+            if hits[0].entry != one.entry:
+                wrong.append((one, hits))
+
+    def add() -> None:
+        for one in ROWS[100:]:
+            gallery.add([one])
+
+    threads = [threading.Thread(target=search, args=(start,)) for start in range(0, 100, 20)]
+    threads.append(threading.Thread(target=add))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert gallery.count() == len(ROWS)

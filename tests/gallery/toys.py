@@ -1,0 +1,122 @@
+"""Small galleries of rows that are all different, and what they should answer, by loops."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vireid.gallery import Entry, Filters, Gallery, Model, Row
+from vireid.types import Modality
+
+DIMENSION = 24
+MODEL = Model(fingerprint="a1b2c3", dimension=DIMENSION, about=(("recipe", "toy"),))
+OTHER = Model(fingerprint="d4e5f6", dimension=DIMENSION)
+START = datetime(2024, 2, 28, 23, 59, tzinfo=UTC)
+
+NewGallery = Callable[..., Gallery]
+"""Makes an empty gallery, of MODEL or of the model it is given."""
+
+CAMERAS = ("", "entrance", "Entrance", "north 2", 'with "quotes"', "Tür 3")
+IDENTITIES = ("", "0001", "0002", "Ann")
+NOTES = ("", "red coat", "Red Coat, backpack", "STRASSE", "straße", "İstanbul", "50 % off_x*")
+TIMES = (
+    None,
+    START,
+    START + timedelta(microseconds=1),
+    datetime(2024, 2, 29, 1, 29, tzinfo=timezone(timedelta(hours=1, minutes=30))),
+    datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2024, 7, 1, 12),
+)
+
+
+def unit(seed: int) -> NDArray[np.float32]:
+    """A unit descriptor, float32 ``[d]``."""
+    values = np.random.default_rng(seed).standard_normal(DIMENSION)
+    return (values / np.linalg.norm(values)).astype(np.float32)
+
+
+@cache
+def picture(seed: int) -> bytes:
+    """A small JPEG."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (32, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def row(number: int) -> Row:
+    """A row that only this number has."""
+    entry = Entry(
+        sha256=hashlib.sha256(b"%d" % number).hexdigest(),
+        name=f"{number:06}.jpg",
+        modality=list(Modality)[number % 2],
+        added=START + timedelta(days=number),
+        path=Path(f"images/{number:06}.jpg") if number % 3 else None,
+        camera=CAMERAS[number % len(CAMERAS)],
+        identity=IDENTITIES[number // 2 % len(IDENTITIES)],
+        time=TIMES[number // 3 % len(TIMES)],
+        note=NOTES[number % len(NOTES)],
+    )
+    return Row(entry, unit(number), picture(number))
+
+
+def changed(row: Row, **changes: object) -> Row:
+    """A row of another entry with the same descriptor and thumbnail."""
+    return replace(row, entry=replace(row.entry, **changes))  # type: ignore[arg-type]
+
+
+def matches(row: Row, filters: Filters) -> bool:
+    """Whether a row is asked for, condition by condition."""
+    entry = row.entry
+    if filters.cameras and entry.camera not in filters.cameras:
+        return False
+    if filters.modality is not None and entry.modality is not filters.modality:
+        return False
+    if filters.since is not None and (entry.time is None or entry.time < filters.since):
+        return False
+    if filters.until is not None and (entry.time is None or entry.time >= filters.until):
+        return False
+    if filters.identities and entry.identity not in filters.identities:
+        return False
+    if filters.note.casefold() not in entry.note.casefold():
+        return False
+    if filters.ids and entry.id not in filters.ids:
+        return False
+    first = entry.added if entry.time is None else min(entry.added, entry.time)
+    return filters.kept_before is None or first < filters.kept_before
+
+
+def ranked(
+    rows: Sequence[Row], query: NDArray[np.float32], filters: Filters
+) -> list[tuple[str, float]]:
+    """Ids and cosines of the rows that are asked for, best first, then by id; in float64."""
+    scores = []
+    for one in rows:
+        if matches(one, filters):
+            cosine = sum(float(a) * float(b) for a, b in zip(one.descriptor, query, strict=True))
+            scores.append((one.entry.id, cosine))
+    return sorted(scores, key=lambda pair: (-pair[1], pair[0]))
+
+
+def same(one: Row, other: Row) -> bool:
+    """Whether two rows hold the same, bit for bit."""
+    return (
+        one.entry == other.entry
+        and one.thumbnail == other.thumbnail
+        and one.descriptor.dtype == other.descriptor.dtype
+        and np.array_equal(one.descriptor, other.descriptor)
+    )
+
+
+def by_id(rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of their ids."""
+    return sorted(rows, key=lambda row: row.entry.id)
