@@ -133,21 +133,20 @@ def begin_and_interrupt(store: EmbeddedStore, one: Row) -> None:
 
 
 def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
-    """By Ctrl-C after the engine took rows, before it flushed them."""
-    one = row(7)
+    """Ctrl-C after the engine took a row: the row may be there, and the next writer clears up."""
+    one, mark = row(7), few / "writer.lock"
+    point = edge.Point(one.entry.id, one.descriptor.tolist(), payload_of(one))
     with open_gallery(few, write=True) as gallery:
         store = gallery._store
         assert isinstance(store, EmbeddedStore)
-        with pytest.raises(KeyboardInterrupt):
-            begin_and_interrupt(store, one)
-        assert gallery.count() in {5, 6}
-        gallery.forget(Filters(ids=(one.entry.id,)))
+        with pytest.raises(KeyboardInterrupt), store._open() as shard:  # noqa: PT012
+            shard.update(edge.UpdateOperation.upsert_points([point]))
+            raise KeyboardInterrupt
+        assert numbers_in(gallery) - {7} == set(range(5))
+    assert mark.read_bytes() != b""
     with open_gallery(few, write=True) as gallery:
-        assert numbers_in(gallery) == set(range(5))
-        assert gallery.verify(gone=[one]).whole
-    rest = contents(few)
-    assert not any(part(one) in rest for part in PARTS.values())
-    assert (few / "writer.lock").read_bytes() == b""
+        assert numbers_in(gallery) - {7} == set(range(5))
+    assert mark.read_bytes() == b""
 
 
 def test_killed_while_the_graph_is_built(made: Path) -> None:
@@ -416,6 +415,17 @@ def test_nothing_is_left_of_what_was_forgotten(made: Path) -> None:
         assert not any(part(one) in rest for one in gone for part in PARTS.values())
         assert not any(part(one) in rest for one in gone for part in NOT_STORED)
         assert numbers_in(gallery) == set(range(100)) - set(numbers)
+
+
+def test_nothing_is_left_of_a_gallery_that_was_emptied(few: Path) -> None:
+    """The engine then says that it had nothing to write anew, and goes on holding the old files."""
+    gone = [row(number) for number in range(5)]
+    with open_gallery(few, write=True) as gallery:
+        assert gallery.forget(Filters(ids=tuple(one.entry.id for one in gone))) == 5
+        assert gallery.verify(gone=gone).whole
+        rest = contents(few)
+        assert not any(part(one) in rest for one in gone for part in PARTS.values())
+        assert gallery.add(gone).new == 5
 
 
 def test_verification_finds_what_is_left(few: Path) -> None:
