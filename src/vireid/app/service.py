@@ -44,7 +44,6 @@ from vireid.errors import ImageError, VireidError
 from vireid.gallery import Entry, Gallery, Row
 from vireid.gallery.learnt import View
 from vireid.gallery.looking import look_for
-from vireid.nn import record_attention
 from vireid.nn.palm import PALM
 from vireid.types import Modality
 
@@ -308,11 +307,10 @@ class Service:
     ) -> Map:
         size = self._encoder.network.size
         pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
-        with self._network, record_attention(self._encoder.network) as maps:
-            self._encoder.describe_pixels(pixels, [modality])
-        # Every backbone halves four times, rounding up.
-        height, width = (-(-side // 16) for side in size)
-        weights = maps[-1][0].cpu().numpy().astype(np.float64).round(6).tolist()
+        with self._network:
+            maps = self._encoder.attention_over(pixels, modality)
+        height, width = self._encoder.grid
+        weights = maps[-1].astype(np.float64).round(6).tolist()
         return Map(height=height, width=width, weights=weights, source=source)
 
     def _describe(self, picture: Picture, *, modality: Modality | None) -> Described:

@@ -106,6 +106,7 @@ def run_demo(
         for name, encoder in encoders.items()
     }
     shown = {name: found[0] for name, found in results.items()}
+    steps = _next_steps(out)
     report = write_report(
         out / "report.html",
         title="vireid demo: DLIS with PALM on synthetic people",
@@ -133,13 +134,13 @@ def run_demo(
             "works, and say nothing about accuracy on real people.",
             "One run each: differences of a few points between two networks are noise.",
         ],
-        next_steps=_next_steps(out),
+        next_steps=steps,
     )
     print(f"{protocols[0].name}, {protocols[0].direction}, on synthetic people, one run each\n")
     print(table(shown))
     minutes = (time.perf_counter() - began) / 60
     print(f"\nThe report is {report.resolve()} ({minutes:.1f} minutes).")
-    for step in _next_steps(out):
+    for step in steps:
         print(f"{step.text}:\n  {step.command}")
     return report
 

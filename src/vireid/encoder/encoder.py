@@ -189,16 +189,33 @@ class Encoder:
         Raises:
             ImageError: If an image cannot be read.
         """
-        height, width = self.network.size
-        # Every backbone halves four times, rounding up.
-        grid = (-(-height // 16), -(-width // 16))
         found = []
         with ImageStack(records, size=self.network.size) as stack:
             for index, record in enumerate(records):
-                with record_attention(self.network) as maps:
-                    self._describe(stack.fetch([index]), record.modality)
-                found += [AttentionMap(record, weights[0].cpu().numpy(), grid) for weights in maps]
+                maps = self.attention_over(stack.fetch([index]), record.modality)
+                found += [AttentionMap(record, weights, self.grid) for weights in maps]
         return found
+
+    def attention_over(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
+        """PALM's attention over an image that is decoded already.
+
+        Args:
+            image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
+            modality: It chooses the stream.
+
+        Returns:
+            float32 ``[N, N]`` for each PALM, over the N positions of ``grid``, row-major.
+        """
+        with record_attention(self.network) as maps:
+            self._describe(image, modality)
+        return [weights[0].cpu().numpy() for weights in maps]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the feature map that PALM attends over."""
+        height, width = self.network.size
+        # Every backbone halves four times, rounding up.
+        return -(-height // 16), -(-width // 16)
 
     @torch.inference_mode()
     def translate(self, records: Sequence[ImageRecord]) -> list[Translation]:

@@ -24,10 +24,10 @@ __all__ = [
     "Contains",
     "Ids",
     "conditions",
-    "descriptor_of",
     "entry_of",
     "is_id",
     "payload_of",
+    "row_of",
     "thumbnail_of",
 ]
 
@@ -161,12 +161,21 @@ def thumbnail_of(id: str, payload: Mapping[str, Any] | None) -> bytes:
         raise GalleryError(_damaged(id, f"its thumbnail is not base64: {error}")) from error
 
 
-def descriptor_of(id: str, vector: object) -> NDArray[np.float32]:
-    """The descriptor of a point, float32 ``[d]``.
+def row_of(id: str, payload: Mapping[str, Any] | None, vector: object) -> Row:
+    """The row of a point.
+
+    Args:
+        id: The point's id.
+        payload: What is stored with it.
+        vector: Its descriptor, a list of numbers.
 
     Raises:
-        GalleryError: The point has none.
+        GalleryError: A part is missing or damaged.
     """
+    return Row(entry_of(id, payload), _descriptor_of(id, vector), thumbnail_of(id, payload))
+
+
+def _descriptor_of(id: str, vector: object) -> NDArray[np.float32]:
     if not isinstance(vector, list):
         raise GalleryError(_damaged(id, "it has no descriptor"))
     return np.array(vector, dtype=np.float32)

@@ -32,7 +32,7 @@ from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_place, read_about, write_about
 from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
 from vireid.gallery._nearest import Found, nearest
-from vireid.gallery._payload import descriptor_of, entry_of, payload_of, thumbnail_of
+from vireid.gallery._payload import payload_of, row_of, thumbnail_of
 from vireid.gallery._traces import find_bytes
 from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
 from vireid.gallery.locks import Turns, WriterLock
@@ -176,12 +176,7 @@ class EmbeddedStore:
             with self._open() as shard:
                 page, offset = shard.scroll(request)
             for record in page:
-                id = str(record.id)
-                yield Row(
-                    entry_of(id, record.payload),
-                    descriptor_of(id, record.vector if descriptors else []),
-                    thumbnail_of(id, record.payload),
-                )
+                yield row_of(str(record.id), record.payload, record.vector if descriptors else [])
             if offset is None:
                 return
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
+from vireid.gallery._checks import NORM_TOLERANCE
 from vireid.gallery.entry import Entry, Hit
 
 __all__ = ["CLOSE", "GAP", "fuse", "group"]
@@ -20,7 +21,7 @@ to 3 %, with other brightness, noise and compression, 59 % did (docs/open_set.md
 GAP = timedelta(minutes=1)
 """Frames of one walk past a camera lie no further apart."""
 
-_UNIT = 1e-3  # how far from 1 the length of a unit descriptor may be
+_CANCELLED = 1e-3  # length of a mean below which it has no direction
 
 
 def group(
@@ -81,7 +82,7 @@ def fuse(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
         )
     wide = descriptors.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1)
-    damaged = np.flatnonzero(~(np.abs(lengths - 1) < _UNIT))
+    damaged = np.flatnonzero(~(np.abs(lengths - 1) < NORM_TOLERANCE))
     if len(damaged):
         raise GalleryError(
             f"The descriptor of image {damaged[0] + 1} of {len(descriptors)} has the length "
@@ -89,7 +90,7 @@ def fuse(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
         )
     mean = wide.mean(axis=0)
     length = np.linalg.norm(mean)
-    if length < _UNIT:
+    if length < _CANCELLED:
         raise GalleryError(
             f"The descriptors of {len(descriptors)} images cancel out (their mean has the length "
             f"{length:.1e}); expected images of one person: search with each of them."
@@ -104,12 +105,7 @@ def _one_walk(one: Entry, other: Entry, gap: timedelta) -> bool:
         return False
     if one.time is None or other.time is None:
         return True
-    return abs(_zoned(one.time) - _zoned(other.time)) <= gap
-
-
-def _zoned(time: datetime) -> datetime:
-    """A time with a zone; one without is taken as UTC, as everywhere in a gallery."""
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return abs(one.time - other.time) <= gap
 
 
 def _alike(

@@ -29,9 +29,8 @@ from vireid.gallery._payload import (
     Contains,
     Ids,
     conditions,
-    descriptor_of,
-    entry_of,
     payload_of,
+    row_of,
     thumbnail_of,
 )
 from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
@@ -163,12 +162,7 @@ class ServerStore:
                     with_vectors=descriptors,
                 )
             for record in page:
-                id = str(record.id)
-                yield Row(
-                    entry_of(id, record.payload),
-                    descriptor_of(id, record.vector if descriptors else []),
-                    thumbnail_of(id, record.payload),
-                )
+                yield row_of(str(record.id), record.payload, record.vector if descriptors else [])
             if offset is None:
                 return
 
