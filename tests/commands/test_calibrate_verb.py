@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.app.people import photograph, write_run
-from tests.gallery.test_calibration import DAY, NIGHT, by_hand
+from tests.gallery.test_calibration import DAY, NIGHT, by_hand, strangers
 from tests.helpers.trees import save_manifest, write_sysu
 
 from vireid.commands import main
@@ -178,6 +178,15 @@ def test_what_was_learnt_in_words() -> None:
     assert ["infrared to visible", "50 in 500 searches", "0.090 (0.100)"] in rows
     assert "- 8 visible images of a person count as 4.0 to infrared queries" in told
     assert "1 pair of cameras had enough people" in told
+
+
+def test_what_no_cosine_reaches_is_no_threshold() -> None:
+    by_careful = replace(
+        by_hand(), impostors=(strangers(NIGHT, DAY, 0.795), *by_hand().impostors[1:])
+    )
+    told = describe(by_careful)
+    row = next(cells(line) for line in told.splitlines() if "10,000 pairs" in line)
+    assert row[2:] == ["never (0.995)", "never (never)*", "never (never)*", "never (never)*"]
 
 
 def test_what_was_checked_in_words() -> None:

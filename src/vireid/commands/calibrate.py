@@ -186,7 +186,9 @@ LIKELY MATCH: a hit is at least so similar. The more images are searched, the mo
 {markdown_table(_likely(calibration), left=2)}
 
 In brackets the estimate without caution. Used is the upper end of its 95 % interval; with more
-people it comes nearer. A star: these people do not show it, it is extrapolated.
+people it comes nearer. A star: these people do not show it, it is extrapolated. Never: no hit is
+called a likely match among so many images, since it would have to be more similar than an image is
+to itself.
 
 PROBABLY NOT IN THIS GALLERY: all hits are less similar than this. At most
 {100 * calibration.missed:g} % of the searches for people who ARE in it end so, if it has at least
@@ -227,10 +229,15 @@ def _likely(calibration: Calibration) -> list[list[str]]:
             share = calibration.false_match / number
             limit = found.at(share)
             mark = "*" if share < found.seen else ""
-            cells.append(f"{limit.high:.3f} ({limit.value:.3f}){mark}")
+            cells.append(f"{_reached(limit.high)} ({_reached(limit.value)}){mark}")
         people = f"{found.people:,} in {found.pairs:,} pairs of images"
         lines.append([f"{frames.query} to {frames.searched}", people, *cells])
     return lines
+
+
+def _reached(threshold: float) -> str:
+    """A threshold; no cosine reaches one above 1."""
+    return f"{threshold:.3f}" if threshold <= 1 else "never"
 
 
 def _unlike(calibration: Calibration) -> list[list[str]]:
