@@ -72,7 +72,17 @@ def test_another_camera_time_or_light_is_another_walk(other: Hit) -> None:
 
 def test_what_is_not_known_keeps_nobody_apart() -> None:
     assert names([hit("a", 0.9), hit("b", 0.5, time=None)]) == [["a", "b"]]
-    assert names([hit("a", 0.9, camera=""), hit("b", 0.5, camera="")]) == [["a", "b"]]
+    assert names([hit("a", 0.9, time=None), hit("b", 0.5, time=None)]) == [["a", "b"]]
+
+
+def test_without_a_camera_only_times_say_that_it_is_one_walk() -> None:
+    nowhere = [
+        hit("a", 0.9, camera=""),
+        hit("b", 0.8, camera="", time=None),
+        hit("c", 0.7, camera="", time=NOON + GAP),
+        hit("d", 0.6, camera="", time=None),
+    ]
+    assert names(nowhere) == [["a", "c"], ["b"], ["d"]]
 
 
 def test_times_are_compared_across_zones_and_without_one_as_utc() -> None:
@@ -137,6 +147,8 @@ def test_nothing_is_lost_and_groups_hold_together(
             assert descriptors[one.entry.id] @ descriptors[first.id] >= CLOSE
             if one.entry.time and first.time:
                 assert abs(one.entry.time - first.time) <= GAP
+            else:
+                assert first.camera
 
 
 def test_several_images_are_their_mean_of_unit_length() -> None:

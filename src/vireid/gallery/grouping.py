@@ -35,7 +35,8 @@ def group(
 
     A hit joins the first group whose best hit it is nearly the same as: from the same camera and
     in the same light, no further apart in time where both times are known, with descriptors no
-    further apart. Labels play no part.
+    further apart. Images without a camera may be of any two, so that both times must be known of
+    them. Labels play no part.
 
     Args:
         hits: The hits, in any order.
@@ -100,11 +101,11 @@ def fuse(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _one_walk(one: Entry, other: Entry, gap: timedelta) -> bool:
-    """Whether camera, light and, where known, time allow two images to be of one walk."""
+    """Whether camera, light and time say that two images can be of one walk."""
     if (one.camera, one.modality) != (other.camera, other.modality):
         return False
     if one.time is None or other.time is None:
-        return True
+        return one.camera != ""
     return abs(one.time - other.time) <= gap
 
 
