@@ -156,6 +156,23 @@ def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibr
     assert (nothing.verdict, nothing.remark) == (None, "")
 
 
+def test_what_is_forgotten_meanwhile_does_no_harm(
+    gallery: Gallery, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, after the search and before entries are counted."""
+    gallery.keep_calibration(calibration.to_json())
+    count = Gallery.values
+
+    def forget_and_count(self: Gallery, *arguments: object) -> object:
+        self.forget(Filters(identities=("3",)))
+        return count(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Gallery, "values", forget_and_count)
+    found = look_for(gallery, seen(3, 9)[None], [NIGHT], limit=38)
+    assert len(found.hits) == found.considered == 38
+    assert found.verdict is Verdict.LIKELY
+
+
 def test_what_is_refused(gallery: Gallery) -> None:
     with pytest.raises(ConfigError, match="limit of a search is 0; expected 1"):
         look_for(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].entry.id})

@@ -6,6 +6,7 @@ print(found.verdict or found.remark, [hits[0].entry.name for hits in found.group
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,9 @@ def look_for(
     if out:
         for modality, number in _images(gallery, replace(filters, ids=out)).items():
             images[modality] -= number
+    # Somebody else may have forgotten entries since they were found.
+    for modality, number in Counter(hit.entry.modality for hit in hits).items():
+        images[modality] = max(images[modality], number)
     answer, remark = _judge(gallery, hits, views, filters, images)
     return Outcome(
         hits=hits,
