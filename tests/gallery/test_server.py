@@ -206,6 +206,8 @@ def test_every_operation_tells_of_a_server_that_goes_down() -> None:
         "http://key@localhost/people",
         "https://localhost/people?x=1",
         "http://localhost:port/people",
+        "http://localhost:99999/people",
+        "http://two words/people",
     ],
 )
 def test_an_address_that_is_none(place: str) -> None:

@@ -39,21 +39,28 @@ def open_client(place: str, options: ServerOptions) -> tuple[QdrantClient, str, 
     """
     address = re.fullmatch(r"(https?://[^/?#@:]+(?::\d+)?)/([^/?#]+)/?", place)
     if address is None:
-        raise ConfigError(
-            f"'{place}' is no address of a gallery; expected http(s)://HOST:PORT/COLLECTION, such "
-            f"as http://localhost:6333/people (an API key goes into {KEY_VARIABLE})."
-        )
+        raise _no_address(place)
     url, collection = address[1], unquote(address[2])
     with warnings.catch_warnings():
         # ServerOptions says that a key travels openly over http.
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-        client = QdrantClient(
-            url=url,
-            api_key=options.api_key or os.environ.get(KEY_VARIABLE),
-            timeout=options.timeout,
-            check_compatibility=False,
-        )
+        try:
+            client = QdrantClient(
+                url=url,
+                api_key=options.api_key or os.environ.get(KEY_VARIABLE),
+                timeout=options.timeout,
+                check_compatibility=False,
+            )
+        except ValueError as error:  # a host or port that cannot be one
+            raise _no_address(place) from error
     return client, url, collection
+
+
+def _no_address(place: str) -> ConfigError:
+    return ConfigError(
+        f"'{place}' is no address of a gallery; expected http(s)://HOST:PORT/COLLECTION, such "
+        f"as http://localhost:6333/people (an API key goes into {KEY_VARIABLE})."
+    )
 
 
 def check_version(client: QdrantClient, url: str) -> None:
