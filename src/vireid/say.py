@@ -6,9 +6,18 @@ import sys
 
 from tqdm import tqdm
 
-__all__ = ["say"]
+__all__ = ["printable", "say"]
 
 
 def say(text: str) -> None:
     """Print a line on standard error without breaking a progress bar."""
     tqdm.write(text, file=sys.stderr)
+
+
+def printable(name: str) -> str:
+    """A name without what a terminal cannot print, or would obey.
+
+    Args:
+        name: What somebody else called something.
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)

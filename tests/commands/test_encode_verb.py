@@ -109,6 +109,10 @@ def test_bad_images_and_going_on(
         ("{empty} {images} --out a.parquet", "is no run folder"),
         ("{run} {images} --out a.npz", "'a.npz' ends in '.npz'; expected a name that ends in"),
         ("{run} {images} --out a.parquet --batch-size 0", "--batch-size 0 is out of range"),
+        (
+            "{run} {images} --out a.parquet --camera Hof\udce9",
+            "--camera 'Hof\\udce9' is not UTF-8; expected a name that is",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(

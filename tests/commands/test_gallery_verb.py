@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qdrant_edge as edge
 from tests.app.people import photograph, write_run
 from tests.helpers.trees import save_manifest
 
@@ -20,7 +21,9 @@ from vireid.encoder import Encoder, load
 from vireid.encoder.described_files import DescribedFile
 from vireid.errors import ConfigError
 from vireid.gallery import Entry, Row, open_gallery
+from vireid.gallery._about import read_about
 from vireid.gallery.calibrating import calibrate
+from vireid.gallery.embedded import EmbeddedStore
 from vireid.types import Descriptors, ImageRecord, Modality
 
 PEOPLE = ("Ada", "Ben", "Cleo", "Dan")
@@ -223,7 +226,30 @@ class TestFiles:
             assert gallery.calibration == "kept"
         assert rows_in(target).keys() == rows_in(place).keys()
         assert "has 0 entries more" in vireid("gallery", "copy", place, target)
-        assert "would be copied onto itself" in refused("gallery", "copy", place, place)
+        for same in (place, f"{place}/", place / ".." / place.name):
+            assert "would be copied onto itself" in refused("gallery", "copy", place, same)
+        server = "http://localhost:1/people"
+        assert "onto itself" in refused("gallery", "copy", server, f"{server}/")
+
+    @pytest.mark.parametrize("verb", ["add", "copy"])
+    def test_a_gallery_that_has_become_large_gets_its_graph(
+        self,
+        place: Path,
+        tmp_path: Path,
+        vireid: Vireid,
+        verb: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out, target = tmp_path / "all.parquet", tmp_path / "large"
+        vireid("gallery", "export", place, "--out", out)
+        words = {"add": ("add", target, "--encoded", out), "copy": ("copy", place, target)}
+        monkeypatch.setattr("vireid.commands.gallery.EXACT_UP_TO", 8)
+        vireid("gallery", *words[verb])
+        assert not read_about(target).graph
+        shutil.rmtree(target)
+        monkeypatch.setattr("vireid.commands.gallery.EXACT_UP_TO", 7)
+        vireid("gallery", *words[verb])
+        assert read_about(target).graph
 
 
 def table(printed: str) -> list[dict[str, str]]:
@@ -371,6 +397,24 @@ class TestForget:
     def test_never_everything(self, place: Path, refused: Vireid) -> None:
         assert "got no condition" in refused("gallery", "forget", place, "--yes")
         assert len(rows_in(place)) == 8
+
+    def test_a_damaged_entry(
+        self, place: Path, vireid: Vireid, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As the message about it says; the others stay."""
+        rows = rows_in(place)
+        id = rows["Ben 1.png"].entry.id
+        with open_gallery(place, write=True) as gallery:
+            store = gallery._store
+            assert isinstance(store, EmbeddedStore)
+            with store._open() as shard:
+                shard.update(edge.UpdateOperation.delete_vectors([id], [""]))
+                shard.flush()
+        assert main(["gallery", "verify", str(place)]) == 2
+        assert f"Entry '{id}' of the gallery is damaged" in capsys.readouterr().out
+        assert "1 entry was forgotten" in vireid("gallery", "forget", place, "--id", id)
+        assert rows_in(place).keys() == rows.keys() - {"Ben 1.png"}
+        assert "7 rows read, 0 with faults" in vireid("gallery", "verify", place)
 
     def test_what_is_kept_too_long(self, run: Path, tmp_path: Path, vireid: Vireid) -> None:
         for name in ("old.png", "new.png"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import random
 import threading
 import uuid
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -27,9 +30,11 @@ from tests.gallery.crowd import (
 from tests.gallery.toys import MODEL, OTHER, changed, row, same
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, Model, Row, open_gallery
+from vireid.gallery import Filters, Gallery, Model, embedded, open_gallery
+from vireid.gallery._about import About, read_about
 from vireid.gallery._payload import payload_of
 from vireid.gallery.embedded import EmbeddedStore
+from vireid.gallery.locks import FileLock
 
 
 @pytest.fixture
@@ -125,13 +130,6 @@ def test_what_was_never_acknowledged_leaves_no_bytes(made: Path) -> None:
     assert not any(part(one) in rest for one in rows for part in PARTS.values())
 
 
-def begin_and_interrupt(store: EmbeddedStore, one: Row) -> None:
-    with store._open() as shard:
-        point = edge.Point(one.entry.id, one.descriptor.tolist(), payload_of(one))
-        shard.update(edge.UpdateOperation.upsert_points([point]))
-        raise KeyboardInterrupt
-
-
 def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
     """Ctrl-C after the engine took a row: the row may be there, and the next writer clears up."""
     one, mark = row(7), few / "writer.lock"
@@ -143,9 +141,11 @@ def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
             shard.update(edge.UpdateOperation.upsert_points([point]))
             raise KeyboardInterrupt
         assert numbers_in(gallery) - {7} == set(range(5))
+        assert gallery.verify().whole
     assert mark.read_bytes() != b""
     with open_gallery(few, write=True) as gallery:
         assert numbers_in(gallery) - {7} == set(range(5))
+        assert gallery.verify().whole
     assert mark.read_bytes() == b""
 
 
@@ -388,6 +388,38 @@ def test_a_segment_that_is_gone_is_noticed_until_its_rows_are_back(made: Path) -
         assert gallery.verify().whole
 
 
+def test_rows_are_counted_and_looked_up_in_one_turn(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two turns another process could remove rows, which are not lost then."""
+    free: list[bool] = []
+
+    def read(folder: Path) -> About:
+        lock = FileLock(folder / "shard.lock")
+        free.append(lock.take())
+        lock.close()
+        return read_about(folder)
+
+    with open_gallery(few) as gallery:
+        assert gallery.count() == 5
+        monkeypatch.setattr(embedded, "read_about", read)
+        assert gallery.verify().whole
+    assert free == [False]
+
+
+def test_a_lock_that_cannot_be_written_is_let_go(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(GalleryError, match=r"cannot be written to \(No space left"):
+            open_gallery(few, write=True)
+    open_gallery(few, write=True).close()
+
+
 PARTS = {
     "id": lambda one: uuid.UUID(one.entry.id).bytes,
     "SHA-256": lambda one: one.entry.sha256.encode(),
@@ -456,3 +488,20 @@ def test_what_another_entry_holds_too_is_no_trace(few: Path) -> None:
         assert gallery.verify(gone=[one]).whole
         gallery.forget(Filters(ids=(twin.entry.id,)))
         assert gallery.verify(gone=[one, twin]).whole
+
+
+def test_proving_that_something_is_gone_reads_no_other_row(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All thumbnails begin with the same tables, which are traces of none of them."""
+
+    def rows(self: EmbeddedStore, *_: object, **__: object) -> NoReturn:
+        pytest.fail("rows were read")
+
+    gone = row(3)
+    with open_gallery(few, write=True) as gallery:
+        gallery.forget(Filters(ids=(gone.entry.id,)))
+        monkeypatch.setattr(EmbeddedStore, "rows", rows)
+        found = gallery.verify(gone=[gone], rows=False)
+    assert found.whole
+    assert str(found) == "1 forgotten entries, 0 traces of them"

@@ -34,7 +34,7 @@ from tests.gallery.toys import (
 )
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Added, Filters, Gallery, Model, Row, id_of
+from vireid.gallery import Added, Filters, Gallery, Model, Row, Verification, id_of
 from vireid.types import Modality
 
 # What the client's stand-in for a server says that it does not do: none of it changes answers.
@@ -372,6 +372,7 @@ def test_info(new_gallery: NewGallery) -> None:
     assert info.identities == 1
     assert "cameras     unknown 1, Entrance 1, entrance 1" in str(info)
     assert "network     a1b2c3, dimension 24" in str(info)
+    assert "unknown 2, \ufffd[1m 1" in str(replace(info, cameras={"": 2, "\x1b[1m": 1}))
 
 
 def test_a_gallery_for_searching_only_refuses_changes(new_gallery: NewGallery) -> None:
@@ -423,6 +424,22 @@ def test_verification_lists_images_that_are_gone(new_gallery: NewGallery, tmp_pa
     found = gallery.verify()
     assert (found.missing, found.whole) == ((gone,), True)
     assert str(gone) in str(found)
+
+
+def test_verification_of_a_path_that_cannot_be(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add([changed(row(0), path=Path("/" + 300 * "a")), changed(row(1), path=Path("/a\0"))])
+    assert len(gallery.verify().missing) == 2
+
+
+def test_what_verification_says_can_be_read() -> None:
+    """A line each, and not thousands of them."""
+    found = Verification(rows=1234, missing=tuple(Path(f"/{n}\x1b\n.jpg") for n in range(1234)))
+    head, files, *listed, rest = str(found).splitlines()
+    assert head == "1,234 rows read, 0 with faults"
+    assert files == "1,234 image files are not where they were"
+    assert listed == [f"  /{n}\ufffd\ufffd.jpg" for n in range(20)]
+    assert rest == "  and 1,214 more"
 
 
 def test_verification_looks_at_thumbnails(new_gallery: NewGallery) -> None:

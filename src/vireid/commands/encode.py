@@ -15,11 +15,12 @@ from vireid.data.listing import ListedImage, list_images
 from vireid.encoder import load
 from vireid.encoder.described_files import check_ending
 from vireid.encoder.resumable import Summary, describe_to_file
-from vireid.errors import ImageError
+from vireid.errors import ConfigError, ImageError
+from vireid.say import printable
 from vireid.training.run import Device
 from vireid.types import Modality
 
-__all__ = ["BY_THEMSELVES", "Describing", "encode", "printable", "tell_bad", "tell_guessed"]
+__all__ = ["BY_THEMSELVES", "Describing", "encode", "tell_bad", "tell_guessed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,15 @@ class Describing:
     """Images a forward pass."""
     device: Device | None = None
     """Where to run; as in training by default."""
+
+    def __post_init__(self) -> None:
+        try:
+            self.camera.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"--camera {self.camera!a} is not UTF-8; expected a name that is, which is what"
+                " files of descriptors and galleries hold; write it in UTF-8."
+            ) from None
 
     def images(self, sources: Sequence[str]) -> list[ListedImage]:
         """The images that some words name.
@@ -124,12 +134,3 @@ def tell_bad(bad: Sequence[str]) -> None:
     if bad:
         print(f"{many(len(bad), 'image was', 'images were')} skipped:")
         print("\n".join(f"  {printable(fault)}" for fault in bad))
-
-
-def printable(name: str) -> str:
-    """A name without what a terminal cannot print, or would obey.
-
-    Args:
-        name: What somebody else called something.
-    """
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)

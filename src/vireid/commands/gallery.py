@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tyro.extras import SubcommandApp
 
 from vireid.commands.calibrate import calibrate
-from vireid.commands.encode import BY_THEMSELVES, Describing, printable, tell_bad, tell_guessed
+from vireid.commands.encode import BY_THEMSELVES, Describing, tell_bad, tell_guessed
 from vireid.commands.entries import (
     ALL,
     AS_SET_UP,
@@ -42,11 +42,12 @@ from vireid.gallery import (
     Gallery,
     Info,
     Model,
+    Row,
     Verification,
     id_of,
     open_gallery,
 )
-from vireid.say import say
+from vireid.say import printable, say
 from vireid.types import Modality
 
 __all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
@@ -246,7 +247,7 @@ def copy(source: Place, target: Place, /, *, spread: Spread = AS_SET_UP) -> int:
     Returns:
         How many entries were new.
     """
-    if source == target:
+    if _same(source, target):
         raise ConfigError(
             f"'{source}' would be copied onto itself; expected two galleries; name another one."
         )
@@ -255,6 +256,8 @@ def copy(source: Place, target: Place, /, *, spread: Spread = AS_SET_UP) -> int:
         open_gallery(target, model=read.model, create=True, options=spread.options()) as written,
     ):
         new, number = read.copy_to(written), read.count()
+        if new:
+            _index(written)
     print(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; the"
         " others it had already."
@@ -298,9 +301,8 @@ def _add(gallery: Gallery, batches: Iterable[Described], *, total: int, now: dat
             say(f"{new:,} images are in '{gallery.place}' already; the same command goes on.")
         raise
     entries = gallery.count()
-    if new and entries > EXACT_UP_TO:
-        say(f"Building the graph that makes searching {entries:,} entries fast.")
-        gallery.index()
+    if new:
+        _index(gallery)
     stay = f"; {known:,} were there already and stay as they were" if known else ""
     print(f"'{gallery.place}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
     tell_guessed(guessed)
@@ -308,11 +310,26 @@ def _add(gallery: Gallery, batches: Iterable[Described], *, total: int, now: dat
     return Added(new, known)
 
 
+def _index(gallery: Gallery) -> None:
+    """Build the graph of a gallery that has grown large."""
+    entries = gallery.count()
+    if entries > EXACT_UP_TO:
+        say(f"Building the graph that makes searching {entries:,} entries fast.")
+        gallery.index()
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two words name one gallery."""
+    if "://" in one or "://" in other:
+        return one.rstrip("/") == other.rstrip("/")
+    return Path(one).resolve() == Path(other).resolve()
+
+
 def _forget(gallery: Gallery, filters: Filters) -> int:
     """Forget entries, print how many, and prove it."""
     # Taken along to be looked for afterwards.
-    gone = list(islice(gallery.rows(filters), PROVED))
-    number = gallery.forget(filters) if gone else 0
+    gone = _readable(gallery, filters)
+    number = gallery.forget(filters)
     if not number:
         print(f"'{gallery.place}' has no such entry; nothing was forgotten.")
         return 0
@@ -320,10 +337,20 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
         f"{many(number, 'entry was', 'entries were')} forgotten; '{gallery.place}' holds"
         f" {gallery.count():,}."
     )
-    found = gallery.verify(gone=gone)
-    print(found)
-    _require_whole(found, gallery.place)
+    if gone:
+        found = gallery.verify(gone=gone, rows=False)
+        print(found)
+        _require_whole(found, gallery.place)
     return number
+
+
+def _readable(gallery: Gallery, filters: Filters) -> list[Row | str]:
+    """Entries as far as they can be read; of damaged ones the ids, where these are given."""
+    try:
+        return list(islice(gallery.rows(filters), PROVED))
+    except GalleryError as error:
+        say(f"Not all of them can be read, so that less is looked for afterwards: {error}")
+        return [id for id in filters.ids if gallery.count(Filters(ids=(id,)))]
 
 
 def _require_whole(found: Verification, place: str) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from vireid.commands.encode import printable
 from vireid.commands.entries import ALL, Which, model_of
 from vireid.data.layouts._common import many
 from vireid.data.listing import ListedImage, list_images
@@ -22,6 +21,7 @@ from vireid.evaluation.table import markdown_table
 from vireid.gallery import Hit, id_of, open_gallery
 from vireid.gallery.learnt import View
 from vireid.gallery.looking import Outcome, look_for
+from vireid.say import printable
 from vireid.training.run import Device
 from vireid.types import Modality
 

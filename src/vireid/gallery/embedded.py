@@ -34,7 +34,7 @@ from vireid.gallery._engine import as_filter, create, engine_errors, load, selec
 from vireid.gallery._nearest import Found, nearest
 from vireid.gallery._payload import payload_of, row_of, thumbnail_of
 from vireid.gallery._traces import find_bytes
-from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.entry import Filters, Hit, Model, Row
 from vireid.gallery.locks import Turns, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field
 
@@ -226,7 +226,10 @@ class EmbeddedStore:
 
     def missing(self) -> int:
         """How many rows fewer there are than when the last writer ended."""
-        return max(0, read_about(self._folder).rows - self.count(EVERYTHING))
+        # Both in one turn: between two, another process may remove rows.
+        with self._open() as shard:
+            there = shard.count(edge.CountRequest(exact=True))
+            return max(0, read_about(self._folder).rows - there)
 
     def traces(self, parts: Sequence[bytes]) -> dict[bytes, list[str]]:
         """In which of the folder's files some bytes are found."""
@@ -268,7 +271,7 @@ class EmbeddedStore:
             except BaseException:
                 # The engine may be in any state; the next operation loads the files anew.
                 self._failed = True
-                self._let_go()
+                self._let_go(record=False)
                 raise
             if self._turns.wanted():
                 self._let_go()
@@ -281,13 +284,17 @@ class EmbeddedStore:
             shutil.rmtree(path / "temp_segments", ignore_errors=True)
         return load(path, about.model.dimension, graph=about.graph)
 
-    def _let_go(self) -> None:
-        """Close the shard and let the next process open it."""
+    def _let_go(self, *, record: bool = True) -> None:
+        """Close the shard and let the next process open it.
+
+        Args:
+            record: Write down how many rows there are, all of which are flushed.
+        """
         shard, self._shard = self._shard, None
         if shard is not None:
             # No operation fails by this: what it did is flushed, or its own error tells.
             with suppress(GalleryError), engine_errors(self._folder):
-                if self._writer is not None:
+                if self._writer is not None and record:
                     self._record(shard)
                 shard.close()
         self._turns.leave()

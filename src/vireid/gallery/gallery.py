@@ -27,6 +27,7 @@ from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
+from vireid.say import printable
 
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
@@ -76,7 +77,8 @@ class Info:
 
     def __str__(self) -> str:
         def listed(counts: dict[str, int]) -> str:
-            return ", ".join(f"{name or 'unknown'} {n}" for name, n in counts.items()) or "none"
+            named = (f"{printable(name) or 'unknown'} {n}" for name, n in counts.items())
+            return ", ".join(named) or "none"
 
         about = ", ".join(f"{name} {text}" for name, text in self.model.about)
         lines = {
@@ -277,14 +279,15 @@ class Gallery:
         self._check_write()
         self._store.index()
 
-    def verify(self, *, gone: Sequence[Row | str] = ()) -> Verification:
+    def verify(self, *, gone: Sequence[Row | str] = (), rows: bool = True) -> Verification:
         """Read every row, and look for what is left of entries that were forgotten.
 
         Args:
             gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved
                 that no file holds it; of a row also its SHA-256, thumbnail and descriptor.
+            rows: Read the rows; without them only what was forgotten is looked for.
         """
-        return verify(self._store, gone)
+        return verify(self._store, gone, rows=rows)
 
     def copy_to(self, other: Gallery) -> int:
         """Add every row to another gallery, and the calibration where that one has none.

@@ -100,9 +100,13 @@ class WriterLock:
             )
         self.interrupted = self._lock.read() != ""
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._lock.write(
-            json.dumps({"process": os.getpid(), "command": _command(), "started": started})
-        )
+        try:
+            self._lock.write(
+                json.dumps({"process": os.getpid(), "command": _command(), "started": started})
+            )
+        except OSError:
+            self._lock.close()
+            raise
 
     def finish(self) -> None:
         """Say that nothing was interrupted."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from vireid.gallery._payload import is_id, payload_of
 from vireid.gallery._traces import SHORTEST
 from vireid.gallery.entry import EVERYTHING, Row, id_of
 from vireid.gallery.store import Store
+from vireid.say import printable
 
 __all__ = ["Verification", "verify"]
 
@@ -29,13 +31,20 @@ payloads breaks longer runs up."""
 PIECES = 4
 """How many pieces of each are looked for."""
 
+TABLES = 864
+"""Bytes at the beginning that say nothing: a JPEG's tables, the same in all thumbnails, have 623,
+and 831 as base64."""
+
+SHOWN = 20
+"""How many faults, files or traces are listed at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """What looking through a gallery found; prints itself for people.
 
     Attributes:
-        rows: How many rows were read.
+        rows: How many rows were read; None where only forgotten entries were looked for.
         faults: What is wrong with them, a sentence each.
         missing: Images whose files are not where they were when they were added; no fault, since
             searching does not need them.
@@ -44,7 +53,7 @@ class Verification:
             server and cannot be looked into.
     """
 
-    rows: int
+    rows: int | None
     faults: tuple[str, ...] = ()
     missing: tuple[Path, ...] = ()
     gone: int = 0
@@ -56,29 +65,41 @@ class Verification:
         return not self.faults and not self.traces
 
     def __str__(self) -> str:
-        lines = [f"{self.rows} rows read, {len(self.faults)} with faults"]
-        lines += [f"  {fault}" for fault in self.faults]
+        lines = []
+        if self.rows is not None:
+            lines.append(f"{self.rows:,} rows read, {len(self.faults):,} with faults")
+            lines += _listed(self.faults)
         if self.missing:
-            lines.append(f"{len(self.missing)} image files are not where they were")
-            lines += [f"  {path}" for path in self.missing]
+            lines.append(f"{len(self.missing):,} image files are not where they were")
+            lines += _listed(self.missing)
         if self.gone and self.traces is None:
             lines.append(
-                f"{self.gone} forgotten entries are not found any more; whether bytes of them are "
-                "left in the server's files cannot be seen from here"
+                f"{self.gone:,} forgotten entries are not found any more; whether bytes of them "
+                "are left in the server's files cannot be seen from here"
             )
         elif self.gone:
-            lines.append(f"{self.gone} forgotten entries, {len(self.traces or ())} traces of them")
-            lines += [f"  {trace}" for trace in self.traces or ()]
+            traces = self.traces or ()
+            lines.append(f"{self.gone:,} forgotten entries, {len(traces):,} traces of them")
+            lines += _listed(traces)
         return "\n".join(lines)
 
 
-def verify(store: Store, gone: Sequence[Row | str] = ()) -> Verification:
+def _listed(things: Sequence[object]) -> Iterator[str]:
+    """A line each, of so many of them that one can read them."""
+    for thing in things[:SHOWN]:
+        yield f"  {printable(str(thing))}"
+    if len(things) > SHOWN:
+        yield f"  and {len(things) - SHOWN:,} more"
+
+
+def verify(store: Store, gone: Sequence[Row | str] = (), *, rows: bool = True) -> Verification:
     """Read every row of a store, and look for what is left of entries that were forgotten.
 
     Args:
         store: The store.
         gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved that
             it is in no file; of a row also its SHA-256, thumbnail and descriptor.
+        rows: Read the rows; without them only what was forgotten is looked for.
 
     Raises:
         GalleryError: The store does not answer, or what should be an id is none.
@@ -89,12 +110,19 @@ def verify(store: Store, gone: Sequence[Row | str] = ()) -> Verification:
                 f"'{_id(one)}' is no id of an entry; expected one such as '{id_of('ab' * 32)}', "
                 "as a search prints it."
             )
+    read = _read(store) if rows else Verification(rows=None)
+    return replace(read, gone=len(gone), traces=_traces(store, gone))
+
+
+def _read(store: Store) -> Verification:
+    """Read every row."""
     rows, faults, missing = 0, list[str](), list[Path]()
     try:
         for row in store.rows(EVERYTHING):
             rows += 1
             faults += _faults(row, store)
-            if row.entry.path is not None and not row.entry.path.exists():
+            # Path.exists raises where a name is too long or a folder may not be entered.
+            if row.entry.path is not None and not os.path.exists(row.entry.path):  # noqa: PTH110
                 missing.append(row.entry.path)
     except GalleryError as error:
         faults.append(f"Reading ended after {rows} rows: {error}")
@@ -103,13 +131,7 @@ def verify(store: Store, gone: Sequence[Row | str] = ()) -> Verification:
             f"{missing_rows} rows are lost: files of the gallery are gone or damaged. Put back a "
             "copy, or add the images again; those that are there change nothing."
         )
-    return Verification(
-        rows=rows,
-        faults=tuple(faults),
-        missing=tuple(missing),
-        gone=len(gone),
-        traces=_traces(store, gone),
-    )
+    return Verification(rows=rows, faults=tuple(faults), missing=tuple(missing))
 
 
 def _faults(row: Row, store: Store) -> Iterator[str]:
@@ -142,9 +164,12 @@ def _traces(store: Store, gone: Sequence[Row | str]) -> tuple[str, ...] | None:
         return there or None
     if found:
         # Pictures share flat areas, and the same picture may be there in another file.
-        for row in store.rows(EVERYTHING):
-            held = _bytes_of(row)
-            found = {part: files for part, files in found.items() if part not in held}
+        try:
+            for row in store.rows(EVERYTHING):
+                held = _bytes_of(row)
+                found = {part: files for part, files in found.items() if part not in held}
+        except GalleryError as error:
+            there += (f"Whether other entries have the following rightly cannot be told: {error}",)
     return there + tuple(
         f"The {parts[part]} is still found in {', '.join(files)}." for part, files in found.items()
     )
@@ -172,7 +197,8 @@ def _parts(one: Row | str) -> Iterator[tuple[bytes, str]]:
 def _pieces(whole: bytes) -> Iterator[bytes]:
     """A few pieces from all over a run of bytes, without those that say nothing."""
     if len(whole) >= SHORTEST:
-        for start in np.linspace(0, max(0, len(whole) - PIECE), PIECES, dtype=int):
+        last = max(0, len(whole) - PIECE)
+        for start in np.linspace(min(TABLES, last), last, PIECES, dtype=int):
             piece = whole[start : start + PIECE]
             if piece.strip(b"\0"):
                 yield piece
