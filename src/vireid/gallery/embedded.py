@@ -271,7 +271,7 @@ class EmbeddedStore:
             except BaseException:
                 # The engine may be in any state; the next operation loads the files anew.
                 self._failed = True
-                self._let_go(record=False)
+                self._let_go()
                 raise
             if self._turns.wanted():
                 self._let_go()
@@ -284,17 +284,13 @@ class EmbeddedStore:
             shutil.rmtree(path / "temp_segments", ignore_errors=True)
         return load(path, about.model.dimension, graph=about.graph)
 
-    def _let_go(self, *, record: bool = True) -> None:
-        """Close the shard and let the next process open it.
-
-        Args:
-            record: Write down how many rows there are, all of which are flushed.
-        """
+    def _let_go(self) -> None:
+        """Close the shard and let the next process open it."""
         shard, self._shard = self._shard, None
         if shard is not None:
             # No operation fails by this: what it did is flushed, or its own error tells.
             with suppress(GalleryError), engine_errors(self._folder):
-                if self._writer is not None and record:
+                if self._writer is not None:
                     self._record(shard)
                 shard.close()
         self._turns.leave()
