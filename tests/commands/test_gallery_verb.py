@@ -412,7 +412,9 @@ class TestForget:
                 shard.flush()
         assert main(["gallery", "verify", str(place)]) == 2
         assert f"Entry '{id}' of the gallery is damaged" in capsys.readouterr().out
-        assert "1 entry was forgotten" in vireid("gallery", "forget", place, "--id", id)
+        other = rows["Ada 0.png"].entry.id
+        words = ["gallery", "forget", place, "--id", id, "--id", other, "--camera", "street"]
+        assert "1 entry was forgotten" in vireid(*words)
         assert rows_in(place).keys() == rows.keys() - {"Ben 1.png"}
         assert "7 rows read, 0 with faults" in vireid("gallery", "verify", place)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -350,7 +351,7 @@ def _readable(gallery: Gallery, filters: Filters) -> list[Row | str]:
         return list(islice(gallery.rows(filters), PROVED))
     except GalleryError as error:
         say(f"Not all of them can be read, so that less is looked for afterwards: {error}")
-        return [id for id in filters.ids if gallery.count(Filters(ids=(id,)))]
+        return [id for id in filters.ids if gallery.count(replace(filters, ids=(id,)))]
 
 
 def _require_whole(found: Verification, place: str) -> None:

@@ -84,8 +84,8 @@ def look_for(
         for modality, number in _images(gallery, replace(filters, ids=out)).items():
             images[modality] -= number
     # Somebody else may have forgotten entries since they were found.
-    for modality, number in Counter(hit.entry.modality for hit in hits).items():
-        images[modality] = max(images[modality], number)
+    listed = Counter(hit.entry.modality for hit in hits)
+    images = {modality: max(number, listed[modality]) for modality, number in images.items()}
     answer, remark = _judge(gallery, hits, views, filters, images)
     return Outcome(
         hits=hits,
