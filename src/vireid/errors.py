@@ -4,12 +4,19 @@
     ├── ConfigError        options that contradict one another, or a value out of range
     ├── DatasetError       a data set that is not laid out as published
     │   └── ImageError     one image that cannot be read
+    │       ├── TooLargeError     an upload with more pixels than are decoded
+    │       └── UnknownKindError  an upload that is no picture of a kind that is taken
     ├── CacheError         a packed image cache that cannot be written
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
     ├── TrainingError      training that cannot go on (a loss that is not finite)
     ├── EvaluationError    descriptors or a protocol from which no figure can be computed
-    └── GalleryError       a gallery that is missing, damaged, in use, or of another network
+    ├── GalleryError       a gallery that is missing, damaged, in use, or of another network
+    └── RequestError       what a visitor asks of the server, and does not get
+        ├── AuditError     it could not be written down
+        ├── ChangedError   the gallery holds more or fewer of the entries than the visitor was told
+        ├── NotThereError  it is not there, or not any more
+        └── ReadOnlyError  the gallery is served read-only
 
 Every message quotes the value, says what was expected and how to mend it.
 """
@@ -35,6 +42,14 @@ class ImageError(DatasetError):
     """One image that cannot be read; the message names the file."""
 
 
+class TooLargeError(ImageError):
+    """An upload with more pixels than are decoded."""
+
+
+class UnknownKindError(ImageError):
+    """An upload that is no picture of a kind that is taken."""
+
+
 class CacheError(VireidError):
     """A packed image cache that cannot be written; images can still be decoded each time."""
 
@@ -57,6 +72,26 @@ class EvaluationError(VireidError):
 
 class GalleryError(VireidError):
     """A gallery that is missing, damaged, in use, out of reach, or of another network."""
+
+
+class RequestError(VireidError):
+    """What a visitor asks of the server, and does not get."""
+
+
+class AuditError(RequestError):
+    """An event that could not be written down, so that its answer must not be given."""
+
+
+class ChangedError(RequestError):
+    """The gallery holds more or fewer of the entries to forget than the visitor was told."""
+
+
+class NotThereError(RequestError):
+    """An entry that the gallery does not hold, or not any more; or what a network cannot do."""
+
+
+class ReadOnlyError(RequestError):
+    """A change to a gallery that is served read-only."""
 
 
 def first_few(names: Iterable[object], *, shown: int = 3) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vireid.app.audit import Audit, AuditError
-from vireid.errors import ConfigError
+from vireid.app.audit import Audit
+from vireid.errors import AuditError, ConfigError
 
 
 def read(file: Path) -> list[dict[str, object]]:

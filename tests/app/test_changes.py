@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.app.people import PEOPLE, photograph
+from tests.app.people import PEOPLE, copy, photograph
 from tests.app.visitor import OWN, Visitor, images, names
 
 from vireid.commands.entries import model_of
 from vireid.encoder import Encoder
-from vireid.gallery import id_of, open_gallery
+from vireid.gallery import Filters, id_of, open_gallery
 
 
 def test_read_only(ada: Visitor) -> None:
@@ -51,7 +52,12 @@ def test_adding(owner: Visitor) -> None:
     row = owner.gallery.entry(entry["id"])
     assert row is not None
     assert row.entry.path is None  # a visitor's name is never one of our paths
-    assert owner.events()[0]["entries"] == [entry["id"]]
+    added = [id_of(hashlib.sha256(data).hexdigest()) for data in (new, photograph(0), new, damaged)]
+    assert [(event["state"], event["asked"]) for event in owner.events()[:2]] == [
+        ("begun", added),
+        ("done", added),
+    ]
+    assert owner.events()[1]["entries"] == [entry["id"]]
 
 
 def test_forgetting(owner: Visitor) -> None:
@@ -68,9 +74,20 @@ def test_forgetting(owner: Visitor) -> None:
     assert owner.gallery.verify(gone=[row for row in gone if row]).whole
     rest = {"identity": ["person 3"], "expected": 2}
     assert owner.ask("POST", "/api/forget", json=rest, headers=OWN).json() == {"forgotten": 2}
-    assert [(event["action"], event["forgotten"]) for event in owner.events()[-1:]] == [
-        ("forget", 2)
+    told = [
+        (event["action"], event["state"], event.get("forgotten"))
+        for event in owner.events()
+        if event["action"] == "forget"
     ]
+    assert told == [
+        ("forget", "begun", None),
+        ("forget", "failed", None),
+        ("forget", "begun", None),
+        ("forget", "done", 1),
+        ("forget", "begun", None),
+        ("forget", "done", 2),
+    ]
+    assert owner.events()[-1]["filters"] == {"identity": ["person 3"]}
 
 
 def test_the_audit_log(owner: Visitor, ada: Visitor) -> None:
@@ -91,11 +108,49 @@ def test_the_audit_log(owner: Visitor, ada: Visitor) -> None:
     assert picture.startswith("/9j/")  # a JPEG, because here it was asked for
 
 
-def test_what_cannot_be_written_down_is_not_answered(made: Path, encoder: Encoder) -> None:
-    with open_gallery(made, model=model_of(encoder)) as gallery:
-        visitor = Visitor(gallery, encoder, Path("/dev/full"), read_only=True)
-        status, said = visitor.refused("POST", "/api/search", files=images(photograph(1)))
+def test_a_list_is_written_down(ada: Visitor) -> None:
+    page = ada.get("/api/entries", identity="person 2", offset=1, limit=1)
+    assert (page["total"], len(page["entries"])) == (3, 1)
+    event = ada.events()[-1]
+    del event["time"]
+    assert event == {
+        "who": "ada",
+        "action": "list",
+        "filters": {"identity": ["person 2"]},
+        "offset": 1,
+        "limit": 1,
+        "results": 1,
+    }
+
+
+def test_what_cannot_be_written_down_is_neither_answered_nor_done(
+    gallery: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    with open_gallery(copy(gallery, tmp_path), model=model_of(encoder), write=True) as opened:
+        visitor = Visitor(opened, encoder, Path("/dev/full"))
+        which = {"identity": ["person 1"], "expected": 3}
+        answers = [
+            visitor.refused("POST", "/api/search", files=images(photograph(1))),
+            visitor.refused("GET", "/api/entries", params={"identity": "person 1"}),
+            visitor.refused("POST", "/api/entries", files=images(photograph(9)), headers=OWN),
+            visitor.refused("POST", "/api/forget", json=which, headers=OWN),
+        ]
         visitor.desk.close()
-    assert status == 503
-    assert "audit log cannot be written" in said
-    assert "score" not in said
+        assert opened.count() == 3 * PEOPLE
+        assert opened.count(Filters(identities=("person 1",))) == 3
+    for status, said in answers:
+        assert (status, "audit log cannot be written" in said) == (503, True)
+        assert "score" not in said
+
+
+def test_a_picture_that_two_add_at_once_is_new_to_one(owner: Visitor) -> None:
+    data = [photograph(20 + n) for n in range(4)]
+
+    def add(_: int) -> list[str]:
+        answer = owner.ask("POST", "/api/entries", files=images(*data), headers=OWN)
+        return [one["status"] for one in answer.json()]
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(add, range(2)))
+    assert sorted(told) == [["known"] * 4, ["new"] * 4]
+    assert sum(len(event.get("entries", ())) for event in owner.events()) == 4

@@ -14,8 +14,8 @@ from PIL import Image
 from tests.app.people import photograph
 
 from vireid.app.limits import DEFAULT_LIMITS, Limits
-from vireid.app.uploads import TooLargeError, UnknownKindError, checked, kind_of, name_of
-from vireid.errors import ConfigError
+from vireid.app.uploads import checked, kind_of, name_of
+from vireid.errors import ConfigError, TooLargeError, UnknownKindError
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 HTML = b"<!DOCTYPE html><html><body><script>alert(1)</script></body></html>"
@@ -51,6 +51,61 @@ def test_no_pictures(data: bytes) -> None:
     with pytest.raises(UnknownKindError, match=r"'me\.jpg' .*expected a JPEG, PNG, WebP or BMP"):
         checked("me.jpg", data, DEFAULT_LIMITS)
     assert kind_of(data) is None
+
+
+def test_a_jpeg_with_more_pictures_behind_it() -> None:
+    file, one = io.BytesIO(), Image.new("RGB", (32, 64))
+    one.save(file, "MPO", save_all=True, append_images=[one])
+    assert checked("phone.jpg", file.getvalue(), DEFAULT_LIMITS)
+    assert kind_of(file.getvalue()) == "image/jpeg"
+
+
+def jpeg_of(scans: int) -> bytes:
+    """A grey JPEG of 5,000 x 5,000 pixels that goes over all of them so many times."""
+
+    def segment(marker: int, data: bytes) -> bytes:
+        return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+    def code(table: int, symbol: int) -> bytes:
+        return segment(0xC4, bytes([table, 1, *[0] * 15, symbol]))
+
+    side = 5_000
+    blocks = (side // 8) ** 2
+    flat = segment(0xDA, bytes([1, 1, 0, 0, 0, 0])) + bytes(blocks // 8 + 1)
+    runs = (format((1 << 14) - 1, "015b") * (blocks // 32_767 + 1)).ljust(200, "1")
+    ended = int(runs, 2).to_bytes(25, "big").replace(b"\xff", b"\xff\0")
+    return (
+        b"\xff\xd8"
+        + segment(0xDB, bytes([0, *[1] * 64]))
+        + segment(0xC2, struct.pack(">BHHBBBB", 8, side, side, 1, 1, 0x11, 0))
+        + code(0x00, 0)
+        + code(0x10, 0xE0)  # a run of up to 32,767 blocks without a coefficient
+        + flat
+        + (segment(0xDA, bytes([1, 1, 0, 1, 63, 0])) + ended) * (scans - 1)
+        + b"\xff\xd9"
+    )
+
+
+def bmp_of_runs() -> bytes:
+    """A BMP of 8 x 8 pixels, each row a run."""
+    rows = (b"\x08\x05\0\0") * 8 + b"\0\1"
+    palette = b"".join(bytes([level] * 3) + b"\0" for level in range(256))
+    about = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    start = 14 + len(about) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + about + palette + rows
+
+
+def test_what_takes_very_long_to_decode() -> None:
+    usual = jpeg_of(12)
+    with Image.open(io.BytesIO(usual)) as image:
+        image.load()  # it is a JPEG
+    assert checked("usual.jpg", usual, DEFAULT_LIMITS)
+    with Image.open(io.BytesIO(bmp_of_runs())) as image:
+        assert image.convert("RGB").getpixel((7, 7)) == (5, 5, 5)
+    for data in (jpeg_of(200_000), bmp_of_runs()):
+        assert len(data) < DEFAULT_LIMITS.bytes
+        with pytest.raises(UnknownKindError, match="takes very long to read"):
+            checked("slow.jpg", data, DEFAULT_LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PPM", "ICO"])

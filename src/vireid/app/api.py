@@ -14,8 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import vireid
-from vireid.app.audit import AuditError
-from vireid.app.desk import Desk, ReadOnlyError
+from vireid.app.desk import Desk
 from vireid.app.models import (
     Added,
     AddForm,
@@ -33,10 +32,20 @@ from vireid.app.models import (
     SearchForm,
 )
 from vireid.app.security import Guard
-from vireid.app.service import ChangedError, NotThereError
 from vireid.app.tokens import Tokens
-from vireid.app.uploads import TooLargeError, UnknownKindError, kind_of
-from vireid.errors import ConfigError, GalleryError, ImageError, VireidError
+from vireid.app.uploads import kind_of
+from vireid.errors import (
+    AuditError,
+    ChangedError,
+    ConfigError,
+    GalleryError,
+    ImageError,
+    NotThereError,
+    ReadOnlyError,
+    TooLargeError,
+    UnknownKindError,
+    VireidError,
+)
 
 __all__ = ["create_app"]
 
@@ -50,6 +59,7 @@ _STATUS: dict[type[VireidError], int] = {
     ReadOnlyError: 403,
     TooLargeError: 413,
     UnknownKindError: 415,
+    VireidError: 500,
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
@@ -122,9 +132,9 @@ async def attention(
 
 
 @api.get("/entries", tags=["gallery"])
-async def entries(desk: At, asked: Annotated[PageQuery, Query()]) -> EntryPage:
+async def entries(desk: At, who: Who, asked: Annotated[PageQuery, Query()]) -> EntryPage:
     """A part of the list of entries, in the order of their ids."""
-    return await desk.work(desk.service.page, asked)
+    return await desk.work(desk.page, who, asked)
 
 
 @api.post("/entries", tags=["gallery"])

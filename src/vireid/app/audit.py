@@ -14,13 +14,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vireid.errors import ConfigError, VireidError
+from vireid.errors import AuditError, ConfigError
 
-__all__ = ["Audit", "AuditError"]
-
-
-class AuditError(VireidError):
-    """An event that could not be written down, so that its answer must not be given."""
+__all__ = ["Audit"]
 
 
 class Audit:

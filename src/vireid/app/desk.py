@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -16,23 +18,22 @@ from vireid.app.models import (
     AddForm,
     AttentionAnswer,
     AttentionForm,
+    EntryPage,
     Forgetting,
     Forgotten,
+    PageQuery,
     SearchAnswer,
     SearchForm,
 )
 from vireid.app.service import Service
-from vireid.app.uploads import Picture, TooLargeError, UnknownKindError, checked, name_of
-from vireid.errors import VireidError
+from vireid.app.uploads import Picture, checked, name_of
+from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError, VireidError
+from vireid.gallery import id_of
 
-__all__ = ["Desk", "ReadOnlyError"]
+__all__ = ["Desk"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class ReadOnlyError(VireidError):
-    """A change to a gallery that is served read-only."""
 
 
 class Desk:
@@ -70,6 +71,18 @@ class Desk:
         self._audit.write(who, "search", details, thumbnails=thumbnails)
         return answer
 
+    def page(self, who: str, asked: PageQuery) -> EntryPage:
+        """A part of the list of entries: by identity or time that is a search as well."""
+        page = self.service.page(asked)
+        details = {
+            "filters": asked.given(),
+            "offset": asked.offset,
+            "limit": asked.limit,
+            "results": len(page.entries),
+        }
+        self._audit.write(who, "list", details)
+        return page
+
     def add(self, who: str, told: AddForm) -> list[Added]:
         """Add pictures; those that are no pictures are told one by one."""
         self._check_write()
@@ -82,18 +95,19 @@ class Desk:
             except (TooLargeError, UnknownKindError) as error:
                 name = name_of(upload.filename)
                 outcomes.append(Added(name=name, status="refused", detail=str(error)))
-        done = iter(self.service.add(told, pictures))
-        added = [next(done) if outcome is None else outcome for outcome in outcomes]
-        new = [one.entry.id for one in added if one.status == "new" and one.entry]
-        self._audit.write(who, "add", {"entries": new})
+        asked = {"asked": [id_of(hashlib.sha256(one.data).hexdigest()) for one in pictures]}
+        with self._change(who, "add", asked) as event:
+            done = iter(self.service.add(told, pictures))
+            added = [next(done) if outcome is None else outcome for outcome in outcomes]
+            event["entries"] = [one.entry.id for one in added if one.status == "new" and one.entry]
         return added
 
     def forget(self, who: str, asked: Forgetting) -> Forgotten:
         """Delete entries for good."""
         self._check_write()
-        count = self.service.forget(asked)
         which = asked.model_dump(mode="json", include={"ids", "identity"}, exclude_defaults=True)
-        self._audit.write(who, "forget", {"filters": which, "forgotten": count})
+        with self._change(who, "forget", {"filters": which}) as event:
+            count = event["forgotten"] = self.service.forget(asked)
         return Forgotten(forgotten=count)
 
     def attention(self, asked: AttentionForm) -> AttentionAnswer:
@@ -105,6 +119,24 @@ class Desk:
         """Finish what is being done, and let go of threads and the audit log."""
         self._pool.shutdown()
         self._audit.close()
+
+    @contextmanager
+    def _change(
+        self, who: str, action: str, asked: Mapping[str, object]
+    ) -> Iterator[dict[str, object]]:
+        """Write a change down before it is made, and what became of it, which the block tells.
+
+        A change that cannot be written down is not made; one that a kill interrupts has begun in
+        the log and never ended.
+        """
+        self._audit.write(who, action, {"state": "begun", **asked})
+        event = dict(asked)
+        try:
+            yield event
+        except VireidError as error:
+            self._audit.write(who, action, {"state": "failed", **asked, "why": str(error)})
+            raise
+        self._audit.write(who, action, {"state": "done", **event})
 
     def _look_at(self, upload: UploadFile) -> Picture:
         return checked(upload.filename, upload.file.read(), self.service.limits)

@@ -40,25 +40,17 @@ from vireid.data.images import decode_image, resized
 from vireid.data.listing import ListedImage
 from vireid.data.portrait import guess_modality
 from vireid.encoder import Described, Encoder, describe_bytes
-from vireid.errors import ImageError, VireidError
+from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.gallery import Entry, Gallery, Row
 from vireid.gallery.learnt import View
 from vireid.gallery.looking import look_for
 from vireid.nn.palm import PALM
 from vireid.types import Modality
 
-__all__ = ["ChangedError", "NotThereError", "Service", "Source"]
+__all__ = ["Service", "Source"]
 
 Source = Literal["file", "thumbnail"]
 """Where a picture of an entry comes from: its file, or what the gallery keeps of it."""
-
-
-class NotThereError(VireidError):
-    """An entry that the gallery does not hold, or not any more."""
-
-
-class ChangedError(VireidError):
-    """The gallery holds more or fewer of the entries to forget than the visitor was told."""
 
 
 class Service:
@@ -226,38 +218,43 @@ class Service:
             told: What is known of all of them.
             pictures: The uploaded pictures.
         """
-        outcomes: list[Added] = []
-        rows: dict[str, Row] = {}
         now = datetime.now(UTC)
-        for picture in pictures:
-            try:
-                described = self._describe(picture, modality=told.modality)
-            except ImageError as error:
-                outcomes.append(Added(name=picture.name, status="refused", detail=str(error)))
-                continue
-            [portrait] = described.portraits
-            entry = Entry(
-                sha256=portrait.sha256,
-                name=picture.name,
-                modality=portrait.modality,
-                added=now,
-                camera=told.camera,
-                identity=told.identity,
-                time=told.time,
-                note=told.note,
-            )
-            there = self.gallery.entry(entry.id)
-            if there is None and entry.id not in rows:
-                rows[entry.id] = Row(entry, described.values[0], portrait.thumbnail)
-                outcomes.append(Added(name=picture.name, status="new", entry=EntryInfo.of(entry)))
-            else:
-                kept = there or rows[entry.id]
-                info = EntryInfo.of(kept.entry)
-                outcomes.append(Added(name=picture.name, status="known", entry=info))
-        if rows:
-            with self._changing:
-                self.gallery.add(list(rows.values()))
+        made = [self._row_of(picture, told, now=now) for picture in pictures]
+        new: dict[str, Row] = {}
+        outcomes = []
+        with self._changing:
+            for one in made:
+                if isinstance(one, Row):
+                    id = one.entry.id
+                    kept = new.get(id) or self.gallery.entry(id)
+                    status: Literal["new", "known"] = "known" if kept else "new"
+                    kept = kept or new.setdefault(id, one)
+                    info = EntryInfo.of(kept.entry)
+                    outcomes.append(Added(name=one.entry.name, status=status, entry=info))
+                else:
+                    outcomes.append(one)
+            if new:
+                self.gallery.add(list(new.values()))
         return outcomes
+
+    def _row_of(self, picture: Picture, told: AddForm, *, now: datetime) -> Row | Added:
+        """An uploaded picture as a row, or why it is none."""
+        try:
+            described = self._describe(picture, modality=told.modality)
+        except ImageError as error:
+            return Added(name=picture.name, status="refused", detail=str(error))
+        [portrait] = described.portraits
+        entry = Entry(
+            sha256=portrait.sha256,
+            name=picture.name,
+            modality=portrait.modality,
+            added=now,
+            camera=told.camera,
+            identity=told.identity,
+            time=told.time,
+            note=told.note,
+        )
+        return Row(entry, described.values[0], portrait.thumbnail)
 
     def forget(self, asked: Forgetting) -> int:
         """Delete entries for good.
@@ -270,8 +267,8 @@ class Service:
             count = self.gallery.count(filters)
             if count != asked.expected:
                 raise ChangedError(
-                    f"{count} entries would be forgotten; expected {asked.expected}, so that none "
-                    "was; look again at what would go."
+                    f"The gallery holds {count} entries of these; expected {asked.expected}, as "
+                    "you were told, so that none was forgotten; look again at what would go."
                 )
             return self.gallery.forget(filters)
 

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from vireid.app.limits import Limits
-from vireid.errors import ImageError
+from vireid.errors import TooLargeError, UnknownKindError
 
-__all__ = ["KINDS", "Picture", "TooLargeError", "UnknownKindError", "checked", "kind_of", "name_of"]
+__all__ = ["KINDS", "Picture", "checked", "kind_of", "name_of"]
 
 KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp"}
 """The kinds of pictures that are taken, by Pillow's name, with their media types."""
 
+# A JPEG with further pictures behind the first one, as many phones write them.
+_MEDIA = KINDS | {"MPO": "image/jpeg"}
+
+_SCANS = 100
+"""The most scans of a JPEG. Programs write about ten; each may cost a pass over all pixels, and
+10 MB hold 300,000 of them, which take half an hour to decode."""
+
 _EXPECTED = "expected a JPEG, PNG, WebP or BMP picture"
-
-
-class TooLargeError(ImageError):
-    """A picture with more pixels than are decoded."""
-
-
-class UnknownKindError(ImageError):
-    """A file that is none of the kinds of pictures that are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,7 @@ def checked(filename: str | None, data: bytes, limits: Limits) -> Picture:
         # and refuses the largest.
         with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as image:
             width, height = image.size
+            laborious = _is_laborious(image, data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLargeError(_too_large(name, "more than 89 million", limits)) from None
     except UnidentifiedImageError:
@@ -73,7 +73,21 @@ def checked(filename: str | None, data: bytes, limits: Limits) -> Picture:
         ) from error
     if width * height > limits.pixels:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
+    if laborious:
+        raise UnknownKindError(
+            f"'{name}' is packed in a way that takes very long to read and that no camera uses; "
+            f"{_EXPECTED} as usual; open it in a program for pictures and save it anew."
+        )
     return Picture(name, data)
+
+
+def _is_laborious(image: Image.Image, data: bytes) -> bool:
+    """Whether decoding takes far longer than its pixels do otherwise."""
+    if image.format == "BMP":
+        # Run lengths are unpacked in Python, up to seconds a picture.
+        return image.info.get("compression") in {1, 2}
+    # Inside a scan the byte 0xFF is always followed by 0 or a restart, never by this.
+    return image.format in {"JPEG", "MPO"} and data.count(b"\xff\xda") > _SCANS
 
 
 def name_of(filename: str | None) -> str:
@@ -88,7 +102,7 @@ def kind_of(data: bytes) -> str | None:
     """The media type of a picture, told from its content; None where it is not taken."""
     try:
         with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as image:
-            return KINDS[image.format or ""]
+            return _MEDIA[image.format or ""]
     except Exception:  # as above
         return None
 
