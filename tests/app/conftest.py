@@ -1,4 +1,4 @@
-"""One network, one gallery and two server processes for all tests of the app."""
+"""One network, one gallery and two servers for all tests of the app."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.app.people import TOKEN, Served, calibrate, copy, served, write_gallery, write_run
+from tests.app.people import TOKEN, Served, calibrate, copy, hosted, write_gallery, write_run
 from tests.app.visitor import Visitor
 
+from vireid.app.limits import Limits
 from vireid.commands.entries import model_of
 from vireid.encoder import Encoder, load
 from vireid.gallery import open_gallery
@@ -32,22 +33,22 @@ def gallery(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(run: Path, gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def server(
+    encoder: Encoder, gallery: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """A server as it is by default: this machine's own. Its gallery is calibrated."""
     made = copy(gallery, tmp_path_factory.mktemp("server"))
     calibrate(made)
-    with served(made, run) as found:
+    with hosted(made, encoder) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def strict(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def strict(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a token, small limits and an empty gallery."""
     folder = tmp_path_factory.mktemp("strict")
-    words = ["--create", "--queue", "3", "--threads", "1", "--upload-seconds", "1"]
-    words += ["--megabytes", "0.2", "--audit", str(folder / "log.jsonl")]
-    environment = {"VIREID_TOKENS": f"ada {TOKEN}"}
-    with served(folder / "empty", run, words, environment=environment) as found:
+    limits = Limits(queue=3, threads=1, upload_seconds=1, megabytes=0.2)
+    with hosted(folder / "empty", encoder, limits=limits, tokens={"ada": TOKEN}) as found:
         yield found
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vireid.app.api import create_app
+from vireid.app.audit import Audit
+from vireid.app.desk import Desk
+from vireid.app.limits import DEFAULT_LIMITS, Limits
+from vireid.app.server import address, listen, server_of
+from vireid.app.service import Service
+from vireid.app.tokens import Tokens
 from vireid.commands.entries import model_of, rows_of
 from vireid.data.layouts import DataSource
 from vireid.data.listing import ListedImage
@@ -165,15 +173,46 @@ def copy(gallery: Path, into: Path) -> Path:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs in a process of its own."""
+    """A server that answers."""
 
     url: str
+
+
+@dataclass(frozen=True)
+class ServedApart(Served):
+    """A server that runs in a process of its own."""
+
     process: subprocess.Popen[str]
 
-    def stop(self) -> int:
-        """Ask it to end, and wait until it did."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+
+@contextmanager
+def hosted(
+    gallery: Path,
+    encoder: Encoder,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    tokens: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """A server on a free port in a thread of this process, which has loaded torch already.
+
+    It is what ``vireid serve`` runs, but for the command line: see :func:`served`.
+    """
+    who = Tokens(tokens or {})
+    with (
+        open_gallery(gallery, model=model_of(encoder), create=True) as opened,
+        listen("127.0.0.1", 0, tokens=who) as listening,
+    ):
+        service = Service(opened, encoder, name=gallery.name, limits=limits)
+        desk = Desk(service, Audit(gallery.with_name("audit.jsonl")))
+        server = server_of(create_app(desk, tokens=who), limits=limits)
+        thread = threading.Thread(target=server.run, args=([listening],), name="server")
+        thread.start()
+        try:
+            yield Served(address(listening))
+        finally:
+            server.should_exit = True
+            thread.join()
+            desk.close()
 
 
 @contextmanager
@@ -183,7 +222,7 @@ def served(
     words: Sequence[str] = (),
     *,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Served]:
+) -> Iterator[ServedApart]:
     """``vireid serve`` on a free port, until the end of the block."""
     command = [sys.executable, "-m", "vireid", "serve", str(gallery), "--run", str(run)]
     process = subprocess.Popen(
@@ -200,7 +239,7 @@ def served(
         if found is None:
             process.kill()
             raise AssertionError(f"no server: {line} {process.communicate()[1]}")
-        yield Served(found[1], process)
+        yield ServedApart(found[1], process)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=60) == 0

@@ -1,4 +1,4 @@
-"""``vireid serve`` as it really runs: a process, a socket, and visitors who do not behave."""
+"""The server on a real socket, and visitors who do not behave."""
 
 from __future__ import annotations
 
@@ -130,8 +130,14 @@ def test_nothing_without_the_token(strict: Served) -> None:
 
 
 def test_the_end_waits_for_who_is_served(run: Path, gallery: Path, tmp_path: Path) -> None:
-    made = copy(gallery, tmp_path)
-    with served(made, run, ["--read-only"]) as server:
+    """The verb itself, in a process of its own, with its words and its environment."""
+    made, log = copy(gallery, tmp_path), tmp_path / "log"
+    words = ["--read-only", "--megabytes", "0.2", "--audit", str(log)]
+    with served(made, run, words, environment={"VIREID_TOKENS": f"ada {TOKEN}"}) as server:
+        assert httpx.get(f"{server.url}api/info").status_code == 401
+        info = httpx.get(f"{server.url}api/info", headers=ADA).json()
+        assert (info["who"], info["entries"], info["read_only"]) == ("ada", 3 * PEOPLE, True)
+        assert info["limits"]["megabytes"] == 0.2
         body = (
             b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
             + photograph(2, grey=True)
@@ -149,8 +155,8 @@ def test_the_end_waits_for_who_is_served(run: Path, gallery: Path, tmp_path: Pat
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"2-hall-0.png" in answer
         assert server.process.wait(timeout=60) == 0
-    events = (tmp_path / "people.audit.jsonl").read_text().splitlines()
-    assert [json.loads(event)["who"] for event in events] == ["local"]
+    events = [json.loads(event) for event in log.read_text().splitlines()]
+    assert [(event["who"], event["action"]) for event in events] == [("ada", "search")]
 
 
 def test_what_it_refuses_to_start_with(

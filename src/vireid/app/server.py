@@ -13,7 +13,7 @@ from vireid.app.security import is_loopback
 from vireid.app.tokens import VARIABLE, Tokens
 from vireid.errors import ConfigError
 
-__all__ = ["address", "listen", "serve_on"]
+__all__ = ["address", "listen", "server_of"]
 
 
 def listen(host: str, port: int, *, tokens: Tokens) -> socket.socket:
@@ -50,11 +50,13 @@ def address(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def serve_on(listening: socket.socket, app: ASGIApp, *, limits: Limits) -> None:
-    """Answer requests until SIGINT or SIGTERM; what is being answered then is finished first.
+def server_of(app: ASGIApp, *, limits: Limits) -> uvicorn.Server:
+    """A server, to be run on a socket by ``run([socket])``.
+
+    It answers requests until SIGINT or SIGTERM, or until its ``should_exit`` is set; what is being
+    answered then is finished first.
 
     Args:
-        listening: The socket.
         app: What answers.
         limits: How long a connection may be silent.
     """
@@ -69,4 +71,4 @@ def serve_on(listening: socket.socket, app: ASGIApp, *, limits: Limits) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=20,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

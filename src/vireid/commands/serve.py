@@ -87,7 +87,7 @@ def serve(
     from vireid.app.api import create_app
     from vireid.app.desk import Desk
     from vireid.app.security import is_loopback
-    from vireid.app.server import address, listen, serve_on
+    from vireid.app.server import address, listen, server_of
     from vireid.app.service import Service
 
     tokens = Tokens.read(token_file, os.environ)
@@ -115,7 +115,7 @@ def serve(
         if not is_loopback(host):
             say("note: tokens travel as they are; put a proxy with TLS in front of this server")
         with contextlib.suppress(KeyboardInterrupt):
-            serve_on(listening, create_app(desk, tokens=tokens), limits=limits)
+            server_of(create_app(desk, tokens=tokens), limits=limits).run([listening])
 
 
 def _require_packages() -> None:
