@@ -17,14 +17,26 @@ export function wire(limits, done) {
   $("adding-files").addEventListener("change", () => choose([...$("adding-files").files]));
   droppable(dialog, dialog.querySelector(".drop"), (dropped) => !running && choose(dropped));
   dialog.addEventListener("close", () => { stopped = true; });
+  $("adding-close").addEventListener("click", () => {
+    if (running) stopped = true;
+    else dialog.close();
+  });
   $("adding-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     if (running || files.length === 0) return;
-    running = true;
-    await add(limits());
-    running = false;
+    const told = new FormData($("adding-form")); // a disabled field would not be in it
+    run(true);
+    await add(told, limits());
+    run(false);
     done();
   });
+}
+
+/** While pictures are sent, nothing of what is sent can be changed. */
+function run(on) {
+  running = on;
+  $("adding-what").disabled = on;
+  $("adding-close").textContent = on ? "Stop" : "Close";
 }
 
 function reset() {
@@ -55,12 +67,10 @@ function batchOf(limits) {
   return batch;
 }
 
-async function add(limits) {
+async function add(told, limits) {
   stopped = false;
   const counts = { new: 0, known: 0, refused: 0 };
   const total = files.length;
-  const form = $("adding-form");
-  const told = new FormData(form);
   $("adding-progress").hidden = false;
   $("adding-refused").replaceChildren();
   $("adding-bar").max = total;
@@ -84,7 +94,9 @@ async function add(limits) {
         return;
       }
       counts.refused += batch.length;
-      $("adding-refused").append(el("li", {}, `'${batch[0].name}': ${error.message}`));
+      for (const file of batch) {
+        $("adding-refused").append(el("li", {}, `'${file.name}': ${error.message}`));
+      }
     }
     files = files.slice(batch.length);
     $("adding-bar").value = total - files.length;
@@ -97,7 +109,7 @@ async function send(batch, told) {
   const form = new FormData();
   for (const file of batch) form.append("images", file);
   for (const name of ["modality", "camera", "identity", "note"]) {
-    if (told.get(name)) form.set(name, told.get(name));
+    if (told.get(name).trim()) form.set(name, told.get(name).trim());
   }
   if (zoned(told.get("time"))) form.set("time", zoned(told.get("time")));
   return post("api/entries", form);

@@ -2,7 +2,7 @@
 
 import * as adding from "./adding.js";
 import { askForToken } from "./asking.js";
-import { $, closable, droppable, el, facts, plural, tell } from "./dom.js";
+import { $, closable, droppable, el, facts, plural, tell, zone } from "./dom.js";
 import * as forgetting from "./forgetting.js";
 import { askWith, get, post } from "./net.js";
 import * as opened from "./opened.js";
@@ -10,24 +10,30 @@ import { clearFilters, filters, Kept, showCameras, showGuess, showQuery, Upload 
 import { showEntries, showFound, showNothing } from "./results.js";
 
 const STEP = 20;
-const MOST = 200;
+const MOST = 200; // results of one search; the gallery itself is leafed through to its end
 const REFUSED = [400, 404, 413, 415, 422]; // the pictures' own fault
 
 let info = null;
 let query = [];
 let limit = STEP;
+let leafed = []; // what of the gallery is on the page
 let asking = null;
 const past = [query];
 
 // ---- what is asked ------------------------------------------------------------------------------
 
-/** Search, or leaf through the gallery; false where a later search has overtaken this one. */
-async function search() {
+/**
+ * Search, or leaf through the gallery: anew, or for `more` of the same. False where a later search
+ * has overtaken this one.
+ */
+async function search({ more = false } = {}) {
+  if (!more) leafed = [];
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
   busy(true);
   try {
+    if (!info) await refresh();
     await (query.length ? find(signal) : leaf(signal));
   } catch (error) {
     if (error.name === "AbortError") return false;
@@ -62,13 +68,18 @@ async function find(signal) {
 }
 
 async function leaf(signal) {
-  const asked = new URLSearchParams([...filters(), ["limit", limit]]);
-  const page = await get(`api/entries?${asked}`, { signal });
-  const list = page.entries.map((entry) => ({ entry }));
-  showEntries(page, ({ entry }) => opened.open(
-    list.find((one) => one.entry === entry), { list, info, query: null }),
-  { filtered: filters().length > 0 });
-  $("more").hidden = page.entries.length >= page.total || limit >= MOST;
+  const before = leafed.length;
+  const list = [...leafed];
+  let page = null;
+  do {
+    const part = [["offset", list.length], ["limit", Math.min(limit - list.length, MOST)]];
+    page = await get(`api/entries?${new URLSearchParams([...filters(), ...part])}`, { signal });
+    list.push(...page.entries.map((entry) => ({ entry })));
+  } while (page.entries.length && list.length < Math.min(limit, page.total));
+  leafed = list;
+  const open = (one) => opened.open(one, { list, info, query: null });
+  showEntries(page, list.slice(before), open, { filtered: filters().length > 0, more: before > 0 });
+  $("more").hidden = list.length < limit || list.length >= page.total;
   explain(page.total === 0);
 }
 
@@ -182,8 +193,8 @@ function bringUp() {
   if (query.length && (top < 0 || top > window.innerHeight / 2)) $("results").scrollIntoView();
 }
 
-function take(files) {
-  if (!info) return;
+async function take(files) {
+  if (!info) await refresh();
   const { megabytes, pictures } = info.limits;
   const all = [...query, ...files.map((file) => new Upload(file))];
   const size = all.reduce((sum, one) => sum + (one.file?.size ?? 0), 0);
@@ -193,7 +204,7 @@ function take(files) {
   } else if (all.length > pictures) {
     alarm(`At most ${pictures} pictures can be searched with at once.`);
   } else if (files.length) {
-    use(all);
+    await use(all);
   }
 }
 
@@ -205,12 +216,16 @@ function wire() {
     limit = STEP;
     attempt(search);
   };
+  const given = (files) => attempt(() => take(files));
+  for (const where of document.querySelectorAll(".zone")) {
+    where.textContent = `Times are in your time zone, ${zone}.`;
+  }
   closable();
   askWith(askForToken);
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   $("controls").addEventListener("change", (event) => {
     if (event.target.id === "files") {
-      take([...event.target.files]);
+      given([...event.target.files]);
       event.target.value = ""; // so that the same file can be chosen again
     } else if (event.target.type !== "text" || typing !== null) {
       again();
@@ -221,11 +236,11 @@ function wire() {
     clearTimeout(typing);
     typing = setTimeout(again, 400);
   });
-  droppable(document.body, $("drop"), take);
+  droppable(document.body, $("drop"), given);
   document.addEventListener("paste", (event) => {
     if (!event.clipboardData.files.length || document.querySelector("dialog[open]")) return;
     event.preventDefault();
-    take([...event.clipboardData.files]);
+    given([...event.clipboardData.files]);
   });
   adding.wire(() => info.limits, () => attempt(renew));
   $("clear-query").addEventListener("click", () => { use([]); $("files").focus(); });
@@ -234,7 +249,10 @@ function wire() {
     attempt(search);
     $("filters").querySelector("summary").focus();
   });
-  $("more").addEventListener("click", () => { limit += STEP; attempt(search); });
+  $("more").addEventListener("click", () => {
+    limit += STEP;
+    attempt(() => search({ more: true }));
+  });
   opened.wire({
     search: (entry) => { use([new Kept(entry)]); $("results").focus(); },
     join: (entry) => use([...query, new Kept(entry)]),

@@ -18,13 +18,20 @@ export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", {
+const PARTS = {
   day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
   second: "2-digit",
-});
+};
+const clock = new Intl.DateTimeFormat("en-GB", PARTS);
+const zonedClock = new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZoneName: "short" });
 
-export function when(time) {
-  return el("time", { dateTime: time, title: time }, clock.format(new Date(time)));
+/** What the visitor's time zone is called, such as Europe/Berlin. */
+export const zone = clock.resolvedOptions().timeZone;
+
+/** A time as it was in the visitor's zone, which is named where there is room for it. */
+export function when(time, { named = false } = {}) {
+  const text = (named ? zonedClock : clock).format(new Date(time));
+  return el("time", { dateTime: time, title: time }, text);
 }
 
 /** What a datetime-local field holds, with its zone; empty where it holds nothing. */

@@ -24,6 +24,11 @@ export function wire(act) {
   $("join-this").addEventListener("click", () => { $("opened").close(); act.join(entry()); });
   $("forget-this").addEventListener("click", () => act.forget(entry()));
   $("attention-on").addEventListener("change", attend);
+  $("opened").addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    // In the pictures the arrow keys choose a position.
+    if (by && shown.list[at + by] && !event.target.matches("canvas, input")) move(by);
+  });
 }
 
 /** Open one of a list of finds; `query` is null where the gallery is leafed through. */
@@ -53,8 +58,8 @@ async function show() {
   const mine = run;
   looking.hide();
   $("attention-text").textContent = "";
-  $("previous").disabled = at === 0;
-  $("next").disabled = at === shown.list.length - 1;
+  allow($("previous"), at > 0, $("next"));
+  allow($("next"), at < shown.list.length - 1, $("previous"));
   const [thing, number] = rank === undefined ? ["Picture", at + 1] : ["Result", rank];
   $("opened-title").textContent = `${thing} ${number} of ${shown.list.length}`;
   $("opened-score").replaceChildren(...rank === undefined ? [] : [
@@ -63,9 +68,9 @@ async function show() {
     said === null ? el("span", { className: "pale small" }, shown.remark) : verdict(said),
   ]);
   facts($("opened-facts"), [
-    ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time)],
+    ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time, { named: true })],
     ["Modality", entry.modality], ["Identity", entry.identity], ["Note", entry.note],
-    ["File name", entry.name], ["Added", when(entry.added)],
+    ["File name", entry.name], ["Added", when(entry.added, { named: true })],
   ]);
   $("found-image").alt = entry.name;
   $("found-image").removeAttribute("src");
@@ -78,6 +83,15 @@ async function show() {
     return;
   }
   if (mine === run && shown.query) attend();
+}
+
+/** Let a button be used or not; the focus is not lost with it. */
+function allow(button, allowed, other) {
+  if (!allowed && document.activeElement === button) {
+    other.disabled = false;
+    other.focus();
+  }
+  button.disabled = !allowed;
 }
 
 async function load(image, url) {

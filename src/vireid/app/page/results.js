@@ -14,7 +14,9 @@ const near = new IntersectionObserver((seen) => {
     if (!isIntersecting) continue;
     near.unobserve(target);
     const image = target.firstChild;
-    picture(target.dataset.entry).then((url) => { image.src = url; }, () => {});
+    picture(target.dataset.entry).then((url) => { image.src = url; }, () => {
+      target.append(el("span", { className: "missing" }, "The picture cannot be shown."));
+    });
   }
 }, { rootMargin: "400px" });
 
@@ -88,13 +90,15 @@ export function showFound(answer, open) {
   return count;
 }
 
-export function showEntries(page, open, { filtered }) {
+/** Entries of the gallery: the first ones, or `more` of them after those that are shown. */
+export function showEntries(page, entries, open, { filtered, more }) {
   $("results-title").textContent = filtered
     ? `${plural(page.total, "picture")} with these filters` : "The gallery";
   $("verdict").replaceChildren();
   $("reading").textContent = page.total === 0 ? ""
     : "Choose a picture to search with, of your own or one of these.";
-  $("grid").replaceChildren(...page.entries.map((entry) => card({ entry }, open)));
+  if (!more) $("grid").replaceChildren();
+  $("grid").append(...entries.map((one) => card(one, open)));
 }
 
 /** Say why there is nothing to see: `parts` are texts and elements. */
