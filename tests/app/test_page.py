@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tests.app.people import PEOPLE, Served, photograph
 from tests.plots import test_report
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FilePayload, Page
+    from playwright.sync_api import Browser, FilePayload, Page, Route
 
 browser = test_report.browser
 PAGE = Path(__file__).parents[2] / "src" / "vireid" / "app" / "page"
@@ -137,7 +138,7 @@ def test_an_infrared_query(tab: Tab) -> None:
     more.click()
     assert (more.get_attribute("aria-expanded"), len(tab.cards())) == ("false", before)
     with tab.page.expect_response("**/api/search"):
-        group = tab.page.get_by_role("group", name="Taken in")
+        group = tab.page.locator("#modality")
         group.get_by_text("visible").click()
     tab.settled()
     tab.page.wait_for_selector("#guess:empty", state="attached")
@@ -190,6 +191,21 @@ def test_attention(tab: Tab) -> None:
     tab.says("#opened-title", "Result 2 of")
     tab.page.get_by_role("button", name="Close").click()
     assert tab.page.locator("dialog[open]").count() == 0
+
+
+def test_stepping_by_the_arrow_keys(tab: Tab) -> None:
+    page = tab.page
+    tab.search(night(2))
+    page.locator(".card button").first.click()
+    tab.says("#opened-title", "Result 1 of")
+    page.keyboard.press("ArrowLeft")  # there is none before
+    page.keyboard.press("ArrowRight")
+    tab.says("#opened-title", "Result 2 of")
+    # At the end the button cannot be used any more; the focus goes to the other one.
+    back = page.get_by_role("button", name="Previous")
+    back.press("Enter")
+    tab.says("#opened-title", "Result 1 of")
+    assert page.evaluate("document.activeElement.id") == "next"
 
 
 def near(one: bytes, other: bytes) -> bool:
@@ -337,3 +353,58 @@ def test_adding_and_forgetting(tab: Tab) -> None:
     tab.says("#gallery-size", f"{3 * PEOPLE} pictures")
     assert not any("new one" in card for card in tab.cards())
     tab.says("#status", "found")
+
+
+def test_adding_can_be_stopped(tab: Tab) -> None:
+    """What is on its way arrives; the rest can be added later, and nothing is mixed in between."""
+    page = tab.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/entries", hold)
+    page.get_by_role("button", name="Add pictures").click()
+    page.set_input_files("#adding-files", [file(f"{n}.png", photograph(8)) for n in range(10)])
+    page.locator("#adding").get_by_label("Camera").fill(" yard ")
+    page.get_by_role("button", name="Add 10 pictures").click()
+    page.get_by_role("button", name="Stop").click()
+    assert page.locator("#adding-files").is_disabled()
+    [first] = held
+    body = first.request.post_data_buffer or b""
+    assert (body.count(b"filename="), b"\r\n\r\nyard\r\n" in body) == (8, True)
+    known = {"status": "known", "detail": "", "entry": None}
+    outcomes = [{"name": f"{n}.png", **known} for n in range(8)]
+    first.fulfill(json=outcomes)
+    tab.says("#adding-text", "Stopped: 0 of 10 added, 8 known already.")
+    tab.says("#adding-start", "Add 2 pictures")
+    assert len(held) == 1
+    page.unroute("**/api/entries")
+    page.locator("#adding").get_by_role("button", name="Close").last.click()
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_the_gallery_is_leafed_through_to_its_end(tab: Tab) -> None:
+    page = tab.page
+    entry = page.evaluate("fetch('api/entries?limit=1').then((answer) => answer.json())")
+    asked = []
+
+    def many(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        offset, limit = int(query["offset"][0]), int(query["limit"][0])
+        asked.append((offset, limit))
+        entries = entry["entries"] * min(limit, 45 - offset)
+        route.fulfill(json={"total": 45, "entries": entries})
+
+    page.route("**/api/entries?*", many)
+    page.reload()
+    more = page.get_by_role("button", name="Show more")
+    for count in (20, 40, 45):
+        page.wait_for_function("(n) => document.querySelectorAll('.card').length === n", arg=count)
+        tab.settled()
+        if count < 45:
+            more.click()
+    assert asked == [(0, 20), (20, 20), (40, 20)]
+    assert more.is_hidden()
+    page.locator(".card button").first.click()
+    tab.says("#opened-title", "Picture 1 of 45")

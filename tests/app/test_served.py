@@ -174,6 +174,9 @@ def test_what_it_refuses_to_start_with(
         serve(made, run=run, port=taken.getsockname()[1])
     with pytest.raises(GalleryError, match="is no gallery"):
         serve(str(tmp_path / "none"), run=run, port=0)
+    beside = Logging().open(str(tmp_path / "people"))
+    assert beside.file == tmp_path / "people.audit.jsonl"
+    beside.close()
     nowhere = Logging(audit=tmp_path / "no" / "log")
     with pytest.raises(ConfigError, match="--audit"):
         serve(made, run=run, port=0, logging=nowhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import tracemalloc
 import zlib
@@ -162,5 +163,8 @@ def test_no_name_is_a_path(name: str) -> None:
 def test_limits_out_of_range() -> None:
     with pytest.raises(ConfigError, match=r"--megapixels -1"):
         Limits(megapixels=-1)
+    for number in (math.nan, math.inf):
+        with pytest.raises(ConfigError, match=r"--upload-seconds (nan|inf)"):
+            Limits(upload_seconds=number)
     with pytest.raises(ConfigError, match=r"--queue 0"):
         Limits(queue=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vireid.errors import ConfigError
@@ -28,10 +29,12 @@ class Limits:
     """Threads that answer requests; the network serves one of them at a time."""
 
     def __post_init__(self) -> None:
-        if min(self.megabytes, self.megapixels, self.upload_seconds) <= 0:
+        if not all(
+            0 < most < math.inf for most in (self.megabytes, self.megapixels, self.upload_seconds)
+        ):
             raise ConfigError(
                 f"--megabytes {self.megabytes}, --megapixels {self.megapixels} or --upload-seconds "
-                f"{self.upload_seconds} is out of range; expected more than 0"
+                f"{self.upload_seconds} is out of range; expected a number above 0"
             )
         if min(self.queue, self.threads) < 1:
             raise ConfigError(

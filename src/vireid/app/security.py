@@ -94,7 +94,11 @@ class Guard:
         origin = headers.get("origin")
         elsewhere = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
         if elsewhere or (origin is not None and _place_of(origin) != host.lower()):
-            return _problem(403, "Another site's page asked; expected the server's own page.")
+            return _problem(
+                403,
+                "Another site's page asked; expected the server's own page. Behind a proxy, let it "
+                "pass the Host header on.",
+            )
         who = "local" if not self._tokens else self._who(headers)
         if who is None:
             return _problem(

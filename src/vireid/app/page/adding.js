@@ -120,4 +120,5 @@ function say(counts, total, word) {
   if (counts.known) parts.push(`${counts.known} known already`);
   if (counts.refused) parts.push(`${counts.refused} refused`);
   $("adding-text").textContent = `${word}: ${parts.join(", ")}.`;
+  $("adding-close").scrollIntoView({ block: "nearest" }); // below the fold of a phone
 }

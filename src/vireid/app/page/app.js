@@ -49,7 +49,10 @@ async function find(signal) {
   const form = new FormData();
   for (const one of query) one.into(form);
   const modality = new FormData($("controls")).get("query_modality");
-  if (modality) form.set("query_modality", modality);
+  if (modality) {
+    form.set("query_modality", modality);
+    showGuess(null);
+  }
   for (const [name, value] of filters()) form.append(name, value);
   form.set("limit", limit);
   const answer = await post("api/search", form, { signal });
@@ -68,17 +71,18 @@ async function find(signal) {
 }
 
 async function leaf(signal) {
-  const before = leafed.length;
-  const list = [...leafed];
+  const list = leafed; // all cards of it share it, so that a picture opened can step to any other
+  const fresh = [];
   let page = null;
   do {
-    const part = [["offset", list.length], ["limit", Math.min(limit - list.length, MOST)]];
+    const part = [["offset", list.length + fresh.length],
+      ["limit", Math.min(limit - list.length - fresh.length, MOST)]];
     page = await get(`api/entries?${new URLSearchParams([...filters(), ...part])}`, { signal });
-    list.push(...page.entries.map((entry) => ({ entry })));
-  } while (page.entries.length && list.length < Math.min(limit, page.total));
-  leafed = list;
-  const open = (one) => opened.open(one, { list, info, query: null });
-  showEntries(page, list.slice(before), open, { filtered: filters().length > 0, more: before > 0 });
+    fresh.push(...page.entries.map((entry) => ({ entry })));
+  } while (page.entries.length && list.length + fresh.length < Math.min(limit, page.total));
+  showEntries(page, fresh, (one) => opened.open(one, { list, info, query: null }),
+    { filtered: filters().length > 0, more: list.length > 0 });
+  list.push(...fresh);
   $("more").hidden = list.length < limit || list.length >= page.total;
   explain(page.total === 0);
 }
@@ -99,8 +103,8 @@ async function refresh() {
   ]);
   const kept = info.pictures_kept ? " with small versions of the pictures"
     : " without the pictures";
-  $("logged").textContent = `You are here as '${info.who}'. Every search, addition and deletion is`
-    + ` written to the audit log,${kept}.`;
+  $("logged").textContent = `You are here as '${info.who}'. Every search, list, addition and deletion`
+    + ` is written to the audit log,${kept}.`;
 }
 
 // ---- what is said -------------------------------------------------------------------------------
