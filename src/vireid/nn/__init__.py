@@ -1,6 +1,8 @@
 """Pure torch blocks, usable alone; they know no data set and no loss."""
 
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
+from vireid.nn.convolution import quicken
+from vireid.nn.folding import fold_batch_norms
 from vireid.nn.input_planes import set_input_planes
 from vireid.nn.modality_classifier import ModalityClassifier
 from vireid.nn.non_local import NonLocal, with_non_local
@@ -25,7 +27,9 @@ __all__ = [
     "Translator",
     "TwoStream",
     "build_stages",
+    "fold_batch_norms",
     "join_stripes",
+    "quicken",
     "read_weights",
     "record_attention",
     "set_input_planes",

@@ -30,6 +30,10 @@ class PerModality(nn.Module):
         infrared: The module of the infrared images; None: ``visible`` serves both.
     """
 
+    shared: nn.Module
+    visible: nn.Module
+    infrared: nn.Module
+
     def __init__(self, visible: nn.Module, infrared: nn.Module | None = None) -> None:
         super().__init__()
         if infrared is None:
