@@ -22,6 +22,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vireid.errors import ConfigError, RunError, TrainingError
 from vireid.methods import Losses, Method, Optimisation, Stage
+from vireid.nn import quicken
 from vireid.say import say
 from vireid.training import checkpoint
 from vireid.training.batches import TrainingSet, mix_seed
@@ -88,7 +89,7 @@ def train(
         torch.manual_seed(run.seed)
         # A checkpoint replaces what training started from, which need not be there any more.
         start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-        network = start.build(classes=data.classes).to(memory_format=torch.channels_last)
+        network = quicken(start.build(classes=data.classes)).to(memory_format=torch.channels_last)
         optimizer = build_optimizer(network, run.recipe.optimisation)
         folder.start(run)
         place = checkpoint.load(saved, network, optimizer) if saved else Progress()
@@ -198,9 +199,11 @@ def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
         for name, parameters in model.parameter_groups().items()
     ]
     if options.optimizer == "sgd":
-        return SGD(groups, momentum=0.9, nesterov=True, weight_decay=options.weight_decay)
+        return SGD(
+            groups, momentum=0.9, nesterov=True, weight_decay=options.weight_decay, fused=True
+        )
     kind = Adam if options.optimizer == "adam" else AdamW
-    return kind(groups, weight_decay=options.weight_decay)
+    return kind(groups, weight_decay=options.weight_decay, fused=True)
 
 
 def _keep_best(
