@@ -122,5 +122,5 @@ def test_flipping_is_the_mean_with_the_mirror_image(
     expected = plain.values + mirror.values
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(both.values, expected, atol=2e-3)
-    assert np.abs(both.values - plain.values).max() > 1e-2
+    assert np.abs(both.values - plain.values).max() > 4e-3
     assert (plain.augmentation, both.augmentation) == ("none", "horizontal flip")

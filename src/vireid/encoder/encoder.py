@@ -28,7 +28,7 @@ from vireid.data.transforms import normalise
 from vireid.encoder._ahead import ahead
 from vireid.errors import RunError, WeightsError
 from vireid.methods import Method
-from vireid.nn import record_attention
+from vireid.nn import fold_batch_norms, quicken, record_attention
 from vireid.nn.weights import fingerprint, load_exactly
 from vireid.training.run import Device, Precision, Run, RunFolder
 from vireid.types import Descriptors, ImageRecord, Modality
@@ -73,7 +73,8 @@ class Encoder:
     """A network in evaluation mode: a descriptor depends on its own image alone.
 
     Args:
-        network: The trained network; it is moved to the device.
+        network: The trained network; it is moved to the device, and its batch norms are folded
+            into its convolutions.
         device: Where to run it.
         precision: Arithmetic of the network.
         about: What it is, as text by name, for results.
@@ -93,10 +94,11 @@ class Encoder:
         about: Mapping[str, str] | None = None,
     ) -> None:
         self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
-        network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        network.eval().requires_grad_(False)
+        self.fingerprint = fingerprint(network.state_dict())
+        network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)
         self._fabric.to_device(network)
         self.network = network
-        self.fingerprint = fingerprint(network.state_dict())
         self.about = dict(about or {})
 
     @classmethod
