@@ -6,12 +6,17 @@ from pathlib import Path
 
 from tyro.extras import SubcommandApp
 
+from vireid.bench.case import Case
 from vireid.bench.data import Throughput, report_data
+from vireid.bench.encode import EncodeTiming, report_encode
 from vireid.bench.evaluation import Timing, report_evaluation
 from vireid.bench.gallery import GalleryTiming, report_gallery
+from vireid.bench.train import StepTiming, report_step
 from vireid.data.layouts import DataSource
 
-__all__ = ["app", "data", "evaluation", "gallery"]
+__all__ = ["app", "data", "encode", "evaluation", "gallery", "train"]
+
+_DEFAULT = Case()
 
 
 def app() -> SubcommandApp:
@@ -20,6 +25,8 @@ def app() -> SubcommandApp:
     parts.command(evaluation)
     parts.command(data)
     parts.command(gallery)
+    parts.command(train)
+    parts.command(encode)
     return parts
 
 
@@ -79,3 +86,37 @@ def gallery(
         The measurements.
     """
     return report_gallery(sizes, dimension, out)
+
+
+def train(*, case: Case = _DEFAULT, steps: int = 1, repeats: int = 3) -> StepTiming:
+    """A training step of DLIS, with its images, against the step as published code is written.
+
+    Made-up pictures, random weights. The reference runs two whole networks one after the other on
+    NCHW tensors in float32, goes through stripes and identities in loops, and decodes each image
+    in every step. Both sides must find the same losses.
+
+    Args:
+        case: The network, and how it runs.
+        steps: Steps of a process that count, after one that does not.
+        repeats: Processes of each side, in turns.
+
+    Returns:
+        The measurement.
+    """
+    return report_step(case, steps=steps, repeats=repeats)
+
+
+def encode(*, case: Case = _DEFAULT, count: int = 256, repeats: int = 3) -> EncodeTiming:
+    """Images to descriptors by DLIS, against the same as published code is written.
+
+    Made-up pictures, random weights. Both sides must find the same descriptors.
+
+    Args:
+        case: The network, and how it runs.
+        count: How many images are described, half of them visible.
+        repeats: Processes of each side, in turns.
+
+    Returns:
+        The measurement.
+    """
+    return report_encode(case, images=count, repeats=repeats)

@@ -1,0 +1,103 @@
+"""The benchmarks of training and encoding run both sides, and count the floor right."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from vireid.bench import encode, floor, train
+from vireid.bench.case import Case
+from vireid.bench.encode import report_encode
+from vireid.bench.floor import Demand, Rates, demand, measure_rates
+from vireid.bench.made_up import write_pictures
+from vireid.bench.plain import read_plainly
+from vireid.bench.train import report_step
+from vireid.data.images import ImageStack
+from vireid.data.transforms import normalise
+from vireid.methods import Batch
+from vireid.types import Modality
+
+SMALL = Case(backbone="mobilenet_v2", size=(96, 32), batch=Batch(identities=2, images=1), threads=1)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Both sides in this process, which starts faster and stays as it was."""
+    for module in (encode, train):
+        monkeypatch.setattr(module, "in_fresh_process", lambda work, *given: (work(*given), 0.1))
+        monkeypatch.setattr(module, "keep_memory", lambda: None)
+        monkeypatch.setattr(module, "measure_rates", lambda: Rates(1e11, 1e11, 1e10))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    timing = report_step(SMALL, steps=1, repeats=1)
+    assert timing.difference < 1e-4
+    assert timing.ratio > 0
+    assert min(*timing.plain.seconds, *timing.vireid.seconds) > 0
+    assert "| vireid |" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
+def test_encoding_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    timing = report_encode(SMALL, images=8, repeats=1)
+    assert timing.difference < 1e-5
+    assert timing.ratio > 0
+    assert "floor: the arithmetic alone" in capsys.readouterr().out
+
+
+def test_sides_that_disagree_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made_up(work, *arguments):  # type: ignore[no-untyped-def]
+        if work is encode._plain:
+            return (1.0, np.ones((8, 3072), np.float32)), 0.1
+        if work in (encode._vireid, encode._floor):
+            return (1.0, np.zeros((8, 3072), np.float32)), 0.1
+        return (0.5, None, None), 0.1
+
+    for module in (encode, train):
+        monkeypatch.setattr(module, "in_fresh_process", made_up)
+    with pytest.raises(ArithmeticError, match="descriptors differ"):
+        encode.measure_encode(SMALL, images=8, repeats=1)
+    with pytest.raises(ArithmeticError, match="losses of the two sides differ"):
+        train.measure_step(SMALL, steps=1, repeats=1)
+
+
+def test_the_demand_is_what_can_be_counted_by_hand() -> None:
+    conv, x = nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.randn(2, 3, 6, 4)
+    with torch.no_grad():
+        found = demand(lambda: F.relu(conv(x)))
+    assert found.operations == 2 * (2 * 5 * 6 * 4) * 3 * 9
+    assert found.traffic == 2 * (2 * 5 * 6 * 4) * 4
+    assert found.times(3).operations == 3 * found.operations
+
+
+def test_made_up_pictures_are_read_the_same_by_both_sides(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path, identities=2, images=3, split="test")
+    records = source.open().test()
+    assert len(records) == 12
+    assert {r.modality for r in records if r.identity == 2} == set(Modality)
+    with Image.open(records[0].path) as image:
+        assert image.size == (110, 270)
+    with ImageStack(records, size=(96, 32)) as stack:
+        expected = normalise(stack.fetch(range(12)))
+    found = read_plainly(records, (96, 32), training=False)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert read_plainly(records, (96, 32), training=True).shape == found.shape
+
+
+def test_the_rates_are_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floor, "_SIDE", 64)
+    monkeypatch.setattr(floor, "_BYTES", 2**20)
+    found = measure_rates()
+    assert min(found.float32, found.bfloat16, found.memory) > 0
+    text = found.table(Demand(2 * found.float32, 0), 6.0, 64, "32-true")
+    # Two seconds of products, beside a reference of six.
+    assert text.splitlines()[0] == "| floor: the arithmetic alone | 32.0 | 3.00 | |"
