@@ -10,6 +10,7 @@
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
     ├── TrainingError      training that cannot go on (a loss that is not finite)
+    ├── ProcessError       one of several processes that work together is gone, or differs
     ├── EvaluationError    descriptors or a protocol from which no figure can be computed
     ├── GalleryError       a gallery that is missing, damaged, in use, or of another network
     └── RequestError       what a visitor asks of the server, and does not get
@@ -64,6 +65,10 @@ class RunError(VireidError):
 
 class TrainingError(VireidError):
     """Training that cannot go on; the message names the batch and the reason."""
+
+
+class ProcessError(VireidError):
+    """One of several processes that work together is gone, or has another task than they."""
 
 
 class EvaluationError(VireidError):

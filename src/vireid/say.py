@@ -6,12 +6,18 @@ import sys
 
 from tqdm import tqdm
 
+from vireid.processes import is_first
+
 __all__ = ["printable", "say"]
 
 
 def say(text: str) -> None:
-    """Print a line on standard error without breaking a progress bar."""
-    tqdm.write(text, file=sys.stderr)
+    """Print a line on standard error without breaking a progress bar.
+
+    Of several processes that work together only the first one speaks.
+    """
+    if is_first():
+        tqdm.write(text, file=sys.stderr)
 
 
 def printable(name: str) -> str:
