@@ -51,12 +51,16 @@ class ImageRecord:
 class CrossModalBatch(NamedTuple):
     """One training batch: the same identities in both modalities.
 
+    Of several processes (s, otherwise 1) each has a part of the images and the labels of all: the
+    losses are those of the whole batch, which :func:`vireid.nn.whole_batch` puts together.
+
     Attributes:
         visible: Visible images, float ``[n_v, 3, H, W]``, normalised by ImageNet statistics.
         infrared: Infrared images, float ``[n_t, 3, H, W]``, one channel repeated, normalised.
-        visible_labels: Class indices of the visible images, int64 ``[n_v]``, in [0, classes).
-        infrared_labels: Class indices of the infrared images, int64 ``[n_t]``.
-        names: The files of the images, visible ones first; for messages only.
+        visible_labels: Class indices of the visible images of all processes, by rank, int64
+            ``[s·n_v]``, in [0, classes).
+        infrared_labels: Class indices of the infrared images of all, int64 ``[s·n_t]``.
+        names: The files of this process's images, visible ones first; for messages only.
     """
 
     visible: Tensor

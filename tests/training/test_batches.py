@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vireid.data import images
 from vireid.data.images import read_resized
-from vireid.data.sampler import class_indices
+from vireid.data.sampler import Part, class_indices
 from vireid.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -21,6 +21,7 @@ from vireid.data.transforms import (
     augment,
     normalise,
 )
+from vireid.errors import ConfigError
 from vireid.training import Run
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.types import CrossModalBatch, Modality
@@ -95,6 +96,37 @@ def test_second_views_come_last_and_change_nothing_else(run: Run, tmp_path: Path
         second = augment(visible, Modality.VISIBLE, replace(twice, channel=1.0), random)
         assert torch.equal(second, both.visible[n:])
         assert not torch.equal(both.visible[n:], both.visible[:n])
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts: int) -> None:
+    """Images, names and random numbers are those of one process, and each has whole identities."""
+    how = Augmentation(pad=3, erasing=0.5, channel=0.5, joint=True)
+    varied = replace(run, recipe=replace(run.recipe, augmentation=how))
+    whole = epoch(varied, tmp_path / "cache")
+    shares = []
+    for rank in range(parts):
+        with TrainingSet(varied, part=Part(rank, parts)) as data:
+            shares.append(list(data.batches(1, 0, lambda tensor: tensor)))
+    for batch, *own in zip(whole, *shares, strict=True):
+        n = len(batch.infrared) // parts
+        # Visible images are there twice, and each part has both views of its own.
+        views = [torch.stack(part.visible.chunk(2)) for part in own]
+        assert torch.equal(torch.cat(views, dim=1).flatten(0, 1), batch.visible)
+        assert torch.equal(torch.cat([part.infrared for part in own]), batch.infrared)
+        for rank, part in enumerate(own):
+            assert torch.equal(part.infrared_labels, batch.infrared_labels)
+            mine = batch.infrared_labels[rank * n : (rank + 1) * n]
+            assert len(mine.unique()) == len(batch.infrared_labels.unique()) // parts
+            # The labels of all visible images stand by process, as the rows are gathered.
+            rows = part.visible_labels[2 * rank * n : 2 * (rank + 1) * n]
+            assert torch.equal(rows, mine.repeat(2))
+            assert part.names[2 * n :] == batch.names[-parts * n :][rank * n : (rank + 1) * n]
+
+
+def test_identities_that_processes_cannot_share_are_refused(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"3 processes cannot share '4' identities.*--devices"):
+        TrainingSet(run, part=Part(0, 3))
 
 
 def pixels(normalised: Tensor) -> Tensor:

@@ -79,3 +79,12 @@ def test_a_damaged_model_is_refused(finished: Path, tmp_path: Path) -> None:
     folder.model_file.write_bytes(data[:-100])
     with pytest.raises(RunError, match="damaged"):
         folder.read_model()
+
+
+def test_damaged_metrics_are_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_metrics([{"epoch": 1}, {"epoch": 2}])
+    whole = folder.metrics_file.read_text()
+    folder.metrics_file.write_text(whole[:-3])
+    with pytest.raises(RunError, match=r"metrics\.jsonl' cannot be read.*--resume"):
+        folder.read_metrics()

@@ -6,21 +6,33 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import tyro
 from tyro.extras import SubcommandApp
 
+from vireid.commands._together import Processes, together
 from vireid.data.cache import default_cache, open_images
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder
+from vireid.encoder import Encoder, encode_together, own_records
 from vireid.evaluation import evaluate, validation
 from vireid.methods import Method, Recipe, catalogue
+from vireid.processes import share
 from vireid.training import Run, RunFolder, Validate, train
 from vireid.training.run import Device, Precision, Selection
 
-__all__ = ["Conditions", "Keeping", "app", "by_recipe", "resume", "train_run"]
+__all__ = [
+    "TRAINED_ALONE",
+    "Conditions",
+    "Keeping",
+    "TrainingProcesses",
+    "app",
+    "by_recipe",
+    "resume",
+    "train_run",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +47,19 @@ class Keeping:
     """Where decoded images are kept; beside the data, in .vireid-cache, by default."""
     no_cache: bool = False
     """Keep no decoded images: decode them in every epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProcesses(Processes):
+    """How many processes share the training; none of it is in config.yaml."""
+
+    sync_batchnorm: bool = True
+    """Batch norms see the images of all processes, as in one process; otherwise each sees its
+    own, which is faster, and another training."""
+
+
+TRAINED_ALONE = TrainingProcesses()
+"""One process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +98,8 @@ class Where(Conditions):
     """The run folder to make."""
     seed: int = 0
     """Seed of every random draw."""
+    processes: TrainingProcesses = TRAINED_ALONE
+    """Data parallel training."""
 
 
 ConditionsT = TypeVar("ConditionsT", bound=Conditions)
@@ -119,22 +146,35 @@ def _of_recipe(
 
 
 def _train(name: str, where: Where, recipe: Recipe[Any], keeping: Keeping) -> None:
-    train_run(where.run(name, recipe, seed=where.seed), where.out, keeping=keeping)
+    run = where.run(name, recipe, seed=where.seed)
+    train_run(run, where.out, keeping=keeping, processes=where.processes)
 
 
 def resume(
-    *, resume: Annotated[Path, tyro.conf.arg(metavar="RUN")], keeping: Keeping = Keeping()
+    *,
+    resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
+    keeping: Keeping = Keeping(),
+    processes: TrainingProcesses = TRAINED_ALONE,
 ) -> None:
     """Continue a run that was stopped, with the options in its config.yaml.
 
     Args:
         resume: The run folder to continue.
         keeping: What is kept on the disk meanwhile.
+        processes: Data parallel training; their number may be another than before.
     """
-    train_run(RunFolder(resume).read_config(), resume, resume=True, keeping=keeping)
+    run = RunFolder(resume).read_config()
+    train_run(run, resume, resume=True, keeping=keeping, processes=processes)
 
 
-def train_run(run: Run, out: Path, *, resume: bool = False, keeping: Keeping = Keeping()) -> Path:
+def train_run(
+    run: Run,
+    out: Path,
+    *,
+    resume: bool = False,
+    keeping: Keeping = Keeping(),
+    processes: TrainingProcesses = TRAINED_ALONE,
+) -> Path:
     """Train a run with its images packed, scored after each epoch where identities are held out.
 
     Args:
@@ -142,13 +182,25 @@ def train_run(run: Run, out: Path, *, resume: bool = False, keeping: Keeping = K
         out: The run folder.
         resume: Continue the run that is in ``out``.
         keeping: What is kept on the disk meanwhile.
+        processes: Data parallel training.
 
     Returns:
         ``out``.
 
     Raises:
+        ProcessError: If a process is gone; the newest checkpoint is whole.
         VireidError: As :func:`vireid.training.train`.
     """
+    return together(
+        partial(_train_here, run, out, resume, keeping, processes.sync_batchnorm),
+        processes=processes,
+        device=run.device,
+        again=f"continue with `vireid train --resume {out}`, by as many processes as you like",
+    )
+
+
+def _train_here(run: Run, out: Path, resume: bool, keeping: Keeping, sync_batchnorm: bool) -> Path:
+    """What each process does."""
     cache = None if keeping.no_cache else keeping.cache or default_cache(run.data.root)
     with _validator(run, cache) as validate:
         return train(
@@ -159,6 +211,7 @@ def train_run(run: Run, out: Path, *, resume: bool = False, keeping: Keeping = K
             tensorboard=keeping.tensorboard,
             cache=cache,
             validate=validate,
+            sync_batchnorm=sync_batchnorm,
         )
 
 
@@ -169,14 +222,19 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
         yield None
         return
     protocol = validation(run.data.open())
-    with open_images(protocol.records, size=run.recipe.method.size, cache=cache) as images:
+    own = own_records(protocol.records)
+    with open_images(own, size=run.recipe.method.size, cache=cache) as images:
 
         def validate(network: Method) -> Mapping[str, float]:
             # A copy, because an encoder freezes its network.
             encoder = Encoder(copy.deepcopy(network), device=run.device, precision=run.precision)
-            result = evaluate(
-                encoder.encode(protocol.records, progress=False, images=images), protocol
-            )
-            return {"R-1": result.cmc(1).mean, "mAP": result.mean_ap.mean}
+            described = encode_together(encoder, protocol.records, progress=False, images=images)
+
+            def score() -> dict[str, float]:
+                result = evaluate(described, protocol)
+                return {"R-1": result.cmc(1).mean, "mAP": result.mean_ap.mean}
+
+            found: dict[str, float] = share(score)
+            return found
 
         yield validate

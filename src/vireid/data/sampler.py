@@ -24,13 +24,35 @@ from numpy.typing import NDArray
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord
 
-__all__ = ["BatchIndices", "CrossModalSampler", "SamplerReport", "class_indices"]
+__all__ = ["WHOLE", "BatchIndices", "CrossModalSampler", "Part", "SamplerReport", "class_indices"]
 
 
 def class_indices(records: Iterable[ImageRecord]) -> dict[int, int]:
     """Number the identities of the records from 0, in ascending order of identity."""
     identities = sorted({record.identity for record in records})
     return {identity: index for index, identity in enumerate(identities)}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of each batch a process works on: whole identities, as many as every other.
+
+    Attributes:
+        rank: The process, from 0.
+        size: How many processes share the batch.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def rows(self, count: int) -> slice:
+        """Its rows of ``count`` that are cut into equal parts, by rank."""
+        share = count // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+
+WHOLE = Part()
+"""All of each batch: that of the only process."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +68,15 @@ class BatchIndices:
     visible: NDArray[np.int64]
     infrared: NDArray[np.int64]
     labels: NDArray[np.int64]
+
+    def part(self, part: Part) -> BatchIndices:
+        """The identities of one of several processes.
+
+        Args:
+            part: Which; its number of processes divides P.
+        """
+        rows = part.rows(len(self.labels))
+        return BatchIndices(self.visible[rows], self.infrared[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vireid.data.sampler import WHOLE, Part
 from vireid.errors import ConfigError
 from vireid.types import Modality
 
@@ -104,6 +105,7 @@ def augment(
     generator: torch.Generator,
     *,
     memory_format: torch.memory_format = torch.contiguous_format,
+    part: Part = WHOLE,
 ) -> Tensor:
     """Crop, mirror, recolour, normalise and erase, each image by its own random numbers.
 
@@ -114,14 +116,16 @@ def augment(
         generator: Source of all random numbers, on any device. On the CPU it gives the same images
             whatever device they are on.
         memory_format: Layout of the result.
+        part: Which part of a batch the images are; they get the random numbers that they would
+            have within the whole.
 
     Returns:
         float32 ``[n, 3, H, W]`` on the device of ``images``, normalised as by :func:`normalise`.
     """
-    n, given = len(images), images
+    n, given = len(images) * part.size, images
     # One row an image: offset y, x; mirror; recolour, how; erase, area, aspect, y, x.
     table = torch.rand(n, 10, generator=generator, device=generator.device)
-    u = table.to(images.device).T
+    u = table[part.rows(n)].to(images.device).T
     if augmentation.pad:
         images = _shift(images, augmentation.pad, u[0], u[1])
     if augmentation.flip:

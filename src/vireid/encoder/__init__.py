@@ -2,5 +2,14 @@
 
 from vireid.encoder.described import Described, describe_bytes, describe_images
 from vireid.encoder.encoder import Encoder, load
+from vireid.encoder.together import encode_together, own_records
 
-__all__ = ["Described", "Encoder", "describe_bytes", "describe_images", "load"]
+__all__ = [
+    "Described",
+    "Encoder",
+    "describe_bytes",
+    "describe_images",
+    "encode_together",
+    "load",
+    "own_records",
+]

@@ -30,6 +30,7 @@ from vireid.errors import RunError, WeightsError
 from vireid.methods import Method
 from vireid.nn import fold_batch_norms, quicken, record_attention
 from vireid.nn.weights import fingerprint, load_exactly
+from vireid.processes import own_devices
 from vireid.training.run import Device, Precision, Run, RunFolder
 from vireid.types import Descriptors, ImageRecord, Modality
 
@@ -93,7 +94,7 @@ class Encoder:
         precision: Precision = "32-true",
         about: Mapping[str, str] | None = None,
     ) -> None:
-        self._fabric = Fabric(accelerator=device, devices=1, precision=precision)
+        self._fabric = Fabric(accelerator=device, devices=own_devices(device), precision=precision)
         network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network.state_dict())
         network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)

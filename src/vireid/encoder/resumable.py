@@ -38,6 +38,7 @@ from vireid.encoder.described_files import (
 from vireid.encoder.encoder import Encoder
 from vireid.errors import ConfigError, ImageError, VireidError
 from vireid.files import open_atomic
+from vireid.processes import is_first, rank, share, size, wait
 from vireid.say import say
 from vireid.types import Modality
 
@@ -74,6 +75,9 @@ def describe_to_file(
 ) -> Summary:
     """Describe images into a file; called again after a kill or an error, it goes on.
 
+    Several processes that work together take batches by turns; the first one makes the file, and
+    the others return before it is there.
+
     Args:
         encoder: The network.
         images: The images.
@@ -94,18 +98,20 @@ def describe_to_file(
         keys = {image.path.absolute(): _key(image, network) for image in images}
         done = parts.keys().intersection(keys.values())
         todo = [image for image in images if keys[image.path.absolute()] not in done]
+        wait()  # before anything is added to what the others look at
+        own = _own_batches(todo, batch_size)
         described = len(done)
         bad: list[str] = []
         try:
             with tqdm(
-                total=len(images),
-                initial=len(images) - len(todo),
+                total=len(done) + len(own),
+                initial=len(done),
                 desc="describing",
                 unit="image",
-                disable=None if progress else True,
+                disable=None if progress and is_first() else True,
             ) as bar:
                 for batch in describe_images(
-                    encoder, todo, batch_size=batch_size, skip_bad=skip_bad
+                    encoder, own, batch_size=batch_size, skip_bad=skip_bad
                 ):
                     parts.add(batch, network, [keys[image.path] for image in batch.images])
                     described += len(batch)
@@ -115,13 +121,23 @@ def describe_to_file(
             if described:
                 say(f"What is described so far is kept; the same command for '{file}' goes on.")
             raise
+        told = [share(lambda: [described, bad], by=r) for r in range(size())]
+        described = sum(number for number, _ in told) - (size() - 1) * len(done)
+        bad = [fault for _, faults in told for fault in faults]
         if bad and not described:
             raise ImageError(f"{bad[0]} None of the {len(images):,} images can be read.")
         guessed: Counter[Modality] = Counter()
-        wanted = set(keys.values())
-        rows = write_described(file, parts.batches(network, wanted, guessed), network)
-        shutil.rmtree(parts.folder)
-    return Summary(rows, len(done), guessed, tuple(bad), network)
+        if is_first():
+            wanted = set(keys.values())
+            described = write_described(file, parts.batches(network, wanted, guessed), network)
+            shutil.rmtree(parts.folder)
+    return Summary(described, len(done), guessed, tuple(bad), network)
+
+
+def _own_batches(todo: Sequence[ListedImage], batch_size: int) -> list[ListedImage]:
+    """The images of every so many-th batch, beginning with this process's."""
+    firsts = range(rank() * batch_size, len(todo), size() * batch_size)
+    return [image for first in firsts for image in todo[first : first + batch_size]]
 
 
 class _Parts:
@@ -136,34 +152,33 @@ class _Parts:
         self.file = file
         self.folder = folder
         self._files = sorted(folder.glob("*.parquet"))
+        self._next = int(self._files[-1].stem) + 1 + rank() if self._files else rank()
 
     def add(self, batch: Described, network: Network, keys: Sequence[str]) -> None:
         """Keep a batch; it is on the disk when this returns."""
         if not batch.images:
             return
         table = to_table(batch, network).append_column("key", pa.array(keys, pa.string()))
-        number = int(self._files[-1].stem) + 1 if self._files else 0
-        part = self.folder / f"{number:08}.parquet"
+        part = self.folder / f"{self._next:08}.parquet"
         with naming_unwritable(self.file), open_atomic(part) as stream:
             parquet.write_table(table, stream, write_page_checksum=True)
-        self._files.append(part)
+        self._next += size()
 
     def keys(self) -> set[str]:
         """The keys of all images kept; a damaged batch is dropped, to be described again."""
         found: set[str] = set()
-        for part in list(self._files):
+        for part in self._files:
             try:
                 found.update(_read(part).column("key").to_pylist())
             except (OSError, KeyError, pa.ArrowException):
-                part.unlink()
-                self._files.remove(part)
+                part.unlink(missing_ok=True)
         return found
 
     def batches(
         self, network: Network, wanted: Collection[str], guessed: Counter[Modality]
     ) -> Iterator[Described]:
         """Yield what is kept of the images with the wanted keys, and count the guesses."""
-        for part in self._files:
+        for part in sorted(self.folder.glob("*.parquet")):
             table = _read(part)
             own = [key in wanted for key in table.column("key").to_pylist()]
             if any(own):
@@ -194,6 +209,19 @@ def _open_parts(file: Path) -> Iterator[_Parts]:
     """Hold the parts of a file, which no other process may touch meanwhile."""
     folder = file.parent / f".{file.name}.parts"
     with contextlib.ExitStack() as closing:
+        if is_first():
+            closing.enter_context(_locked(file, folder))
+            # What a kill left while the whole file was being put together.
+            for stale in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
+                stale.unlink(missing_ok=True)
+        wait()
+        yield _Parts(file, folder)
+
+
+@contextlib.contextmanager
+def _locked(file: Path, folder: Path) -> Iterator[None]:
+    """Be the only one, or the first of those, who describe into a file."""
+    with contextlib.ExitStack() as closing:
         with naming_unwritable(file):
             folder.mkdir(parents=True, exist_ok=True)
             lock = closing.enter_context((folder / "lock").open("ab"))
@@ -204,7 +232,4 @@ def _open_parts(file: Path) -> Iterator[_Parts]:
                 f"'{file}' is being written by another process; expected to be the only one; wait"
                 " for it, or choose another file."
             ) from None
-        # What a kill left while the whole file was being put together.
-        for stale in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
-            stale.unlink(missing_ok=True)
-        yield _Parts(file, folder)
+        yield

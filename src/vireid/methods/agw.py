@@ -32,7 +32,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from vireid.losses import weighted_regularised_triplet_loss
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import GeM, TwoStream, build_stages, with_non_local
+from vireid.nn import GeM, TwoStream, build_stages, whole_batch, with_non_local
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["AGW", "PAPER", "AGWConfig", "cpu_recipe", "recipe"]
@@ -79,6 +79,8 @@ class AGW(Method):
         classes: Number of training identities.
     """
 
+    shareable: ClassVar[bool] = True
+
     def __init__(self, config: AGWConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
@@ -110,7 +112,7 @@ class AGW(Method):
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy behind the batch norm, weighted triplets before it."""
         images = torch.cat([batch.visible, batch.infrared])
-        pooled, necked = self(images, batch.visible.shape[0])
+        pooled, necked = (whole_batch(rows, batch) for rows in self(images, batch.visible.shape[0]))
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         logits = self.classifier(necked).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -43,7 +43,16 @@ from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
 from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
+from vireid.nn import (
+    PALM,
+    GeM,
+    StripeHeads,
+    StripePool,
+    TwoStream,
+    build_stages,
+    join_stripes,
+    whole_batch,
+)
 from vireid.nn.backbone import StageName, output_channels
 from vireid.nn.stripes import check_stripes
 from vireid.nn.two_stream import PerModality
@@ -135,6 +144,8 @@ class DLIS(Method):
         classes: Number of training identities.
     """
 
+    shareable: ClassVar[bool] = True
+
     def __init__(self, config: DLISConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
@@ -182,8 +193,9 @@ class DLIS(Method):
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy and hetero-center loss summed over the stripes (and a triplet loss)."""
         config = self.config
-        n = batch.visible.shape[0]
-        embeddings = self(torch.cat([batch.visible, batch.infrared]), n)
+        n = len(batch.visible_labels)
+        images = torch.cat([batch.visible, batch.infrared])
+        embeddings = whole_batch(self(images, len(batch.visible)), batch)
         logits = self.heads.classify(embeddings)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()

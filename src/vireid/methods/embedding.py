@@ -17,6 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages
+from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, whole_batch
 from vireid.nn.backbone import StageName
 from vireid.types import CrossModalBatch, Modality
 
@@ -55,6 +56,8 @@ class EmbeddingMethod(Method):
         config: Its options.
         classes: Number of training identities.
     """
+
+    shareable: ClassVar[bool] = True
 
     def __init__(self, config: EmbeddingConfig, *, classes: int) -> None:
         super().__init__()
@@ -91,8 +94,9 @@ class EmbeddingMethod(Method):
 
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy over both modalities, and the method's terms."""
-        n = batch.visible.shape[0]
-        embeddings = self(torch.cat([batch.visible, batch.infrared]), n)
+        n = len(batch.visible_labels)
+        images = torch.cat([batch.visible, batch.infrared])
+        embeddings = whole_batch(self(images, len(batch.visible)), batch)
         logits = self.head.classify(embeddings[:, None]).squeeze(1)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -59,7 +59,7 @@ from vireid.losses import batch_hard_triplet_loss
 from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import StripeHeads, build_stages
+from vireid.nn import StripeHeads, build_stages, whole_batch
 from vireid.nn.backbone import keep_resolution
 from vireid.nn.branches import Branch, split_stages
 from vireid.types import CrossModalBatch, Modality
@@ -114,6 +114,8 @@ class MGN(Method):
         classes: Number of training identities.
     """
 
+    shareable: ClassVar[bool] = True
+
     def __init__(self, config: MGNConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
@@ -141,7 +143,7 @@ class MGN(Method):
 
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy, mean over the views; triplets, mean over those of the whole person."""
-        features = self(torch.cat([batch.visible, batch.infrared]))
+        features = whole_batch(self(torch.cat([batch.visible, batch.infrared])), batch)
         # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
         logits = self.heads.classify(features).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])

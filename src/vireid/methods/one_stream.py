@@ -20,13 +20,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.nn import StripePool, build_stages, set_input_planes
+from vireid.nn import StripePool, build_stages, set_input_planes, whole_batch
 from vireid.nn.input_planes import Colour
 from vireid.types import CrossModalBatch, Modality
 
@@ -50,6 +51,8 @@ class OneStreamMethod(Method):
         stands_for: What each input plane stands for, as
             :func:`~vireid.nn.set_input_planes` takes it.
     """
+
+    shareable: ClassVar[bool] = True
 
     def __init__(
         self, config: OneStreamConfig, *, classes: int, stands_for: Sequence[Colour]
@@ -93,7 +96,8 @@ class OneStreamMethod(Method):
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy over both modalities together, and the method's terms."""
         visible = self.planes(batch.visible, Modality.VISIBLE)
-        features = self(torch.cat([visible, self.planes(batch.infrared, Modality.INFRARED)]))
+        infrared = self.planes(batch.infrared, Modality.INFRARED)
+        features = whole_batch(self(torch.cat([visible, infrared])), batch)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         logits, features = self.classifier(features).float(), features.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])

@@ -39,7 +39,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -50,7 +50,7 @@ from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, join_stripes
+from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, join_stripes, whole_batch
 from vireid.nn.backbone import StageName
 from vireid.nn.stripes import check_stripes
 from vireid.types import CrossModalBatch, Modality
@@ -104,6 +104,8 @@ class PCB(Method):
         classes: Number of training identities.
     """
 
+    shareable: ClassVar[bool] = True
+
     def __init__(self, config: PCBConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
@@ -133,6 +135,8 @@ class PCB(Method):
         """Cross-entropy summed over the stripes."""
         images = torch.cat([batch.visible, batch.infrared])
         pooled, embeddings = self(images, batch.visible.shape[0])
+        descriptors = whole_batch(self._join(pooled, embeddings).detach(), batch)
+        embeddings = whole_batch(embeddings, batch)
         # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
         logits = self.heads.classify(embeddings).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
@@ -143,7 +147,7 @@ class PCB(Method):
             terms={"identity": self.config.stripes * identity},
             identity=identity.detach(),
             accuracy=(logits.mean(1).argmax(1) == labels).float().mean(),
-            descriptors=self._join(pooled, embeddings).detach(),
+            descriptors=descriptors,
         )
 
     def describe(self, images: Tensor, modality: Modality) -> Tensor:

@@ -9,9 +9,11 @@ from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
 from vireid.nn.pooling import GeM, StripePool
 from vireid.nn.stripes import StripeHeads, join_stripes
+from vireid.nn.sync_norm import SyncNorm, synchronise_norms
 from vireid.nn.translator import PatchDiscriminator, Translator
 from vireid.nn.two_stream import TwoStream
 from vireid.nn.weights import read_weights
+from vireid.nn.whole_batch import whole_batch
 
 __all__ = [
     "BACKBONES",
@@ -24,6 +26,7 @@ __all__ = [
     "PatchDiscriminator",
     "StripeHeads",
     "StripePool",
+    "SyncNorm",
     "Translator",
     "TwoStream",
     "build_stages",
@@ -33,5 +36,7 @@ __all__ = [
     "read_weights",
     "record_attention",
     "set_input_planes",
+    "synchronise_norms",
+    "whole_batch",
     "with_non_local",
 ]

@@ -58,5 +58,6 @@ class GeM(StripePool):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[n, C, h, w]`` into ``[n, p, C]``; values below 1e-6 count as 1e-6."""
         # In half precision x^q under- or overflows long before float32 does.
-        powered = x.float().clamp(min=1e-6).pow(self.power)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        powered = wide.clamp(min=1e-6).pow(self.power)
         return super().forward(powered).pow(1.0 / self.power).to(x.dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,8 +17,9 @@ from torch import Tensor
 
 from vireid.data.cache import open_images
 from vireid.data.images import ImageStack
-from vireid.data.sampler import BatchIndices, CrossModalSampler, class_indices
+from vireid.data.sampler import WHOLE, BatchIndices, CrossModalSampler, Part, class_indices
 from vireid.data.transforms import augment, normalise
+from vireid.errors import ConfigError
 from vireid.training.run import Run
 from vireid.types import CrossModalBatch, Modality
 
@@ -35,6 +38,7 @@ class TrainingSet:
     Args:
         run: Which data, which batches.
         cache: The folder of the packed image cache; None decodes the images each time.
+        part: Which part of each batch this process works on.
 
     Attributes:
         classes: Number of training identities.
@@ -43,12 +47,19 @@ class TrainingSet:
 
     Raises:
         DatasetError: If the data set is not laid out as published.
-        ConfigError: If there are fewer identities than a batch needs.
+        ConfigError: If there are fewer identities than a batch needs, or the processes cannot share
+            those of a batch.
     """
 
-    def __init__(self, run: Run, *, cache: Path | None = None) -> None:
+    def __init__(self, run: Run, *, cache: Path | None = None, part: Part = WHOLE) -> None:
+        if run.recipe.batch.identities % part.size:
+            raise ConfigError(
+                f"{part.size} processes cannot share '{run.recipe.batch.identities}' identities a "
+                "batch; expected a number that they divide: raise --identities, or lower --devices."
+            )
         self._run = run
         self._cache = cache
+        self._part = part
         records = run.data.open().train()
         classes = class_indices(records)
         visible = [r for r in records if r.modality is Modality.VISIBLE]
@@ -78,6 +89,14 @@ class TrainingSet:
     ) -> None:
         self._images.close()
 
+    @property
+    def listing(self) -> str:
+        """All images in their order, with what is told of them; the same wherever they lie."""
+        return "\n".join(
+            f"{os.path.relpath(r.path, self._run.data.root)} {r.identity} {r.camera} {r.modality}"
+            for r in self._images.records
+        )
+
     def preload(self, *, progress: bool) -> None:
         """Take the images from the cache from now on, built first where it is not there.
 
@@ -105,16 +124,17 @@ class TrainingSet:
 
         Yields:
             P·K visible images (twice as many with ``joint``, the second views last) and P·K
-            infrared ones.
+            infrared ones; of several processes each has those of its own identities.
         """
         plan = self._sampler.epoch(epoch)[first_step:]
+        own = [indices.part(self._part) for indices in plan]
         with ThreadPoolExecutor(max_workers=1) as pool:
-            pending = pool.submit(self._decode, plan[0]) if plan else None
+            pending = pool.submit(self._decode, own[0]) if own else None
             for offset, indices in enumerate(plan):
                 assert pending is not None
                 visible, infrared = pending.result()
                 if offset + 1 < len(plan):
-                    pending = pool.submit(self._decode, plan[offset + 1])
+                    pending = pool.submit(self._decode, own[offset + 1])
                 seed = mix_seed(self._run.seed, epoch, first_step + offset)
                 generator = torch.Generator().manual_seed(seed)
                 yield self._batch(indices, to_device(visible), to_device(infrared), generator)
@@ -124,12 +144,15 @@ class TrainingSet:
     ) -> CrossModalBatch:
         """Augment the images of a batch; with ``joint``, the visible ones are in it twice."""
         how = self._run.recipe.augmentation
-        order = torch.channels_last
+        varied = partial(
+            augment, generator=random, memory_format=torch.channels_last, part=self._part
+        )
         labels = torch.from_numpy(indices.labels).to(visible.device)
-        names = tuple(self._images.name(int(i)) for i in self._rows(indices))
+        own = self._rows(indices.part(self._part))
+        names = tuple(self._images.name(int(i)) for i in own)
         batch = CrossModalBatch(
-            visible=augment(visible, Modality.VISIBLE, how, random, memory_format=order),
-            infrared=augment(infrared, Modality.INFRARED, how, random, memory_format=order),
+            visible=varied(visible, Modality.VISIBLE, how),
+            infrared=varied(infrared, Modality.INFRARED, how),
             visible_labels=labels,
             infrared_labels=labels,
             names=names,
@@ -137,10 +160,12 @@ class TrainingSet:
         if not how.joint:
             return batch
         # It takes its random numbers last: with and without it, the others are the same.
-        second = augment(visible, Modality.VISIBLE, how.second_view(), random, memory_format=order)
+        second = varied(visible, Modality.VISIBLE, how.second_view())
+        # Each process has first and second views of its own identities.
+        of_parts = labels.view(self._part.size, -1)
         return batch._replace(
             visible=torch.cat([batch.visible, second]),
-            visible_labels=torch.cat([labels, labels]),
+            visible_labels=torch.cat([of_parts, of_parts], dim=1).flatten(),
             names=names[: len(visible)] + names,
         )
 

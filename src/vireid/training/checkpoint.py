@@ -35,12 +35,15 @@ class Progress:
         step: Steps of it that are done.
         sums: Sums over those steps of what the metrics report.
         history: One mapping for each finished epoch.
+        parts: Into how many parts, which do not see one another, batches fall; see
+            :func:`vireid.training.parallel.separate_parts`.
     """
 
     epoch: int = 0
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    parts: int = 1
 
     @property
     def means(self) -> dict[str, float]:

@@ -20,14 +20,23 @@ from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from vireid.data.sampler import Part
 from vireid.errors import ConfigError, RunError, TrainingError
 from vireid.methods import Losses, Method, Optimisation, Stage
-from vireid.nn import quicken
+from vireid.nn import quicken, synchronise_norms
+from vireid.processes import any_of, check_equal, is_first, rank, share, size
 from vireid.say import say
 from vireid.training import checkpoint
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.checkpoint import Progress
 from vireid.training.narrate import EpochBar, TensorBoard, sentence
+from vireid.training.parallel import (
+    check_parts,
+    check_shareable,
+    equalise_buffers,
+    open_fabric,
+    separate_parts,
+)
 from vireid.training.run import Run, RunFolder
 from vireid.training.schedule import rate_factor
 from vireid.training.watch import collapse, cosines
@@ -49,8 +58,13 @@ def train(
     progress_bar: bool = True,
     cache: Path | None = None,
     validate: Validate | None = None,
+    sync_batchnorm: bool = True,
 ) -> Path:
     """Train a method and leave a run folder.
+
+    Within :func:`vireid.processes.joined` every process calls this with the same arguments, and
+    works on its own identities of each batch; what comes out is what one process would make of the
+    whole batch, up to rounding. The first process alone writes files and speaks.
 
     Args:
         run: What to train, on what, and how.
@@ -63,42 +77,42 @@ def train(
             decodes them in every epoch.
         validate: Called with the network after each epoch; it must leave the network as it is. A
             run with ``select="validation"`` needs it: the epoch of the highest mAP then becomes
-            the model, the earlier one of equals.
+            the model, the earlier one of equals. All processes call it.
+        sync_batchnorm: Let batch norms see the images of all processes, as one process would.
 
     Returns:
         ``out``.
 
     Raises:
-        RunError: If ``out`` is not empty and ``resume`` is false, or it cannot be resumed.
-        ConfigError: If the run selects by validation and ``validate`` is missing.
+        RunError: If ``out`` is not empty and ``resume`` is false, or it cannot be resumed (by this
+            number of processes).
+        ConfigError: If the run selects by validation and ``validate`` is missing, or the processes
+            cannot share this method or this batch.
+        ProcessError: If the processes have other options or other images than one another.
         DatasetError: If the data set is not laid out as published.
         WeightsError: If the backbone's weights do not fit.
         TrainingError: If a loss is not finite.
         SystemExit: With status 143 after SIGTERM, once the state is saved.
     """
     folder = RunFolder(out)
-    _check(folder, run, resume=resume, validates=validate is not None)
+    share(lambda: _check(folder, run, resume=resume, validates=validate is not None))
     epochs = run.recipe.optimisation.epochs
-    fabric = Fabric(accelerator=run.device, devices=1, precision=run.precision)
+    part = Part(rank(), size())
+    fabric = open_fabric(run)
     fabric.launch()
 
-    with TrainingSet(run, cache=cache) as data, _sigterm() as stopped:
+    with TrainingSet(run, cache=cache, part=part) as data, _sigterm() as stopped:
         if data.report:
             say(data.report)
-        saved = _newest(folder) if resume else None
-        torch.manual_seed(run.seed)
-        # A checkpoint replaces what training started from, which need not be there any more.
-        start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-        network = quicken(start.build(classes=data.classes)).to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(network, run.recipe.optimisation)
-        folder.start(run)
-        place = checkpoint.load(saved, network, optimizer) if saved else Progress()
+        _check_same(run, data, sync_batchnorm=sync_batchnorm)
+        saved = share(lambda: _newest(folder)) if resume else None
+        network, optimizer, place = _begin(run, saved, data.classes, sync_batchnorm=sync_batchnorm)
+        books = _Books(run, folder, network, optimizer, keep=keep, tensorboard=tensorboard)
         if saved:
             say(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")
         model, stepper = fabric.setup(network, optimizer)
         model.mark_forward_method("turn_losses")
         model.train()
-        board = TensorBoard(out / "tensorboard") if tensorboard else None
         data.preload(progress=progress_bar)
 
         while place.epoch < epochs:
@@ -114,30 +128,102 @@ def train(
                     steps=data.steps,
                 )
                 place.add(seen)
-                bar.update(place.means, len(batch.visible) + len(batch.infrared))
-                if stopped:
+                bar.update(place.means, len(batch.visible_labels) + len(batch.infrared_labels))
+                # All have to leave after the same step, whenever each of them is told to.
+                if any_of(bool(stopped)):
                     break
             bar.close()
             if place.step == data.steps:
                 line = _summary(place, bar, stepper)
                 if validate is not None:
+                    equalise_buffers(network)
                     line["validation"] = dict(validate(network))
-                    _keep_best(run, folder, network, line, place, classes=data.classes)
+                    if run.select == "validation":
+                        books.keep_best(line, place, classes=data.classes)
                 place.finish_epoch(line)
                 if warning := collapse(place.history, classes=data.classes, steps=data.steps):
                     line["warning"] = warning
                     say(warning)
                 say(sentence(line, epochs))
-                if board is not None:
-                    board.log(line)
-            checkpoint.write(folder.checkpoints, network, optimizer, place, keep=keep)
-            folder.write_metrics(place.history)
-            if stopped and place.epoch < epochs:
+                books.log(line)
+            books.save(place)
+            if any_of(bool(stopped)) and place.epoch < epochs:
                 _leave(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
-        say(_finish(run, folder, network, place, data=data, fabric=fabric))
+        if is_first():
+            say(_finish(run, folder, network, place, data=data, fabric=fabric))
         if stopped:
             _leave("Stopped by SIGTERM.")  # whoever trains several runs must not go on to the next
     return out
+
+
+def _begin(
+    run: Run, saved: str | None, classes: int, *, sync_batchnorm: bool
+) -> tuple[Method, Optimizer, Progress]:
+    """The network and its optimiser as they are before the next step."""
+    torch.manual_seed(run.seed)
+    # A checkpoint replaces what training started from, which need not be there any more.
+    start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
+    network = quicken(start.build(classes=classes)).to(memory_format=torch.channels_last)
+    check_shareable(network, run.name)
+    if sync_batchnorm and size() > 1:
+        synchronise_norms(network)
+    optimizer = build_optimizer(network, run.recipe.optimisation)
+    place = Progress(parts=separate_parts(network, sync_batchnorm=sync_batchnorm))
+    if saved:
+        parts, place = place.parts, checkpoint.load(Path(saved), network, optimizer)
+        check_parts(place.parts, parts)
+    return network, optimizer, place
+
+
+class _Books:
+    """The run folder while training goes on; the first process alone writes to it.
+
+    Args:
+        run: What goes into ``config.yaml``.
+        folder: The run folder.
+        network: What is trained.
+        optimizer: Its optimiser.
+        keep: How many checkpoints stay.
+        tensorboard: Whether the metrics are written for TensorBoard too.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: RunFolder,
+        network: Method,
+        optimizer: Optimizer,
+        *,
+        keep: int,
+        tensorboard: bool,
+    ) -> None:
+        self._folder, self._network, self._optimizer = folder, network, optimizer
+        self._keep = keep
+        self._board: TensorBoard | None = None
+        if is_first():
+            folder.start(run)
+        if tensorboard and is_first():
+            self._board = TensorBoard(folder.path / "tensorboard")
+
+    def save(self, place: Progress) -> None:
+        """Write a checkpoint, and the metrics so far."""
+        if is_first():
+            checkpoint.write(
+                self._folder.checkpoints, self._network, self._optimizer, place, keep=self._keep
+            )
+            self._folder.write_metrics(place.history)
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Write an epoch for TensorBoard."""
+        if self._board is not None:
+            self._board.log(line)
+
+    def keep_best(self, line: Mapping[str, Any], place: Progress, *, classes: int) -> None:
+        """Write an epoch's network if it is better in validation than all before it."""
+        mean_ap: float = line["validation"]["mAP"]
+        is_best = all(mean_ap > before["validation"]["mAP"] for before in place.history)
+        if is_best and is_first():
+            self._folder.write_model(self._network.state_dict(), classes=classes, best=True)
 
 
 def _step(
@@ -154,7 +240,8 @@ def _step(
     options = run.recipe.optimisation
     stage, before = _stage(model, options.epochs, place.epoch)
     epoch = place.epoch - before + place.step / steps
-    torch.manual_seed(mix_seed(run.seed, place.epoch, place.step))
+    # What draws inside of the network (dropout) draws for this process's images alone.
+    torch.manual_seed(mix_seed(run.seed, place.epoch, place.step, rank()))
     for group in optimizer.param_groups:
         factor = rate_factor(replace(options, epochs=stage.epochs), epoch)
         group["lr"] = group["base_lr"] * factor
@@ -206,22 +293,6 @@ def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
     return kind(groups, weight_decay=options.weight_decay, fused=True)
 
 
-def _keep_best(
-    run: Run,
-    folder: RunFolder,
-    network: Method,
-    line: Mapping[str, Any],
-    place: Progress,
-    *,
-    classes: int,
-) -> None:
-    """Write an epoch's network if it is better on the validation identities than all before it."""
-    mean_ap: float = line["validation"]["mAP"]
-    is_best = all(mean_ap > before["validation"]["mAP"] for before in place.history)
-    if run.select == "validation" and is_best:
-        folder.write_model(network.state_dict(), classes=classes, best=True)
-
-
 def _finish(
     run: Run,
     folder: RunFolder,
@@ -260,6 +331,19 @@ def _fit(network: Method, data: TrainingSet, fabric: Fabric) -> None:
     network.fit(visible[0], infrared[0], visible[1], infrared[1])
 
 
+def _check_same(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> None:
+    """Refuse processes that would train something else than one another."""
+    anywhere = replace(run, data=run.data.at(Path()))
+    check_equal(
+        "options", f"{anywhere} {sync_batchnorm}", mend="start all of them by the same command"
+    )
+    check_equal(
+        "training images",
+        data.listing,
+        mend=f"let '{run.data.root}' hold the same files on every machine",
+    )
+
+
 def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> None:
     """Refuse to resume another run, to write over one, and to select by what is not measured."""
     if run.select == "validation" and not validates:
@@ -279,12 +363,12 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> Non
         )
 
 
-def _newest(folder: RunFolder) -> Path | None:
+def _newest(folder: RunFolder) -> str | None:
     """The newest whole checkpoint; without any, training starts at its beginning."""
     path, damaged = checkpoint.newest(folder.checkpoints)
     for warning in damaged:
         say(warning)
-    return path
+    return str(path) if path else None
 
 
 def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vireid.errors import RunError
+from vireid.processes import is_first
 
 __all__ = ["EpochBar", "TensorBoard", "sentence"]
 
@@ -32,7 +33,7 @@ class EpochBar:
             initial=done,
             desc=f"epoch {epoch + 1}/{epochs}",
             leave=False,
-            disable=None if show else True,  # None: only on a terminal
+            disable=None if show and is_first() else True,  # None: only on a terminal
         )
 
     def update(self, means: Mapping[str, float], images: int) -> None:

@@ -128,11 +128,21 @@ class RunFolder:
         write_atomic(self.metrics_file, lines.encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
+        """The epochs so far.
+
+        Raises:
+            RunError: If the file is damaged.
+        """
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        try:
+            lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines]
+        except (ValueError, OSError) as error:
+            raise RunError(
+                f"'{self.metrics_file}' cannot be read ({error}); expected one JSON object a line; "
+                f"`vireid train --resume {self.path}` writes it again from the last checkpoint."
+            ) from error
 
     def write_model(self, state: Mapping[str, Tensor], *, classes: int, best: bool = False) -> str:
         """Write ``model.safetensors``, or the best one so far; returns its fingerprint."""
