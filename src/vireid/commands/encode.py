@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from vireid.commands._together import ALONE, Processes, together
 from vireid.data.layouts._common import many
 from vireid.data.listing import ListedImage, list_images
 from vireid.encoder import load
 from vireid.encoder.described_files import check_ending
 from vireid.encoder.resumable import Summary, describe_to_file
 from vireid.errors import ConfigError, ImageError
+from vireid.processes import is_first
 from vireid.say import printable
 from vireid.training.run import Device
 from vireid.types import Modality
@@ -83,6 +86,7 @@ def encode(
     *,
     out: Path,
     describing: Describing = BY_THEMSELVES,
+    processes: Processes = ALONE,
 ) -> Summary:
     """Describe images by a trained network, into a file of descriptors.
 
@@ -96,17 +100,35 @@ def encode(
             modality, camera, identity, time (ISO 8601, UTC where it names no zone) and note.
         out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without).
         describing: About the images.
+        processes: How many share the images.
 
     Returns:
         What the file holds.
     """
     check_ending(out)
+    return together(
+        partial(_encode, run, images, out, describing),
+        processes=processes,
+        device=describing.device,
+        again="the same command goes on",
+    )
+
+
+def _encode(run: Path, images: Sequence[str], out: Path, describing: Describing) -> Summary:
+    """What each process does; the first one tells of it."""
     listed = describing.images(images)
     encoder = load(run, device=describing.device)
     with describing.naming_flag():
         summary = describe_to_file(
             encoder, listed, out, batch_size=describing.batch_size, skip_bad=describing.skip_bad
         )
+    if is_first():
+        _tell(out, summary)
+    return summary
+
+
+def _tell(out: Path, summary: Summary) -> None:
+    """Print what a file holds now."""
     again = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
     print(
         f"'{out}' holds the descriptors of {many(summary.rows, 'image')}{again}:"
@@ -115,7 +137,6 @@ def encode(
     )
     tell_guessed(summary.guessed)
     tell_bad(summary.bad)
-    return summary
 
 
 def tell_guessed(guessed: Mapping[Modality, int]) -> None:

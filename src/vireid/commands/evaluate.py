@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from vireid.encoder import Encoder, load
+from vireid.commands._together import ALONE, Processes, together
+from vireid.encoder import Encoder, encode_together, load
 from vireid.errors import ConfigError
 from vireid.evaluation import (
     Details,
@@ -28,6 +30,7 @@ from vireid.evaluation import evaluate as score
 from vireid.evaluation.analysis import Search
 from vireid.plots import write_evaluation
 from vireid.plots.translation import translation_records
+from vireid.processes import is_first
 from vireid.training import RunFolder
 from vireid.training.run import Device
 from vireid.types import Descriptors
@@ -76,6 +79,7 @@ def evaluate(
     out: Path | None = None,
     batch_size: int = 64,
     device: Device | None = None,
+    processes: Processes = ALONE,
 ) -> list[Result]:
     """Evaluate runs under the published protocol of their data set.
 
@@ -94,36 +98,81 @@ def evaluate(
         out: Where the mean over the splits of RegDB is saved, a folder.
         batch_size: Images a forward pass.
         device: Where to run; as in training by default.
+        processes: How many share the encoding; the results are the same.
 
     Returns:
         One result a run and protocol, then the means over splits.
     """
     if not runs:
         raise ConfigError("vireid evaluate got no run; expected one or more run folders")
-    ranking = treatment.ranking()
+    return together(
+        partial(
+            _evaluate,
+            runs,
+            root=root,
+            settings=settings,
+            ranking=treatment.ranking(),
+            flip=flip,
+            figures=figures,
+            out=out,
+            batch_size=batch_size,
+            device=device,
+        ),
+        processes=processes,
+        device=device,
+        again="give the same command again",
+    )
+
+
+def _evaluate(
+    runs: Sequence[Path],
+    *,
+    root: Path | None,
+    settings: Settings,
+    ranking: Ranking,
+    flip: bool,
+    figures: bool,
+    out: Path | None,
+    batch_size: int,
+    device: Device | None,
+) -> list[Result]:
+    """What each process does; all but the first only help to encode."""
     found: list[Result] = []
     for run in runs:
         folder = RunFolder(run)
-        layout = folder.read_config().data.at(root).open()
-        protocols = protocols_for(layout, settings)
+        protocols = protocols_for(folder.read_config().data.at(root).open(), settings)
         encoder = load(run, device=device)
         descriptors = encode_for(encoder, protocols, batch_size=batch_size, flip=flip)
-        results = score_encoder(encoder, descriptors, protocols, ranking=ranking)
-        searches: list[Search] = []
-        if figures:
-            searches = [search(descriptors, p, ranking=ranking) for p in protocols]
-            results = [
-                replace(result, details=Details.of(searched))
-                for result, searched in zip(results, searches, strict=True)
-            ]
-        for result in results:
-            result.save(folder.results / f"{result.slug}.json")
-        for result in results:
-            print(result, end="\n\n")
-        if figures:
-            _draw(folder, encoder, list(zip(results, searches, strict=True)))
-        found += results
+        if is_first():
+            found += _score(folder, encoder, descriptors, protocols, ranking, figures=figures)
     return found + _over_splits(found, out)
+
+
+def _score(
+    folder: RunFolder,
+    encoder: Encoder,
+    descriptors: Descriptors,
+    protocols: Sequence[Protocol],
+    ranking: Ranking,
+    *,
+    figures: bool,
+) -> list[Result]:
+    """The results of one run, printed, saved and drawn."""
+    results = score_encoder(encoder, descriptors, protocols, ranking=ranking)
+    searches: list[Search] = []
+    if figures:
+        searches = [search(descriptors, p, ranking=ranking) for p in protocols]
+        results = [
+            replace(result, details=Details.of(searched))
+            for result, searched in zip(results, searches, strict=True)
+        ]
+    for result in results:
+        result.save(folder.results / f"{result.slug}.json")
+    for result in results:
+        print(result, end="\n\n")
+    if figures:
+        _draw(folder, encoder, list(zip(results, searches, strict=True)))
+    return results
 
 
 def _draw(folder: RunFolder, encoder: Encoder, drawn: Sequence[tuple[Result, Search]]) -> None:
@@ -145,6 +194,8 @@ def encode_for(
 ) -> Descriptors:
     """Descriptors of every image that some protocols need, with one forward pass an image.
 
+    Several processes share the images, and all of them get all descriptors.
+
     Args:
         encoder: The network.
         protocols: The protocols.
@@ -152,7 +203,7 @@ def encode_for(
         flip: Test-time augmentation by the mirror image.
     """
     records = sorted({record for protocol in protocols for record in protocol.records})
-    return encoder.encode(records, batch_size=batch_size, flip=flip)
+    return encode_together(encoder, records, batch_size=batch_size, flip=flip)
 
 
 def score_encoder(
