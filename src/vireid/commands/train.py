@@ -72,7 +72,7 @@ class Conditions:
     on the validation identities. Never one that is best on a test gallery."""
     precision: Precision = "32-true"
     """Arithmetic of the network; bf16-mixed is bfloat16 autocast, faster where the processor
-    knows it."""
+    knows it; 64-true is slow, and tells rounding from faults."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
 
@@ -227,7 +227,9 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
 
         def validate(network: Method) -> Mapping[str, float]:
             # A copy, because an encoder freezes its network.
-            encoder = Encoder(copy.deepcopy(network), device=run.device, precision=run.precision)
+            encoder = Encoder(
+                copy.deepcopy(network).float(), device=run.device, precision=run.precision
+            )
             described = encode_together(encoder, protocol.records, progress=False, images=images)
 
             def score() -> dict[str, float]:

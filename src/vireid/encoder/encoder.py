@@ -94,7 +94,9 @@ class Encoder:
         precision: Precision = "32-true",
         about: Mapping[str, str] | None = None,
     ) -> None:
-        self._fabric = Fabric(accelerator=device, devices=own_devices(device), precision=precision)
+        # What was trained in double describes in single precision.
+        inference: Precision = "32-true" if precision == "64-true" else precision
+        self._fabric = Fabric(accelerator=device, devices=own_devices(device), precision=inference)
         network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network.state_dict())
         network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)

@@ -165,6 +165,8 @@ def _begin(
     start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
     network = quicken(start.build(classes=classes)).to(memory_format=torch.channels_last)
     check_shareable(network, run.name)
+    if run.precision == "64-true":
+        network.double()  # before it is given the state that it had
     if sync_batchnorm and size() > 1:
         synchronise_norms(network)
     optimizer = build_optimizer(network, run.recipe.optimisation)
@@ -245,6 +247,8 @@ def _step(
     for group in optimizer.param_groups:
         factor = rate_factor(replace(options, epochs=stage.epochs), epoch)
         group["lr"] = group["base_lr"] * factor
+    dtype = optimizer.param_groups[0]["params"][0].dtype
+    batch = batch._replace(visible=batch.visible.to(dtype), infrared=batch.infrared.to(dtype))
     seen: dict[str, float] = {}
     for turn in stage.turns:
         # On one device Fabric calls a marked method as it is, without the precision's context.

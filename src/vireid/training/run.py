@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -32,7 +33,7 @@ from vireid.nn.weights import fingerprint
 __all__ = ["Device", "Precision", "Run", "RunFolder", "Selection"]
 
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["32-true", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "64-true"]
 Selection = Literal["last", "validation"]
 
 
@@ -53,7 +54,7 @@ class Run:
     seed: int = 0
     """Seed of every random draw."""
     precision: Precision = "32-true"
-    """Arithmetic of the network; bf16-mixed is bfloat16 autocast."""
+    """Arithmetic of the network; bf16-mixed is bfloat16 autocast, 64-true trains in double."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
 
@@ -146,7 +147,9 @@ class RunFolder:
 
     def write_model(self, state: Mapping[str, Tensor], *, classes: int, best: bool = False) -> str:
         """Write ``model.safetensors``, or the best one so far; returns its fingerprint."""
-        tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
+        # What was trained in double is used in single precision.
+        single = {k: v.float() if v.dtype == torch.float64 else v for k, v in state.items()}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in single.items()}
         name = fingerprint(tensors)
         # One entry: safetensors writes several in random order, and equal runs are equal files.
         meta = {"vireid": json.dumps({"fingerprint": name, "classes": classes})}
