@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from vireid.errors import ConfigError
 from vireid.losses import hetero_center_loss
 from vireid.methods import DLIS, DLISConfig, dlis, tslfn
 from vireid.nn import PALM, record_attention
+from vireid.nn.palm import PalmBranch
 from vireid.types import CrossModalBatch, Modality
 
 SMALL = DLISConfig(backbone="resnet18", weights="none", size=(96, 48), dim=16)
@@ -46,15 +48,29 @@ def test_the_published_shapes() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_with_gamma_nought_it_is_tslfn_bit_for_bit(training: bool) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"palm_branch": branch} for branch in get_args(PalmBranch)),
+        {"palm_branch": "centred", "palm_position": "relative"},
+        {"palm_branch": "guide", "palm_position": "relative", "pooling": "gem"},
+        {"palm": "layer3", "palm_branch": "batch_norm"},
+        {"palm": "stripes", "palm_scaled": True},
+        {"palm_exchange": 1.0},
+    ],
+)
+def test_at_its_start_it_is_tslfn_bit_for_bit(training: bool, options: dict[str, object]) -> None:
     outputs = []
-    for config in (SMALL, dataclasses.replace(SMALL, palm="off")):
+    chosen = dataclasses.replace(SMALL, **options)  # type: ignore[arg-type]
+    for config in (chosen, dataclasses.replace(chosen, palm="off", palm_exchange=0.0)):
         torch.manual_seed(7)
         model = DLIS(config, classes=5).train(training)
         torch.manual_seed(8)
-        outputs.append((model(torch.randn(4, 3, 96, 48), 2), model.losses(batch()).total))
+        outputs.append((model(torch.randn(4, 3, 96, 48), 2), model.losses(batch()).terms))
     assert torch.equal(outputs[0][0], outputs[1][0])
-    assert torch.equal(outputs[0][1], outputs[1][1])
+    assert outputs[1][1].keys() == {"identity", "center"}
+    for name, term in outputs[1][1].items():
+        assert torch.equal(outputs[0][1][name], term), name
 
 
 def test_tslfn_is_dlis_with_palm_off() -> None:
@@ -108,6 +124,27 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
 
 
 @torch.no_grad()
+def test_exchanged_maps_are_gathered_from_the_same_person_in_the_other_modality() -> None:
+    torch.manual_seed(2)
+    config = dataclasses.replace(SMALL, palm_branch="guide", palm_exchange=0.25, guard=0.0)
+    model = DLIS(config, classes=5).eval()
+    # Each person once in either modality, in another order; the last visible one has no partner.
+    data = batch()._replace(
+        visible_labels=torch.tensor([0, 1, 2, 3]), infrared_labels=torch.tensor([2, 0, 1, 4])
+    )
+    partners = [5, 6, 4, 3, 2, 0, 1, 7]
+    maps = model.streams(torch.cat([data.visible, data.infrared]), 4)
+    palm = next(m for m in model.modules() if isinstance(m, PALM))
+    labels = torch.cat([data.visible_labels, data.infrared_labels])
+    expected = 0.0
+    for image, partner in enumerate(partners):
+        gathered = palm.gather(maps[image : image + 1], maps[partner : partner + 1])
+        logits = model.heads.classify(model.heads(model.pool(gathered)))[0]
+        expected += sum(float(F.cross_entropy(row, labels[image])) for row in logits) / 8
+    assert float(model.losses(data).terms["exchange"]) == pytest.approx(0.25 * expected, rel=1e-5)
+
+
+@torch.no_grad()
 def test_the_guard_holds_the_center_term_back_until_the_classifiers_know_something() -> None:
     model = DLIS(dataclasses.replace(SMALL, guard=0.2), classes=50).eval()
     free = DLIS(dataclasses.replace(SMALL, guard=0.0), classes=50).eval()
@@ -144,6 +181,9 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
         {"palm_branch": "batch_norm", "shared_from": "layer1"},
         {"shared_from": "stem", "pooling": "gem", "embedding_bias": False},
         {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean", "guard": 0.0},
+        {"palm_branch": "centred", "palm_position": "relative"},
+        {"palm_branch": "guide", "palm_position": "relative"},
+        {"palm_branch": "guide", "palm_exchange": 1.0, "guard": 0.0},
     ],
 )
 def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:
@@ -201,6 +241,8 @@ def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
         ({"guard": 1.0}, "'1.0'"),
         ({"center": -1.0}, "'-1.0'"),
         ({"center": math.nan}, "'nan'"),
+        ({"palm_exchange": 0.5, "palm": "layer3"}, "--palm-exchange '0.5' needs one PALM"),
+        ({"palm_exchange": 0.5, "palm_shared": False}, "--palm-exchange '0.5' needs one PALM"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, object], words: str) -> None:

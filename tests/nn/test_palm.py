@@ -1,19 +1,24 @@
 """PALM against its equations written out by hand."""
 
+import itertools
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from vireid.errors import ConfigError
 from vireid.nn import PALM, record_attention
+from vireid.nn.palm import PalmBranch, RelativePosition
 
 
-def by_hand(palm: PALM, x: Tensor) -> tuple[Tensor, Tensor]:
-    """y and a, position by position, for the gamma form."""
+def by_hand(palm: PALM, x: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """y and a, position by position; with ``other``, what x gathers from there."""
     n, c, h, w = x.shape
+    keys = (x if other is None else other).reshape(n, c, h * w)
     flat = x.reshape(n, c, h * w)
 
     def project(conv: torch.nn.Conv2d, vector: Tensor) -> Tensor:
@@ -25,8 +30,13 @@ def by_hand(palm: PALM, x: Tensor) -> tuple[Tensor, Tensor]:
         for i in range(h * w):
             q = project(palm.query, flat[b, :, i])
             logits = [
-                float(q @ project(palm.key, flat[b, :, j])) * palm.scale for j in range(h * w)
+                float(q @ project(palm.key, keys[b, :, j])) * palm.scale for j in range(h * w)
             ]
+            if palm.offsets is not None:
+                for j in range(h * w):
+                    down, right = j // w - i // w, j % w - i % w
+                    logits[j] += float(palm.offsets.rows[palm.offsets.height - 1 + down])
+                    logits[j] += float(palm.offsets.columns[palm.offsets.width - 1 + right])
             if palm.stripes is not None:
                 for j in range(h * w):
                     rows = h / palm.stripes
@@ -37,9 +47,38 @@ def by_hand(palm: PALM, x: Tensor) -> tuple[Tensor, Tensor]:
             attended = torch.zeros(c, dtype=x.dtype)
             for j in range(h * w):
                 a[b, i, j] = weights[j] / sum(weights)
-                attended += a[b, i, j] * project(palm.value, flat[b, :, j])
-            y[b, :, i] = flat[b, :, i] + palm.gamma * attended
+                if other is not None:
+                    attended += a[b, i, j] * keys[b, :, j]
+                elif palm.value is not None:
+                    attended += a[b, i, j] * project(palm.value, flat[b, :, j])
+            y[b, :, i] = attended
+        if other is None:
+            y[b] = finished(palm, flat[b], y[b], a[b], w)
     return y.reshape(x.shape), a
+
+
+def finished(palm: PALM, x: Tensor, attended: Tensor, a: Tensor, w: int) -> Tensor:
+    """What a branch makes of one map ``[C, N]`` and its attention, with batch norms in training."""
+    c, positions = x.shape
+    if palm.value is None:
+        y = torch.zeros_like(x)
+        for row in range(positions // w):
+            own = range(row * w, row * w + w)
+            powers = [((1 + float(a[:, j].sum())) / 2) ** float(palm.gamma) for j in own]
+            for j, power in zip(own, powers, strict=True):
+                y[:, j] = x[:, j] * power * w / sum(powers)
+        return y
+    if palm.norm is None:
+        return x + palm.gamma * attended
+    y = torch.zeros_like(x)
+    for channel in range(c):
+        values = attended[channel]
+        if palm.centred:
+            values = values - values.mean()
+        deviation = math.sqrt(float(((values - values.mean()) ** 2).mean()) + palm.norm.eps)
+        y[channel] = x[channel] + palm.norm.weight[channel] * (values - values.mean()) / deviation
+        y[channel] += palm.norm.bias[channel]
+    return y
 
 
 def make(channels: int = 16, **options: Any) -> PALM:
@@ -47,14 +86,35 @@ def make(channels: int = 16, **options: Any) -> PALM:
     palm = PALM(channels, **options).double()
     if palm.norm is None:
         torch.nn.init.constant_(palm.gamma, 0.7)
+    else:
+        torch.nn.init.uniform_(palm.norm.weight, 0.5, 1.0)
+        torch.nn.init.uniform_(palm.norm.bias)
+    if palm.offsets is not None:
+        torch.nn.init.normal_(palm.offsets.rows)
+        torch.nn.init.normal_(palm.offsets.columns)
     return palm
 
 
-@pytest.mark.parametrize("options", [{}, {"scaled": True}, {"stripes": 3}, {"stripes": 2}])
+FORMS: list[dict[str, Any]] = [
+    {},
+    {"scaled": True},
+    {"stripes": 3},
+    {"stripes": 2},
+    {"grid": (5, 3)},
+    {"grid": (7, 4), "stripes": 2},
+    {"branch": "guide"},
+    {"branch": "guide", "grid": (6, 3), "scaled": True},
+    {"branch": "batch_norm"},
+    {"branch": "centred"},
+]
+
+
+@pytest.mark.parametrize("options", FORMS)
 @torch.no_grad()
 def test_equals_a_loop_over_positions(options: dict[str, Any]) -> None:
     palm = make(**options)
-    x = torch.randn(2, 16, 5, 3, dtype=torch.float64)
+    # A batch norm is over the batch: by hand it is that of one image.
+    x = torch.randn(2 if palm.norm is None else 1, 16, 5, 3, dtype=torch.float64)
     with record_attention(palm) as maps:
         y = palm(x)
     expected, attention = by_hand(palm, x)
@@ -62,9 +122,28 @@ def test_equals_a_loop_over_positions(options: dict[str, Any]) -> None:
     assert (maps[0].double() - attention).abs().max() < 1e-6
 
 
-def test_gradient() -> None:
-    palm = make(8)
-    x = torch.randn(1, 8, 3, 2, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("options", [{}, {"grid": (3, 2)}])
+@torch.no_grad()
+def test_gathers_from_another_map(options: dict[str, Any]) -> None:
+    palm = make(**options, branch="guide")
+    x, other = torch.randn(2, 2, 16, 3, 2, dtype=torch.float64)
+    expected, _ = by_hand(palm, x, other)
+    assert (palm.gather(x, other) - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grid": (3, 2)},
+        {"branch": "guide", "grid": (3, 2)},
+        {"branch": "batch_norm"},
+        {"branch": "centred", "stripes": 3},
+    ],
+)
+def test_gradient(options: dict[str, Any]) -> None:
+    palm = make(8, **options)
+    # Where attended values differ little, a batch norm bends more than differences can follow.
+    x = (3 * torch.randn(2, 8, 3, 2, dtype=torch.float64)).requires_grad_()
     names = [name for name, _ in palm.named_parameters()]
 
     def function(x: Tensor, *values: Tensor) -> Tensor:
@@ -75,13 +154,27 @@ def test_gradient() -> None:
     assert torch.autograd.gradcheck(function, (x, *palm.parameters()))
 
 
-def test_exactly_the_published_number_of_parameters() -> None:
-    assert sum(p.numel() for p in PALM(2048).parameters()) == 5_245_441
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [
+        ({}, 5_245_441),  # as published
+        ({"branch": "batch_norm"}, 5_245_440 + 2 * 2048),
+        ({"branch": "centred"}, 5_245_440 + 2 * 2048),
+        ({"branch": "guide"}, 2 * (2048 * 256 + 256) + 1),
+        ({"grid": (18, 9)}, 5_245_441 + 2 * 18 - 1 + 2 * 9 - 1),
+    ],
+)
+def test_number_of_parameters(options: dict[str, Any], number: int) -> None:
+    assert sum(p.numel() for p in PALM(2048, **options).parameters()) == number
 
 
-@pytest.mark.parametrize("branch", ["gamma", "batch_norm"])
-def test_starts_as_the_identity_and_learns(branch: str) -> None:
-    palm = PALM(16, branch=branch)  # type: ignore[arg-type]
+@pytest.mark.parametrize("grid", [None, (6, 3)])
+@pytest.mark.parametrize("branch", get_args(PalmBranch))
+@pytest.mark.parametrize("training", [False, True])
+def test_starts_as_the_identity_and_learns(
+    branch: PalmBranch, grid: tuple[int, int] | None, training: bool
+) -> None:
+    palm = PALM(16, branch=branch, grid=grid).train(training)
     x = torch.rand(4, 16, 6, 3)
     y = palm(x)
     assert torch.equal(y, x)
@@ -122,6 +215,51 @@ def test_attention_is_float32_whatever_the_precision() -> None:
         palm(torch.randn(1, 16, 4, 2))
     assert maps[0].dtype == torch.float32
     assert torch.allclose(maps[0].sum(-1), torch.ones(1, 8), atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    gamma=st.floats(-3, 3),
+    height=st.integers(1, 6),
+    width=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+@torch.no_grad()
+def test_a_guided_row_is_a_weighted_average(
+    gamma: float, height: int, width: int, seed: int
+) -> None:
+    palm = make(8, branch="guide")
+    torch.nn.init.constant_(palm.gamma, gamma)
+    torch.manual_seed(seed)
+    x = 5 * torch.randn(2, 8, height, width, dtype=torch.float64)
+    y = palm(x)
+    averages = y.mean(3)
+    assert (averages >= x.amin(3) - 1e-9).all()
+    assert (averages <= x.amax(3) + 1e-9).all()
+    ones = (y / x).mean(3)
+    assert torch.allclose(ones, torch.ones_like(ones))
+
+
+@torch.no_grad()
+def test_a_centred_branch_leaves_the_mean_of_a_map_alone() -> None:
+    palm = make(branch="centred")
+    assert palm.norm is not None
+    torch.nn.init.zeros_(palm.norm.bias)
+    x = torch.randn(3, 16, 4, 3, dtype=torch.float64)
+    y = palm(x)
+    assert not torch.allclose(x, y, atol=1e-2)
+    assert torch.allclose(x.mean((2, 3)), y.mean((2, 3)), atol=1e-12)
+
+
+def test_offsets_start_near_their_own_row() -> None:
+    bias = RelativePosition(4, 3)(3, 2).reshape(3, 2, 3, 2)
+    for y, x, v, u in itertools.product(range(3), range(2), range(3), range(2)):
+        assert bias[y, x, v, u] == -abs(y - v)
+
+
+def test_a_map_that_is_larger_than_the_offsets_known() -> None:
+    with pytest.raises(ConfigError, match=r"up to 4 x 3 positions, and got one of '5 x 3'"):
+        PALM(16, grid=(4, 3))(torch.randn(1, 16, 5, 3))
 
 
 def test_channels_that_the_reduction_does_not_divide() -> None:

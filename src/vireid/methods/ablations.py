@@ -18,8 +18,16 @@ __all__ = ["DLIS_ABLATIONS", "Part", "preset"]
 Part = Literal["palm", "center", "stripes", "sharing", "embedding"]
 
 DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
-    # Off; behind layer3; in each stripe; one a modality; logits scaled.
-    "palm": ("palm=off,layer3,layer4,stripes", "palm-shared=yes,no", "palm-scaled=yes,no"),
+    # Off; behind layer3; in each stripe; one a modality; logits scaled; what becomes of the
+    # attention; logits that know positions; maps gathered from the other modality in training.
+    "palm": (
+        "palm=off,layer3,layer4,stripes",
+        "palm-shared=yes,no",
+        "palm-scaled=yes,no",
+        "palm-branch=gamma,batch_norm,centred,guide",
+        "palm-position=none,relative",
+        "palm-exchange=0,0.5",
+    ),
     # Off; other lambdas; sum or mean over the identities of a batch.
     "center": ("center=0,0.1,0.5,1", "center-reduction=sum,mean"),
     "stripes": ("stripes=1,2,3,6,9",),

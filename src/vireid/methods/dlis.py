@@ -54,6 +54,7 @@ from vireid.nn import (
     whole_batch,
 )
 from vireid.nn.backbone import StageName, output_channels
+from vireid.nn.palm import PalmBranch
 from vireid.nn.stripes import check_stripes
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
@@ -87,8 +88,15 @@ class DLISConfig(MethodConfig):
     """From this stage on both modalities share one trunk; None: wholly separate streams."""
     palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
     """Where PALM sits: behind a stage, or inside each stripe; off: TSLFN."""
-    palm_branch: Literal["gamma", "batch_norm"] = "gamma"
-    """What scales PALM's sum: a scalar, or a batch norm; both start at zero."""
+    palm_branch: PalmBranch = "gamma"
+    """What becomes of PALM's attention: its sum is scaled by a scalar or by a batch norm (centred:
+    its mean over the image taken away first); or it guides the pooling and adds nothing. All start
+    at zero."""
+    palm_position: Literal["none", "relative"] = "none"
+    """Whether PALM's logits know where a position is: a learned bias for each offset."""
+    palm_exchange: float = 0.0
+    """Weight of the identity loss on maps that PALM gathers from the same person's image of the
+    other modality, in training only."""
     palm_scaled: bool = False
     """Divide PALM's logits by the square root of the queries' length."""
     palm_shared: bool = True
@@ -125,7 +133,12 @@ class DLISConfig(MethodConfig):
             raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        not_negative(self, "center", "triplet", "margin")
+        not_negative(self, "center", "triplet", "margin", "palm_exchange")
+        if self.palm_exchange > 0 and (self.palm != "layer4" or not self.palm_shared):
+            raise ConfigError(
+                f"--palm-exchange '{self.palm_exchange}' needs one PALM for both modalities behind "
+                "the last stage; expected --palm layer4 and --palm-shared, or --palm-exchange 0."
+            )
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""
@@ -171,11 +184,16 @@ class DLIS(Method):
         self.streams = TwoStream(stages, shared_from=config.shared_from, after=after)
 
     def _palm(self, channels: int) -> PALM:
+        height, width = self.size
         return PALM(
             channels,
             branch=self.config.palm_branch,
             scaled=self.config.palm_scaled,
             stripes=self.config.stripes if self.config.palm == "stripes" else None,
+            # Every backbone halves four times, rounding up.
+            grid=(-(-height // 16), -(-width // 16))
+            if self.config.palm_position == "relative"
+            else None,
         )
 
     def forward(self, images: Tensor, n_visible: int) -> Tensor:
@@ -188,14 +206,18 @@ class DLIS(Method):
         Returns:
             Embeddings, ``[n, p, d]``, not normalised.
         """
-        return self.heads(self.pool(self.streams(images, n_visible)))  # type: ignore[no-any-return]
+        return self._embed(self.streams(images, n_visible))
+
+    def _embed(self, maps: Tensor) -> Tensor:
+        """``[n, C, h, w]`` to ``[n, p, d]``."""
+        return self.heads(self.pool(maps))  # type: ignore[no-any-return]
 
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy and hetero-center loss summed over the stripes (and a triplet loss)."""
         config = self.config
         n = len(batch.visible_labels)
-        images = torch.cat([batch.visible, batch.infrared])
-        embeddings = whole_batch(self(images, len(batch.visible)), batch)
+        maps = self.streams(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
+        embeddings = whole_batch(self._embed(maps), batch)
         logits = self.heads.classify(embeddings)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()
@@ -224,9 +246,29 @@ class DLIS(Method):
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
                 descriptors, labels, margin=config.margin
             )
+        if config.palm_exchange > 0:
+            exchanged = self._exchanged(maps, batch).float().flatten(0, 1)
+            terms["exchange"] = (
+                config.palm_exchange
+                * self._guard(identity)
+                * config.stripes
+                * F.cross_entropy(exchanged, target, label_smoothing=config.smoothing)
+            )
         return Losses(
             terms=terms, identity=identity, accuracy=accuracy, descriptors=descriptors.detach()
         )
+
+    def _exchanged(self, maps: Tensor, batch: CrossModalBatch) -> Tensor:
+        """Logits of each image, its map gathered from one of the same person's other modality."""
+        palm = next(m for m in self.streams.modules() if isinstance(m, PALM))
+        own = torch.cat([batch.visible_labels, batch.infrared_labels])
+        is_visible = torch.arange(len(own), device=own.device) < len(batch.visible_labels)
+        fits = (own[:, None] == own) & (is_visible[:, None] != is_visible)
+        # Every image that fits is as likely, and an image without one gathers from itself.
+        drawn = torch.rand_like(fits, dtype=torch.float32).masked_fill_(~fits, -1.0)
+        found, partner = drawn.max(1)
+        partner = torch.where(found < 0, torch.arange(len(own), device=own.device), partner)
+        return self.heads.classify(self._embed(palm.gather(maps, maps[partner])))
 
     def _guard(self, identity: Tensor) -> Tensor | float:
         """How much of its weight the center term has.

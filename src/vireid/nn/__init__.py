@@ -7,6 +7,7 @@ from vireid.nn.input_planes import set_input_planes
 from vireid.nn.modality_classifier import ModalityClassifier
 from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
+from vireid.nn.palm_statistics import PalmStatistics, observe_palm
 from vireid.nn.pooling import GeM, StripePool
 from vireid.nn.stripes import StripeHeads, join_stripes
 from vireid.nn.sync_norm import SyncNorm, synchronise_norms
@@ -23,6 +24,7 @@ __all__ = [
     "GeM",
     "ModalityClassifier",
     "NonLocal",
+    "PalmStatistics",
     "PatchDiscriminator",
     "StripeHeads",
     "StripePool",
@@ -32,6 +34,7 @@ __all__ = [
     "build_stages",
     "fold_batch_norms",
     "join_stripes",
+    "observe_palm",
     "quicken",
     "read_weights",
     "record_attention",
