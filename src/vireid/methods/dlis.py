@@ -259,7 +259,11 @@ class DLIS(Method):
         )
 
     def _exchanged(self, maps: Tensor, batch: CrossModalBatch) -> Tensor:
-        """Logits of each image, its map gathered from one of the same person's other modality."""
+        """Logits of each image, its map gathered from one of the same person's other modality.
+
+        They are a batch of their own for the heads' batch norms, so that the other embeddings are
+        what they would be without them.
+        """
         palm = next(m for m in self.streams.modules() if isinstance(m, PALM))
         own = torch.cat([batch.visible_labels, batch.infrared_labels])
         is_visible = torch.arange(len(own), device=own.device) < len(batch.visible_labels)
