@@ -32,7 +32,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -79,7 +79,7 @@ class AGW(Method):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = True
+    shareable: bool = True
 
     def __init__(self, config: AGWConfig, *, classes: int) -> None:
         super().__init__()

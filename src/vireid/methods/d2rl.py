@@ -59,7 +59,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -148,7 +148,7 @@ class D2RL(OneStreamMethod):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = False
+    shareable: bool = False
 
     def __init__(self, config: D2RLConfig, *, classes: int) -> None:
         super().__init__(config, classes=classes, stands_for=(RED, GREEN, BLUE, GREY))

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -157,12 +157,12 @@ class DLIS(Method):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = True
-
     def __init__(self, config: DLISConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
         self.size = config.size
+        # Partners are drawn among the images of one process.
+        self.shareable = config.palm_exchange == 0
         stages, channels = build_stages(config.backbone, config.weights)
         pool = GeM if config.pooling == "gem" else StripePool
         self.pool = pool(config.stripes)

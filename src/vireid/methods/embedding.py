@@ -17,7 +17,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +56,7 @@ class EmbeddingMethod(Method):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = True
+    shareable: bool = True
 
     def __init__(self, config: EmbeddingConfig, *, classes: int) -> None:
         super().__init__()

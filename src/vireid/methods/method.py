@@ -118,7 +118,7 @@ class Method(nn.Module, ABC):
     """Height and width of the images it takes, in pixels."""
     fits: ClassVar[bool] = False
     """Whether :meth:`fit` does anything."""
-    shareable: ClassVar[bool] = False
+    shareable: bool = False
     """Whether several processes can train it: it takes one turn, and its losses are those of
     :func:`vireid.nn.whole_batch`."""
 

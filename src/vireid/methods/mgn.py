@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -114,7 +114,7 @@ class MGN(Method):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = True
+    shareable: bool = True
 
     def __init__(self, config: MGNConfig, *, classes: int) -> None:
         super().__init__()

@@ -20,7 +20,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +51,7 @@ class OneStreamMethod(Method):
             :func:`~vireid.nn.set_input_planes` takes it.
     """
 
-    shareable: ClassVar[bool] = True
+    shareable: bool = True
 
     def __init__(
         self, config: OneStreamConfig, *, classes: int, stands_for: Sequence[Colour]

@@ -39,7 +39,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -104,7 +104,7 @@ class PCB(Method):
         classes: Number of training identities.
     """
 
-    shareable: ClassVar[bool] = True
+    shareable: bool = True
 
     def __init__(self, config: PCBConfig, *, classes: int) -> None:
         super().__init__()

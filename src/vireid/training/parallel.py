@@ -52,9 +52,9 @@ def check_shareable(network: Method, name: str) -> None:
     """
     if size() > 1 and not network.shareable:
         raise ConfigError(
-            f"'{name}' cannot be trained by {size()} processes: it has networks that move by turns "
-            "against one another, which is not proven to be the same by several; expected one "
-            "process: leave --devices at 1."
+            f"'{name}' cannot be trained by {size()} processes: its networks move by turns against "
+            "one another, or its PALM exchanges maps (--palm-exchange), which is not proven to be "
+            "the same by several; expected one process: leave --devices at 1."
         )
 
 
