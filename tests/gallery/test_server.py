@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 from tests.gallery.toys import MODEL, OTHER, row
@@ -264,3 +266,26 @@ def test_options_reach_the_server() -> None:
         wish = json.loads(server.bodies[-1])
     assert (wish["shard_number"], wish["replication_factor"]) == (3, 2)
     assert wish["vectors"] == {"size": MODEL.dimension, "distance": "Dot"}
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_no_request_is_larger_than_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = QdrantClient(":memory:")
+    store = ServerStore(client, url="memory", collection="people", model=MODEL)
+    upsert, sizes = client.upsert, []
+
+    def counting(collection: str, points: list[models.PointStruct], **how: Any) -> object:
+        sizes.append(len(points))
+        return upsert(collection, points, **how)
+
+    monkeypatch.setattr(client, "upsert", counting)
+    rows = [row(number) for number in range(250)]
+    assert store.insert(rows) == 250
+    assert sizes == [100, 100, 50]
+    assert store.insert(rows) == 0
+    assert len(sizes) == 3
+    # 32 MiB is what a server takes as it comes; a row of DLIS, with its thumbnail in base64.
+    values = np.random.default_rng(0).normal(size=3072).astype(np.float32)
+    values /= np.linalg.norm(values)
+    point = models.PointStruct(id=1, vector=values.tolist(), payload={"thumbnail": "x" * 20_000})
+    assert len(point.model_dump_json()) * max(sizes) < 2**25

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,16 @@ from vireid.gallery._payload import (
 )
 from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
-from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, PAGE, Field
+from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, OVERSAMPLING, PAGE, Field
 
 __all__ = ["ServerStore", "connect"]
 
 _INFORMATION = TypeAdapter(Model)
 _MODEL = "vireid_model"
 _NOTE = "vireid_note_"
+_REQUEST = 100
+"""Rows of one request. A server refuses more than 32 MiB as it comes; a number of a descriptor has
+about 21 characters of JSON, so that a row of DLIS with its thumbnail has 74 KB."""
 
 
 class ServerStore:
@@ -100,10 +104,11 @@ class ServerStore:
         """Add rows whose id is not there yet; when it returns the server has applied them."""
         known = self.known([row.entry.id for row in rows])
         new = {row.entry.id: row for row in reversed(rows) if row.entry.id not in known}
-        if new:
+        waiting = iter(new.items())
+        while some := list(islice(waiting, _REQUEST)):
             points = [
                 models.PointStruct(id=id, vector=row.descriptor.tolist(), payload=payload_of(row))
-                for id, row in new.items()
+                for id, row in some
             ]
             with self._errors():
                 self._client.upsert(
@@ -136,7 +141,14 @@ class ServerStore:
                     filter=wanted,
                     limit=count,
                     with_payload=_selected(thumbnails=False),
-                    params=models.SearchParams(exact=exact, hnsw_ef=EF_SEARCH),
+                    params=models.SearchParams(
+                        exact=exact,
+                        hnsw_ef=EF_SEARCH,
+                        # Without effect unless the collection was given quantisation.
+                        quantization=models.QuantizationSearchParams(
+                            rescore=True, oversampling=OVERSAMPLING
+                        ),
+                    ),
                 )
                 for query in queries
             ]

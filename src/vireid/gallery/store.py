@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vireid.gallery.entry import Filters, Hit, Model, Row
 
-__all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "PAGE", "Field", "Store"]
+__all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Store"]
 
 LINKS = 16
 """Links of a descriptor in the graph index (HNSW's m)."""
@@ -20,6 +20,10 @@ EF_CONSTRUCT = 128
 
 EF_SEARCH = 128
 """Candidates that a search by the graph keeps."""
+
+OVERSAMPLING = 3.0
+"""Where a server's descriptors are quantised, so many times as many candidates as are wanted are
+compared again by their float32 descriptors."""
 
 PAGE = 256
 """Rows that are fetched at once when walking over a store."""
