@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -125,6 +125,29 @@ def test_many_batches_come_back_in_groups_of_bounded_size(file: Path) -> None:
     )
     names = [image.path for batch in batches for image in batch.images]
     assert [image.path for read in found for image in read.images] == names
+
+
+def test_known_images_are_left_out_and_counted(file: Path) -> None:
+    batch = many(2100)
+    write_described(file, [batch], NETWORK)
+    names = [portrait.sha256 for portrait in batch.portraits]
+    # The first thousand and a half, and here and there one of the rest.
+    done = {*names[:1500], *names[1500::7]}
+    asked: list[str] = []
+
+    def known(sha256: Sequence[str]) -> set[str]:
+        asked.extend(sha256)
+        return done.intersection(sha256)
+
+    found = list(DescribedFile(file).unless(known))
+    assert asked == names
+    assert sum(read.known for read in found) == len(done)
+    left = [number for number, name in enumerate(names) if name not in done]
+    assert [p.sha256 for read in found for p in read.portraits] == [names[n] for n in left]
+    values = np.concatenate([read.values for read in found])
+    assert np.array_equal(values, batch.values[left])
+    (nothing,) = {len(read) for read in DescribedFile(file).unless(lambda _: names)}
+    assert nothing == 0
 
 
 def test_the_parquet_file_is_as_documented(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from tests.helpers.packed import write_bmp
 from torch import Tensor
 
 from vireid.data.listing import ListedImage, list_images
-from vireid.encoder import Encoder, describe_images
+from vireid.encoder import Encoder, describe_images, resumable
 from vireid.encoder.described_files import DescribedFile
 from vireid.encoder.resumable import describe_to_file
 from vireid.errors import ConfigError, ImageError
@@ -212,6 +213,37 @@ def test_a_second_process_is_refused(
         with pytest.raises(ConfigError, match=r"a\.parquet' is being written by another process"):
             describe_to_file(encoder, own, tmp_path / "a.parquet", progress=False)
     # A lock that nobody holds stops nobody.
+    describe_to_file(encoder, own, tmp_path / "a.parquet", progress=False)
+    assert is_right(tmp_path / "a.parquet", encoder, own)
+
+
+def test_a_lock_that_was_taken_away_between_opening_and_locking_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".a.parquet.parts"
+    taken_away: list[Path] = []
+    flock = fcntl.flock
+
+    def slow(lock: int, how: int) -> None:
+        # Meanwhile another process finishes, which removes what this one has just opened.
+        if not taken_away:
+            taken_away.append(folder.rename(tmp_path / "aside"))
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    lock = resumable._take_lock(folder)
+    assert taken_away
+    assert lock is not None
+    assert resumable._take_lock(folder) is None
+    os.close(lock)
+
+
+def test_what_a_kill_left_while_parts_were_removed_is_cleared_away(
+    encoder: Encoder, own: list[ListedImage], tmp_path: Path
+) -> None:
+    left = tmp_path / ".a.parquet.1-ab.tmp"
+    left.mkdir()
+    (left / "00000000.parquet").touch()
     describe_to_file(encoder, own, tmp_path / "a.parquet", progress=False)
     assert is_right(tmp_path / "a.parquet", encoder, own)
 

@@ -27,8 +27,8 @@ import contextlib
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,7 +41,7 @@ from safetensors import SafetensorError, safe_open
 
 from vireid.data.listing import ListedImage
 from vireid.data.portrait import Portrait
-from vireid.encoder.described import Described
+from vireid.encoder.described import Described, Known
 from vireid.errors import ConfigError, DatasetError
 from vireid.files import open_atomic
 from vireid.types import Modality
@@ -135,9 +135,21 @@ class DescribedFile:
             )
 
     def __iter__(self) -> Iterator[Described]:
+        return self.unless(_none)
+
+    def unless(self, known: Known) -> Iterator[Described]:
+        """Yield what is in it but for images that need no descriptor any more.
+
+        Args:
+            known: Asked for about 1,000 images at once, before their descriptors are read: the
+                images that it knows are left out and counted.
+
+        Raises:
+            DatasetError: It is damaged.
+        """
         read = _read_parquet if _is_parquet(self.path) else _read_safetensors
         with _naming_damage(self.path):
-            yield from read(self.path, self.network)
+            yield from read(self.path, self.network, known)
 
 
 def to_table(batch: Described, network: Network) -> pa.Table:
@@ -207,10 +219,20 @@ def _open_parquet(path: Path) -> tuple[Network, int]:
         return Network(**json.loads(meta[b"vireid"])), file.metadata.num_rows
 
 
-def _read_parquet(path: Path, network: Network) -> Iterator[Described]:
+def _none(_: Sequence[str]) -> Collection[str]:
+    return ()
+
+
+def _read_parquet(path: Path, network: Network, known: Known) -> Iterator[Described]:
     with parquet.ParquetFile(path, page_checksum_verification=True) as file:
         for group in range(file.num_row_groups):
-            yield from_table(file.read_row_group(group), network)
+            names = file.read_row_group(group, columns=["sha256"]).column("sha256").to_pylist()
+            done = known(names)
+            new = [name not in done for name in names]
+            table = file.read_row_group(group) if any(new) else _schema(network).empty_table()
+            if not all(new):
+                table = table.filter(pa.array(new[: len(table)], pa.bool_()))
+            yield replace(from_table(table, network), known=len(new) - sum(new))
 
 
 def _write_safetensors(stream: BinaryIO, batches: Iterable[Described], network: Network) -> int:
@@ -261,7 +283,7 @@ def _open_safetensors(path: Path) -> tuple[Network, int]:
     return Network(**plain), rows
 
 
-def _read_safetensors(path: Path, network: Network) -> Iterator[Described]:
+def _read_safetensors(path: Path, network: Network, known: Known) -> Iterator[Described]:
     with safe_open(path, framework="numpy") as file:
         lines = bytes(file.get_tensor("images")).splitlines()
         values = file.get_slice("descriptors")
@@ -270,7 +292,12 @@ def _read_safetensors(path: Path, network: Network) -> Iterator[Described]:
             for row in rows:
                 row |= {name: row[name] and datetime.fromisoformat(row[name]) for name in _MOMENTS}
                 row["thumbnail"] = b""
-            yield _described(rows, values[at : at + len(rows)], network)
+            done = known([row["sha256"] for row in rows])
+            new = [number for number, row in enumerate(rows) if row["sha256"] not in done]
+            batch = _described(
+                [rows[number] for number in new], values[at : at + len(rows)][new], network
+            )
+            yield replace(batch, known=len(rows) - len(new))
 
 
 def _row(image: ListedImage, portrait: Portrait) -> dict[str, Any]:

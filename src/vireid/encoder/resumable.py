@@ -15,6 +15,8 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import os
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -42,17 +44,18 @@ from vireid.processes import is_first, rank, share, size, wait
 from vireid.say import say
 from vireid.types import Modality
 
-__all__ = ["Summary", "describe_to_file"]
+__all__ = ["Summary", "clear_parts", "describe_shard", "describe_to_file", "move_on", "open_bar"]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What is in a file of descriptors that was just written.
+    """What is in a file of descriptors, or in a part of a folder of them, that was just written.
 
     Attributes:
         rows: How many images were described.
         resumed: How many of them an earlier run, which was stopped, had described.
-        guessed: How many images of each modality have it by guess.
+        guessed: How many images of each modality have it by guess; none is counted of shards that
+            an earlier run finished.
         bad: What is wrong with each image that was skipped, one sentence each.
         network: The network that described them.
     """
@@ -92,6 +95,48 @@ def describe_to_file(
             or the batch size is out of range.
         ImageError: An image cannot be read, or with ``skip_bad`` none can.
     """
+    with open_bar(len(images), progress=progress) as bar:
+        return describe_shard(
+            encoder, images, file, bar, batch_size=batch_size, skip_bad=skip_bad, place=file
+        )
+
+
+def open_bar(total: int, *, progress: bool) -> tqdm:
+    """A bar with rate and time left on standard error, where that is a terminal.
+
+    Args:
+        total: How many images there are.
+        progress: Show it at all.
+    """
+    return tqdm(total=total, desc="describing", unit="image", disable=None if progress else True)
+
+
+def describe_shard(
+    encoder: Encoder,
+    images: Sequence[ListedImage],
+    file: Path,
+    bar: tqdm,
+    *,
+    batch_size: int,
+    skip_bad: bool,
+    place: Path,
+    may_be_empty: bool = False,
+) -> Summary:
+    """Do as :func:`describe_to_file` for a file that may be one of several.
+
+    Args:
+        encoder: The network.
+        images: The images.
+        file: The file.
+        bar: Moved on by every image.
+        batch_size: Images a batch.
+        skip_bad: Leave images out that cannot be read.
+        place: What the user's command is to write; messages name it.
+        may_be_empty: Write a file without rows where no image can be read.
+
+    Raises:
+        VireidError: As :func:`describe_to_file`.
+    """
     check_ending(file)
     network = Network(encoder.fingerprint, encoder.dimension, encoder.about)
     with _open_parts(file) as parts:
@@ -102,35 +147,27 @@ def describe_to_file(
         own = _own_batches(todo, batch_size)
         described = len(done)
         bad: list[str] = []
+        move_on(bar, len(images) - len(todo))
         try:
-            with tqdm(
-                total=len(done) + len(own),
-                initial=len(done),
-                desc="describing",
-                unit="image",
-                disable=None if progress and is_first() else True,
-            ) as bar:
-                for batch in describe_images(
-                    encoder, own, batch_size=batch_size, skip_bad=skip_bad
-                ):
-                    parts.add(batch, network, [keys[image.path] for image in batch.images])
-                    described += len(batch)
-                    bad += batch.bad
-                    bar.update(batch.seen)
+            for batch in describe_images(encoder, own, batch_size=batch_size, skip_bad=skip_bad):
+                parts.add(batch, network, [keys[image.path] for image in batch.images])
+                described += len(batch)
+                bad += batch.bad
+                bar.update(batch.seen)
         except (VireidError, KeyboardInterrupt):
             if described:
-                say(f"What is described so far is kept; the same command for '{file}' goes on.")
+                say(f"What is described so far is kept; the same command for '{place}' goes on.")
             raise
         told = [share(lambda: [described, bad], by=r) for r in range(size())]
         described = sum(number for number, _ in told) - (size() - 1) * len(done)
         bad = [fault for _, faults in told for fault in faults]
-        if bad and not described:
+        if bad and not described and not may_be_empty:
             raise ImageError(f"{bad[0]} None of the {len(images):,} images can be read.")
         guessed: Counter[Modality] = Counter()
         if is_first():
             wanted = set(keys.values())
             described = write_described(file, parts.batches(network, wanted, guessed), network)
-            shutil.rmtree(parts.folder)
+            parts.remove()
     return Summary(described, len(done), guessed, tuple(bad), network)
 
 
@@ -138,6 +175,32 @@ def _own_batches(todo: Sequence[ListedImage], batch_size: int) -> list[ListedIma
     """The images of every so many-th batch, beginning with this process's."""
     firsts = range(rank() * batch_size, len(todo), size() * batch_size)
     return [image for first in firsts for image in todo[first : first + batch_size]]
+
+
+def clear_parts(file: Path) -> None:
+    """Remove what a kill left beside a file that is whole.
+
+    Args:
+        file: The file.
+
+    Raises:
+        ConfigError: Another process writes it anew, or its folder cannot be written to.
+    """
+    with _open_parts(file) as parts:
+        parts.remove()
+
+
+def move_on(bar: tqdm, done: int) -> None:
+    """Move a bar on by what an earlier run did, which says nothing about the rate.
+
+    Args:
+        bar: The bar.
+        done: How many images.
+    """
+    if not bar.disable:
+        bar.initial += done
+        bar.n += done
+        bar.refresh()
 
 
 class _Parts:
@@ -173,6 +236,17 @@ class _Parts:
             except (OSError, KeyError, pa.ArrowException):
                 part.unlink(missing_ok=True)
         return found
+
+    def remove(self) -> None:
+        """Remove all parts, and the lock, which is still held here.
+
+        The folder takes another name first: whoever opens a lock of the old name meanwhile makes
+        a new folder, or holds a lock that :func:`_take_lock` finds to be none any more.
+        """
+        aside = self.file.parent / f".{self.file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+        self.folder.rename(aside)
+        # The next writer may clear it away at the same time.
+        shutil.rmtree(aside, ignore_errors=True)
 
     def batches(
         self, network: Network, wanted: Collection[str], guessed: Counter[Modality]
@@ -211,9 +285,12 @@ def _open_parts(file: Path) -> Iterator[_Parts]:
     with contextlib.ExitStack() as closing:
         if is_first():
             closing.enter_context(_locked(file, folder))
-            # What a kill left while the whole file was being put together.
+            # What a kill left while the whole file was being put together, or the parts removed.
             for stale in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
-                stale.unlink(missing_ok=True)
+                if stale.is_dir():
+                    shutil.rmtree(stale, ignore_errors=True)
+                else:
+                    stale.unlink(missing_ok=True)
         wait()
         yield _Parts(file, folder)
 
@@ -223,13 +300,33 @@ def _locked(file: Path, folder: Path) -> Iterator[None]:
     """Be the only one, or the first of those, who describe into a file."""
     with contextlib.ExitStack() as closing:
         with naming_unwritable(file):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = closing.enter_context((folder / "lock").open("ab"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock = _take_lock(folder)
+        if lock is None:
             raise ConfigError(
                 f"'{file}' is being written by another process; expected to be the only one; wait"
                 " for it, or choose another file."
-            ) from None
+            )
+        closing.callback(os.close, lock)
         yield
+
+
+def _take_lock(folder: Path) -> int | None:
+    """Make the folder of parts and take its lock; None if another process holds it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            # Its holder has just finished, and taken the folder away.
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A lock on a file that was taken away since it was opened keeps nobody out.
+            if os.path.samestat(os.fstat(lock), (folder / "lock").stat()):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(lock)
