@@ -78,6 +78,24 @@ def test_a_manifest_and_what_is_told_of_all(
     ]
 
 
+def test_a_folder_of_shards_by_two_and_into_a_gallery(
+    run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, people = str(tmp_path / "shards é"), str(tmp_path / "people")
+    encode = ["encode", str(run), str(images), "--out", out, "--shard-rows", "2", "--part"]
+    add = ["gallery", "add", people, "--encoded", out]
+    assert main([*encode, "2/2"]) == 0
+    assert f"'{out}' holds in part 2/2 the descriptors of 2 images: 16" in capsys.readouterr().out
+    assert main(add) == 2
+    assert "lacks 2 of the 3 shards of part 1/1: '00000000.parquet'" in capsys.readouterr().err
+    assert main([*add, "--part", "2/2"]) == 0
+    assert "holds 2 entries: 2 new." in capsys.readouterr().out
+    assert main([*encode, "1/2"]) == 0
+    for new, known in ((3, 2), (0, 5)):
+        assert main(add) == 0
+        assert f"holds 5 entries: {new} new; {known} were there" in capsys.readouterr().out
+
+
 def test_bad_images_and_going_on(
     run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +126,10 @@ def test_bad_images_and_going_on(
         ("{run} --out a.parquet", "no image is named; expected image files"),
         ("{empty} {images} --out a.parquet", "is no run folder"),
         ("{run} {images} --out a.npz", "'a.npz' ends in '.npz'; expected a name that ends in"),
+        ("{run} {images} --out a --shard-rows 0", "--shard-rows 0 is out of range"),
+        ("{run} {images} --out a.parquet --shard-rows 2", "'a.parquet' is the name of a file"),
+        ("{run} {images} --out a.parquet --part 1/2", "--part 1/2 is of shards, and none are"),
+        ("{run} {images} --out a --shard-rows 2 --part 3/2", "--part '3/2' is no part"),
         ("{run} {images} --out a.parquet --batch-size 0", "--batch-size 0 is out of range"),
         (
             "{run} {images} --out a.parquet --camera Hof\udce9",

@@ -1,4 +1,4 @@
-"""``vireid encode RUN IMAGES… --out FILE``: descriptors of images, in a file."""
+"""``vireid encode RUN IMAGES… --out FILE``: descriptors of images, in a file or many."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from vireid.data.listing import ListedImage, list_images
 from vireid.encoder import load
 from vireid.encoder.described_files import check_ending
 from vireid.encoder.resumable import Summary, describe_to_file
+from vireid.encoder.shards import WHOLE, Part, describe_to_folder
 from vireid.errors import ConfigError, ImageError
-from vireid.processes import is_first
+from vireid.processes import is_first, size
 from vireid.say import printable
 from vireid.training.run import Device
 from vireid.types import Modality
@@ -85,53 +86,97 @@ def encode(
     /,
     *,
     out: Path,
+    shard_rows: int | None = None,
+    part: str = str(WHOLE),
     describing: Describing = BY_THEMSELVES,
     processes: Processes = ALONE,
 ) -> Summary:
-    """Describe images by a trained network, into a file of descriptors.
+    """Describe images by a trained network, into a file of descriptors or a folder of such files.
 
     The file is Parquet or safetensors, by its ending, and names the network; `vireid gallery add
-    --encoded` takes it. Interrupted, the same command goes on where it was.
+    --encoded` takes it, and a folder too. Interrupted, the same command goes on where it was.
 
     Args:
         run: A finished run folder.
         images: Image files, folders (searched with all folders below), patterns in quotes such as
             'day/**/*.jpg', and manifests: .csv or .parquet files with a column path and, if told,
             modality, camera, identity, time (ISO 8601, UTC where it names no zone) and note.
-        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without).
+        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without);
+            with shards the folder.
+        shard_rows: Write a folder of Parquet files with so many images each, for galleries that
+            are too large for one file; 10000 is a good number.
+        part: With shards: describe only the I-th of N parts of them, written I/N, such as 2/4, so
+            that several machines share the work.
         describing: About the images.
         processes: How many share the images.
 
     Returns:
-        What the file holds.
+        What the file, or this part of the folder, holds.
     """
-    check_ending(out)
+    own = Part.parse(part)
+    if shard_rows is None:
+        check_ending(out)
+        if own != WHOLE:
+            raise ConfigError(
+                f"--part {own} is of shards, and none are asked for; expected --shard-rows beside"
+                " it, the same for all parts; add --shard-rows 10000."
+            )
+    elif out.suffix.lower() in (".parquet", ".safetensors") or out.is_file():
+        raise ConfigError(
+            f"--out '{out}' is the name of a file; expected one for the folder of the shards that"
+            " --shard-rows asks for; leave out its ending, or --shard-rows."
+        )
     return together(
-        partial(_encode, run, images, out, describing),
+        partial(_encode, run, images, out, shard_rows, own, describing),
         processes=processes,
         device=describing.device,
         again="the same command goes on",
     )
 
 
-def _encode(run: Path, images: Sequence[str], out: Path, describing: Describing) -> Summary:
+def _encode(
+    run: Path,
+    images: Sequence[str],
+    out: Path,
+    shard_rows: int | None,
+    part: Part,
+    describing: Describing,
+) -> Summary:
     """What each process does; the first one tells of it."""
+    if shard_rows is not None and size() > 1:
+        raise ConfigError(
+            f"{size()} processes would write the shards of '{out}' together; expected one for each"
+            " part: leave --devices out, and start one command with --part I/N for each I."
+        )
     listed = describing.images(images)
     encoder = load(run, device=describing.device)
+    batch_size, skip_bad = describing.batch_size, describing.skip_bad
     with describing.naming_flag():
-        summary = describe_to_file(
-            encoder, listed, out, batch_size=describing.batch_size, skip_bad=describing.skip_bad
-        )
+        if shard_rows is None:
+            summary = describe_to_file(
+                encoder, listed, out, batch_size=batch_size, skip_bad=skip_bad
+            )
+        else:
+            summary = describe_to_folder(
+                encoder,
+                listed,
+                out,
+                shard_rows=shard_rows,
+                part=part,
+                batch_size=batch_size,
+                skip_bad=skip_bad,
+            )
     if is_first():
-        _tell(out, summary)
+        _tell(out, part, summary)
     return summary
 
 
-def _tell(out: Path, summary: Summary) -> None:
-    """Print what a file holds now."""
+def _tell(out: Path, part: Part, summary: Summary) -> None:
+    """Print what a file, or a part of a folder, holds now."""
     again = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
+    holds = "holds" if part == WHOLE else f"holds in part {part}"
     print(
-        f"'{out}' holds the descriptors of {many(summary.rows, 'image')}{again}:"
+        f"'{out}' {holds} the descriptors of {many(summary.rows, 'image')}{again}:"
         f" {summary.network.dimension:,} numbers each, by the network"
         f" {summary.network.fingerprint}."
     )

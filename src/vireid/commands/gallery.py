@@ -34,6 +34,7 @@ from vireid.commands.gallery_search import search
 from vireid.data.layouts._common import many
 from vireid.encoder import Described, describe_images, load
 from vireid.encoder.described_files import DescribedFile, check_ending, write_described
+from vireid.encoder.shards import WHOLE, DescribedFolder, Part
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
 from vireid.gallery import (
     EVERYTHING,
@@ -77,6 +78,7 @@ def add(
     *,
     run: Path | None = None,
     encoded: Path | None = None,
+    part: str = str(WHOLE),
     describing: Describing = BY_THEMSELVES,
     spread: Spread = AS_SET_UP,
 ) -> Added:
@@ -90,7 +92,9 @@ def add(
         images: Image files, folders, patterns and manifests, as `vireid encode` takes them.
         run: The run folder of the network that describes them; the same one for all images.
         encoded: Instead of images and run: a file that `vireid encode` or `vireid gallery export`
-            wrote.
+            wrote, or a folder of `vireid encode --shard-rows`.
+        part: Of such a folder, add only the I-th of N parts, written I/N, such as 2/4. Commands
+            with different parts may fill a gallery on a server at the same time.
         describing: About the images.
         spread: About a new gallery.
 
@@ -104,7 +108,7 @@ def add(
                 f"--encoded '{encoded}' has its images described already; expected no image, no"
                 " --run and no option about images beside it; leave out the one or the other."
             )
-        file = DescribedFile(encoded)
+        file = _open_encoded(encoded, Part.parse(part))
         network = file.network
         model = Model(
             fingerprint=network.fingerprint,
@@ -112,7 +116,13 @@ def add(
             about=tuple(network.about.items()),
         )
         with open_gallery(gallery, model=model, create=True, options=spread.options()) as opened:
-            return _add(opened, file, total=file.rows, now=now)
+            batches = file.unless(partial(known_to, opened))
+            return _add(opened, batches, total=file.rows, now=now)
+    if part != str(WHOLE):
+        raise ConfigError(
+            f"--part '{part}' is of a folder of descriptors, and none is named; expected --encoded"
+            " beside it; leave out the one or add the other."
+        )
     if run is None:
         raise ConfigError(
             "vireid gallery add got no --run; expected the run folder of the network that describes"
@@ -257,8 +267,7 @@ def copy(source: Place, target: Place, /, *, spread: Spread = AS_SET_UP) -> int:
         open_gallery(target, model=read.model, create=True, options=spread.options()) as written,
     ):
         new, number = read.copy_to(written), read.count()
-        if new:
-            _index(written)
+        _index(written)
     print(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; the"
         " others it had already."
@@ -302,8 +311,7 @@ def _add(gallery: Gallery, batches: Iterable[Described], *, total: int, now: dat
             say(f"{new:,} images are in '{gallery.place}' already; the same command goes on.")
         raise
     entries = gallery.count()
-    if new:
-        _index(gallery)
+    _index(gallery)
     stay = f"; {known:,} were there already and stay as they were" if known else ""
     print(f"'{gallery.place}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
     tell_guessed(guessed)
@@ -311,11 +319,22 @@ def _add(gallery: Gallery, batches: Iterable[Described], *, total: int, now: dat
     return Added(new, known)
 
 
+def _open_encoded(place: Path, part: Part) -> DescribedFile | DescribedFolder:
+    if place.is_dir():
+        return DescribedFolder(place, part)
+    if part != WHOLE:
+        raise ConfigError(
+            f"--part {part} is of a folder of shards, and --encoded '{place}' is none; expected a"
+            " folder that `vireid encode --shard-rows` made; leave out --part."
+        )
+    return DescribedFile(place)
+
+
 def _index(gallery: Gallery) -> None:
-    """Build the graph of a gallery that has grown large."""
+    """See that a gallery that is large has its graph, which a kill may have prevented."""
     entries = gallery.count()
     if entries > EXACT_UP_TO:
-        say(f"Building the graph that makes searching {entries:,} entries fast.")
+        say(f"Seeing to the graph that makes searching {entries:,} entries fast.")
         gallery.index()
 
 
