@@ -33,8 +33,8 @@ def test_both_sides_find_the_same_rows(tmp_path: Path) -> None:
     times, found = bench._searches(place, dimension, EVERYTHING, True)
     assert 0 < times.half <= times.most
     values = np.concatenate([people(0, dimension), people(1, dimension, rows=400)])
-    for query, ids in zip(bench._queries(dimension), found, strict=True):
-        expected = bench._best(values, query)
+    for query, ids in zip(bench.queries_of(dimension), found, strict=True):
+        expected = bench.best_of(values, query)
         assert [str(name_of[id]) for id in ids] == expected
     assert bench._index(place) > 0
     assert bench._cold(place, dimension) > 0

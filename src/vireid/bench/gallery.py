@@ -27,7 +27,17 @@ from vireid.bench.machine import describe, in_fresh_process
 from vireid.gallery import EVERYTHING, Entry, Filters, Model, Row, open_gallery
 from vireid.types import Modality
 
-__all__ = ["GalleryTiming", "measure_gallery", "people", "report_gallery"]
+__all__ = [
+    "GalleryTiming",
+    "Times",
+    "best_of",
+    "entry_of",
+    "measure_gallery",
+    "people",
+    "queries_of",
+    "report_gallery",
+    "timed",
+]
 
 LIMIT = 20
 QUERIES = 200
@@ -41,7 +51,7 @@ _LOOKS = 40
 _BLOCK = 1000
 """People are drawn, and rows added, by so many images at once."""
 _SEED = 0
-_THUMBNAIL = 6_000
+THUMBNAIL = 6_000
 """Bytes of a thumbnail, about what a JPEG of 144 x 288 pixels has."""
 _ADDED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -190,7 +200,7 @@ def _fill(place: Path, rows: int, dimension: int) -> float:
         for start in range(0, rows, _BLOCK):
             values = people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
             batch = [
-                Row(_entry(start + row), value, thumbnails.bytes(_THUMBNAIL))
+                Row(entry_of(start + row), value, thumbnails.bytes(THUMBNAIL))
                 for row, value in enumerate(values)
             ]
             began = time.perf_counter()
@@ -199,7 +209,8 @@ def _fill(place: Path, rows: int, dimension: int) -> float:
     return seconds
 
 
-def _entry(row: int) -> Entry:
+def entry_of(row: int) -> Entry:
+    """The entry of a made-up image, by its number."""
     return Entry(
         # Spread over the whole range of ids, as those of real files are.
         sha256=f"{row * 0x9E3779B97F4A7C15 % 2**64:016x}{row:048x}",
@@ -210,7 +221,7 @@ def _entry(row: int) -> Entry:
     )
 
 
-def _queries(dimension: int) -> NDArray[np.float32]:
+def queries_of(dimension: int) -> NDArray[np.float32]:
     """Further pictures of people who are in the gallery."""
     return people(0, dimension, rows=QUERIES, draw=1)
 
@@ -219,14 +230,14 @@ def _searches(
     place: Path, dimension: int, filters: Filters, exact: bool
 ) -> tuple[Times, list[list[str]]]:
     """Time searches, and give the ids that each found."""
-    queries = _queries(dimension)
+    queries = queries_of(dimension)
     with open_gallery(place) as gallery:
 
         def search(query: NDArray[np.float32]) -> list[str]:
             [hits] = gallery.search(query[None], filters=filters, limit=LIMIT, exact=exact)
             return [hit.entry.id for hit in hits]
 
-        return _timed(search, queries)
+        return timed(search, queries)
 
 
 def _reference(rows: int, dimension: int) -> Times:
@@ -236,18 +247,20 @@ def _reference(rows: int, dimension: int) -> Times:
             for start in range(0, rows, _BLOCK)
         ]
     )
-    return _timed(partial(_best, values), _queries(dimension))[0]
+    return timed(partial(best_of, values), queries_of(dimension))[0]
 
 
-def _best(values: NDArray[np.float32], query: NDArray[np.float32]) -> list[str]:
+def best_of(values: NDArray[np.float32], query: NDArray[np.float32]) -> list[str]:
+    """The LIMIT rows of an array that are nearest to a query, best first."""
     scores = values @ query
     best = np.argpartition(-scores, LIMIT)[:LIMIT]
     return [str(row) for row in best[np.argsort(-scores[best], kind="stable")]]
 
 
-def _timed(
+def timed(
     search: Callable[[NDArray[np.float32]], list[str]], queries: NDArray[np.float32]
 ) -> tuple[Times, list[list[str]]]:
+    """Search with each of several queries; what half and most took, and what was found."""
     search(queries[0])  # the files are in the system's memory afterwards
     seconds, found = [], []
     for query in queries:
@@ -259,7 +272,7 @@ def _timed(
 
 
 def _cold(place: Path, dimension: int) -> float:
-    [query] = _queries(dimension)[:1]
+    [query] = queries_of(dimension)[:1]
     began = time.perf_counter()
     with open_gallery(place) as gallery:
         gallery.search(query[None], limit=LIMIT)

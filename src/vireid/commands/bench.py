@@ -11,10 +11,11 @@ from vireid.bench.data import Throughput, report_data
 from vireid.bench.encode import EncodeTiming, report_encode
 from vireid.bench.evaluation import Timing, report_evaluation
 from vireid.bench.gallery import GalleryTiming, report_gallery
+from vireid.bench.large import Loading, Quantised, report_large
 from vireid.bench.train import StepTiming, report_step
 from vireid.data.layouts import DataSource
 
-__all__ = ["app", "data", "encode", "evaluation", "gallery", "train"]
+__all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "train"]
 
 _DEFAULT = Case()
 
@@ -25,6 +26,7 @@ def app() -> SubcommandApp:
     parts.command(evaluation)
     parts.command(data)
     parts.command(gallery)
+    parts.command(large)
     parts.command(train)
     parts.command(encode)
     return parts
@@ -120,3 +122,27 @@ def encode(*, case: Case = _DEFAULT, count: int = 256, repeats: int = 3) -> Enco
         The measurement.
     """
     return report_encode(case, images=count, repeats=repeats)
+
+
+def large(
+    *,
+    sizes: tuple[int, ...] = (20_000, 100_000),
+    quantised: int = 20_000,
+    dimension: int = 3072,
+    out: Path | None = None,
+) -> tuple[list[Loading], list[Quantised]]:
+    """What a large gallery needs a row: loading descriptors, and searching quantised ones.
+
+    Loading is `vireid gallery add --encoded` with its memory watched. Scalar (int8) and binary
+    quantisation stand beside float32. Descriptors are those of made-up people.
+
+    Args:
+        sizes: How many entries to load.
+        quantised: How many descriptors to quantise.
+        dimension: Length of the descriptors; DLIS's by default.
+        out: Where files are made for the while; the system's temporary folder by default.
+
+    Returns:
+        The measurements.
+    """
+    return report_large(sizes, quantised, dimension, out)
