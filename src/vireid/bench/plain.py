@@ -53,6 +53,7 @@ class PlainPALM(nn.Module):
         super().__init__()
         self.query = copy.deepcopy(palm.query)
         self.key = copy.deepcopy(palm.key)
+        assert palm.value is not None  # as in every form that adds something
         self.value = copy.deepcopy(palm.value)
         self.gamma = nn.Parameter(palm.gamma.detach().clone())
 
