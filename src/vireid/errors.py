@@ -9,6 +9,7 @@
     ├── CacheError         a packed image cache that cannot be written
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
+    ├── ExportError        a network that cannot be exported, or a damaged or foreign export
     ├── TrainingError      training that cannot go on (a loss that is not finite)
     ├── ProcessError       one of several processes that work together is gone, or differs
     ├── EvaluationError    descriptors or a protocol from which no figure can be computed
@@ -61,6 +62,10 @@ class WeightsError(VireidError):
 
 class RunError(VireidError):
     """A run folder that is missing, damaged, or was made with another configuration."""
+
+
+class ExportError(VireidError):
+    """A network that cannot be exported, or an export that is missing, damaged or foreign."""
 
 
 class TrainingError(VireidError):

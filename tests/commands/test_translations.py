@@ -10,7 +10,7 @@ from tests.helpers.trees import write_sysu
 from vireid.commands import main
 from vireid.data.images import read_resized
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder, load
+from vireid.encoder import Encoder, TorchDescriber, load
 from vireid.methods import AGWConfig
 from vireid.types import Modality
 
@@ -42,4 +42,4 @@ def test_evaluate_draws_what_the_network_translates(tmp_path: Path) -> None:
     # A network that does not translate has nothing to show.
     torch.manual_seed(0)
     agw = AGWConfig(backbone="resnet18", weights="none", size=(64, 32)).build(classes=3)
-    assert Encoder(agw, device="cpu").translate(records) == []
+    assert Encoder(TorchDescriber(agw, device="cpu")).translate(records) == []

@@ -314,7 +314,9 @@ def records(tmp_path: Path) -> list[ImageRecord]:
 
 
 def by_hand(record: ImageRecord, size: tuple[int, int]) -> torch.Tensor:
-    image = read_image(record.path).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    image = read_image(record.path)
+    for shape in ((size[1], image.height), (size[1], size[0])):
+        image = image.resize(shape, Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 

@@ -6,7 +6,7 @@ from tests.helpers.trees import write_regdb
 
 from vireid.data.layouts import RegDB
 from vireid.data.listing import ListedImage
-from vireid.encoder import Encoder
+from vireid.encoder import Encoder, TorchDescriber
 from vireid.methods import DLISConfig
 from vireid.types import ImageRecord
 
@@ -17,7 +17,8 @@ def encoder() -> Encoder:
     method = DLISConfig(
         backbone="resnet18", weights="none", size=(64, 32), stripes=2, dim=8, shared_from="layer2"
     )
-    return Encoder(method.build(classes=3), device="cpu", about={"recipe": "dlis", "é": "夜"})
+    network = TorchDescriber(method.build(classes=3), device="cpu")
+    return Encoder(network, about={"recipe": "dlis", "é": "夜"})
 
 
 @pytest.fixture(scope="session")

@@ -128,13 +128,13 @@ class TestKnown:
         names = [p.sha256 for p in all_of_them.portraits]
         _ = encoder.dimension
         described: list[int] = []
-        describe = encoder.network.describe
+        describe = encoder.describer.describe
 
         def counting(images: Tensor, modality: Modality) -> Tensor:
             described.append(len(images))
             return describe(images, modality)
 
-        monkeypatch.setattr(encoder.network, "describe", counting)
+        monkeypatch.setattr(encoder.describer, "describe", counting)
         asked: list[str] = []
 
         def known(sha256: Sequence[str]) -> set[str]:

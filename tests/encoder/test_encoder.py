@@ -10,7 +10,7 @@ from tests.helpers.trees import write_sysu
 
 import vireid
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder, load
+from vireid.encoder import Encoder, TorchDescriber, load
 from vireid.errors import ImageError, RunError
 from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
 from vireid.training import Run, train
@@ -70,7 +70,8 @@ def test_loading_gives_the_trained_weights(folder: Path, run: Run) -> None:
     )
     assert encoder.fingerprint != Encoder.untrained(run, classes=5).fingerprint
     assert encoder.about["recipe"] == "dlis"
-    assert not encoder.network.training
+    assert isinstance(encoder.describer, TorchDescriber)
+    assert not encoder.describer.network.training
 
 
 def test_attention_over_an_image(folder: Path, records: tuple[ImageRecord, ...], run: Run) -> None:

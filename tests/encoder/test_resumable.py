@@ -33,7 +33,7 @@ def described(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Count:
     """How many images went through the network since the last call."""
     _ = encoder.dimension
     passed = [0]
-    describe = encoder.network.describe
+    describe = encoder.describer.describe
 
     def counting(images: Tensor, modality: Modality) -> Tensor:
         passed[0] += len(images)
@@ -43,7 +43,7 @@ def described(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Count:
         number, passed[0] = passed[0], 0
         return number
 
-    monkeypatch.setattr(encoder.network, "describe", counting)
+    monkeypatch.setattr(encoder.describer, "describe", counting)
     return since
 
 
@@ -264,7 +264,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from vireid.data.listing import list_images
-from vireid.encoder import Encoder
+from vireid.encoder import Encoder, TorchDescriber
 from vireid.encoder.resumable import describe_to_file
 from vireid.methods import DLISConfig
 
@@ -286,7 +286,7 @@ def run(file, last_sync):
         while more := len(os.read(reading, 1000)):
             described += more
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
-    encoder = Encoder(network, device="cpu", about={"recipe": "dlis"})
+    encoder = Encoder(TorchDescriber(network, device="cpu"), about={"recipe": "dlis"})
     encoder.dimension
     describe, fsync, synced = network.describe, os.fsync, []
 

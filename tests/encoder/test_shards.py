@@ -28,13 +28,13 @@ def passed(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images went through the network, batch by batch."""
     _ = encoder.dimension
     numbers: list[int] = []
-    describe = encoder.network.describe
+    describe = encoder.describer.describe
 
     def counting(images: Tensor, modality: Modality) -> Tensor:
         numbers.append(len(images))
         return describe(images, modality)
 
-    monkeypatch.setattr(encoder.network, "describe", counting)
+    monkeypatch.setattr(encoder.describer, "describe", counting)
     return numbers
 
 
@@ -225,7 +225,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from vireid.data.listing import list_images
-from vireid.encoder import Encoder
+from vireid.encoder import Encoder, TorchDescriber
 from vireid.encoder.shards import describe_to_folder
 from vireid.methods import DLISConfig
 
@@ -247,7 +247,7 @@ def run(folder, last_sync):
         while more := len(os.read(reading, 1000)):
             described += more
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
-    encoder = Encoder(network, device="cpu", about={"recipe": "dlis"})
+    encoder = Encoder(TorchDescriber(network, device="cpu"), about={"recipe": "dlis"})
     encoder.dimension
     describe, fsync, synced = network.describe, os.fsync, []
 

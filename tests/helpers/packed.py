@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from vireid.data.cache import PackedImages, default_cache
-from vireid.data.images import read_image
+from vireid.data.images import read_image, resized
 from vireid.types import ImageRecord, Modality
 
 SIZE = (12, 6)
@@ -49,10 +49,7 @@ def pack(records: Sequence[ImageRecord], root: Path) -> PackedImages:
 
 def decode(records: Sequence[ImageRecord]) -> torch.Tensor:
     """What every test compares with."""
-    rows = [
-        np.asarray(read_image(r.path).resize(SIZE[::-1], Image.Resampling.BILINEAR))
-        for r in records
-    ]
+    rows = [resized(read_image(r.path), SIZE) for r in records]
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 

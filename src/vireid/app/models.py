@@ -229,7 +229,7 @@ class Info(BaseModel):
     model: dict[str, str] = Field(description="The network, as text by name.")
     fingerprint: str
     dimension: int
-    attention: bool = Field(description="Whether the network has PALM.")
+    attention: bool = Field(description="Whether PALM can be shown; an export keeps none.")
     calibrated: bool = Field(description="Whether answers carry verdicts.")
     read_only: bool
     who: str = Field(description="The name of the visitor's token; local without tokens.")

@@ -44,7 +44,6 @@ from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.gallery import Entry, Gallery, Row
 from vireid.gallery.learnt import View
 from vireid.gallery.looking import look_for
-from vireid.nn.palm import PALM
 from vireid.types import Modality
 
 __all__ = ["Service", "Source"]
@@ -81,7 +80,7 @@ class Service:
         self._encoder = encoder
         self._name = name
         self._pictures_kept = pictures_kept
-        self._attends = any(isinstance(part, PALM) for part in encoder.network.modules())
+        self._attends = encoder.describer.attends
         # Attention is recorded inside the network, so that one request at a time may use it; its
         # own threads use all cores anyway.
         self._network = threading.Lock()
@@ -285,7 +284,8 @@ class Service:
         """
         if not self._attends:
             raise NotThereError(
-                "This network has no PALM; expected a run of dlis with PALM for its attention."
+                "This network has no attention to show; expected a run of dlis with PALM, and no"
+                " export, which keeps none."
             )
         if picture is None:
             query = self._attention_of(str(asked.entry))
@@ -302,7 +302,7 @@ class Service:
     def _map(
         self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]
     ) -> Map:
-        size = self._encoder.network.size
+        size = self._encoder.size
         pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
         with self._network:
             maps = self._encoder.attention_over(pixels, modality)

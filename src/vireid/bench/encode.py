@@ -22,7 +22,7 @@ from vireid.bench.machine import describe, in_fresh_process
 from vireid.bench.made_up import write_pictures
 from vireid.bench.plain import PlainDLIS, read_plainly
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder
+from vireid.encoder import Encoder, TorchDescriber
 from vireid.memory import keep_memory
 from vireid.types import ImageRecord, Modality
 
@@ -138,7 +138,7 @@ def _plain(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
 
 def _vireid(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
     keep_memory()
-    encoder = Encoder(case.network(), device="cpu", precision=case.precision)
+    encoder = Encoder(TorchDescriber(case.network(), device="cpu", precision=case.precision))
     return _timed(
         lambda some: encoder.encode(some, batch_size=case.images, progress=False).values,
         data.open().test(),

@@ -35,6 +35,7 @@ def main(args: Sequence[str] | None = None) -> int:
         difficulty,
         encode,
         evaluate,
+        export,
         gallery,
         leaderboard,
         methods,
@@ -62,6 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
     app.command(leaderboard.leaderboard)
     app.command(score.score)
     app.command(encode.encode)
+    app.command(export.export)
     app.command(
         gallery.app(),
         name="gallery",

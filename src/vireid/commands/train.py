@@ -16,7 +16,9 @@ from tyro.extras import SubcommandApp
 from vireid.commands._together import Processes, together
 from vireid.data.cache import default_cache, open_images
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder, encode_together, own_records
+from vireid.encoder import Encoder, TorchDescriber, encode_together, own_records
+from vireid.encoder.exported import is_export
+from vireid.errors import ConfigError
 from vireid.evaluation import evaluate, validation
 from vireid.methods import Method, Recipe, catalogue
 from vireid.processes import share
@@ -163,6 +165,11 @@ def resume(
         keeping: What is kept on the disk meanwhile.
         processes: Data parallel training; their number may be another than before.
     """
+    if is_export(resume):
+        raise ConfigError(
+            f"'{resume}' is an export, which cannot be trained; expected a run folder; resume the"
+            " run that it was made from."
+        )
     run = RunFolder(resume).read_config()
     train_run(run, resume, resume=True, keeping=keeping, processes=processes)
 
@@ -227,9 +234,10 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
 
         def validate(network: Method) -> Mapping[str, float]:
             # A copy, because an encoder freezes its network.
-            encoder = Encoder(
+            describer = TorchDescriber(
                 copy.deepcopy(network).float(), device=run.device, precision=run.precision
             )
+            encoder = Encoder(describer)
             described = encode_together(encoder, protocol.records, progress=False, images=images)
 
             def score() -> dict[str, float]:

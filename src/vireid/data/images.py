@@ -25,7 +25,7 @@ from vireid.types import ImageRecord
 
 __all__ = ["DECODER", "ImageStack", "decode_image", "read_image", "read_resized", "resized"]
 
-DECODER = 1
+DECODER = 2
 """To be raised whenever :func:`read_image` or :func:`read_resized` gives other pixels than before,
 so that images decoded earlier are not taken for today's."""
 
@@ -120,7 +120,7 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An RGB image in another size (bilinear, antialiased).
+    """An RGB image in another size (bilinear, antialiased; the rows first, then the columns).
 
     Args:
         image: The image.
@@ -130,7 +130,9 @@ def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
         uint8 ``[H, W, 3]``.
     """
     height, width = size
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    # One axis a call: which comes first, and is rounded first, is up to Pillow's version otherwise.
+    narrow = image.resize((width, image.height), Image.Resampling.BILINEAR)
+    return np.asarray(narrow.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _read_row(file: Path, row: str) -> Image.Image:

@@ -120,7 +120,7 @@ def describe_images(
         absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
         _refuse([_Bad(path, _missing(path)) for path in absent])
     batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    size = encoder.network.size
+    size = encoder.size
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "vireid-images") as pool:
 
         def look_at(batch: Sequence[ListedImage]) -> list[_Looked | _Bad]:
@@ -151,13 +151,13 @@ def describe_bytes(
     Raises:
         ImageError: An image cannot be read; the first one.
     """
-    size = encoder.network.size
+    size = encoder.size
     pairs = zip(images, data, strict=True)
     return _describe(encoder, [_look(image, held, size) for image, held in pairs])
 
 
 def _describe(encoder: Encoder, looked: Sequence[_Looked]) -> Described:
-    height, width = encoder.network.size
+    height, width = encoder.size
     pixels = np.empty((len(looked), height, width, 3), dtype=np.uint8)
     for row, found in zip(pixels, looked, strict=True):
         row[:] = found.pixels

@@ -16,21 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from vireid.data.images import ImageStack
-from vireid.data.pixels import denormalise
-from vireid.data.transforms import normalise
 from vireid.encoder._ahead import ahead
-from vireid.errors import RunError, WeightsError
+from vireid.encoder.describer import Describer, TorchDescriber
+from vireid.encoder.exported import is_export, open_export
+from vireid.errors import ConfigError, RunError, WeightsError
 from vireid.methods import Method
-from vireid.nn import fold_batch_norms, quicken, record_attention
-from vireid.nn.weights import fingerprint, load_exactly
-from vireid.processes import own_devices
+from vireid.nn.weights import load_exactly
 from vireid.training.run import Device, Precision, Run, RunFolder
 from vireid.types import Descriptors, ImageRecord, Modality
 
@@ -71,37 +68,23 @@ class Translation:
 
 
 class Encoder:
-    """A network in evaluation mode: a descriptor depends on its own image alone.
+    """Images to descriptors: a descriptor depends on its own image alone.
 
     Args:
-        network: The trained network; it is moved to the device, and its batch norms are folded
-            into its convolutions.
-        device: Where to run it.
-        precision: Arithmetic of the network.
+        describer: The network, ready to run.
         about: What it is, as text by name, for results.
 
     Attributes:
-        network: The network.
-        fingerprint: Short name of exactly these weights.
+        describer: The network.
+        size: Height and width of the images that it takes, in pixels.
+        fingerprint: Short name of exactly its weights.
         about: What it is, as text by name.
     """
 
-    def __init__(
-        self,
-        network: Method,
-        *,
-        device: Device = "auto",
-        precision: Precision = "32-true",
-        about: Mapping[str, str] | None = None,
-    ) -> None:
-        # What was trained in double describes in single precision.
-        inference: Precision = "32-true" if precision == "64-true" else precision
-        self._fabric = Fabric(accelerator=device, devices=own_devices(device), precision=inference)
-        network.eval().requires_grad_(False)
-        self.fingerprint = fingerprint(network.state_dict())
-        network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)
-        self._fabric.to_device(network)
-        self.network = network
+    def __init__(self, describer: Describer, *, about: Mapping[str, str] | None = None) -> None:
+        self.describer = describer
+        self.size = describer.size
+        self.fingerprint = describer.fingerprint
         self.about = dict(about or {})
 
     @classmethod
@@ -110,7 +93,8 @@ class Encoder:
         torch.manual_seed(run.seed)
         network = run.recipe.method.build(classes=classes)
         about = {**describe(run), "training": "none"}
-        return cls(network, device=device or run.device, precision=run.precision, about=about)
+        describer = TorchDescriber(network, device=device or run.device, precision=run.precision)
+        return cls(describer, about=about)
 
     def encode(
         self,
@@ -145,7 +129,7 @@ class Encoder:
         with contextlib.ExitStack() as closing:
             closing.enter_context(bar)
             if images is None:
-                images = closing.enter_context(ImageStack(records, size=self.network.size))
+                images = closing.enter_context(ImageStack(records, size=self.size))
             batches = []
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]
@@ -169,7 +153,7 @@ class Encoder:
         """Describe images that are decoded already, in one forward pass a modality.
 
         Args:
-            images: uint8 ``[n, 3, H, W]`` of the network's ``size``.
+            images: uint8 ``[n, 3, H, W]`` of ``size``.
             modalities: The modality of each; it chooses the stream.
 
         Returns:
@@ -185,17 +169,17 @@ class Encoder:
     @cached_property
     def dimension(self) -> int:
         """Length of a descriptor, found by describing a black image."""
-        black = torch.zeros(1, 3, *self.network.size, dtype=torch.uint8)
+        black = torch.zeros(1, 3, *self.size, dtype=torch.uint8)
         return self._describe(black, Modality.VISIBLE).shape[1]
 
     def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
-        """PALM's attention over images; empty where the network has no PALM.
+        """PALM's attention over images; empty where the network has none to show.
 
         Raises:
             ImageError: If an image cannot be read.
         """
         found = []
-        with ImageStack(records, size=self.network.size) as stack:
+        with ImageStack(records, size=self.size) as stack:
             for index, record in enumerate(records):
                 maps = self.attention_over(stack.fetch([index]), record.modality)
                 found += [AttentionMap(record, weights, self.grid) for weights in maps]
@@ -205,24 +189,21 @@ class Encoder:
         """PALM's attention over an image that is decoded already.
 
         Args:
-            image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
+            image: uint8 ``[1, 3, H, W]`` of ``size``.
             modality: It chooses the stream.
 
         Returns:
             float32 ``[N, N]`` for each PALM, over the N positions of ``grid``, row-major.
         """
-        with record_attention(self.network) as maps:
-            self._describe(image, modality)
-        return [weights[0].cpu().numpy() for weights in maps]
+        return self.describer.attention(image, modality)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Height and width of the feature map that PALM attends over."""
-        height, width = self.network.size
+        height, width = self.size
         # Every backbone halves four times, rounding up.
         return -(-height // 16), -(-width // 16)
 
-    @torch.inference_mode()
     def translate(self, records: Sequence[ImageRecord]) -> list[Translation]:
         """Images in the other modality; empty where the network does not translate.
 
@@ -230,48 +211,66 @@ class Encoder:
             ImageError: If an image cannot be read.
         """
         found = []
-        with ImageStack(records, size=self.network.size) as stack:
+        with ImageStack(records, size=self.size) as stack:
             for index, record in enumerate(records):
-                image = self._normalised(stack.fetch([index]))
-                with self._fabric.autocast():
-                    translated = self.network.translate(image, record.modality)
-                    if translated is None:
-                        return []
-                    back = self.network.translate(translated, record.modality.other)
-                assert back is not None
-                found.append(Translation(record, *map(_pixels, (image, translated, back))))
+                translated = self.describer.translate(stack.fetch([index]), record.modality)
+                if translated is None:
+                    return []
+                found.append(Translation(record, *translated))
         return found
 
-    @torch.inference_mode()
     def _describe(self, images: Tensor, modality: Modality, *, flip: bool = False) -> Tensor:
-        ready = self._normalised(images)
-        with self._fabric.autocast():
-            described = self.network.describe(ready, modality).float()
-            if flip:
-                mirrored = self.network.describe(ready.flip(-1), modality).float()
-                described = functional.normalize(described + mirrored)
-        return described.cpu()
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        """Images as the network takes them, on its device."""
-        return normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
+        described = self.describer.describe(images, modality)
+        if flip:
+            mirrored = self.describer.describe(images.flip(-1), modality)
+            described = functional.normalize(described + mirrored)
+        return described
 
 
 def load(
     path: Path, *, device: Device | None = None, precision: Precision | None = None
 ) -> Encoder:
-    """Load the network of a finished run.
+    """Load the network of a finished run, or an exported one.
 
     Args:
-        path: The run folder.
-        device: Where to run it; as in training by default.
-        precision: Arithmetic; as in training by default.
+        path: The run folder, or the folder that `vireid export` wrote.
+        device: Where to run it; as in training by default. An export runs on the CPU.
+        precision: Arithmetic; as in training by default. That of an export was chosen when it was
+            made.
 
     Raises:
         RunError: If it is no run folder, not finished, or damaged.
+        ExportError: If it is a damaged export, or a package that runs it is missing.
+        ConfigError: If an export is asked for another device or precision.
     """
+    if is_export(path):
+        if device == "cuda" or precision is not None:
+            raise ConfigError(
+                f"'{path}' is an export, which runs on the CPU in the precision that it was made"
+                " in; leave the device and the precision out, or load its run."
+            )
+        exported, about = open_export(path)
+        return Encoder(exported, about=about)
     folder = RunFolder(path)
     run = folder.read_config()
+    describer = TorchDescriber(
+        trained_network(folder, run),
+        device=device or run.device,
+        precision=precision or run.precision,
+    )
+    return Encoder(describer, about=describe(run))
+
+
+def trained_network(folder: RunFolder, run: Run) -> Method:
+    """The network of a finished run, on the CPU.
+
+    Args:
+        folder: The run folder.
+        run: What its config.yaml says.
+
+    Raises:
+        RunError: If it is not finished, or damaged.
+    """
     state, classes, _ = folder.read_model()
     # The trained tensors replace all others: no need to fetch what training started from.
     network = replace(run.recipe.method, weights="none").build(classes=classes)
@@ -279,12 +278,7 @@ def load(
         load_exactly(network, state, source=f"'{folder.model_file}'")
     except WeightsError as error:
         raise RunError(f"{error} Its config.yaml was changed after training.") from error
-    return Encoder(
-        network,
-        device=device or run.device,
-        precision=precision or run.precision,
-        about=describe(run),
-    )
+    return network
 
 
 def describe(run: Run) -> dict[str, str]:
@@ -298,9 +292,3 @@ def describe(run: Run) -> dict[str, str]:
         "precision": run.precision,
         "model": "last epoch" if run.select == "last" else "best epoch on validation identities",
     }
-
-
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    """One normalised image, ``[1, 3, H, W]``, as uint8 ``[H, W, 3]``."""
-    levels = denormalise(images.float())[0].mul(255).round().clamp(0, 255)
-    return levels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()

@@ -97,7 +97,8 @@ async function refresh() {
   facts($("about"), [
     ...Object.entries(info.model), ["weights", info.fingerprint],
     ["descriptor", plural(info.dimension, "number")],
-    ["attention", info.attention ? "PALM" : "none: this network has no PALM"],
+    ["attention", info.attention ? "PALM"
+      : `none: this network ${info.model.export ? "is an export" : "has no PALM"}`],
     ["verdicts", info.calibrated ? "calibrated" : "none: this gallery is not calibrated"],
     ["identities", info.identities ? plural(info.identities, "name") : "none named"],
   ]);

@@ -104,8 +104,9 @@ async function load(image, url) {
 async function attend() {
   $("attention-switch").hidden = !shown.info.attention;
   if (!shown.info.attention) {
-    $("attention-text").textContent =
-      "This network has no PALM, so there is no attention to show.";
+    $("attention-text").textContent = shown.info.model.export
+      ? "This network is an export, which keeps no attention to show; a run of it does."
+      : "This network has no PALM, so there is no attention to show.";
     return;
   }
   looking.hide();

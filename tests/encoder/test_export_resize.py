@@ -1,0 +1,91 @@
+"""The resizing inside exported graphs is Pillow's, to the last bit, in both runtimes."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from vireid.data.images import resized
+from vireid.encoder.export.resize import PIXELS, resize_graph
+from vireid.encoder.packages import package
+from vireid.encoder.runtimes import INPUT
+
+SIZE = (48, 20)
+Resize = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@cache
+def runtime(name: str) -> Resize:
+    data = resize_graph(SIZE, opset=20, ir_version=10).SerializeToString()
+    if name == "onnxruntime":
+        session = package("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+
+        def by_onnxruntime(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            made: NDArray[np.float32] = session.run([PIXELS], {INPUT: images})[0]
+            return made
+
+        return by_onnxruntime
+    core = package("openvino").Core()
+    compiled = core.compile_model(core.read_model(data), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def by_openvino(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        made: NDArray[np.float32] = np.array(compiled({INPUT: images})[PIXELS])
+        return made
+
+    return by_openvino
+
+
+def by_pillow(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    return resized(Image.fromarray(image), size).transpose(2, 0, 1)
+
+
+def image_of(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Noise, or only black and white: the largest sums and most ties."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    return pixels if seed % 2 else np.where(pixels > 127, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@settings(max_examples=60)
+@given(height=st.integers(1, 400), width=st.integers(1, 200), seed=st.integers(0, 2**16))
+@example(height=48, width=20, seed=0)
+@example(height=48, width=21, seed=1)
+@example(height=49, width=20, seed=1)
+@example(height=1, width=1, seed=1)
+# Where Pillow 13 on its own would begin with the columns.
+@example(height=300, width=25, seed=1)
+# Thirty-two times smaller.
+@example(height=1536, width=640, seed=2)
+def test_it_is_pillows(name: str, height: int, width: int, seed: int) -> None:
+    image = image_of(height, width, seed)
+    made = runtime(name)(image[None])[0]
+    np.testing.assert_array_equal(made, by_pillow(image, SIZE))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_every_image_of_a_batch_is_its_own(name: str) -> None:
+    images = np.stack([image_of(90, 31, seed) for seed in range(5)])
+    expected = np.stack([by_pillow(image, SIZE) for image in images])
+    np.testing.assert_array_equal(runtime(name)(images), expected)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_beyond_what_is_exact_pixels_differ_by_rounding(name: str) -> None:
+    image = image_of(4000, 900, 0)
+    made = runtime(name)(image[None])[0]
+    assert np.abs(made - by_pillow(image, SIZE)).max() <= 1
+
+
+def test_the_sizes_of_published_data_sets_are_exact() -> None:
+    for size in ((288, 144), (144, 72)):
+        data = resize_graph(size, opset=20, ir_version=10).SerializeToString()
+        session = package("onnxruntime").InferenceSession(data, providers=["CPUExecutionProvider"])
+        for height, width in ((128, 64), (288, 144), (256, 128), (1063, 430), (97, 51)):
+            image = image_of(height, width, 1)
+            [made] = session.run([PIXELS], {INPUT: image[None]})
+            np.testing.assert_array_equal(made[0], by_pillow(image, size))

@@ -1,0 +1,29 @@
+"""Exporting in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from vireid.encoder.export import writing
+from vireid.encoder.export.graph import NetworkPath, network_graph
+from vireid.nn.weights import fingerprint
+
+
+@contextmanager
+def traced_networks_kept() -> Iterator[None]:
+    """Let exports trace each network once, which is what takes them longest."""
+    kept: dict[tuple[str, str], bytes] = {}
+
+    def once(path: NetworkPath, size: tuple[int, int], *, name: str) -> Any:
+        key = (fingerprint(path.state_dict()), path.modality)
+        if key not in kept:
+            kept[key] = network_graph(path, size, name=name).SerializeToString()
+        return writing.package("onnx").load_from_string(kept[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "network_graph", once)
+        yield
