@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.encoder.killing import kill_and_go_on
 from tests.helpers.packed import write_bmp
 from torch import Tensor
 
@@ -259,55 +257,6 @@ def test_a_file_that_cannot_be_written(
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
 
 
-KILLING = """
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from vireid.data.listing import list_images
-from vireid.encoder import Encoder, TorchDescriber
-from vireid.encoder.resumable import describe_to_file
-from vireid.methods import DLISConfig
-
-torch.set_num_threads(1)
-torch.manual_seed(0)
-method = DLISConfig(
-    backbone="resnet18", weights="none", size=(64, 32), stripes=2, dim=8, shared_from="layer2"
-)
-network = method.build(classes=3)
-images = list_images([sys.argv[1]])
-
-def run(file, last_sync):
-    # In a process of its own, which is killed at its so-and-so-many-th flush to the disk.
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writing)
-        described = len(os.read(reading, 1000))
-        while more := len(os.read(reading, 1000)):
-            described += more
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
-    encoder = Encoder(TorchDescriber(network, device="cpu"), about={"recipe": "dlis"})
-    encoder.dimension
-    describe, fsync, synced = network.describe, os.fsync, []
-
-    def counting(pixels, modality):
-        os.write(writing, b"." * len(pixels))
-        return describe(pixels, modality)
-
-    def syncing(descriptor):
-        synced.append(descriptor)
-        if len(synced) == last_sync:
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(descriptor)
-
-    network.describe, os.fsync = counting, syncing
-    describe_to_file(encoder, images, Path(file), batch_size=2, progress=False)
-    os._exit(0)
-
-print(json.dumps([[run(f, int(k)), run(f, 0)] for k, f in map(str.split, sys.argv[2:], "=" * 99)]))
-"""
-
-
 def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     encoder: Encoder, own: list[ListedImage], tmp_path: Path
 ) -> None:
@@ -316,15 +265,13 @@ def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     moments = (5, 6, 11)
     files = [tmp_path / f"{k}.{('parquet', 'safetensors')[k % 2]}" for k in moments]
     folder = own[0].path.parent
-    words = [f"{k}={file}" for k, file in zip(moments, files, strict=True)]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLING, str(folder), *words],
-        capture_output=True,
-        text=True,
-        check=True,
+    outcome = kill_and_go_on(
+        "describe_to_file(encoder, images, Path(file), batch_size=2, progress=False)",
+        folder,
+        dict(zip(moments, files, strict=True)),
     )
     untold = [ListedImage(path=image.path) for image in own]
-    for moment, file, (killed, second) in zip(moments, files, json.loads(done.stdout), strict=True):
+    for moment, file, (killed, second) in zip(moments, files, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0
         # A batch whose file had no name yet is the one in hand.

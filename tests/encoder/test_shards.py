@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.encoder.killing import kill_and_go_on
 from torch import Tensor
 
 from vireid.data.listing import ListedImage
@@ -220,55 +218,6 @@ def test_each_shard_is_in_one_part() -> None:
             assert sorted(number for part in parts for number in part) == list(range(shards))
 
 
-KILLING = """
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from vireid.data.listing import list_images
-from vireid.encoder import Encoder, TorchDescriber
-from vireid.encoder.shards import describe_to_folder
-from vireid.methods import DLISConfig
-
-torch.set_num_threads(1)
-torch.manual_seed(0)
-method = DLISConfig(
-    backbone="resnet18", weights="none", size=(64, 32), stripes=2, dim=8, shared_from="layer2"
-)
-network = method.build(classes=3)
-images = list_images([sys.argv[1]])
-
-def run(folder, last_sync):
-    # In a process of its own, which is killed at its so-and-so-many-th flush to the disk.
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writing)
-        described = 0
-        while more := len(os.read(reading, 1000)):
-            described += more
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
-    encoder = Encoder(TorchDescriber(network, device="cpu"), about={"recipe": "dlis"})
-    encoder.dimension
-    describe, fsync, synced = network.describe, os.fsync, []
-
-    def counting(pixels, modality):
-        os.write(writing, b"." * len(pixels))
-        return describe(pixels, modality)
-
-    def syncing(descriptor):
-        synced.append(descriptor)
-        if len(synced) == last_sync:
-            os.kill(os.getpid(), signal.SIGKILL)
-        fsync(descriptor)
-
-    network.describe, os.fsync = counting, syncing
-    describe_to_folder(encoder, images, Path(folder), shard_rows=4, batch_size=2, progress=False)
-    os._exit(0)
-
-print(json.dumps([[run(f, int(k)), run(f, 0)] for k, f in map(str.split, sys.argv[2:], "=" * 99)]))
-"""
-
-
 def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     encoder: Encoder, own: list[ListedImage], tmp_path: Path
 ) -> None:
@@ -279,15 +228,14 @@ def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     folder.mkdir()
     for number, image in enumerate(own[:6]):
         shutil.copy(image.path, folder / f"{number}.bmp")
-    words = [f"{moment}={tmp_path / str(moment)}" for moment in in_hand]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLING, str(folder), *words],
-        capture_output=True,
-        text=True,
-        check=True,
+    outcome = kill_and_go_on(
+        "describe_to_folder("
+        "encoder, images, Path(file), shard_rows=4, batch_size=2, progress=False)",
+        folder,
+        {moment: tmp_path / str(moment) for moment in in_hand},
     )
     images = [ListedImage(path=path) for path in sorted(folder.iterdir())]
-    for moment, (killed, second) in zip(in_hand, json.loads(done.stdout), strict=True):
+    for moment, (killed, second) in zip(in_hand, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0
         # A batch whose file had no name yet is the one in hand.
