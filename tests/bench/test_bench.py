@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.helpers.trees import write_sysu
 
-from vireid.bench import evaluation
+from vireid.bench import data, evaluation
 from vireid.bench.data import report_data
 from vireid.bench.evaluation import Case, cases, loop, measure_evaluation, plain, sysu
 from vireid.data.layouts import DataSource
@@ -65,11 +65,16 @@ def test_sides_that_disagree_are_no_measurement(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_images_from_cache_and_from_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = DataSource(layout="sysu-mm01", root=write_sysu(tmp_path / "tree"))
-    found = report_data(source, (32, 16), repeats=1, out=tmp_path)
+    monkeypatch.setattr(data, "images_a_second", lambda case, steps: 7.0 * steps)
+    found = report_data(source, (96, 32), repeats=1, out=tmp_path)
     assert found.images == len(source.open().train())
     assert min(found.decoding, found.building, found.packed, found.packed_again) > 0
-    assert "from the packed cache, later epochs" in capsys.readouterr().out
+    assert found.batches > 0
+    assert found.step == 7
+    text = capsys.readouterr().out
+    assert "from the packed cache, later epochs" in text
+    assert f"delivers {found.batches / 7:.1f} times what the step takes" in text
     assert [path.name for path in tmp_path.iterdir()] == ["tree"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import nn
 
 from vireid.methods import DLIS, Batch, DLISConfig
 from vireid.nn import BackboneName
@@ -15,7 +16,8 @@ from vireid.types import Modality
 __all__ = ["Case", "Side"]
 
 _SEED = 0
-_SETTLING = 3
+_SETTLING = 4
+"""Images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +46,24 @@ class Case:
         return 2 * self.batch.identities * self.batch.images
 
     def network(self) -> DLIS:
-        """The network, the same each time, with this process's threads set.
-
-        Its batch norms have seen a few images: with the statistics that they start from, numbers
-        would grow from block to block.
-        """
+        """The network, the same each time, with this process's threads set."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(_SEED)
-        network = self.method.build(classes=self.batch.identities).train()
+        return self.method.build(classes=self.batch.identities).train()
+
+    def settled(self) -> DLIS:
+        """The same in evaluation mode, its batch norms having seen a few images.
+
+        With the statistics that they start from, numbers would grow from block to block.
+        """
+        network = self.network()
+        for norm in network.modules():
+            if isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                norm.momentum = 1.0
         with torch.no_grad():
-            for _ in range(_SETTLING):
-                for modality in Modality:
-                    network.describe(torch.randn(4, 3, *self.size), modality)
-        return network
+            for modality in Modality:
+                network.describe(torch.randn(_SETTLING, 3, *self.size), modality)
+        return network.eval()
 
     def __str__(self) -> str:
         height, width = self.size

@@ -119,7 +119,7 @@ _Work = Callable[[Case, DataSource], tuple[float, NDArray[np.float32]]]
 
 
 def _plain(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
-    network = PlainDLIS(case.network()).eval()
+    network = PlainDLIS(case.settled()).eval()
     records = data.open().test()
 
     @torch.no_grad()
@@ -138,7 +138,7 @@ def _plain(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
 
 def _vireid(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
     keep_memory()
-    encoder = Encoder(TorchDescriber(case.network(), device="cpu", precision=case.precision))
+    encoder = Encoder(TorchDescriber(case.settled(), device="cpu", precision=case.precision))
     return _timed(
         lambda some: encoder.encode(some, batch_size=case.images, progress=False).values,
         data.open().test(),
@@ -159,7 +159,7 @@ def _timed(
 
 
 def _floor(case: Case, images: int) -> tuple[Demand, Rates]:
-    network = case.network().eval()
+    network = case.settled()
     some = torch.zeros(2, 3, *case.size)
     with torch.no_grad():
         asked = demand(lambda: network.describe(some, Modality.VISIBLE))

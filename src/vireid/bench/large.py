@@ -125,7 +125,8 @@ def report_large(
         )
     print(f"\n{quantised:,} x {dimension:,}, searched one by one for {LIMIT}, without a graph\n")
     print(
-        f"| descriptors | B/row searched | p50 / p95, ms | recall@{FIRST} / @{LIMIT} alone | compared again |"
+        f"| descriptors | B/row searched | p50 / p95, ms | recall@{FIRST} / @{LIMIT} alone "
+        "| compared again |"
     )
     print("|---|--:|--:|--:|--:|")
     for name in ("float32", "scalar", "binary"):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from vireid.bench.case import Case, Side
@@ -27,8 +28,10 @@ from vireid.methods import Optimisation, Recipe
 from vireid.training import Run, RunFolder, train
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["StepTiming", "measure_step", "report_step"]
+__all__ = ["StepTiming", "images_a_second", "measure_step", "report_step"]
 
+_COMPARED = 4
+"""Images of either modality, of two identities, on which the sides' losses are compared."""
 _TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 0.05}
 """How far the losses of the two sides may be apart, of the larger one."""
 
@@ -118,6 +121,22 @@ def measure_step(case: Case, *, steps: int, repeats: int) -> StepTiming:
     return StepTiming(plain, own, difference, asked, rates)
 
 
+def images_a_second(case: Case, *, steps: int) -> float:
+    """How many images vireid trains on in a second, without a reference.
+
+    Args:
+        case: What is trained.
+        steps: How many count, after one that does not.
+    """
+    with tempfile.TemporaryDirectory(prefix="vireid-bench-") as name:
+        folder = Path(name)
+        data = write_pictures(
+            folder, identities=case.batch.identities, images=case.batch.images, split="train"
+        )
+        seconds, _ = in_fresh_process(_vireid, case, data, steps, folder / "run")
+    return case.images / float(np.median(seconds))
+
+
 _Work = Callable[[Case, DataSource, int, Path], list[float]]
 
 
@@ -158,12 +177,11 @@ def _vireid(case: Case, data: DataSource, steps: int, out: Path) -> list[float]:
 
 
 def _compare(case: Case) -> tuple[float, Demand, Rates]:
-    """How far the losses of two images an identity are apart, and the floor of a step."""
+    """How far the losses of a few images are apart, and the floor of a step."""
     network = case.network()
     plain = PlainDLIS(network)
-    count = 2 * case.batch.identities
-    labels = torch.arange(count) // 2
-    images = torch.randn(2, count, 3, *case.size)
+    labels = torch.arange(_COMPARED) // 2
+    images = torch.randn(2, _COMPARED, 3, *case.size)
     batch = CrossModalBatch(images[0], images[1], labels, labels)
     with torch.no_grad():
         expected = sum(float(term) for term in plain.losses(*batch[:4]).values())
@@ -177,5 +195,5 @@ def _compare(case: Case) -> tuple[float, Demand, Rates]:
         network.losses(batch).total.backward()  # type: ignore[no-untyped-call]
 
     # Both grow with the number of images; what grows with that of parameters alone is little.
-    asked = demand(step).times(case.images / (2 * count))
+    asked = demand(step).times(case.images / (2 * _COMPARED))
     return difference, asked, measure_rates()

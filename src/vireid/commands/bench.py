@@ -14,6 +14,7 @@ from vireid.bench.gallery import GalleryTiming, report_gallery
 from vireid.bench.large import Loading, Quantised, report_large
 from vireid.bench.train import StepTiming, report_step
 from vireid.data.layouts import DataSource
+from vireid.nn import BackboneName
 
 __all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "train"]
 
@@ -52,20 +53,24 @@ def data(
     *,
     size: tuple[int, int] = (288, 144),
     repeats: int = 3,
+    backbone: BackboneName = "resnet18",
     out: Path | None = None,
 ) -> Throughput:
     """An epoch over the training images from the packed cache against decoding the files.
+
+    And as augmented batches, against what a training step of DLIS takes.
 
     Args:
         source: The data set.
         size: Height and width of the images, in pixels.
         repeats: How often an epoch is run; the median counts.
+        backbone: The network of each stream of the DLIS whose step is timed.
         out: Where the cache is built for the while; the system's temporary folder by default.
 
     Returns:
         The measurement.
     """
-    return report_data(source, size, repeats, out)
+    return report_data(source, size, repeats, out, backbone=backbone)
 
 
 def gallery(

@@ -19,6 +19,7 @@ from vireid.encoder.described_files import check_ending
 from vireid.encoder.resumable import Summary, describe_to_file
 from vireid.encoder.shards import WHOLE, Part, describe_to_folder
 from vireid.errors import ConfigError, ImageError
+from vireid.memory import keep_memory
 from vireid.processes import is_first, size
 from vireid.say import printable
 from vireid.training.run import Device
@@ -149,6 +150,7 @@ def _encode(
             " part: leave --devices out, and start one command with --part I/N for each I."
         )
     listed = describing.images(images)
+    keep_memory()
     encoder = load(run, device=describing.device)
     batch_size, skip_bad = describing.batch_size, describing.skip_bad
     with describing.naming_flag():

@@ -28,6 +28,7 @@ from vireid.evaluation import (
 )
 from vireid.evaluation import evaluate as score
 from vireid.evaluation.analysis import Search
+from vireid.memory import keep_memory
 from vireid.plots import write_evaluation
 from vireid.plots.translation import translation_records
 from vireid.processes import is_first
@@ -141,6 +142,7 @@ def _evaluate(
     for run in runs:
         folder = RunFolder(run)
         protocols = protocols_for(folder.read_config().data.at(root).open(), settings)
+        keep_memory()
         encoder = load(run, device=device)
         descriptors = encode_for(encoder, protocols, batch_size=batch_size, flip=flip)
         if is_first():

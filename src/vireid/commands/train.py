@@ -20,6 +20,7 @@ from vireid.encoder import Encoder, TorchDescriber, encode_together, own_records
 from vireid.encoder.exported import is_export
 from vireid.errors import ConfigError
 from vireid.evaluation import evaluate, validation
+from vireid.memory import keep_memory
 from vireid.methods import Method, Recipe, catalogue
 from vireid.processes import share
 from vireid.training import Run, RunFolder, Validate, train
@@ -208,6 +209,7 @@ def train_run(
 
 def _train_here(run: Run, out: Path, resume: bool, keeping: Keeping, sync_batchnorm: bool) -> Path:
     """What each process does."""
+    keep_memory()
     cache = None if keeping.no_cache else keeping.cache or default_cache(run.data.root)
     with _validator(run, cache) as validate:
         return train(
