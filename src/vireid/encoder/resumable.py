@@ -219,13 +219,14 @@ class _Parts:
 
     def add(self, batch: Described, network: Network, keys: Sequence[str]) -> None:
         """Keep a batch; it is on the disk when this returns."""
+        part = self.folder / f"{self._next:08}.parquet"
+        # The numbers are those of all processes' batches, so that their order is kept.
+        self._next += size()
         if not batch.images:
             return
         table = to_table(batch, network).append_column("key", pa.array(keys, pa.string()))
-        part = self.folder / f"{self._next:08}.parquet"
         with naming_unwritable(self.file), open_atomic(part) as stream:
             parquet.write_table(table, stream, write_page_checksum=True)
-        self._next += size()
 
     def keys(self) -> set[str]:
         """The keys of all images kept; a damaged batch is dropped, to be described again."""
