@@ -6,8 +6,6 @@ import sys
 
 from tqdm import tqdm
 
-from vireid.processes import is_first
-
 __all__ = ["printable", "say"]
 
 
@@ -16,8 +14,12 @@ def say(text: str) -> None:
 
     Of several processes that work together only the first one speaks.
     """
-    if is_first():
-        tqdm.write(text, file=sys.stderr)
+    if sys.modules.get("torch") is not None:  # without torch, this is the only process
+        from vireid.processes import is_first
+
+        if not is_first():
+            return
+    tqdm.write(text, file=sys.stderr)
 
 
 def printable(name: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from vireid.encoder.export import writing
 from vireid.encoder.export.graph import NetworkPath, network_graph
+from vireid.encoder.packages import package
 from vireid.nn.weights import fingerprint
 
 
@@ -22,7 +23,7 @@ def traced_networks_kept() -> Iterator[None]:
         key = (fingerprint(path.state_dict()), path.modality)
         if key not in kept:
             kept[key] = network_graph(path, size, name=name).SerializeToString()
-        return writing.package("onnx").load_from_string(kept[key])
+        return package("onnx").load_from_string(kept[key])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "network_graph", once)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from vireid.errors import ConfigError, EvaluationError
+from vireid.errors import ConfigError, EvaluationError, RunError
 from vireid.evaluation import Result
 from vireid.evaluation.leaderboard import Board, Entry, Score, markdown
 from vireid.evaluation.leaderboard import leaderboard as boards_of
@@ -97,7 +97,7 @@ def _minutes(folder: RunFolder) -> float | None:
     """How long the steps of a training took; None where it kept no metrics."""
     try:
         seconds = [float(line["seconds"]) for line in folder.read_metrics()]
-    except (ValueError, KeyError, TypeError) as error:
+    except (RunError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"'{folder.metrics_file}' cannot be read: {error!r}; expected a line of JSON with "
             "'seconds' for each epoch: delete it to go without the minutes"

@@ -173,6 +173,8 @@ def describe_shard(
 
 def _own_batches(todo: Sequence[ListedImage], batch_size: int) -> list[ListedImage]:
     """The images of every so many-th batch, beginning with this process's."""
+    if size() == 1:
+        return list(todo)
     firsts = range(rank() * batch_size, len(todo), size() * batch_size)
     return [image for first in firsts for image in todo[first : first + batch_size]]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ __all__ = ["INPUT", "OUTPUT", "ExportPrecision", "Format", "Session", "open_sess
 Format = Literal["onnx", "openvino"]
 ExportPrecision = Literal["f32", "bf16", "int8"]
 
-INPUT = "images"
+INPUT: Final = "images"
 """What a graph calls its input."""
-OUTPUT = "descriptors"
+OUTPUT: Final = "descriptors"
 """What a graph calls its output."""
 
 

@@ -80,6 +80,8 @@ def _shares(records: Sequence[ImageRecord], batch_size: int) -> list[list[int]]:
     short, and it is the last of its process too, so that every process makes the same batches of
     its images as one process makes of all.
     """
+    if size() == 1:
+        return [list(range(len(records)))]
     shares: list[list[int]] = [[] for _ in range(size())]
     turn = 0
     for modality in Modality:
