@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -243,13 +243,19 @@ def _work(
         with joined(place, device=device, timeout=timeout):
             made = verb()
     except VireidError as error:
-        end.send(error)
-        end.close()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Where others are gone, what is left of the connections to them may not end by itself.
-        os._exit(2)
-    end.send(made if place.rank == 0 else None)
+        _leave(end, error, status=2)
+    _leave(end, made if place.rank == 0 else None, status=0)
+
+
+def _leave(end: Connection, said: Any, *, status: int) -> NoReturn:
+    """Tell the watch what came of it, and end."""
+    end.send(said)
+    end.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What is left of the connections to others may not end by itself where these are gone, and
+    # must not make a failure of work that is done.
+    os._exit(status)
 
 
 def _leave_with_parent() -> None:
