@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torchvision import transforms
 
+from vireid.data.images import resized
 from vireid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from vireid.errors import ConfigError
 from vireid.methods.dlis import DLIS, DLISConfig
@@ -207,7 +208,6 @@ def read_plainly(
     """
     change = transforms.Compose(
         [
-            transforms.Resize(size),
             *(
                 [
                     transforms.Pad(_PAD),
@@ -224,7 +224,9 @@ def read_plainly(
     images = []
     for record in records:
         with Image.open(record.path) as image:
-            images.append(change(image.convert("RGB")))
+            # Not torchvision's Resize: the order of Pillow's two passes, and so the last bit of a
+            # pixel, is the version's there, and the two sides could not be held to each other.
+            images.append(change(Image.fromarray(resized(image.convert("RGB"), size))))
     return torch.stack(images)
 
 
