@@ -95,6 +95,13 @@ def test_an_entry_as_query_does_not_find_itself(ada: Visitor) -> None:
     assert answer["considered"] == 3 * PEOPLE - 1
 
 
+def test_a_picture_that_is_in_the_gallery_does_not_find_itself(ada: Visitor) -> None:
+    answer = ada.search(photograph(4), limit=2)
+    assert sorted(names(answer)) == ["4-street-0.png", "4-street-1.png"]
+    assert (answer["considered"], answer["left_out"]) == (3 * PEOPLE - 1, 1)
+    assert ada.search(photograph(4, frame=9))["left_out"] == 0
+
+
 def test_several_pictures_are_one_query(ada: Visitor) -> None:
     entry = id_of(hashlib.sha256(photograph(5)).hexdigest())
     answer = ada.search(photograph(5, frame=8), photograph(5, frame=9), entry=entry)

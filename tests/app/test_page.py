@@ -234,6 +234,7 @@ def test_searching_on_and_back(tab: Tab) -> None:
     tab.settled()
     assert len(tab.cards()[0].split("person 4")) == 2
     assert tab.page.locator("#query img").get_attribute("alt") != "night.png"
+    tab.says("#reading", "The picture searched with is in the gallery itself and is left out.")
     tab.page.locator(".card button").last.click()
     with tab.page.expect_response("**/api/search"):
         tab.page.get_by_role("button", name="Add it to the query").click()

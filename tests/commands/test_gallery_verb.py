@@ -278,6 +278,13 @@ class TestSearch:
         scores = [float(line["score"]) for line in lines]
         assert scores == sorted(scores, reverse=True)
 
+    def test_an_image_does_not_find_itself(
+        self, filled: Path, run: Path, images: Path, vireid: Vireid
+    ) -> None:
+        printed = vireid("gallery", "search", filled, "--run", run, images / "Cleo 1.png")
+        assert "among 7 entries.\nLeft out because searched with: 1 entry.\n" in printed
+        assert "Cleo 1.png" not in {line["image"] for line in table(printed)}
+
     def test_filters(self, filled: Path, run: Path, night: Path, vireid: Vireid) -> None:
         words = ["--camera", "street", "--identity", "Ben", "--identity", "Dan"]
         times = [

@@ -97,12 +97,13 @@ def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None
     own = {r.entry.id for r in ROWS if r.entry.name.startswith("3 0")}
     found = look_for(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=40)
     assert len(found.hits) == found.considered == 39
+    assert found.left_out == 1
     assert not own.intersection(hit.entry.id for hit in found.hits)
     # Still as many as were asked for.
     few = look_for(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=2)
     assert few.hits == found.hits[:2]
     unknown = look_for(gallery, seen(3, 0)[None], [NIGHT], leave_out={"0" * 32})
-    assert unknown.considered == 40
+    assert (unknown.considered, unknown.left_out) == (40, 0)
 
 
 @pytest.mark.parametrize("filters", [Filters(cameras=("hall",)), Filters(identities=("4",))])

@@ -258,7 +258,10 @@ class SearchAnswer(BaseModel):
     """What was found, best first."""
 
     query: list[PictureInfo]
-    considered: int = Field(description="How many entries match the filters.")
+    considered: int = Field(description="How many entries match the filters, without these.")
+    left_out: int = Field(
+        description="How many entries match the filters, but are pictures that were searched with."
+    )
     verdict: Verdict | None = Field(description="Of the person who was searched for.")
     remark: str = Field(description="Why there is none, or what to think of it; may be empty.")
     groups: list[list[Found]] = Field(

@@ -41,7 +41,7 @@ from vireid.data.listing import ListedImage
 from vireid.data.portrait import guess_modality
 from vireid.encoder import Described, Encoder, describe_bytes
 from vireid.errors import ChangedError, ImageError, NotThereError
-from vireid.gallery import Entry, Gallery, Row
+from vireid.gallery import Entry, Gallery, Row, id_of
 from vireid.gallery.learnt import View
 from vireid.gallery.looking import look_for
 from vireid.types import Modality
@@ -191,7 +191,11 @@ class Service:
             views,
             filters=asked.filters(),
             limit=asked.limit,
-            leave_out=[row.entry.id for row in rows],
+            # That a picture finds itself tells nobody anything, and would count for the verdict.
+            leave_out=[
+                *(row.entry.id for row in rows),
+                *(id_of(one.portraits[0].sha256) for one in described),
+            ],
         )
         verdicts = found.verdicts or [None] * len(found.hits)
         finds = {
@@ -204,6 +208,7 @@ class Service:
         answer = SearchAnswer(
             query=[*(_told(*pair) for pair in pairs), *(_kept(row.entry) for row in rows)],
             considered=found.considered,
+            left_out=found.left_out,
             verdict=found.verdict,
             remark=found.remark,
             groups=[[finds[hit.entry.id] for hit in alike] for alike in found.groups],

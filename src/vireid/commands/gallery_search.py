@@ -106,6 +106,8 @@ _Asked = Sequence[tuple[ListedImage, Portrait]]
 
 def _as_text(asked: _Asked, found: Outcome, *, each: bool) -> str:
     lines = [f"Searched with {_told(asked)} among {many(found.considered, 'entry', 'entries')}."]
+    if found.left_out:
+        lines.append(f"Left out because searched with: {many(found.left_out, 'entry', 'entries')}.")
     if found.verdict:
         lines.append(f"Verdict: {found.verdict}.")
     if found.remark:
@@ -171,6 +173,7 @@ def _as_json(asked: _Asked, found: Outcome) -> str:
                 for image, portrait in asked
             ],
             "considered": found.considered,
+            "left_out": found.left_out,
             "verdict": found.verdict,
             "remark": found.remark,
             "hits": [

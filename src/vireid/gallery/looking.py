@@ -32,6 +32,7 @@ class Outcome:
         hits: The entries most similar to the query, best first.
         groups: The same hits; those that are nearly the same, best first, are one group.
         considered: Among how many entries was searched.
+        left_out: How many others match the filters and were passed over as asked.
         verdict: Whether the person is there; None where that cannot be said.
         verdicts: Of each hit whether it shows the person, in the order of the hits; empty where
             there is no verdict.
@@ -41,6 +42,7 @@ class Outcome:
     hits: tuple[Hit, ...]
     groups: tuple[tuple[Hit, ...], ...]
     considered: int
+    left_out: int
     verdict: Verdict | None
     verdicts: tuple[PairVerdict, ...]
     remark: str
@@ -80,9 +82,9 @@ def look_for(
     )
     hits = tuple(hit for hit in found if hit.entry.id not in out)[:limit]
     images = _images(gallery, filters)
-    if out:
-        for modality, number in _images(gallery, replace(filters, ids=out)).items():
-            images[modality] -= number
+    passed = _images(gallery, replace(filters, ids=out)) if out else {}
+    for modality, number in passed.items():
+        images[modality] -= number
     # Somebody else may have forgotten entries since they were found.
     listed = Counter(hit.entry.modality for hit in hits)
     images = {modality: max(number, listed[modality]) for modality, number in images.items()}
@@ -91,6 +93,7 @@ def look_for(
         hits=hits,
         groups=_grouped(gallery, hits),
         considered=sum(images.values()),
+        left_out=sum(passed.values()),
         verdict=answer.verdict if answer else None,
         verdicts=answer.hits if answer else (),
         remark=remark,

@@ -84,8 +84,11 @@ export function showFound(answer, open) {
     : `All ${considered}, the most similar first`;
   $("results-title").textContent = count === 0 ? "Nothing found" : most;
   $("verdict").replaceChildren(verdict(answer.verdict));
-  $("reading").textContent = count === 0 ? ""
-    : `Scores are cosines of descriptors, not probabilities. ${answer.remark}`;
+  const own = answer.left_out === 0 ? "" : answer.left_out === 1
+    ? "The picture searched with is in the gallery itself and is left out."
+    : `${answer.left_out} pictures searched with are in the gallery themselves and are left out.`;
+  $("reading").textContent = count === 0 ? own
+    : `Scores are cosines of descriptors, not probabilities. ${answer.remark} ${own}`.trim();
   $("grid").replaceChildren(...answer.groups.map((group) => groupOf(group, open)));
   return count;
 }
