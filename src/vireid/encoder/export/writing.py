@@ -45,7 +45,7 @@ from vireid.say import say
 from vireid.training.run import RunFolder
 from vireid.types import Modality
 
-__all__ = ["check_options", "export_run"]
+__all__ = ["check_options", "export_run", "write_graphs"]
 
 _NEEDED = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
@@ -127,7 +127,7 @@ def export_run(
     }
     calibration = pictures.calibration if precision == "int8" else ()
     with _appearing_whole(out) as staging:
-        names = _write_graphs(
+        names = write_graphs(
             staging, graphs, network.size, format, calibration, reference.fingerprint
         )
         write_atomic(staging / CONFIG, folder.config_file.read_bytes())
@@ -164,7 +164,7 @@ def export_run(
     return info
 
 
-def _write_graphs(
+def write_graphs(
     folder: Path,
     graphs: Mapping[Modality, Any],
     size: tuple[int, int],
