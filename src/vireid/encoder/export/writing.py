@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -216,9 +217,10 @@ def _write_openvino(
 ) -> None:
     openvino = package("openvino")
     with quiet():
-        core = openvino.Core()
-        network = core.read_model(graph.SerializeToString())
-        resizing = core.read_model(resizing_of(graph, size).SerializeToString())
+        # Unlike read_model it simplifies: NNCF finds no biases and no ReLU6 in what ONNX's
+        # operators become at first, and puts roundings in their midst.
+        network = openvino.convert_model(io.BytesIO(graph.SerializeToString()))
+        resizing = openvino.Core().read_model(resizing_of(graph, size).SerializeToString())
         if pixels:
             network = quantised(network, pixels)
         # What fed the network's input is fed by the resized images.
