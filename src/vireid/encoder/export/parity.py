@@ -17,12 +17,14 @@ from vireid.encoder.exported import ExportedDescriber, Parity
 from vireid.errors import ExportError
 from vireid.types import Modality
 
-__all__ = ["RANKING", "TOLERANCE", "Picture", "measure", "require_equal"]
+__all__ = ["COARSE", "RANKING", "TOLERANCE", "Picture", "measure", "require_equal"]
 
 TOLERANCE = 1e-4
 """Between two numbers of a float32 descriptor, at most."""
 RANKING = 1e-5
 """Two similarities that are nearer than this may change places."""
+COARSE = 0.98
+"""Mean cosine below which an export's descriptors are told to be too coarse."""
 _UNIT = 0.01
 """How far a descriptor's length may be from 1: bfloat16 has 8 bits."""
 _RAW = 8
