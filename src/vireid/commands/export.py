@@ -93,5 +93,5 @@ def _warning(info: ExportInfo) -> str:
 WARNING: this export is another network than its run. The cosine of its descriptors to the run's is
 {parity.mean_cosine:.3f} in the mean, {parity.smallest_cosine:.3f} at the lowest; expected \
 {COARSE:g} or more in the mean. Do not search with it before `vireid
-evaluate` has shown that Rank-1 bears it; try more images that are like yours (--calibrate,
---images), or export in f32 or bf16."""
+evaluate` has shown that Rank-1 bears it; for int8 try more images that are like yours (--calibrate,
+--images), or export in f32."""

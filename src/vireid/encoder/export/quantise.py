@@ -1,18 +1,17 @@
 """Networks in 8-bit integers, by NNCF's post-training quantisation.
 
 Each modality's network is quantised with images of its own modality. What is quantised is what
-takes the time: all convolutions but the first, and what stands between them. Four things stay as
-they are or are done otherwise than NNCF does by itself, each because descriptors of a trained
-network came out nearer to those in float32 (docs/export.md has the figures):
+takes the time: all convolutions but the first, and what stands between them. docs/export.md has the
+figures of what follows:
 
 - Resizing, normalisation and the first convolution stay in float32. Pixels without their mean do
-  not fall on the steps of 8 bits that also have a zero, and the whole network sees that rounding.
+  not fall on 8-bit steps that also have a zero, and the whole network sees that rounding.
 - Everything behind the last convolution stays in float32: pooling, embeddings, their batch norm
-  and the norms of a descriptor. It is little work, and nothing would be left to even out its
-  rounding. So does the product of PALM's attention.
-- A map has one range for all its channels, also before a depthwise convolution, where NNCF gives
-  each channel its own. A channel that the calibration images hardly use would have next to none,
-  and be cut off in the image of a person who does use it.
+  and the norms of a descriptor. It is little work, and a norm rounded apart from what it divides
+  leaves rows that are no unit rows. So does the product of PALM's attention.
+- A map has one range for all its channels, also before a depthwise convolution, where NNCF would
+  give each channel its own: a channel that the calibration images hardly use would have next to
+  none, and be cut off in the image of a person who does use it.
 - Weights have all 8 bits. Processors that add pairs of products in 16 bits would need 7, at a loss
   on all others: see :func:`~vireid.encoder.runtimes.multiplies_bytes`.
 """
@@ -56,17 +55,15 @@ def quantised(network: Any, pixels: Sequence[NDArray[np.float32]]) -> Any:
             preset=nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU,
             subset_size=len(pixels),
-            # Layer by layer with those before it quantised. The fast way takes each by itself, and
-            # what is left of their shifts adds up: the batch norms of the embeddings, which take
-            # a mean away that is no longer there, make much of that.
+            # Layer by layer, with those before it quantised; the fast way takes each by itself.
+            # It is slower to make, and the step that brings descriptors nearest to float32's.
             fast_bias_correction=False,
             ignored_scope=nncf.IgnoredScope(names=outside(network)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.DISABLE,
                 activations_quantization_params=advanced.QuantizationParameters(per_channel=False),
-                # The range of a map is all that calibration has seen. The mean over images of
-                # each one's range, NNCF's choice, cuts off what is large in few images: what
-                # tells an unusual person apart.
+                # The range of a map is all that calibration has seen. NNCF would take the mean
+                # of the images' ranges, which cuts off what is large in few of them.
                 activations_range_estimator_params=(
                     package("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
                 ),
