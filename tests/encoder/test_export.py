@@ -278,7 +278,9 @@ def test_eight_bits(
     assert 0.99 < info.parity.mean_cosine < 1
     assert "WARNING" not in told.err
     assert info.parity.largest_difference > 1e-4
-    assert set(told.err.splitlines()) == {
+    fallback = "NNCF cannot correct the biases of this network layer by layer"
+    assert (fallback in told.err) == (format == "onnx")
+    assert {line for line in told.err.splitlines() if fallback not in line} == {
         "Tracing the network …",
         *(f"Quantising {info.graphs[modality]} with 4 images …" for modality in Modality),
         "Checking the export against the run …",
@@ -320,6 +322,7 @@ def test_rows_that_are_no_unit_rows_are_refused(
         return network_graph(Longer(path.network, path.modality), size, name=name)
 
     monkeypatch.setattr(writing, "network_graph", longer)
+    monkeypatch.setattr(writing, "quantised", lambda network, pixels: network)
     with pytest.raises(ExportError, match=r"lengths from 1\.1 to 1\.1; expected length 1"):
         export(run, format="onnx", precision="int8", calibrate=8, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -62,7 +62,8 @@ def one_pass(image: NDArray[np.uint8], m: int) -> NDArray[np.uint8]:
     total = near.sum(axis=1, keepdims=True)
     # Pillow's fixed-point weights: 2^22 near / total, halves rounded up.
     weights = (2**23 * near + total) // (2 * total)
-    return ((image.astype(np.int64) @ weights.T + 2**21) >> 22).astype(np.uint8)
+    made: NDArray[np.uint8] = ((image.astype(np.int64) @ weights.T + 2**21) >> 22).astype(np.uint8)
+    return made
 
 
 def by_pillow(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

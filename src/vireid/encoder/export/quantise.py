@@ -18,6 +18,7 @@ figures of what follows:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from vireid.encoder.export.resize import PIXELS
 from vireid.encoder.packages import package, quiet
+from vireid.say import say
 
 __all__ = ["outside", "quantised"]
 
@@ -45,6 +47,22 @@ def quantised(network: Any, pixels: Sequence[NDArray[np.float32]]) -> Any:
     Returns:
         The same kind of model.
     """
+    try:
+        return _quantised(
+            network.clone() if hasattr(network, "clone") else copy.deepcopy(network),
+            pixels,
+            fast=False,
+        )
+    except RuntimeError as error:
+        # NNCF 3.4 cannot cut some residual networks into parts where they are ONNX.
+        say(
+            "NNCF cannot correct the biases of this network layer by layer"
+            f" ({str(error).splitlines()[0]}); each is corrected by itself, which is coarser."
+        )
+        return _quantised(network, pixels, fast=True)
+
+
+def _quantised(network: Any, pixels: Sequence[NDArray[np.float32]], *, fast: bool) -> Any:
     nncf = package("nncf")
     advanced = package("nncf.quantization.advanced_parameters")
     with quiet():
@@ -57,7 +75,7 @@ def quantised(network: Any, pixels: Sequence[NDArray[np.float32]]) -> Any:
             subset_size=len(pixels),
             # Layer by layer, with those before it quantised; the fast way takes each by itself.
             # It is slower to make, and the step that brings descriptors nearest to float32's.
-            fast_bias_correction=False,
+            fast_bias_correction=fast,
             ignored_scope=nncf.IgnoredScope(names=outside(network)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=nncf.OverflowFix.DISABLE,
