@@ -1,5 +1,8 @@
 """Which process this is, by what a launcher says."""
 
+import subprocess
+import sys
+
 import pytest
 
 from vireid.errors import ConfigError
@@ -83,3 +86,37 @@ def test_the_only_process_is_the_first_and_hears_itself() -> None:
     assert not any_of(False)
     rows = object()
     assert exchange(rows, [1]) == [rows]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("from lightning_fabric import Fabric as make; make(**options)", "bfloat16"),
+        ("from vireid.processes import make_fabric as make; make(**options)", ""),
+        ("from vireid.training.parallel import open_fabric as make; make(run)", ""),
+        (
+            "from vireid.encoder import TorchDescriber as make;"
+            " make(method.build(classes=2), device='cpu', precision='bf16-mixed')",
+            "",
+        ),
+    ],
+)
+def test_nothing_is_said_of_bfloat16(made: str, said: str) -> None:
+    # In a process of its own: pytest has handlers, and so Fabric none.
+    program = f"""
+from vireid.data.layouts import DataSource
+from vireid.methods import DLISConfig, Recipe
+from vireid.training import Run
+
+method = DLISConfig(backbone="mobilenet_v2", weights="none", size=(64, 32), stripes=2, dim=8)
+data = DataSource(layout="sysu-mm01", root=".")
+run = Run(name="x", recipe=Recipe(method=method), data=data, precision="bf16-mixed", device="cpu")
+options = {{"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}}
+{made}
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == ""
+    assert said in found.stderr
+    assert bool(found.stderr) == bool(said)

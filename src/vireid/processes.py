@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from vireid.errors import ConfigError, ProcessError, VireidError
@@ -32,6 +34,7 @@ __all__ = [
     "exchange",
     "is_first",
     "joined",
+    "make_fabric",
     "own_devices",
     "place_from_environment",
     "rank",
@@ -199,6 +202,17 @@ def own_devices(device: str) -> int | list[int]:
     """
     on_gpu = device != "cpu" and torch.cuda.is_available()
     return [torch.cuda.current_device()] if on_gpu and size() > 1 else 1
+
+
+def make_fabric(**options: Any) -> Fabric:
+    """Fabric, without its messages about what it was asked for anyway; its warnings stay.
+
+    Args:
+        options: What ``Fabric`` takes.
+    """
+    # It sets the level itself where it is imported.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    return Fabric(**options)
 
 
 def wait() -> None:

@@ -1,6 +1,8 @@
 """The benchmarks of training and encoding run both sides, and count the floor right."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,14 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from vireid.bench import encode, floor, train
+from vireid.bench import case, encode, floor, train, ways
 from vireid.bench.case import Case
 from vireid.bench.encode import report_encode
 from vireid.bench.floor import Demand, Rates, demand, measure_rates
 from vireid.bench.made_up import write_pictures
 from vireid.bench.plain import read_plainly
 from vireid.bench.train import report_step
+from vireid.bench.ways import Described
 from vireid.data.images import ImageStack
 from vireid.data.transforms import normalise
 from vireid.methods import Batch
@@ -30,8 +33,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Both sides in this process, which starts faster and stays as it was."""
     for module in (encode, train):
         monkeypatch.setattr(module, "in_fresh_process", lambda work, *given: (work(*given), 0.1))
-        monkeypatch.setattr(module, "keep_memory", lambda: None)
         monkeypatch.setattr(module, "measure_rates", lambda: Rates(1e11, 1e11, 1e10))
+    for module in (train, ways):
+        monkeypatch.setattr(module, "keep_memory", lambda: None)
+    monkeypatch.setattr(ways, "_AT_LEAST", 0.0)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -47,24 +52,71 @@ def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_encoding_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_encoding_is_measured_in_torch_and_exported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(encode, "fast_bfloat16", lambda: True)
+    # Norms that saw few images would make much of every rounding.
+    monkeypatch.setattr(case, "_SETTLING", 32)
+    timing = report_encode(replace(SMALL, backbone="resnet18"), images=8, repeats=2)
+    rows = {row.name: row for row in timing.rows}
+    assert list(rows) == [
+        "torch, 32-true",
+        "torch, bf16-mixed",
+        "onnxruntime, f32",
+        "OpenVINO, f32",
+        "OpenVINO, bf16",
+        "OpenVINO, int8",
+    ]
+    for name, row in rows.items():
+        assert len(row.side.seconds) == 2
+        assert timing.ratio(row) == timing.plain.median / row.side.median > 0
+        if name.endswith(("32-true", "f32")):
+            assert row.difference < 1e-5
+            assert row.cosine > 1 - 1e-6
+    # Had it run in float32, it would be as near as that.
+    assert 1e-4 < rows["OpenVINO, int8"].difference < 0.5
+    assert rows["torch, bf16-mixed"].difference > 1e-4
+    told = capsys.readouterr()
+    assert "floor: the arithmetic alone" in told.out
+    assert "openvino" in told.out.splitlines()[0]
+    for name in ("plain reference", *rows):
+        assert f"\n| {name} | " in told.out
+        # As it was measured, twice each.
+        assert told.err.count(f"{name}: ") == 2
+
+
+@pytest.mark.usefixtures("here")
+def test_without_the_packages_torch_alone_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(encode, "fast_bfloat16", lambda: False)
     timing = report_encode(SMALL, images=8, repeats=1)
-    assert timing.difference < 1e-5
-    assert timing.ratio > 0
-    assert "floor: the arithmetic alone" in capsys.readouterr().out
+    assert [row.name for row in timing.rows] == ["torch, 32-true"]
+    told = capsys.readouterr()
+    assert "pip install 'vireid[export]'" in told.err
+    assert "no bfloat16" in told.err
 
 
-def test_sides_that_disagree_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wrong", [1.0, np.nan])
+def test_sides_that_disagree_are_no_measurement(
+    wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def made_up(work, *arguments):  # type: ignore[no-untyped-def]
-        if work is encode._plain:
-            return (1.0, np.ones((8, 3072), np.float32)), 0.1
-        if work in (encode._vireid, encode._floor):
-            return (1.0, np.zeros((8, 3072), np.float32)), 0.1
+        if work is ways._plain:
+            return Described(1.0, np.zeros((8, 3072), np.float32)), 0.1
+        if work is encode._floor:
+            return (None, None), 0.1
+        if work is ways.write_exports:
+            return [], 0.1
+        if isinstance(work, partial):
+            return Described(1.0, np.full((8, 3072), wrong, np.float32)), 0.1
         return (0.5, None, None), 0.1
 
     for module in (encode, train):
         monkeypatch.setattr(module, "in_fresh_process", made_up)
-    with pytest.raises(ArithmeticError, match="descriptors differ"):
+    with pytest.raises(ArithmeticError, match="descriptors of 'torch, 32-true' differ"):
         encode.measure_encode(SMALL, images=8, repeats=1)
     with pytest.raises(ArithmeticError, match="losses of the two sides differ"):
         train.measure_step(SMALL, steps=1, repeats=1)

@@ -1,14 +1,14 @@
 """How fast images become descriptors, beside the same as published code is written.
 
-Both sides describe the same made-up pictures with the same weights, and must find the same
-descriptors. The reference (:mod:`vireid.bench.plain`) decodes in the thread that computes.
+All ways describe the same made-up pictures with the same weights, and how far their descriptors
+are from the reference's stands beside how fast they are. The reference is
+:mod:`vireid.bench.plain`.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,44 +17,60 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.bench.case import Case, Side
-from vireid.bench.floor import Demand, Rates, demand, measure_rates
+from vireid.bench.floor import Demand, Rates, demand, fast_bfloat16, measure_rates
 from vireid.bench.machine import describe, in_fresh_process
 from vireid.bench.made_up import write_pictures
-from vireid.bench.plain import PlainDLIS, read_plainly
+from vireid.bench.ways import CALIBRATED, Described, Way, plain_way, torch_way, write_exports
 from vireid.data.layouts import DataSource
-from vireid.encoder import Encoder, TorchDescriber
-from vireid.memory import keep_memory
-from vireid.types import ImageRecord, Modality
+from vireid.encoder.packages import require_packages
+from vireid.encoder.runtimes import ExportPrecision
+from vireid.errors import ExportError
+from vireid.say import say
+from vireid.training.run import Precision
+from vireid.types import Modality
 
-__all__ = ["EncodeTiming", "measure_encode", "report_encode"]
+__all__ = ["EncodeTiming", "Row", "measure_encode", "report_encode"]
 
 _IDENTITIES = 4
-_TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 0.05}
-"""How far a number of a descriptor may be from the reference's."""
+_PACKAGES = ("openvino", "nncf", "onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A way of describing, measured.
+
+    Attributes:
+        name: What it is called.
+        side: Seconds are of all images.
+        difference: The largest between a number of its descriptors and the reference's.
+        cosine: The lowest between its descriptor of an image and the reference's.
+    """
+
+    name: str
+    side: Side
+    difference: float
+    cosine: float
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeTiming:
-    """Both sides.
+    """All ways of describing.
 
     Attributes:
-        plain: The reference; seconds are of all images.
-        vireid: :meth:`vireid.encoder.Encoder.encode`.
-        difference: The largest between two numbers of the sides' descriptors.
+        plain: The reference.
+        rows: vireid's ways, in torch and exported.
         demand: What describing all images asks of the machine.
         rates: What the machine does at best.
     """
 
     plain: Side
-    vireid: Side
-    difference: float
+    rows: tuple[Row, ...]
     demand: Demand
     rates: Rates
 
-    @property
-    def ratio(self) -> float:
-        """How many times faster vireid is."""
-        return self.plain.median / self.vireid.median
+    def ratio(self, row: Row) -> float:
+        """How many times faster than the reference a way is."""
+        return self.plain.median / row.side.median
 
 
 def report_encode(case: Case, *, images: int, repeats: int) -> EncodeTiming:
@@ -63,99 +79,110 @@ def report_encode(case: Case, *, images: int, repeats: int) -> EncodeTiming:
     Args:
         case: The network, and how it runs; its batch is that of a forward pass.
         images: How many are described, half of them visible.
-        repeats: Processes of each side.
+        repeats: Processes of each way.
 
     Returns:
         The measurement.
     """
-    print(f"{describe()}\n\n{case}; {images} images\n", flush=True)
+    print(f"{describe(*_installed())}\n\n{case}; {images} images\n", flush=True)
     timing = measure_encode(case, images=images, repeats=repeats)
     print(
-        f"Median of {repeats} processes a side, in turns, each after a batch to warm up. The "
-        f"descriptors differ by at most {timing.difference:.1e}.\n"
+        f"Median of {repeats} processes a row, in turns, each after all images once to warm up. "
+        "Differences and cosines are between a descriptor and the reference's of the same image; "
+        f"int8 is calibrated with {CALIBRATED} of the pictures a modality, and these weights are "
+        "random.\n"
     )
-    print("| describing | images/s | ratio | peak, GiB |")
-    print("|---|--:|--:|--:|")
-    for name, side in (("plain reference", timing.plain), ("vireid", timing.vireid)):
+    print("| describing | images/s | ratio | peak, GiB | largest difference | lowest cosine |")
+    print("|---|--:|--:|--:|--:|--:|")
+    reference = Row("plain reference", timing.plain, 0.0, 1.0)
+    for row in (reference, *timing.rows):
         print(
-            f"| {name} | {images / side.median:.1f} | {timing.plain.median / side.median:.2f} "
-            f"| {side.peak:.2f} |"
+            f"| {row.name} | {images / row.side.median:.1f} | {timing.ratio(row):.2f} "
+            f"| {row.side.peak:.2f} | {row.difference:.1e} | {row.cosine:.4f} |"
         )
-    print(timing.rates.table(timing.demand, timing.plain.median, images, case.precision))
+    print(timing.rates.table(timing.demand, timing.plain.median, images, "32-true"))
     return timing
 
 
 def measure_encode(case: Case, *, images: int, repeats: int) -> EncodeTiming:
-    """Measure both sides, each in fresh processes.
+    """Measure all ways, each in fresh processes.
 
     Args:
         case: The network, and how it runs.
         images: How many are described, half of them visible.
-        repeats: Processes of each side.
+        repeats: Processes of each way.
 
     Raises:
-        ArithmeticError: The descriptors of the two sides disagree.
+        ArithmeticError: A way finds other descriptors than the reference, beyond the rounding of
+            its arithmetic. Of int8 nothing is demanded here; the table says how near it comes.
     """
     (asked, rates), _ = in_fresh_process(_floor, case, images)
-    seconds: dict[_Work, list[float]] = {_plain: [], _vireid: []}
-    peaks = {_plain: 0.0, _vireid: 0.0}
-    found: dict[_Work, NDArray[np.float32]] = {}
     with tempfile.TemporaryDirectory(prefix="vireid-bench-") as name:
+        folder = Path(name)
         each = max(1, images // (2 * _IDENTITIES))
-        data = write_pictures(Path(name), identities=_IDENTITIES, images=each, split="test")
-        for _ in range(repeats):
-            for work in (_plain, _vireid):
-                (took, found[work]), peak = in_fresh_process(work, case, data)
-                seconds[work].append(took)
-                peaks[work] = max(peaks[work], peak)
-    difference = float(np.abs(found[_plain] - found[_vireid]).max())
-    if difference > _TOLERANCE[case.precision]:
-        raise ArithmeticError(f"The sides' descriptors differ by {difference:.1e}.")
-    plain, own = (Side(tuple(seconds[work]), peaks[work]) for work in (_plain, _vireid))
-    return EncodeTiming(plain, own, difference, asked, rates)
+        data = write_pictures(folder, identities=_IDENTITIES, images=each, split="test")
+        plain, *ways = _ways(case, data, folder)
+        measured: dict[Way, list[tuple[Described, float]]] = {way: [] for way in (plain, *ways)}
+        for turn in range(1, repeats + 1):
+            for way, found in measured.items():
+                found.append(in_fresh_process(way.work, case, data))
+                speed = images / found[-1][0].seconds
+                say(f"{way.name}: {speed:.1f} images/s ({turn} of {repeats})")
+    expected = measured[plain][-1][0].values
+    rows = [_row(way, measured[way], expected) for way in ways]
+    return EncodeTiming(_side(measured[plain]), tuple(rows), asked, rates)
 
 
-_Work = Callable[[Case, DataSource], tuple[float, NDArray[np.float32]]]
+def _ways(case: Case, data: DataSource, folder: Path) -> list[Way]:
+    """The reference, and what there is beside it on this machine."""
+    bfloat16 = fast_bfloat16()
+    in_torch: list[Precision] = [case.precision]
+    exported: list[ExportPrecision] = ["f32", "int8"]
+    if bfloat16:
+        in_torch = list(dict.fromkeys([*in_torch, "bf16-mixed"]))
+        exported.insert(1, "bf16")
+    else:
+        say("This processor has no bfloat16: rows of it are left out.")
+    ways = [plain_way(), *map(torch_way, in_torch)]
+    try:
+        require_packages(*_PACKAGES, purpose="Measuring exports")
+    except ExportError as error:
+        say(f"Exports are left out. {error}")
+        return ways
+    say("Exporting the network, which is not measured …")
+    # In a process of its own: what starts the others must stay small, or their peaks would be its.
+    found, _ = in_fresh_process(write_exports, case, data, folder, exported)
+    return [*ways, *found]
 
 
-def _plain(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
-    network = PlainDLIS(case.settled()).eval()
-    records = data.open().test()
-
-    @torch.no_grad()
-    def describe_all(records: tuple[ImageRecord, ...]) -> NDArray[np.float32]:
-        rows = np.empty((len(records), case.method.stripes * case.method.dim), np.float32)
-        for modality in Modality:
-            own = [i for i, r in enumerate(records) if r.modality is modality]
-            for start in range(0, len(own), case.images):
-                some = own[start : start + case.images]
-                images = read_plainly([records[i] for i in some], case.size, training=False)
-                rows[some] = network.describe(images, modality).numpy()
-        return rows
-
-    return _timed(describe_all, records, case)
+def _row(
+    way: Way, measured: Sequence[tuple[Described, float]], expected: NDArray[np.float32]
+) -> Row:
+    found = measured[-1][0].values
+    difference = float(np.abs(found - expected).max())
+    cosine = float((found.astype(np.float64) * expected).sum(axis=1).min())
+    # Also where a number is none.
+    if not cosine >= way.cosine:
+        raise ArithmeticError(
+            f"The descriptors of '{way.name}' differ from the reference's by up to "
+            f"{difference:.1e}, at a cosine down to {cosine:.4f}; expected {way.cosine:g} or more."
+        )
+    return Row(way.name, _side(measured), difference, cosine)
 
 
-def _vireid(case: Case, data: DataSource) -> tuple[float, NDArray[np.float32]]:
-    keep_memory()
-    encoder = Encoder(TorchDescriber(case.settled(), device="cpu", precision=case.precision))
-    return _timed(
-        lambda some: encoder.encode(some, batch_size=case.images, progress=False).values,
-        data.open().test(),
-        case,
+def _side(measured: Sequence[tuple[Described, float]]) -> Side:
+    return Side(
+        tuple(described.seconds for described, _ in measured), max(peak for _, peak in measured)
     )
 
 
-def _timed(
-    work: Callable[[tuple[ImageRecord, ...]], NDArray[np.float32]],
-    records: tuple[ImageRecord, ...],
-    case: Case,
-) -> tuple[float, NDArray[np.float32]]:
-    """Seconds for all images, after one batch."""
-    work(records[: case.images])
-    began = time.perf_counter()
-    values = work(records)
-    return time.perf_counter() - began, values
+def _installed() -> list[str]:
+    """The runtimes whose versions belong to the figures."""
+    try:
+        require_packages(*_PACKAGES, purpose="Measuring exports")
+    except ExportError:
+        return []
+    return ["openvino", "nncf", "onnxruntime"]
 
 
 def _floor(case: Case, images: int) -> tuple[Demand, Rates]:

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.training.run import Precision
 
-__all__ = ["Demand", "Rates", "demand", "measure_rates"]
+__all__ = ["Demand", "Rates", "demand", "fast_bfloat16", "measure_rates"]
 
 _SIDE = 2048
 _BYTES = 256 * 2**20
@@ -94,7 +94,7 @@ def measure_rates() -> Rates:
     """Measure this machine, with the threads that torch has now."""
     return Rates(
         float32=_products(torch.float32, _SIDE),
-        bfloat16=_products(torch.bfloat16, _SIDE if _fast_bfloat16() else _SIDE // 16),
+        bfloat16=_products(torch.bfloat16, _SIDE if fast_bfloat16() else _SIDE // 16),
         memory=_copies(),
     )
 
@@ -134,7 +134,7 @@ def _size(tree: object) -> int:
     )
 
 
-def _fast_bfloat16() -> bool:
+def fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16; one that does not takes minutes for large ones."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

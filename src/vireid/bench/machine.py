@@ -19,10 +19,16 @@ Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
 
 
-def describe() -> str:
-    """Processor, memory and versions, in a line."""
+def describe(*others: str) -> str:
+    """Processor, memory and versions, in a line.
+
+    Args:
+        others: Packages whose versions matter besides.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch", "vireid"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("numpy", "torch", "vireid", *others)
+    )
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB; "
         f"Python {platform.python_version()}, {packages}"

@@ -9,9 +9,11 @@ import tyro
 
 from vireid.data.listing import list_images
 from vireid.encoder.export import check_options, export_run, pictures_listed, pictures_of_run
+from vireid.encoder.export.parity import COARSE
 from vireid.encoder.exported import ExportInfo
 from vireid.encoder.runtimes import ExportPrecision, Format
 from vireid.errors import ConfigError
+from vireid.say import say
 from vireid.training import RunFolder
 
 __all__ = ["export"]
@@ -61,6 +63,8 @@ def export(
         pictures = pictures_of_run(made_from, root=root, count=count, seed=seed)
     info = export_run(run, out, format=format, precision=precision, pictures=pictures)
     print(_told(out, info))
+    if info.parity.mean_cosine < COARSE:
+        say(_warning(info))
     return info
 
 
@@ -81,3 +85,13 @@ as they are:
 first; of the first ten, {100 * parity.overlap_10:.1f} % are the same
 
 `vireid evaluate {out}` says what that means for Rank-1 and mAP."""
+
+
+def _warning(info: ExportInfo) -> str:
+    parity = info.parity
+    return f"""
+WARNING: this export is another network than its run. The cosine of its descriptors to the run's is
+{parity.mean_cosine:.3f} in the mean, {parity.smallest_cosine:.3f} at the lowest; expected \
+{COARSE:g} or more in the mean. Do not search with it before `vireid
+evaluate` has shown that Rank-1 bears it; for int8 try more images that are like yours (--calibrate,
+--images), or export in f32."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from vireid.data.transforms import normalise
 from vireid.methods import Method
 from vireid.nn import PALM, fold_batch_norms, quicken, record_attention
 from vireid.nn.weights import fingerprint
-from vireid.processes import own_devices
+from vireid.processes import make_fabric, own_devices
 from vireid.training.run import Device, Precision
 from vireid.types import Modality
 
@@ -98,7 +97,9 @@ class TorchDescriber(Describer):
     ) -> None:
         # What was trained in double describes in single precision.
         inference: Precision = "32-true" if precision == "64-true" else precision
-        self._fabric = Fabric(accelerator=device, devices=own_devices(device), precision=inference)
+        self._fabric = make_fabric(
+            accelerator=device, devices=own_devices(device), precision=inference
+        )
         network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network.state_dict())
         network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)

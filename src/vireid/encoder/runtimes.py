@@ -6,6 +6,7 @@ that an ONNX file is usually exported for: what is measured here is then what it
 
 from __future__ import annotations
 
+import platform
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -18,7 +19,15 @@ from numpy.typing import NDArray
 from vireid.encoder.packages import package, quiet
 from vireid.errors import ExportError
 
-__all__ = ["INPUT", "OUTPUT", "ExportPrecision", "Format", "Session", "open_session"]
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "ExportPrecision",
+    "Format",
+    "Session",
+    "multiplies_bytes",
+    "open_session",
+]
 
 Format = Literal["onnx", "openvino"]
 ExportPrecision = Literal["f32", "bf16", "int8"]
@@ -27,6 +36,7 @@ INPUT: Final = "images"
 """What a graph calls its input."""
 OUTPUT: Final = "descriptors"
 """What a graph calls its output."""
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 class Session(ABC):
@@ -64,9 +74,11 @@ def open_session(file: Path, precision: ExportPrecision) -> Session:
     runtime = package("onnxruntime" if file.suffix == ".onnx" else "openvino")
     try:
         with quiet():
-            if file.suffix == ".onnx":
-                return _OnnxSession(runtime, file)
-            return _OpenVinoSession(runtime, file, precision)
+            session = (
+                _OnnxSession(runtime, file)
+                if file.suffix == ".onnx"
+                else _OpenVinoSession(runtime, file, precision)
+            )
     except ExportError:
         raise
     except Exception as error:  # foreign files lead runtimes to raise nearly anything
@@ -74,6 +86,21 @@ def open_session(file: Path, precision: ExportPrecision) -> Session:
             f"'{file}' cannot be opened ({_first_line(error)}); expected a network that `vireid"
             " export` wrote; export it again."
         ) from error
+    if precision == "int8" and not multiplies_bytes():
+        session.arithmetic = "int8 that may overflow, for this processor has no VNNI"
+    return session
+
+
+def multiplies_bytes() -> bool:
+    """Whether products of bytes are added in 32 bits, as int8 exports need.
+
+    x86 without VNNI or AMX (Intel's servers before 2019, AMD before Zen 4) adds pairs of them in 16
+    bits, where the sum of two large ones is cut off. ARM does not.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    flags = set(_CPUINFO.read_text(encoding="utf-8").split()) if _CPUINFO.exists() else set()
+    return bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 class _OnnxSession(Session):

@@ -13,7 +13,7 @@ from torchvision.ops import StochasticDepth
 
 from vireid.errors import ConfigError, RunError
 from vireid.methods import Method
-from vireid.processes import own_devices, size
+from vireid.processes import make_fabric, own_devices, size
 from vireid.training.run import Run
 
 __all__ = ["check_parts", "check_shareable", "equalise_buffers", "open_fabric", "separate_parts"]
@@ -26,10 +26,10 @@ def open_fabric(run: Run) -> Fabric:
         run: Its device and precision.
     """
     if size() == 1:
-        return Fabric(accelerator=run.device, devices=1, precision=run.precision)
+        return make_fabric(accelerator=run.device, devices=1, precision=run.precision)
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
     on_gpu = own_devices(run.device) != 1
-    return Fabric(
+    return make_fabric(
         accelerator="cuda" if on_gpu else "cpu",
         devices=local_size,
         num_nodes=size() // local_size,

@@ -17,12 +17,17 @@ from vireid.encoder.exported import ExportedDescriber, Parity
 from vireid.errors import ExportError
 from vireid.types import Modality
 
-__all__ = ["RANKING", "TOLERANCE", "Picture", "measure", "require_equal"]
+__all__ = ["COARSE", "RANKING", "TOLERANCE", "Picture", "measure", "require_equal"]
 
 TOLERANCE = 1e-4
 """Between two numbers of a float32 descriptor, at most."""
 RANKING = 1e-5
 """Two similarities that are nearer than this may change places."""
+COARSE = 0.99
+"""Mean cosine below which an export's descriptors are told to be too coarse: in docs/export.md
+Rank-1 fell at 0.989 and 0.969, and held at 0.997."""
+_UNIT = 0.01
+"""How far a descriptor's length may be from 1: bfloat16 has 8 bits."""
 _RAW = 8
 """Images a modality that are given to a graph as they are."""
 
@@ -50,8 +55,8 @@ def measure(
         pictures: Images of both modalities, at least two each.
 
     Raises:
-        ExportError: The export fails on a batch or an image that it should take, or gives no
-            numbers.
+        ExportError: The export fails on a batch or an image that it should take, or gives what are
+            no numbers or no unit rows.
     """
     pairs: dict[Modality, tuple[Tensor, Tensor]] = {}
     rows: list[tuple[Tensor, Tensor]] = []
@@ -75,6 +80,12 @@ def measure(
         raise ExportError(
             "the exported network gives descriptors that are no numbers; expected those of its run;"
             " nothing was written. Please report the run's config.yaml."
+        )
+    if float((second.norm(dim=1) - 1).abs().max()) > _UNIT:
+        raise ExportError(
+            "the exported network gives descriptors of lengths from"
+            f" {float(second.norm(dim=1).min()):.3g} to {float(second.norm(dim=1).max()):.3g};"
+            " expected length 1; nothing was written. Please report the run's config.yaml."
         )
     cosines = torch.nn.functional.cosine_similarity(first, second)
     searches = [_search(pairs, query) for query in Modality]

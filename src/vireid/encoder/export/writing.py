@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -45,7 +46,7 @@ from vireid.say import say
 from vireid.training.run import RunFolder
 from vireid.types import Modality
 
-__all__ = ["check_options", "export_run"]
+__all__ = ["check_options", "export_run", "write_graphs"]
 
 _NEEDED = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
@@ -127,7 +128,7 @@ def export_run(
     }
     calibration = pictures.calibration if precision == "int8" else ()
     with _appearing_whole(out) as staging:
-        names = _write_graphs(
+        names = write_graphs(
             staging, graphs, network.size, format, calibration, reference.fingerprint
         )
         write_atomic(staging / CONFIG, folder.config_file.read_bytes())
@@ -164,7 +165,7 @@ def export_run(
     return info
 
 
-def _write_graphs(
+def write_graphs(
     folder: Path,
     graphs: Mapping[Modality, Any],
     size: tuple[int, int],
@@ -216,9 +217,10 @@ def _write_openvino(
 ) -> None:
     openvino = package("openvino")
     with quiet():
-        core = openvino.Core()
-        network = core.read_model(graph.SerializeToString())
-        resizing = core.read_model(resizing_of(graph, size).SerializeToString())
+        # Unlike read_model it simplifies: NNCF finds no biases and no ReLU6 in what ONNX's
+        # operators become at first, and puts roundings in their midst.
+        network = openvino.convert_model(io.BytesIO(graph.SerializeToString()))
+        resizing = openvino.Core().read_model(resizing_of(graph, size).SerializeToString())
         if pixels:
             network = quantised(network, pixels)
         # What fed the network's input is fed by the resized images.
