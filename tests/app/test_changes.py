@@ -91,7 +91,8 @@ def test_forgetting(owner: Visitor) -> None:
 
 
 def test_the_audit_log(owner: Visitor, ada: Visitor) -> None:
-    ada.search(photograph(1), photograph(2), camera=["hall", "street"], note="bag", limit=4)
+    own = [photograph(person, frame=9) for person in (1, 2)]
+    ada.search(*own, camera=["hall", "street"], note="bag", limit=4)
     event = ada.events()[-1]
     del event["time"]
     assert event == {
