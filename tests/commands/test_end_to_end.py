@@ -26,7 +26,7 @@ from vireid.commands import main
 from vireid.evaluation import Result
 
 TINY = [
-    *("--backbone", "resnet18", "--weights", "none", "--shared-from", "layer2", "--dim", "8"),
+    *("--backbone", "mobilenet_v2", "--weights", "none", "--shared-from", "layer2", "--dim", "8"),
     *("--stripes", "2", "--size", "64", "32", "--epochs", "1"),
     *("--identities", "2", "--images", "2", "--device", "cpu"),
 ]
@@ -93,7 +93,17 @@ def test_another_method_takes_the_same_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, out = write_regdb(tmp_path / "RegDB"), tmp_path / "agw"
-    words = ["--backbone", "resnet18", "--weights", "none", "--size", "64", "32", "--epochs", "2"]
+    words = [
+        "--backbone",
+        "mobilenet_v2",
+        "--weights",
+        "none",
+        "--size",
+        "64",
+        "32",
+        "--epochs",
+        "2",
+    ]
     batch = ["--identities", "2", "--images", "2", "--device", "cpu"]
     vireid("train", "agw", "--layout", "regdb", "--root", root, "--out", out, *words, *batch)
     before = (out / "model.safetensors").read_bytes()
@@ -103,7 +113,7 @@ def test_another_method_takes_the_same_way(
     vireid("train", "--resume", out)
     assert (out / "model.safetensors").read_bytes() == before
     vireid("evaluate", out)
-    assert "recipe agw, backbone resnet18" in capsys.readouterr().out
+    assert "recipe agw, backbone mobilenet_v2" in capsys.readouterr().out
 
 
 def test_settings_treatments_and_comparison(

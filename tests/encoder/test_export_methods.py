@@ -1,4 +1,4 @@
-"""Every method can be exported, and is the same network then."""
+"""Every network can be exported, and is the same then."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,11 @@ from vireid.encoder.packages import package
 from vireid.encoder.runtimes import OUTPUT
 from vireid.types import Modality
 
+# TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds.
+OF_OTHERS = {"tslfn", "caj"}
 
-@pytest.mark.parametrize("name", PUBLISHED)
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in OF_OTHERS])
 def test_a_method_as_a_graph(name: str) -> None:
     torch.manual_seed(0)
     network = small(name).build(classes=CLASSES)

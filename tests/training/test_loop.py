@@ -221,7 +221,7 @@ def test_a_failure_before_training_leaves_no_folder(run: Run, tmp_path: Path) ->
 
 def test_resuming_does_not_need_the_weights_it_started_from(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "start.pth"
-    torch.save(torchvision.models.resnet18().state_dict(), weights)
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), weights)
     begun = replace(
         run, recipe=replace(run.recipe, method=replace(run.recipe.method, weights=weights))
     )
