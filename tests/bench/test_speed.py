@@ -55,35 +55,36 @@ def test_a_step_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 def test_encoding_is_measured_in_torch_and_exported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(encode, "fast_bfloat16", lambda: True)
     # Norms that saw few images would make much of every rounding.
     monkeypatch.setattr(case, "_SETTLING", 32)
-    timing = report_encode(replace(SMALL, backbone="resnet18"), images=8, repeats=2)
+    timing = report_encode(replace(SMALL, backbone="resnet18"), images=8, repeats=1)
     rows = {row.name: row for row in timing.rows}
+    bfloat16 = encode.fast_bfloat16()
     assert list(rows) == [
         "torch, 32-true",
-        "torch, bf16-mixed",
+        *(["torch, bf16-mixed"] if bfloat16 else []),
         "onnxruntime, f32",
         "OpenVINO, f32",
-        "OpenVINO, bf16",
+        *(["OpenVINO, bf16"] if bfloat16 else []),
         "OpenVINO, int8",
     ]
     for name, row in rows.items():
-        assert len(row.side.seconds) == 2
+        assert len(row.side.seconds) == 1
         assert timing.ratio(row) == timing.plain.median / row.side.median > 0
         if name.endswith(("32-true", "f32")):
             assert row.difference < 1e-5
             assert row.cosine > 1 - 1e-6
+        if name == "torch, bf16-mixed":
+            assert row.difference > 1e-4
     # Had it run in float32, it would be as near as that.
     assert 1e-4 < rows["OpenVINO, int8"].difference < 0.5
-    assert rows["torch, bf16-mixed"].difference > 1e-4
     told = capsys.readouterr()
     assert "floor: the arithmetic alone" in told.out
     assert "openvino" in told.out.splitlines()[0]
     for name in ("plain reference", *rows):
         assert f"\n| {name} | " in told.out
-        # As it was measured, twice each.
-        assert told.err.count(f"{name}: ") == 2
+        # As it was measured.
+        assert told.err.count(f"{name}: ") == 1
 
 
 @pytest.mark.usefixtures("here")

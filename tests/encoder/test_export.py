@@ -36,7 +36,13 @@ from vireid.encoder.exported import (
     read_info,
 )
 from vireid.encoder.packages import package
-from vireid.encoder.runtimes import INPUT, OUTPUT, _OpenVinoSession, open_session
+from vireid.encoder.runtimes import (
+    INPUT,
+    OUTPUT,
+    _OpenVinoSession,
+    multiplies_bytes,
+    open_session,
+)
 from vireid.errors import ConfigError, ExportError, VireidError
 from vireid.evaluation import Result
 from vireid.methods import DLISConfig, Method, Recipe
@@ -275,12 +281,18 @@ def test_eight_bits(
     assert info.weights == weights != info.fingerprint
     assert f"{info.fingerprint} (made from {weights})" in told.out
     assert info.calibration == "8 training images of the run (seed 0)"
-    assert 0.99 < info.parity.mean_cosine < 1
-    assert "WARNING" not in told.err
+    assert info.parity.mean_cosine < 1
+    # Elsewhere sums of bytes overflow, which is told; how near it comes then is the processor's.
+    exact = multiplies_bytes()
+    assert (info.parity.arithmetic == "") == exact
+    if exact:
+        assert info.parity.mean_cosine > 0.99
+    assert ("WARNING" in told.err) == (info.parity.mean_cosine < 0.99)
     assert info.parity.largest_difference > 1e-4
     fallback = "NNCF cannot correct the biases of this network layer by layer"
     assert (fallback in told.err) == (format == "onnx")
-    assert {line for line in told.err.splitlines() if fallback not in line} == {
+    said = [line for line in told.err.split("\nWARNING")[0].splitlines() if fallback not in line]
+    assert {line for line in said if line} == {
         "Tracing the network …",
         *(f"Quantising {info.graphs[modality]} with 4 images …" for modality in Modality),
         "Checking the export against the run …",

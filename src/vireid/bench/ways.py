@@ -26,7 +26,7 @@ from vireid.encoder.export import write_graphs
 from vireid.encoder.export.graph import NetworkPath, network_graph
 from vireid.encoder.export.parity import Picture
 from vireid.encoder.exported import Interface, open_graphs
-from vireid.encoder.runtimes import ExportPrecision, Format
+from vireid.encoder.runtimes import ExportPrecision, Format, multiplies_bytes
 from vireid.memory import keep_memory
 from vireid.training.run import Precision
 from vireid.types import ImageRecord, Modality
@@ -41,7 +41,7 @@ _SAME = 1 - 1e-6
 _ROUNDED = 0.9
 _ANY = 0.5
 """Lowest cosine to the reference's descriptor of an image: in float32, in bfloat16, and in int8,
-of which no more is asked than that it is the same network."""
+of which no more is asked than that it is the same network, and nothing where its sums overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +132,7 @@ def write_exports(
 
 def _bound(precision: Precision | ExportPrecision) -> float:
     if precision == "int8":
-        return _ANY
+        return _ANY if multiplies_bytes() else -1.0
     return _ROUNDED if precision in ("bf16", "bf16-mixed") else _SAME
 
 
