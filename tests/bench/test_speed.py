@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vireid.bench import case, encode, floor, train, ways
 from vireid.bench.case import Case
 from vireid.bench.encode import report_encode
-from vireid.bench.floor import Demand, Rates, demand, measure_rates
+from vireid.bench.floor import Demand, Rates, demand, fast_bfloat16, measure_rates
 from vireid.bench.made_up import write_pictures
 from vireid.bench.plain import read_plainly
 from vireid.bench.train import report_step
@@ -59,7 +59,7 @@ def test_encoding_is_measured_in_torch_and_exported(
     monkeypatch.setattr(case, "_SETTLING", 32)
     timing = report_encode(replace(SMALL, backbone="resnet18"), images=8, repeats=1)
     rows = {row.name: row for row in timing.rows}
-    bfloat16 = encode.fast_bfloat16()
+    bfloat16 = fast_bfloat16()
     assert list(rows) == [
         "torch, 32-true",
         *(["torch, bf16-mixed"] if bfloat16 else []),
