@@ -12,6 +12,7 @@ its size. Training itself is not touched.
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
 
 import torch
@@ -54,8 +55,10 @@ def main() -> None:
             weight, gradient = slope(network, data, given.batches)
             for modality in Modality:
                 some = [r for r in records if r.modality is modality]
-                encoder = Encoder(TorchDescriber(network.eval(), device="cpu", precision="32-true"))
-                with observe_palm(network, stripes=6) as (seen, *_):
+                # Describing folds the batch norms away for good.
+                described = copy.deepcopy(network)
+                encoder = Encoder(TorchDescriber(described, device="cpu", precision="32-true"))
+                with observe_palm(described, stripes=6) as (seen, *_):
                     encoder.encode(some, progress=False)
                 print(
                     f"| {epoch} | {lines[epoch]['accuracy']:.2f} | {len(some)} {modality} "
