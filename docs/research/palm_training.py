@@ -16,15 +16,15 @@ import copy
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from vireid.data.cache import default_cache
 from vireid.encoder import Encoder, TorchDescriber
 from vireid.methods import Method
 from vireid.nn import PALM, observe_palm
-from vireid.training import RunFolder
+from vireid.training import RunFolder, checkpoint
 from vireid.training.batches import TrainingSet
+from vireid.training.loop import build_optimizer
 from vireid.types import Modality
 
 
@@ -37,7 +37,6 @@ def main() -> None:
     given = parser.parse_args()
     run = RunFolder(given.run).read_config()
     records = run.data.open().test()[:: given.every]
-    lines = {line["epoch"]: line for line in RunFolder(given.run).read_metrics()}
     print(
         "| epoch | accuracy | images | entropy | rows alike | change | constant "
         "| cosine of stripes | weight | gradient |"
@@ -45,13 +44,9 @@ def main() -> None:
     print("|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|")
     with TrainingSet(run, cache=default_cache(run.data.root)) as data:
         network = run.recipe.method.build(classes=data.classes)
+        optimizer = build_optimizer(network, run.recipe.optimisation)
         for path in sorted((given.run / "checkpoints").glob("epoch-*-step-000000.safetensors")):
-            epoch = int(path.name.split("-")[1])
-            with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118
-                network.load_state_dict(
-                    {n.removeprefix("model."): file.get_tensor(n) for n in names}
-                )
+            place = checkpoint.load(path, network, optimizer)
             weight, gradient = slope(network, data, given.batches)
             for modality in Modality:
                 some = [r for r in records if r.modality is modality]
@@ -61,7 +56,8 @@ def main() -> None:
                 with observe_palm(described, stripes=6) as (seen, *_):
                     encoder.encode(some, progress=False)
                 print(
-                    f"| {epoch} | {lines[epoch]['accuracy']:.2f} | {len(some)} {modality} "
+                    f"| {place.epoch} | {place.history[-1]['accuracy']:.2f} "
+                    f"| {len(some)} {modality} "
                     f"| {seen.entropy:.3f} | {seen.alike:.3f} | {seen.change:.4f} "
                     f"| {seen.constant:.3f} | {seen.cosine_before:.3f} → {seen.cosine_after:.3f} "
                     f"| {weight:+.4f} | {gradient:+.2e} |",

@@ -18,14 +18,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from vireid.errors import ConfigError, ProcessError, VireidError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = [
     "Place",
@@ -210,6 +212,9 @@ def make_fabric(**options: Any) -> Fabric:
     Args:
         options: What ``Fabric`` takes.
     """
+    # Not above: vireid.nn and all else that asks which process this is does without it.
+    from lightning_fabric import Fabric
+
     # It sets the level itself where it is imported.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(**options)

@@ -94,15 +94,8 @@ def test_another_method_takes_the_same_way(
 ) -> None:
     root, out = write_regdb(tmp_path / "RegDB"), tmp_path / "agw"
     words = [
-        "--backbone",
-        "mobilenet_v2",
-        "--weights",
-        "none",
-        "--size",
-        "64",
-        "32",
-        "--epochs",
-        "2",
+        *("--backbone", "mobilenet_v2", "--weights", "none"),
+        *("--size", "64", "32", "--epochs", "2"),
     ]
     batch = ["--identities", "2", "--images", "2", "--device", "cpu"]
     vireid("train", "agw", "--layout", "regdb", "--root", root, "--out", out, *words, *batch)

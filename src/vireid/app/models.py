@@ -258,7 +258,7 @@ class SearchAnswer(BaseModel):
     """What was found, best first."""
 
     query: list[PictureInfo]
-    considered: int = Field(description="How many entries match the filters, without these.")
+    considered: int = Field(description="How many entries were compared.")
     left_out: int = Field(
         description="How many entries match the filters, but are pictures that were searched with."
     )
