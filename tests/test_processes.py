@@ -4,9 +4,19 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from vireid.errors import ConfigError
-from vireid.processes import Place, any_of, exchange, is_first, place_from_environment, share, size
+from vireid.processes import (
+    Place,
+    any_of,
+    exchange,
+    is_first,
+    own_device,
+    place_from_environment,
+    share,
+    size,
+)
 
 TORCHRUN = {
     "RANK": "5",
@@ -120,3 +130,16 @@ options = {{"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}}
     assert found.stdout == ""
     assert said in found.stderr
     assert bool(found.stderr) == bool(said)
+
+
+def test_the_device_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, auto in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+        assert own_device("cpu") == torch.device("cpu")
+        assert own_device("auto").type == auto
+    assert own_device("cuda") == torch.device("cuda", 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="'cuda' needs a GPU"):
+        own_device("cuda")

@@ -37,7 +37,7 @@ __all__ = [
     "is_first",
     "joined",
     "make_fabric",
-    "own_devices",
+    "own_device",
     "place_from_environment",
     "rank",
     "share",
@@ -196,14 +196,24 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def own_devices(device: str) -> int | list[int]:
-    """What Fabric is to be told of the devices that are this process's alone.
+def own_device(device: str) -> torch.device:
+    """The device that this process computes on.
 
     Args:
-        device: auto, cpu or cuda.
+        device: auto (a GPU where there is one), cpu or cuda.
+
+    Raises:
+        ConfigError: If a GPU is asked for and there is none.
     """
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    return [torch.cuda.current_device()] if on_gpu and size() > 1 else 1
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "--device 'cuda' needs a GPU that torch can use, and it sees none here; expected auto "
+            "or cpu, or a build of torch for this machine's GPU and its driver."
+        )
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda", torch.cuda.current_device())
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return torch.device("cpu") if device == "cpu" or found is None else found
 
 
 def make_fabric(**options: Any) -> Fabric:

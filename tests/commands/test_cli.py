@@ -1,10 +1,12 @@
 """The shell: the commands of the README work on the published layouts, and errors can be mended."""
 
+import inspect
 import json
 import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 import torchvision.models as tv
 from tests.helpers.trees import write_regdb, write_sysu
 
-from vireid.commands import main
+from vireid.commands import VERBS, main
 from vireid.evaluation import Result
 
 REGDB = "published-split-all-test-images"
@@ -75,6 +77,10 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
             ["99", "--identities"],
         ),
         ("train dlis --layout regdb --root {regdb} --out x --weights a.pth", ["'a.pth'"]),
+        (
+            "train dlis --layout regdb --root {regdb} --out x --weights none --device cuda",
+            ["--device 'cuda' needs a GPU"],
+        ),
         ("train --resume nowhere", ["'nowhere' is no run folder"]),
         ("evaluate nowhere", ["'nowhere' is no run folder"]),
     ],
@@ -94,6 +100,37 @@ def test_what_the_user_can_mend_is_one_sentence(
     for part in expected:
         assert part in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_verb_is_summed_up_by_its_own_first_line() -> None:
+    for name, summary in VERBS.items():
+        module = import_module(f"vireid.commands.{name}")
+        if not hasattr(module, "app"):
+            first = inspect.getdoc(getattr(module, name)).split("\n\n")[0]  # type: ignore[union-attr]
+            assert " ".join(first.split()) == summary
+
+
+@pytest.mark.parametrize(
+    ("code", "slow"),
+    [
+        # What every call pays, and what every search pays.
+        ("import vireid.commands as c; c.main(['--help'])", ["torch", "matplotlib"]),
+        ("import vireid.encoder", ["torchvision", "torch._dynamo", "lightning_fabric"]),
+    ],
+)
+def test_nothing_slow_is_imported_before_it_is_needed(code: str, slow: list[str]) -> None:
+    ended = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); {code}"
+    done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, check=True)
+    assert "vireid" in done.stdout.split()
+    assert not set(slow) & set(done.stdout.split())
+
+
+def test_a_word_that_is_no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["trian"])
+    said = capsys.readouterr()
+    for word in ("trian", *VERBS):
+        assert word in said.out + said.err
 
 
 def test_help_names_every_choice() -> None:

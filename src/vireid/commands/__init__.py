@@ -5,11 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
 
 from vireid.errors import VireidError
 
-__all__ = ["main"]
+__all__ = ["VERBS", "main"]
+
+VERBS: Mapping[str, str] = {
+    "demo": "Render synthetic people, train DLIS and TSLFN on them, evaluate, and write a report.",
+    "synvi": "Render SynVI, synthetic people in the exact layout of SYSU-MM01 or RegDB.",
+    "difficulty": "How near to chance matching without learning stays on a SynVI tree.",
+    "check": "Say whether a data set is laid out as published and whether its images are whole.",
+    "methods": "List the methods: paper, backbone, input, descriptor, parameters, GFLOPs.",
+    "train": "Train a recipe into a run folder, or --resume one.",
+    "evaluate": "Evaluate runs under the published protocol of their data set.",
+    "ablate": "Train variants of a recipe, and make one table of them.",
+    "compare": "Compare two evaluated runs by a paired bootstrap over identities.",
+    "leaderboard": "Put evaluated runs side by side, one table for all that may be compared.",
+    "score": "Score features that your own network computed; no image is read.",
+    "encode": (
+        "Describe images by a trained network, into a file of descriptors or a folder of such "
+        "files."
+    ),
+    "export": "Export a trained network to ONNX or OpenVINO, with all preprocessing inside.",
+    "gallery": "Add images to a gallery, search it, keep it in order, forget people.",
+    "serve": "Serve a gallery as a page and a REST interface, until Ctrl-C or SIGTERM.",
+    "bench": "How fast a part is, beside a plain reference.",
+}
+"""Every verb and what it is for: the first line of its function, where it is one function."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -22,55 +47,17 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend;
         141 where whoever reads the output stopped reading.
     """
+    words = sys.argv[1:] if args is None else args
     # Here and not above: the processes that render SynVI import this module and need none of it.
     import tyro
     from tyro.extras import SubcommandApp
 
-    from vireid.commands import (
-        ablate,
-        bench,
-        check,
-        compare,
-        demo,
-        difficulty,
-        encode,
-        evaluate,
-        export,
-        gallery,
-        leaderboard,
-        methods,
-        score,
-        serve,
-        synvi,
-        train,
-    )
-    from vireid.data.check import CheckReport
-
     app = SubcommandApp()
-    app.command(demo.demo)
-    app.command(synvi.synvi)
-    app.command(difficulty.difficulty)
-    app.command(check.check)
-    app.command(methods.methods)
-    app.command(
-        train.app(), name="train", help="Train a recipe into a run folder, or --resume one."
-    )
-    app.command(evaluate.evaluate)
-    app.command(
-        ablate.app(), name="ablate", help="Train variants of a recipe, and make one table of them."
-    )
-    app.command(compare.compare)
-    app.command(leaderboard.leaderboard)
-    app.command(score.score)
-    app.command(encode.encode)
-    app.command(export.export)
-    app.command(
-        gallery.app(),
-        name="gallery",
-        help="Add images to a gallery, search it, keep it in order, forget people.",
-    )
-    app.command(serve.serve)
-    app.command(bench.app(), name="bench", help="How fast a part is, beside a plain reference.")
+    for name, summary in VERBS.items():
+        # torch takes seconds to import; only the verb that was asked for is.
+        verb: Any = _verb(name) if name in words[:1] else _no_verb
+        in_full = verb is not _no_verb and not isinstance(verb, SubcommandApp)
+        app.command(verb, name=name, help=None if in_full else summary)
     try:
         found = app.cli(
             prog="vireid",
@@ -78,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 "Visible-infrared person re-identification: DLIS with PALM. Start with "
                 "`vireid demo`; every verb explains itself with --help."
             ),
-            args=args,
+            args=words,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
         sys.stdout.flush()
@@ -89,4 +76,14 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has seen enough; python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    return found.exit_status if isinstance(found, CheckReport) else 0
+    return getattr(found, "exit_status", 0)
+
+
+def _verb(name: str) -> Any:
+    """What a verb runs: the function of its name in its file, or the app of its own verbs."""
+    module = import_module(f"vireid.commands.{name}")
+    return module.app() if hasattr(module, "app") else getattr(module, name)
+
+
+def _no_verb() -> None:
+    """Stands for a verb that was not asked for."""

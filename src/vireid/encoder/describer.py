@@ -15,7 +15,7 @@ from vireid.data.transforms import normalise
 from vireid.methods import Method
 from vireid.nn import PALM, fold_batch_norms, quicken, record_attention
 from vireid.nn.weights import fingerprint
-from vireid.processes import make_fabric, own_devices
+from vireid.processes import own_device
 from vireid.training.run import Device, Precision
 from vireid.types import Modality
 
@@ -88,6 +88,9 @@ class TorchDescriber(Describer):
         device: Where to run it.
         precision: Arithmetic of the network.
 
+    Raises:
+        ConfigError: If there is no such device.
+
     Attributes:
         network: The network.
     """
@@ -95,16 +98,13 @@ class TorchDescriber(Describer):
     def __init__(
         self, network: Method, *, device: Device = "auto", precision: Precision = "32-true"
     ) -> None:
+        self._device = own_device(device)
         # What was trained in double describes in single precision.
-        inference: Precision = "32-true" if precision == "64-true" else precision
-        self._fabric = make_fabric(
-            accelerator=device, devices=own_devices(device), precision=inference
-        )
+        self._in_half = precision == "bf16-mixed"
         network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network.state_dict())
         network = quicken(fold_batch_norms(network)).to(memory_format=torch.channels_last)
-        self._fabric.to_device(network)
-        self.network = network
+        self.network = network.to(self._device)
         self.size = network.size
         self.attends = any(isinstance(part, PALM) for part in network.modules())
 
@@ -112,7 +112,7 @@ class TorchDescriber(Describer):
     def describe(self, images: Tensor, modality: Modality) -> Tensor:
         """As :meth:`Describer.describe`."""
         ready = self._normalised(images)
-        with self._fabric.autocast():
+        with self._arithmetic():
             return self.network.describe(ready, modality).float().cpu()
 
     def attention(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
@@ -125,7 +125,7 @@ class TorchDescriber(Describer):
     def translate(self, image: Tensor, modality: Modality) -> Translated | None:
         """As :meth:`Describer.translate`."""
         ready = self._normalised(image)
-        with self._fabric.autocast():
+        with self._arithmetic():
             translated = self.network.translate(ready, modality)
             if translated is None:
                 return None
@@ -133,9 +133,12 @@ class TorchDescriber(Describer):
         assert back is not None
         return Translated(_pixels(ready), _pixels(translated), _pixels(back))
 
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_half)
+
     def _normalised(self, images: Tensor) -> Tensor:
         """Images as the network takes them, on its device."""
-        return normalise(self._fabric.to_device(images), memory_format=torch.channels_last)
+        return normalise(images.to(self._device), memory_format=torch.channels_last)
 
 
 def _pixels(images: Tensor) -> NDArray[np.uint8]:

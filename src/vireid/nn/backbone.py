@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-import torchvision.models as tv
 from torch import nn
 
 from vireid.errors import ConfigError
@@ -82,7 +81,7 @@ def build_stages(
         raise ConfigError(
             f"There is no backbone '{name}'; expected one of {', '.join(BACKBONES)} (--backbone)."
         )
-    network = EfficientNetLite0() if name == "efficientnet_lite0" else tv.get_model(name)
+    network: Any = EfficientNetLite0() if name == "efficientnet_lite0" else _of_torchvision(name)
     if weights != "none":
         if weights != "imagenet":
             state, source = read_weights(Path(weights)), f"'{weights}'"
@@ -92,7 +91,7 @@ def build_stages(
             state, source = download_imagenet(name), f"torchvision's {name}"
         load_exactly(network, state, source=source, ignore=("fc.", "classifier."))
     layers: Sequence[nn.Module]
-    if isinstance(network, tv.ResNet):
+    if name.startswith("resnet"):
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         layers = (stem, network.layer1, network.layer2, network.layer3, network.layer4)
         channels = network.fc.in_features
@@ -107,6 +106,13 @@ def build_stages(
     if last_stride == 1:
         keep_resolution(stages["layer4"])
     return stages, channels
+
+
+def _of_torchvision(name: BackboneName) -> Any:
+    # Here and not above: torchvision takes seconds to import, and not every network is its own.
+    from torchvision.models import get_model
+
+    return get_model(name)
 
 
 def keep_resolution(part: nn.Module) -> None:

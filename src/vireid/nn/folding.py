@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vireid.nn.efficientnet_lite import Block
 
@@ -20,8 +19,10 @@ __all__ = ["fold_batch_norms"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-_IN_ORDER = (nn.Sequential, BasicBlock, Bottleneck, Block)
+_IN_ORDER = (nn.Sequential, Block)
 """Modules that apply a batch norm to what the convolution registered just before it gives."""
+_IN_TORCHVISION = "torchvision.models.resnet"
+"""Where more of them come from; they are told by name, since it takes seconds to import."""
 
 
 def fold_batch_norms(network: ModuleT) -> ModuleT:
@@ -35,7 +36,7 @@ def fold_batch_norms(network: ModuleT) -> ModuleT:
         ``network``.
     """
     for module in network.modules():
-        if isinstance(module, _IN_ORDER):
+        if isinstance(module, _IN_ORDER) or type(module).__module__ == _IN_TORCHVISION:
             for (_, conv), (name, norm) in pairwise(list(module.named_children())):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                     _fold(conv, norm)

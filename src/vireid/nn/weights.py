@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torchvision.models as tv
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -67,7 +66,10 @@ def download_imagenet(name: str) -> dict[str, Tensor]:
     Raises:
         WeightsError: If they cannot be fetched; the message says which file to bring by hand.
     """
-    weights = tv.get_model_weights(name)["IMAGENET1K_V1"]
+    # Here and not above: torchvision takes seconds to import.
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name)["IMAGENET1K_V1"]
     try:
         return dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
     except OSError as error:

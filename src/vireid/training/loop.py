@@ -12,11 +12,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -41,6 +39,10 @@ from vireid.training.run import Run, RunFolder
 from vireid.training.schedule import rate_factor
 from vireid.training.watch import collapse, cosines
 from vireid.types import CrossModalBatch, Modality
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 
 __all__ = ["Validate", "build_optimizer", "train"]
 

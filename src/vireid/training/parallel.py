@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
-from torchvision.ops import StochasticDepth
 
 from vireid.errors import ConfigError, RunError
 from vireid.methods import Method
-from vireid.processes import make_fabric, own_devices, size
+from vireid.processes import make_fabric, own_device, size
 from vireid.training.run import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["check_parts", "check_shareable", "equalise_buffers", "open_fabric", "separate_parts"]
 
@@ -24,13 +24,20 @@ def open_fabric(run: Run) -> Fabric:
 
     Args:
         run: Its device and precision.
+
+    Raises:
+        ConfigError: If there is no such device.
     """
+    kind = own_device(run.device).type
     if size() == 1:
-        return make_fabric(accelerator=run.device, devices=1, precision=run.precision)
+        return make_fabric(accelerator=kind, devices=1, precision=run.precision)
+    # Here and not above: describing needs none of it, and it takes seconds to import.
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     local_size = int(os.environ["LOCAL_WORLD_SIZE"])
-    on_gpu = own_devices(run.device) != 1
     return make_fabric(
-        accelerator="cuda" if on_gpu else "cpu",
+        accelerator="cuda" if kind == "cuda" else "cpu",
         devices=local_size,
         num_nodes=size() // local_size,
         # Synchronised norms have equal buffers; others are made equal where it matters.
@@ -68,6 +75,8 @@ def separate_parts(network: nn.Module, *, sync_batchnorm: bool) -> int:
     Returns:
         1 where any number of processes computes the same; otherwise the number of processes.
     """
+    from torchvision.ops import StochasticDepth
+
     draws = any(
         isinstance(module, nn.modules.dropout._DropoutNd | StochasticDepth) and module.p > 0
         for module in network.modules()
