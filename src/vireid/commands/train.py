@@ -78,6 +78,9 @@ class Conditions:
     knows it; 64-true is slow, and tells rounding from faults."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
+    compile: bool = False
+    """Let torch.compile translate the network before the first step: for long runs on a GPU. On two
+    cores it takes minutes, and what it then gains has not been measured."""
 
     def run(self, name: str, recipe: Recipe[Any], *, seed: int) -> Run:
         """A run of a recipe under these conditions."""
@@ -90,6 +93,7 @@ class Conditions:
             seed=seed,
             precision=self.precision,
             device=self.device,
+            compile=self.compile,
         )
 
 

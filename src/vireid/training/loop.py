@@ -171,6 +171,10 @@ def _begin(
         network.double()  # before it is given the state that it had
     if sync_batchnorm and size() > 1:
         synchronise_norms(network)
+    if run.compile:
+        # Part by part, in place: names of parameters stay, and losses are computed as ever.
+        for part in network.children():
+            part.compile()
     optimizer = build_optimizer(network, run.recipe.optimisation)
     place = Progress(parts=separate_parts(network, sync_batchnorm=sync_batchnorm))
     if saved:

@@ -57,6 +57,8 @@ class Run:
     """Arithmetic of the network; bf16-mixed is bfloat16 autocast, 64-true trains in double."""
     device: Device = "auto"
     """auto takes a GPU when there is one."""
+    compile: bool = False
+    """Whether torch.compile translates the network's parts before the first step."""
 
     def __post_init__(self) -> None:
         if self.select == "validation" and not self.data.hold_out:
