@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 import torch
@@ -56,6 +56,8 @@ def test_the_published_shapes() -> None:
         {"palm_branch": "guide", "palm_position": "relative", "pooling": "gem"},
         {"palm": "layer3", "palm_branch": "batch_norm"},
         {"palm": "stripes", "palm_scaled": True},
+        {"palm": "whole", "whole": True},
+        {"palm": "whole", "whole": True, "palm_branch": "batch_norm", "pooling": "gem"},
         {"palm_exchange": 1.0},
     ],
 )
@@ -124,6 +126,42 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("palm", ["off", "whole"])
+def test_the_whole_is_one_more_part_that_leaves_the_stripes_as_they_are(
+    palm: Literal["off", "whole"],
+) -> None:
+    torch.manual_seed(2)
+    config = dataclasses.replace(SMALL, palm=palm, whole=True, palm_shared=False)
+    model = DLIS(config, classes=5).eval()
+    for module in model.modules():
+        if isinstance(module, PALM):
+            nn.init.constant_(module.gamma, 0.5)
+    data = batch()
+    images = torch.cat([data.visible, data.infrared])
+    maps = model.streams(images, 4)
+    parts = [maps[:, :, row] for row in range(6)]  # six stripes of one row each
+    if palm == "whole":
+        assert model.whole_palm is not None
+        seen = [model.whole_palm.visible(maps[:4]), model.whole_palm.infrared(maps[4:])]
+        parts.append(torch.cat(seen).flatten(2))
+    else:
+        parts.append(maps.flatten(2))
+    pooled = torch.stack([part.mean(2) for part in parts], 1)
+    embeddings = model.heads(pooled)
+    assert torch.allclose(model(images, 4), embeddings, atol=1e-5)
+    assert model.describe(images[:4], Modality.VISIBLE).shape == (4, 7 * 16)
+    labels = torch.cat([data.visible_labels, data.infrared_labels])
+    logits = model.heads.classify(embeddings)
+    identity = sum(float(F.cross_entropy(logits[:, p], labels)) for p in range(7))
+    assert float(model.losses(data).terms["identity"]) == pytest.approx(identity, rel=1e-5)
+
+
+def test_palm_before_the_whole_brings_that_part_along() -> None:
+    assert [DLISConfig(palm=palm).parts for palm in ("off", "whole")] == [6, 7]
+    assert dataclasses.replace(SMALL, palm="off", whole=True).parts == 7
+
+
+@torch.no_grad()
 def test_exchanged_maps_are_gathered_from_the_same_person_in_the_other_modality() -> None:
     torch.manual_seed(2)
     config = dataclasses.replace(SMALL, palm_branch="guide", palm_exchange=0.25, guard=0.0)
@@ -184,6 +222,9 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
         {"palm_branch": "centred", "palm_position": "relative"},
         {"palm_branch": "guide", "palm_position": "relative"},
         {"palm_branch": "guide", "palm_exchange": 1.0, "guard": 0.0},
+        {"palm": "whole", "palm_branch": "batch_norm", "palm_exchange": 1.0, "guard": 0.0},
+        {"palm": "whole", "palm_shared": False, "palm_lr": "backbone"},
+        {"palm": "off", "whole": True, "pooling": "gem"},
     ],
 )
 def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:

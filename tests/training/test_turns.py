@@ -25,7 +25,7 @@ class Judged(DLIS):
 
     def __init__(self, config: "JudgedConfig", *, classes: int) -> None:
         super().__init__(config, classes=classes)
-        self.parts = config.parts
+        self.plan = config.plan
         self.judge = nn.Linear(config.stripes * config.dim, 1)
         self.seen: list[tuple[str, dict[str, Tensor]]] = []
         torch.nn.init.zeros_(self.judge.weight)
@@ -40,7 +40,7 @@ class Judged(DLIS):
         return {"judge": 0.5}
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
-        return tuple(Stage(n, turns) for n, turns in self.parts)
+        return tuple(Stage(n, turns) for n, turns in self.plan)
 
     def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
         self.seen.append((turn, {k: v.clone() for k, v in self.named_parameters()}))
@@ -73,7 +73,7 @@ class Measured(DLIS):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedConfig(DLISConfig):
-    parts: tuple[tuple[int, tuple[Turn, ...]], ...] = ((3, BOTH),)
+    plan: tuple[tuple[int, tuple[Turn, ...]], ...] = ((3, BOTH),)
 
     def build(self, *, classes: int) -> Judged:
         built = Judged(self, classes=classes)
@@ -124,7 +124,7 @@ def test_each_turn_moves_its_own_parameters_only(run: Run, tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_stages_follow_each_other_and_rates_begin_anew(run: Run, tmp_path: Path) -> None:
     alone, people = BOTH[:1], BOTH[1:]
-    staged = of(run, JudgedConfig, parts=((1, alone), (2, people)))
+    staged = of(run, JudgedConfig, plan=((1, alone), (2, people)))
     optimisation = replace(run.recipe.optimisation, schedule="step", milestones=(1,))
     staged = replace(staged, recipe=replace(staged.recipe, optimisation=optimisation))
     train(staged, tmp_path / "run", progress_bar=False)
@@ -141,7 +141,7 @@ def test_stages_follow_each_other_and_rates_begin_anew(run: Run, tmp_path: Path)
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_stages_that_do_not_add_up(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="do not add up to 3 epochs"):
-        train(of(run, JudgedConfig, parts=((1, BOTH),)), tmp_path / "run", progress_bar=False)
+        train(of(run, JudgedConfig, plan=((1, BOTH),)), tmp_path / "run", progress_bar=False)
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")

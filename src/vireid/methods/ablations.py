@@ -18,10 +18,11 @@ __all__ = ["DLIS_ABLATIONS", "Part", "preset"]
 Part = Literal["palm", "center", "stripes", "sharing", "embedding"]
 
 DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
-    # Off; behind layer3; in each stripe; one a modality; logits scaled; what becomes of the
-    # attention; logits that know positions; maps gathered from the other modality in training.
+    # Off; behind layer3; in each stripe; before a part of its own; one a modality; logits scaled;
+    # what becomes of the attention; logits that know positions; maps gathered from the other
+    # modality in training.
     "palm": (
-        "palm=off,layer3,layer4,stripes",
+        "palm=off,layer3,layer4,stripes,whole",
         "palm-shared=yes,no",
         "palm-scaled=yes,no",
         "palm-branch=gamma,batch_norm,centred,guide",
@@ -30,7 +31,7 @@ DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
     ),
     # Off; other lambdas; sum or mean over the identities of a batch.
     "center": ("center=0,0.1,0.5,1", "center-reduction=sum,mean"),
-    "stripes": ("stripes=1,2,3,6,9",),
+    "stripes": ("stripes=1,2,3,6,9", "whole=yes,no"),
     "sharing": ("shared-from=None,stem,layer1,layer2,layer3,layer4",),
     "embedding": ("dim=128,256,512",),
 }

@@ -86,8 +86,9 @@ class DLISConfig(MethodConfig):
     kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
     shared_from: StageName | None = None
     """From this stage on both modalities share one trunk; None: wholly separate streams."""
-    palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
-    """Where PALM sits: behind a stage, or inside each stripe; off: TSLFN."""
+    palm: Literal["off", "layer3", "layer4", "stripes", "whole"] = "layer4"
+    """Where PALM sits: behind a stage, inside each stripe, or before one more part that pools the
+    whole map and leaves the stripes as they are; off: TSLFN."""
     palm_branch: PalmBranch = "gamma"
     """What becomes of PALM's attention: its sum is scaled by a scalar or by a batch norm (centred:
     its mean over the image taken away first); or it guides the pooling and adds nothing. All start
@@ -105,6 +106,8 @@ class DLISConfig(MethodConfig):
     """Which learning rate PALM trains with."""
     stripes: int = 6
     """Number of horizontal stripes."""
+    whole: bool = False
+    """One more part beside the stripes, which pools the whole map; with palm=whole in any case."""
     dim: int = 512
     """Length of a stripe's embedding."""
     embedding_bias: bool = True
@@ -134,11 +137,18 @@ class DLISConfig(MethodConfig):
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
         not_negative(self, "center", "triplet", "margin", "palm_exchange")
-        if self.palm_exchange > 0 and (self.palm != "layer4" or not self.palm_shared):
+        behind = self.palm in ("layer4", "whole") and self.palm_shared
+        if self.palm_exchange > 0 and not behind:
             raise ConfigError(
                 f"--palm-exchange '{self.palm_exchange}' needs one PALM for both modalities behind "
-                "the last stage; expected --palm layer4 and --palm-shared, or --palm-exchange 0."
+                "the last stage; expected --palm layer4 or whole, and --palm-shared, or "
+                "--palm-exchange 0."
             )
+
+    @property
+    def parts(self) -> int:
+        """Embeddings of an image: one a stripe, and that of the whole map where there is one."""
+        return self.stripes + (self.whole or self.palm == "whole")
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""
@@ -166,21 +176,25 @@ class DLIS(Method):
         stages, channels = build_stages(config.backbone, config.weights)
         pool = GeM if config.pooling == "gem" else StripePool
         self.pool = pool(config.stripes)
+        self.whole_pool = pool(1) if config.parts > config.stripes else None
         self.heads = StripeHeads(
             channels,
-            stripes=config.stripes,
+            stripes=config.parts,
             dim=config.dim,
             classes=classes,
             bias=config.embedding_bias,
         )
         # PALM is drawn last: with one seed, all else starts equal whether it is there or not.
         after: dict[StageName, PerModality] = {}
+        self.whole_palm: PerModality | None = None
         if config.palm != "off":
             stage: StageName = "layer3" if config.palm == "layer3" else "layer4"
             width = channels if stage == "layer4" else output_channels(stages[stage])
-            after[stage] = PerModality(
-                self._palm(width), None if config.palm_shared else self._palm(width)
-            )
+            palm = PerModality(self._palm(width), None if config.palm_shared else self._palm(width))
+            if config.palm == "whole":
+                self.whole_palm = palm
+            else:
+                after[stage] = palm
         self.streams = TwoStream(stages, shared_from=config.shared_from, after=after)
 
     def _palm(self, channels: int) -> PALM:
@@ -197,7 +211,7 @@ class DLIS(Method):
         )
 
     def forward(self, images: Tensor, n_visible: int) -> Tensor:
-        """Embed the stripes of images.
+        """Embed the parts of images: the stripes, and behind them the whole where it is one.
 
         Args:
             images: ``[n_v + n_t, 3, H, W]``, visible ones first.
@@ -206,30 +220,34 @@ class DLIS(Method):
         Returns:
             Embeddings, ``[n, p, d]``, not normalised.
         """
-        return self._embed(self.streams(images, n_visible))
+        return self._embed(self.streams(images, n_visible), n_visible)
 
-    def _embed(self, maps: Tensor) -> Tensor:
+    def _embed(self, maps: Tensor, n_visible: int) -> Tensor:
         """``[n, C, h, w]`` to ``[n, p, d]``."""
-        return self.heads(self.pool(maps))  # type: ignore[no-any-return]
+        pooled = self.pool(maps)
+        if self.whole_pool is not None:
+            whole = maps if self.whole_palm is None else self.whole_palm(maps, n_visible)
+            pooled = torch.cat([pooled, self.whole_pool(whole)], 1)
+        return self.heads(pooled)  # type: ignore[no-any-return]
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy and hetero-center loss summed over the stripes (and a triplet loss)."""
+        """Cross-entropy and hetero-center loss summed over the parts (and a triplet loss)."""
         config = self.config
         n = len(batch.visible_labels)
         maps = self.streams(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
-        embeddings = whole_batch(self._embed(maps), batch)
+        embeddings = whole_batch(self._embed(maps, len(batch.visible)), batch)
         logits = self.heads.classify(embeddings)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
-        target = labels[:, None].expand(-1, config.stripes).flatten()
+        target = labels[:, None].expand(-1, config.parts).flatten()
         flat = logits.flatten(0, 1)
         descriptors = join_stripes(embeddings)
         with torch.no_grad():
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
         smoothed = F.cross_entropy(flat, target, label_smoothing=config.smoothing)
-        terms = {"identity": config.stripes * smoothed}
+        terms = {"identity": config.parts * smoothed}
         if config.center > 0:
             terms["center"] = (
                 config.center
@@ -251,7 +269,7 @@ class DLIS(Method):
             terms["exchange"] = (
                 config.palm_exchange
                 * self._guard(identity)
-                * config.stripes
+                * config.parts
                 * F.cross_entropy(exchanged, target, label_smoothing=config.smoothing)
             )
         return Losses(
@@ -264,7 +282,7 @@ class DLIS(Method):
         They are a batch of their own for the heads' batch norms, so that the other embeddings are
         what they would be without them.
         """
-        palm = next(m for m in self.streams.modules() if isinstance(m, PALM))
+        palm = next(m for m in self.modules() if isinstance(m, PALM))
         own = torch.cat([batch.visible_labels, batch.infrared_labels])
         is_visible = torch.arange(len(own), device=own.device) < len(batch.visible_labels)
         fits = (own[:, None] == own) & (is_visible[:, None] != is_visible)
@@ -272,7 +290,8 @@ class DLIS(Method):
         drawn = torch.rand_like(fits, dtype=torch.float32).masked_fill_(~fits, -1.0)
         found, partner = drawn.max(1)
         partner = torch.where(found < 0, torch.arange(len(own), device=own.device), partner)
-        return self.heads.classify(self._embed(palm.gather(maps, maps[partner])))
+        gathered = palm.gather(maps, maps[partner])
+        return self.heads.classify(self._embed(gathered, len(batch.visible)))
 
     def _guard(self, identity: Tensor) -> Tensor | float:
         """How much of its weight the center term has.
@@ -287,18 +306,16 @@ class DLIS(Method):
         return ((nothing - identity) / (self.config.guard * nothing)).clamp(0, 1)
 
     def describe(self, images: Tensor, modality: Modality) -> Tensor:
-        """The six unit embeddings side by side, normalised again: ``[n, p·d]``."""
+        """The unit embeddings of the parts side by side, normalised again: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return join_stripes(self(images, n_visible).float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The streams' without PALM's, or with them if so configured."""
-        palms = {id(p) for m in self.modules() if isinstance(m, PALM) for p in m.parameters()}
-        return [
-            p
-            for p in self.streams.parameters()
-            if id(p) not in palms or self.config.palm_lr == "backbone"
-        ]
+        palms = [p for m in self.modules() if isinstance(m, PALM) for p in m.parameters()]
+        known = {id(p) for p in palms}
+        own = [p for p in self.streams.parameters() if id(p) not in known]
+        return own + palms if self.config.palm_lr == "backbone" else own
 
 
 def recipe() -> Recipe[DLISConfig]:
