@@ -2,8 +2,9 @@
 
 Measured on AVX2 (docs/benchmarks/speed.md): a 1x1 convolution over channels-last maps is a matrix
 product, and as such its weight's gradient is a third faster; a 3x3 convolution of many channels is
-fastest by :mod:`vireid.nn.winograd`. On a GPU, in bfloat16 and where a compiler takes over, a
-convolution is left to torch.
+fastest by :mod:`vireid.nn.winograd`; a large filter a channel over a small map is trained fastest
+by :mod:`vireid.nn.depthwise`. On a GPU, in bfloat16 and where a compiler takes over, a convolution
+is left to torch.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vireid.nn.depthwise import depthwise_conv, pays
 from vireid.nn.winograd import count_tiles, transform_filters, winograd_conv
 
-__all__ = ["Conv2d", "quicken"]
+__all__ = ["Conv2d", "left_to_torch", "quicken"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -33,8 +35,14 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[n, C, h, w]`` to ``[n, K, h', w']``."""
-        if _left_to_torch(x) or self.groups != 1 or self.dilation != (1, 1):
+        if left_to_torch(x) or self.dilation != (1, 1):
             return super().forward(x)
+        if self.groups != 1:
+            padding = self._padding_of_depthwise()
+            if padding is None or not pays(x, self.weight):
+                return super().forward(x)
+            found = depthwise_conv(x, self.weight, padding)
+            return found if self.bias is None else found + self.bias[:, None, None]
         narrow = min(self.in_channels, self.out_channels)
         if self.kernel_size == (1, 1) and self.padding == (0, 0) and narrow >= _WIDE:
             down, right = self.stride
@@ -50,6 +58,13 @@ class Conv2d(nn.Conv2d):
             found = winograd_conv(x, transform_filters(self.weight))
             return found if self.bias is None else found + self.bias[:, None, None]
         return super().forward(x)
+
+    def _padding_of_depthwise(self) -> tuple[int, int] | None:
+        """None where it is no depthwise convolution of stride 1, padded by so many zeros."""
+        is_depthwise = self.groups == self.in_channels == self.out_channels
+        if not is_depthwise or self.stride != (1, 1) or self.padding_mode != "zeros":
+            return None
+        return None if isinstance(self.padding, str) else (self.padding[0], self.padding[1])
 
 
 def quicken(network: ModuleT) -> ModuleT:
@@ -68,7 +83,8 @@ def quicken(network: ModuleT) -> ModuleT:
     return network
 
 
-def _left_to_torch(x: Tensor) -> bool:
+def left_to_torch(x: Tensor) -> bool:
+    """Whether the ways of this module are none for a map ``[n, C, h, w]``."""
     return (
         x.device.type != "cpu"
         or x.dtype not in (torch.float32, torch.float64)
