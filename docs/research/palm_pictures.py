@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.data.images import read_image
 from vireid.encoder import load
 from vireid.plots import AttentionPanel, attention_figure
 from vireid.training import RunFolder
@@ -29,12 +28,7 @@ def main() -> None:
         for modality in Modality
     ]
     panels = [
-        AttentionPanel(
-            name=f"{run.name}, {found.record.modality}",
-            image=read_image(found.record.path),
-            attention=found.weights,
-            grid=found.grid,
-        )
+        AttentionPanel.of(found, name=f"{run.name}, {found.record.modality}")
         for run in given.runs
         for found in load(run).attention(shown)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.signals import tell_this_process_to_stop
 from tests.helpers.trees import write_regdb
 
 from vireid.commands import main
@@ -126,7 +126,7 @@ def test_stopped_and_killed_it_ends_in_the_same_bits(
         nonlocal steps
         steps += 1
         if steps == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            tell_this_process_to_stop()
         return hetero_center_loss(*args, **kwargs)
 
     with monkeypatch.context() as patched:

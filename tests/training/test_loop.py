@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from tests.helpers.signals import tell_this_process_to_stop
 
 from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
@@ -62,13 +62,6 @@ def wait_for(
             process.wait(0.02)
             pytest.fail(f"it ended before it could be disturbed: {process.communicate()}")
         assert time.monotonic() < end, "nothing happened"
-
-
-def tell_this_process_to_stop() -> None:
-    """Send SIGTERM to the tests' own process, where that does not end it."""
-    assert threading.current_thread() is threading.main_thread()
-    assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_run_folder_has_what_it_promises(finished: Path, run: Run) -> None:

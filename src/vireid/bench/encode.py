@@ -84,7 +84,8 @@ def report_encode(case: Case, *, images: int, repeats: int) -> EncodeTiming:
     Returns:
         The measurement.
     """
-    print(f"{describe(*_installed())}\n\n{case}; {images} images\n", flush=True)
+    runtimes = [] if _missing() else ["openvino", "nncf", "onnxruntime"]
+    print(f"{describe(*runtimes)}\n\n{case}; {images} images\n", flush=True)
     timing = measure_encode(case, images=images, repeats=repeats)
     print(
         f"Median of {repeats} processes a row, in turns, each after all images once to warm up. "
@@ -144,9 +145,7 @@ def _ways(case: Case, data: DataSource, folder: Path) -> list[Way]:
     else:
         say("This processor has no bfloat16: rows of it are left out.")
     ways = [plain_way(), *map(torch_way, in_torch)]
-    try:
-        require_packages(*_PACKAGES, purpose="Measuring exports")
-    except ExportError as error:
+    if error := _missing():
         say(f"Exports are left out. {error}")
         return ways
     say("Exporting the network, which is not measured …")
@@ -176,13 +175,13 @@ def _side(measured: Sequence[tuple[Described, float]]) -> Side:
     )
 
 
-def _installed() -> list[str]:
-    """The runtimes whose versions belong to the figures."""
+def _missing() -> ExportError | None:
+    """What is missing before exports can be measured; None: nothing."""
     try:
         require_packages(*_PACKAGES, purpose="Measuring exports")
-    except ExportError:
-        return []
-    return ["openvino", "nncf", "onnxruntime"]
+    except ExportError as error:
+        return error
+    return None
 
 
 def _floor(case: Case, images: int) -> tuple[Demand, Rates]:

@@ -17,7 +17,6 @@ import tyro
 from vireid.commands.evaluate import encode_for, score_encoder
 from vireid.commands.synvi import require_renderer
 from vireid.commands.train import train_run
-from vireid.data.images import read_image
 from vireid.data.layouts import DataSource, SysuMM01
 from vireid.encoder import Encoder, load
 from vireid.evaluation import Protocol, Result, protocols_for, search, table
@@ -252,12 +251,7 @@ def _shows(record: ImageRecord, identity: int) -> bool:
 
 def _panels(encoder: Encoder, records: Sequence[ImageRecord]) -> list[AttentionPanel]:
     return [
-        AttentionPanel(
-            name=f"{found.record.modality}, camera {found.record.camera}",
-            image=read_image(found.record.path),
-            attention=found.weights,
-            grid=found.grid,
-        )
+        AttentionPanel.of(found, name=f"{found.record.modality}, camera {found.record.camera}")
         for found in encoder.attention(records)
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,8 +16,12 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from vireid.data.images import read_image
 from vireid.errors import EvaluationError
 from vireid.plots.style import INK
+
+if TYPE_CHECKING:
+    from vireid.encoder.encoder import AttentionMap
 
 __all__ = ["POSITIONS", "AttentionPanel", "Position", "attention_figure"]
 
@@ -62,6 +67,16 @@ class AttentionPanel:
     image: Image.Image | NDArray[np.uint8]
     attention: ArrayLike
     grid: tuple[int, int]
+
+    @classmethod
+    def of(cls, found: AttentionMap, *, name: str) -> AttentionPanel:
+        """The panel of an image in a data set, as an encoder attends to it.
+
+        Args:
+            found: The attention; the image is read from its file.
+            name: What is printed beside it.
+        """
+        return cls(name, read_image(found.record.path), found.weights, found.grid)
 
 
 def attention_figure(
