@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["clear_temporaries", "open_atomic", "write_atomic"]
+__all__ = ["clear_temporaries", "held", "open_atomic", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
@@ -63,6 +64,27 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that others see that somebody is at work in it.
+
+    Whoever ends lets go of it, however that happens.
+
+    Args:
+        folder: It has to be there.
+
+    Raises:
+        BlockingIOError: Another process, or another part of this one, holds it.
+        OSError: The file system has no such locks, as some network ones.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def clear_temporaries(folder: Path) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 browser = test_report.browser
 TINY = [
-    *("--backbone", "resnet18", "--weights", "none", "--size", "64", "32", "--epochs", "1"),
+    *("--backbone", "mobilenet_v2", "--weights", "none", "--size", "64", "32", "--epochs", "1"),
     *("--identities", "2", "--images", "2", "--device", "cpu", "--layout", "regdb"),
 ]
 SMALL = ["dlis", "--shared-from", "layer2", "--stripes", "2", "--dim", "8"]

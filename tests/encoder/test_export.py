@@ -45,6 +45,7 @@ from vireid.encoder.runtimes import (
 )
 from vireid.errors import ConfigError, ExportError, VireidError
 from vireid.evaluation import Result
+from vireid.files import held
 from vireid.methods import DLISConfig, Method, Recipe
 from vireid.methods.method import Losses
 from vireid.training import Run, RunFolder
@@ -367,7 +368,7 @@ def test_nothing_is_left_of_an_export_that_fails(
     busy = tmp_path / ".out.4567.tmp"
     busy.mkdir()
     monkeypatch.setattr(writing, "require_equal", unequal)
-    with writing._held(busy), pytest.raises(ExportError, match=r"another one.*nothing was written"):
+    with held(busy), pytest.raises(ExportError, match=r"another one.*nothing was written"):
         export(run, format="onnx", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == [busy]
 

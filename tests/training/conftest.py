@@ -12,7 +12,7 @@ from vireid.training import Run, train
 
 RECIPE = Recipe(
     method=DLISConfig(
-        backbone="resnet18",
+        backbone="mobilenet_v2",
         weights="none",
         size=(64, 32),
         stripes=2,

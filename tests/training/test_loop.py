@@ -103,6 +103,19 @@ def test_killed_before_the_first_checkpoint(finished: Path, run: Run, tmp_path: 
     assert same_run(tmp_path / "early", finished)
 
 
+def test_a_second_trainer_of_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start(run)
+    with (
+        folder.alone(),
+        pytest.raises(RunError, match=r"Another process is training into '.*run'; wait"),
+    ):
+        train(run, folder.path, resume=True, progress_bar=False)
+    assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
+    with folder.alone():  # whoever was refused holds nothing
+        pass
+
+
 def test_sigterm_saves_and_leaves(finished_longer: Path, longer: Run, tmp_path: Path) -> None:
     out = tmp_path / "terminated"
     process = start(longer, out)
@@ -224,7 +237,7 @@ def test_a_failure_before_training_leaves_no_folder(run: Run, tmp_path: Path) ->
 
 def test_resuming_does_not_need_the_weights_it_started_from(run: Run, tmp_path: Path) -> None:
     weights = tmp_path / "start.pth"
-    torch.save(torchvision.models.resnet18().state_dict(), weights)
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), weights)
     begun = replace(
         run, recipe=replace(run.recipe, method=replace(run.recipe.method, weights=weights))
     )

@@ -86,8 +86,8 @@ def train(
         ``out``.
 
     Raises:
-        RunError: If ``out`` is not empty and ``resume`` is false, or it cannot be resumed (by this
-            number of processes).
+        RunError: If ``out`` is not empty and ``resume`` is false, it cannot be resumed (by this
+            number of processes), or another process is training into it.
         ConfigError: If the run selects by validation and ``validate`` is missing, or the processes
             cannot share this method or this batch.
         ProcessError: If the processes have other options or other images than one another.
@@ -103,12 +103,17 @@ def train(
     fabric = open_fabric(run)
     fabric.launch()
 
-    with TrainingSet(run, cache=cache, part=part) as data, _sigterm() as stopped:
+    with (
+        TrainingSet(run, cache=cache, part=part) as data,
+        _sigterm() as stopped,
+        contextlib.ExitStack() as holding,
+    ):
         if data.report:
             say(data.report)
         _check_same(run, data, sync_batchnorm=sync_batchnorm)
         saved = share(lambda: _newest(folder)) if resume else None
         network, optimizer, place = _begin(run, saved, data.classes, sync_batchnorm=sync_batchnorm)
+        share(lambda: holding.enter_context(folder.alone()))
         books = _Books(run, folder, network, optimizer, keep=keep, tensorboard=tensorboard)
         if saved:
             say(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")

@@ -11,8 +11,9 @@ RUN/
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError, RunError
-from vireid.files import clear_temporaries, write_atomic
+from vireid.files import clear_temporaries, held, write_atomic
 from vireid.methods import AnyMethod, Recipe
 from vireid.nn.weights import fingerprint
 
@@ -83,6 +84,26 @@ class RunFolder:
         self.model_file = path / "model.safetensors"
         self.checkpoints = path / "checkpoints"
         self.results = path / "results"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training into the folder, which is made.
+
+        Raises:
+            RunError: One is training into it.
+        """
+        with contextlib.ExitStack() as holding:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                holding.enter_context(held(self.path))
+            except BlockingIOError as error:
+                raise RunError(
+                    f"Another process is training into '{self.path}'; wait until it ends, or "
+                    "choose another folder with --out."
+                ) from error
+            except OSError:
+                pass  # what cannot be written to says so below; network drives have no locks
+            yield
 
     def start(self, run: Run) -> None:
         """Write ``config.yaml`` and clear away what a kill left half-written.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import io
@@ -41,7 +40,7 @@ from vireid.encoder.exported import (
 from vireid.encoder.packages import package, quiet, require_packages
 from vireid.encoder.runtimes import ExportPrecision, Format
 from vireid.errors import ConfigError, ExportError
-from vireid.files import write_atomic
+from vireid.files import held, write_atomic
 from vireid.say import say
 from vireid.training.run import RunFolder
 from vireid.types import Modality
@@ -277,7 +276,7 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
         _clear_stale(out)
         staging = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
         staging.mkdir()
-        with _held(staging):
+        with held(staging):
             try:
                 yield staging
                 for file in staging.iterdir():
@@ -295,21 +294,10 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
         ) from error
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that others see that somebody is at work in it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _clear_stale(out: Path) -> None:
     """Remove what exports to this name that were killed have left."""
     for stale in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
-        with contextlib.suppress(OSError), _held(stale):
+        with contextlib.suppress(OSError), held(stale):
             shutil.rmtree(stale)
 
 
