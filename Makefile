@@ -31,7 +31,7 @@ lint: $(STAMP)
 
 # One thread a process: the tests' networks are tiny, and two processes share the cores.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 clean:
 	rm -rf $(VENV) demo

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import torch
 
+from vireid.bench.floor import fast_bfloat16
 from vireid.memory import keep_memory
 from vireid.methods.dlis import strong_cpu_recipe
 from vireid.nn import quicken
@@ -24,15 +25,17 @@ from vireid.training.loop import build_optimizer
 from vireid.types import CrossModalBatch
 
 OFF = "without PALM"
+PLAIN = {"palm_position": "none"}
 FORMS: Mapping[str, Mapping[str, object]] = {
     OFF: {"palm": "off"},
-    "gamma": {"palm_branch": "gamma"},
-    "batch norm": {},
-    "centred, offsets": {"palm_branch": "centred", "palm_position": "relative"},
-    "own stripe": {"palm": "stripes"},
-    "behind layer3": {"palm": "layer3"},
-    "guide": {"palm_branch": "guide"},
-    "guide, exchange": {"palm_branch": "guide", "palm_exchange": 0.5},
+    "gamma": {"palm_branch": "gamma", **PLAIN},
+    "batch norm": {"palm_branch": "batch_norm", **PLAIN},
+    "centred, offsets": {},
+    "own stripe": {"palm": "stripes", "palm_branch": "batch_norm", **PLAIN},
+    "behind layer3": {"palm": "layer3", "palm_branch": "batch_norm", **PLAIN},
+    "guide": {"palm_branch": "guide", **PLAIN},
+    "guide, offsets, exchange": {"palm_branch": "guide", "palm_exchange": 0.5},
+    "own part": {"palm": "whole", "palm_branch": "batch_norm", **PLAIN},
 }
 
 
@@ -58,7 +61,7 @@ def main() -> None:
     for _ in range(given.rounds + 1):
         for name, (network, optimizer) in ready.items():
             start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast_bfloat16()):
                 total = network.losses(batch).total
             optimizer.zero_grad()
             total.backward()

@@ -12,11 +12,12 @@ from vireid.encoder.packages import package
 from vireid.encoder.runtimes import OUTPUT
 from vireid.types import Modality
 
-# TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds.
+# TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds. The strong form
+# of DLIS has another PALM.
 OF_OTHERS = {"tslfn", "caj"}
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in OF_OTHERS])
+@pytest.mark.parametrize("name", [*(n for n in PUBLISHED if n not in OF_OTHERS), "dlis-strong"])
 def test_a_method_as_a_graph(name: str) -> None:
     torch.manual_seed(0)
     network = small(name).build(classes=CLASSES)

@@ -326,13 +326,17 @@ def recipe() -> Recipe[DLISConfig]:
 def strong_recipe() -> Recipe[DLISConfig]:
     """DLIS with what later work found, for good results in few epochs, on a CPU too.
 
-    Own stems and a shared trunk, normalised PALM branch, label smoothing, batch-hard triplet loss,
-    channel augmentation (Ye et al., ICCV 2021), Adam with warm-up and cosine decay.
+    Own stems and a shared trunk, a PALM that knows offsets and adds nothing that is the same at all
+    positions (docs/research/palm.md), label smoothing, batch-hard triplet loss, channel
+    augmentation (Ye et al., ICCV 2021), Adam with warm-up and cosine decay.
     """
     return Recipe(
         method=DLISConfig(
             shared_from="layer1",
-            palm_branch="batch_norm",
+            palm_branch="centred",
+            palm_position="relative",
+            palm_scaled=True,
+            palm_lr="backbone",
             dim=256,
             embedding_bias=False,
             center_reduction="mean",
@@ -355,17 +359,14 @@ def strong_recipe() -> Recipe[DLISConfig]:
 
 def cpu_recipe() -> Recipe[DLISConfig]:
     """The paper-like DLIS for two cores."""
-    return _with_calm_palm(on_cpu(recipe()))
+    small = on_cpu(recipe())
+    # At the rates for few steps PALM would soon attend to one position only.
+    return replace(small, method=replace(small.method, palm_scaled=True, palm_lr="backbone"))
 
 
 def strong_cpu_recipe() -> Recipe[DLISConfig]:
     """The strong recipe for two cores: what `vireid demo` trains."""
-    return _with_calm_palm(on_cpu(strong_recipe()))
-
-
-def _with_calm_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
-    """At the rates for few steps PALM would soon attend to one position only."""
-    return replace(given, method=replace(given.method, palm_scaled=True, palm_lr="backbone"))
+    return on_cpu(strong_recipe())
 
 
 def without_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
