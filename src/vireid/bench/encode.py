@@ -159,7 +159,11 @@ def _row(
 ) -> Row:
     found = measured[-1][0].values
     difference = float(np.abs(found - expected).max())
-    cosine = float((found.astype(np.float64) * expected).sum(axis=1).min())
+    wide, other = found.astype(np.float64), expected.astype(np.float64)
+    # Rows are unit rows but for their rounding, which is no difference of direction.
+    lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(other, axis=1)
+    with np.errstate(invalid="ignore"):
+        cosine = float(((wide * other).sum(axis=1) / lengths).min())
     # Also where a number is none.
     if not cosine >= way.cosine:
         raise ArithmeticError(
