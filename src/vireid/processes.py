@@ -205,15 +205,17 @@ def own_device(device: str) -> torch.device:
     Raises:
         ConfigError: If a GPU is asked for and there is none.
     """
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if device == "cuda":
         raise ConfigError(
             "--device 'cuda' needs a GPU that torch can use, and it sees none here; expected auto "
             "or cpu, or a build of torch for this machine's GPU and its driver."
         )
-    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda", torch.cuda.current_device())
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return torch.device("cpu") if device == "cpu" or found is None else found
+    return found or torch.device("cpu")
 
 
 def make_fabric(**options: Any) -> Fabric:

@@ -55,7 +55,7 @@ class SameConv2d(nn.Conv2d):
         return self._convolve(x, (top, left))
 
     def _convolve(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        depthwise = self.groups == self.in_channels == self.out_channels
+        depthwise = self.groups == self.in_channels == self.out_channels and self.bias is None
         if depthwise and self.stride == (1, 1) and not left_to_torch(x) and pays(x, self.weight):
             return depthwise_conv(x, self.weight, padding)
         # What is even is left to the convolution, which pads faster than a copy does.
