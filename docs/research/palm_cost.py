@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from benchmarks.floor import fast_bfloat16
 
-from vireid.bench.floor import fast_bfloat16
-from vireid.memory import keep_memory
+from vireid.cli._memory import keep_memory
 from vireid.methods.dlis import strong_cpu_recipe
-from vireid.nn import quicken
+from vireid.nn import use_fast_convolutions
 from vireid.training.loop import build_optimizer
 from vireid.types import CrossModalBatch
 
@@ -54,7 +54,9 @@ def main() -> None:
     ready = {}
     for name, form in FORMS.items():
         options = {"size": tuple(given.size), "weights": "none", "guard": 0.0, **form}
-        network = quicken(replace(recipe.method, **options).build(classes=206)).train()
+        network = use_fast_convolutions(
+            replace(recipe.method, **options).build(classes=206)
+        ).train()
         network = network.to(memory_format=torch.channels_last)
         ready[name] = network, build_optimizer(network, recipe.optimisation)
     times: dict[str, list[float]] = {name: [] for name in FORMS}

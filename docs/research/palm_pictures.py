@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.encoder import load
-from vireid.plots import AttentionPanel, attention_figure
-from vireid.training import RunFolder
+from vireid.features import load
+from vireid.reports import AttentionPanel, attention_figure
+from vireid.runs import RunFolder
 from vireid.types import Modality
 
 

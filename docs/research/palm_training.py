@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from vireid.data.cache import default_cache
-from vireid.encoder import Encoder, TorchDescriber
+from vireid.features import FeatureExtractor, TorchBackend
 from vireid.methods import Method
 from vireid.nn import PALM, observe_palm
-from vireid.training import RunFolder, checkpoint
+from vireid.runs import RunFolder, checkpoint
 from vireid.training.batches import TrainingSet
 from vireid.training.loop import build_optimizer
 from vireid.types import Modality
@@ -52,9 +52,11 @@ def main() -> None:
                 some = [r for r in records if r.modality is modality]
                 # Describing folds the batch norms away for good.
                 described = copy.deepcopy(network)
-                encoder = Encoder(TorchDescriber(described, device="cpu", precision="32-true"))
+                extractor = FeatureExtractor(
+                    TorchBackend(described, device="cpu", precision="32-true")
+                )
                 with observe_palm(described, stripes=6) as (seen, *_):
-                    encoder.encode(some, progress=False)
+                    extractor.extract(some, progress=False)
                 print(
                     f"| {place.epoch} | {place.history[-1]['accuracy']:.2f} "
                     f"| {len(some)} {modality} "

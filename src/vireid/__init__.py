@@ -2,24 +2,24 @@
 
 Example:
     >>> import vireid
-    >>> encoder = vireid.load(Path("runs/dlis"))  # doctest: +SKIP
+    >>> extractor = vireid.load(Path("runs/dlis"))  # doctest: +SKIP
 """
 
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from vireid.errors import VireidError
-from vireid.types import CrossModalBatch, Descriptors, ImageRecord, Modality
+from vireid.types import CrossModalBatch, Features, ImageRecord, Modality
 
 if TYPE_CHECKING:
-    from vireid.encoder import Encoder, load
+    from vireid.features import FeatureExtractor, load
 
 __version__ = version("vireid")
 
 __all__ = [
     "CrossModalBatch",
-    "Descriptors",
-    "Encoder",
+    "FeatureExtractor",
+    "Features",
     "ImageRecord",
     "Modality",
     "VireidError",
@@ -30,8 +30,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, and the processes that render SynVI do without it.
-    if name in ("Encoder", "load"):
-        from vireid import encoder
+    if name in ("FeatureExtractor", "load"):
+        from vireid import extractor
 
-        return getattr(encoder, name)
+        return getattr(extractor, name)
     raise AttributeError(f"module 'vireid' has no attribute '{name}'")

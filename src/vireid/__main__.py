@@ -2,7 +2,7 @@
 
 import sys
 
-from vireid.commands import main
+from vireid.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@
     ├── ExportError        a network that cannot be exported, or a damaged or foreign export
     ├── TrainingError      training that cannot go on (a loss that is not finite)
     ├── ProcessError       one of several processes that work together is gone, or differs
-    ├── EvaluationError    descriptors or a protocol from which no figure can be computed
+    ├── EvaluationError    features or a protocol from which no figure can be computed
     ├── GalleryError       a gallery that is missing, damaged, in use, or of another network
     └── RequestError       what a visitor asks of the server, and does not get
         ├── AuditError     it could not be written down
@@ -77,7 +77,7 @@ class ProcessError(VireidError):
 
 
 class EvaluationError(VireidError):
-    """Descriptors or a protocol from which no figure can be computed."""
+    """Features or a protocol from which no figure can be computed."""
 
 
 class GalleryError(VireidError):

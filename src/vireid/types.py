@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CrossModalBatch", "Descriptors", "ImageRecord", "Modality"]
+__all__ = ["CrossModalBatch", "Features", "ImageRecord", "Modality"]
 
 
 class Modality(StrEnum):
@@ -52,7 +52,7 @@ class CrossModalBatch(NamedTuple):
     """One training batch: the same identities in both modalities.
 
     Of several processes (s, otherwise 1) each has a part of the images and the labels of all: the
-    losses are those of the whole batch, which :func:`vireid.nn.whole_batch` puts together.
+    losses are those of the whole batch, which :func:`vireid.distributed.gather` puts together.
 
     Attributes:
         visible: Visible images, float ``[n_v, 3, H, W]``, normalised by ImageNet statistics.
@@ -71,11 +71,11 @@ class CrossModalBatch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Descriptors:
-    """Descriptors of images, row for row.
+class Features:
+    """Features of images, row for row.
 
     Attributes:
-        values: Unit-norm descriptors, float32 ``[n, d]``; similarity is the dot product.
+        values: Unit-norm features, float32 ``[n, d]``; similarity is the dot product.
         records: The ``n`` images, in the order of the rows.
         augmentation: Test-time augmentation they were made with; results print it.
     """

@@ -10,8 +10,8 @@ from tests.app.people import TOKEN, Served, calibrate, copy, hosted, write_galle
 from tests.app.visitor import Visitor
 
 from vireid.app.limits import Limits
-from vireid.commands.entries import model_of
-from vireid.encoder import Encoder, load
+from vireid.cli.entries import model_of
+from vireid.features import FeatureExtractor, load
 from vireid.gallery import open_gallery
 
 
@@ -21,34 +21,36 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def encoder(run: Path) -> Encoder:
+def extractor(run: Path) -> FeatureExtractor:
     return load(run)
 
 
 @pytest.fixture(scope="session")
-def gallery(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gallery(extractor: FeatureExtractor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gallery that nobody opens: copies of it are cheaper than making others."""
     folder = tmp_path_factory.mktemp("gallery")
-    return write_gallery(folder / "people", encoder, files=folder / "files")
+    return write_gallery(folder / "people", extractor, files=folder / "files")
 
 
 @pytest.fixture(scope="session")
 def server(
-    encoder: Encoder, gallery: Path, tmp_path_factory: pytest.TempPathFactory
+    extractor: FeatureExtractor, gallery: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
     """A server as it is by default: this machine's own. Its gallery is calibrated."""
     made = copy(gallery, tmp_path_factory.mktemp("server"))
     calibrate(made)
-    with hosted(made, encoder) as found:
+    with hosted(made, extractor) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
-def strict(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def strict(
+    extractor: FeatureExtractor, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     """A server with a token, small limits and an empty gallery."""
     folder = tmp_path_factory.mktemp("strict")
     limits = Limits(queue=3, threads=1, upload_seconds=1, megabytes=0.2)
-    with hosted(folder / "empty", encoder, limits=limits, tokens={"ada": TOKEN}) as found:
+    with hosted(folder / "empty", extractor, limits=limits, tokens={"ada": TOKEN}) as found:
         yield found
 
 
@@ -58,17 +60,17 @@ def made(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ada(made: Path, encoder: Encoder) -> Iterator[Visitor]:
-    with open_gallery(made, model=model_of(encoder)) as gallery:
-        visitor = Visitor(gallery, encoder, made.parent / "log", read_only=True)
+def ada(made: Path, extractor: FeatureExtractor) -> Iterator[Visitor]:
+    with open_gallery(made, model=model_of(extractor)) as gallery:
+        visitor = Visitor(gallery, extractor, made.parent / "log", read_only=True)
         yield visitor
         visitor.desk.close()
 
 
 @pytest.fixture
-def owner(gallery: Path, encoder: Encoder, tmp_path: Path) -> Iterator[Visitor]:
+def owner(gallery: Path, extractor: FeatureExtractor, tmp_path: Path) -> Iterator[Visitor]:
     made = copy(gallery, tmp_path)
-    with open_gallery(made, model=model_of(encoder), write=True) as opened:
-        visitor = Visitor(opened, encoder, tmp_path / "log", pictures=True)
+    with open_gallery(made, model=model_of(extractor), write=True) as opened:
+        visitor = Visitor(opened, extractor, tmp_path / "log", pictures=True)
         yield visitor
         visitor.desk.close()

@@ -22,21 +22,21 @@ from PIL import Image
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
-from vireid.app.desk import Desk
+from vireid.app.handlers import Handlers
 from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.server import address, listen, server_of
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
-from vireid.commands.entries import model_of, rows_of
+from vireid.cli.entries import model_of, rows_of
 from vireid.data.layouts import DataSource
 from vireid.data.listing import ListedImage
-from vireid.encoder import Encoder, describe_bytes
+from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import open_gallery
-from vireid.gallery._thresholds import LEVELS
-from vireid.gallery.calibration import Calibration
-from vireid.gallery.learnt import Estimate, Frames, Impostors, Mates, View
 from vireid.methods import DLISConfig, Recipe
-from vireid.training import Run, RunFolder
+from vireid.openset.calibration import Calibration
+from vireid.openset.statistics import Estimate, Frames, GenuineScores, ImpostorScores, View
+from vireid.openset.tail import LEVELS
+from vireid.runs import Run, RunFolder
 from vireid.types import Modality
 
 PEOPLE = 6
@@ -87,12 +87,12 @@ def write_run(folder: Path, *, palm: bool = True) -> Path:
     return folder
 
 
-def write_gallery(folder: Path, encoder: Encoder, *, files: Path | None = None) -> Path:
+def write_gallery(folder: Path, extractor: FeatureExtractor, *, files: Path | None = None) -> Path:
     """Everybody once a camera and, in the street, in a second frame two seconds later.
 
     Args:
         folder: The gallery to make.
-        encoder: The network.
+        extractor: The network.
         files: Where the pictures' files are written; None keeps none of them, as of uploads.
     """
     images, data = [], []
@@ -115,8 +115,10 @@ def write_gallery(folder: Path, encoder: Encoder, *, files: Path | None = None) 
                     note="with a bag" if person == 2 else "",
                 )
             )
-    with open_gallery(folder, model=model_of(encoder), create=True) as gallery:
-        gallery.add(rows_of(describe_bytes(encoder, data, images), now=NOON + timedelta(days=1)))
+    with open_gallery(folder, model=model_of(extractor), create=True) as gallery:
+        gallery.add(
+            rows_of(extract_from_bytes(extractor, data, images), now=NOON + timedelta(days=1))
+        )
     return folder
 
 
@@ -132,7 +134,7 @@ def calibrate(folder: Path) -> None:
             people=50,
             images=500,
             impostors=(
-                Impostors(
+                ImpostorScores(
                     first=infrared,
                     second=visible,
                     people=50,
@@ -142,7 +144,7 @@ def calibrate(folder: Path) -> None:
                 ),
             ),
             mates=(
-                Mates(
+                GenuineScores(
                     query=infrared,
                     searched=visible,
                     people=50,
@@ -188,7 +190,7 @@ class ServedApart(Served):
 @contextmanager
 def hosted(
     gallery: Path,
-    encoder: Encoder,
+    extractor: FeatureExtractor,
     *,
     limits: Limits = DEFAULT_LIMITS,
     tokens: Mapping[str, str] | None = None,
@@ -199,11 +201,11 @@ def hosted(
     """
     who = Tokens(tokens or {})
     with (
-        open_gallery(gallery, model=model_of(encoder), create=True) as opened,
+        open_gallery(gallery, model=model_of(extractor), create=True) as opened,
         listen("127.0.0.1", 0, tokens=who) as listening,
     ):
-        service = Service(opened, encoder, name=gallery.name, limits=limits)
-        desk = Desk(service, Audit(gallery.with_name("audit.jsonl")))
+        service = Service(opened, extractor, name=gallery.name, limits=limits)
+        desk = Handlers(service, Audit(gallery.with_name("audit.jsonl")))
         server = server_of(create_app(desk, tokens=who), limits=limits)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")
         thread.start()

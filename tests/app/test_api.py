@@ -15,21 +15,21 @@ from tests.app.people import NOON, PEOPLE, calibrate, photograph
 from tests.app.test_uploads import HTML, SVG, png_that_says
 from tests.app.visitor import OWN, Visitor, images, names
 
-from vireid.commands.entries import model_of
-from vireid.encoder import Encoder
+from vireid.cli.entries import model_of
+from vireid.features import FeatureExtractor
 from vireid.gallery import id_of, open_gallery
 from vireid.types import ImageRecord, Modality
 
 JSON = {"Content-Type": "application/json"}
 
 
-def test_info(ada: Visitor, encoder: Encoder) -> None:
+def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
     info = ada.get("/api/info")
     assert (info["gallery"], info["entries"], info["who"]) == ("people", 3 * PEOPLE, "ada")
     assert info["cameras"] == {"hall": PEOPLE, "street": 2 * PEOPLE}
     assert info["identities"] == PEOPLE - 1
     assert (info["attention"], info["calibrated"], info["read_only"]) == (True, False, True)
-    assert info["fingerprint"] == encoder.fingerprint
+    assert info["fingerprint"] == extractor.fingerprint
     assert info["limits"] == {
         "megabytes": 1.0,
         "megapixels": 25.0,
@@ -54,11 +54,11 @@ def test_an_infrared_picture_finds_its_person(ada: Visitor, kind: str) -> None:
     assert all(one["verdict"] is None for one in found)
 
 
-def test_verdicts(made: Path, encoder: Encoder, tmp_path: Path) -> None:
+def test_verdicts(made: Path, extractor: FeatureExtractor, tmp_path: Path) -> None:
     calibrated = Path(shutil.copytree(made, tmp_path / "people"))
     calibrate(calibrated)
-    with open_gallery(calibrated, model=model_of(encoder), write=True) as gallery:
-        visitor = Visitor(gallery, encoder, tmp_path / "log")
+    with open_gallery(calibrated, model=model_of(extractor), write=True) as gallery:
+        visitor = Visitor(gallery, extractor, tmp_path / "log")
         assert visitor.get("/api/info")["calibrated"]
         answer = visitor.search(photograph(3, grey=True, frame=9))
         assert (answer["verdict"], answer["remark"]) == ("likely match", "")
@@ -173,10 +173,10 @@ def test_pictures_of_an_entry(ada: Visitor, gallery: Path) -> None:
     file.write_bytes(data)
 
 
-def test_attention(ada: Visitor, gallery: Path, encoder: Encoder) -> None:
+def test_attention(ada: Visitor, gallery: Path, extractor: FeatureExtractor) -> None:
     found = id_of(hashlib.sha256(photograph(3)).hexdigest())
     file = gallery.parent / "files" / "3-hall-0.png"
-    [expected] = encoder.attention([ImageRecord(file, 1, 1, Modality.VISIBLE)])
+    [expected] = extractor.attention([ImageRecord(file, 1, 1, Modality.VISIBLE)])
     query = photograph(1, grey=True)
     answer = ada.ask(
         "POST", "/api/attention", files={"image": ("q", query)}, data={"found": found}

@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.app.people import PEOPLE, copy, photograph
 from tests.app.visitor import OWN, Visitor, images, names
 
-from vireid.commands.entries import model_of
-from vireid.encoder import Encoder
+from vireid.cli.entries import model_of
+from vireid.features import FeatureExtractor
 from vireid.gallery import Filters, id_of, open_gallery
 
 
@@ -125,10 +125,10 @@ def test_a_list_is_written_down(ada: Visitor) -> None:
 
 
 def test_what_cannot_be_written_down_is_neither_answered_nor_done(
-    gallery: Path, encoder: Encoder, tmp_path: Path
+    gallery: Path, extractor: FeatureExtractor, tmp_path: Path
 ) -> None:
-    with open_gallery(copy(gallery, tmp_path), model=model_of(encoder), write=True) as opened:
-        visitor = Visitor(opened, encoder, Path("/dev/full"))
+    with open_gallery(copy(gallery, tmp_path), model=model_of(extractor), write=True) as opened:
+        visitor = Visitor(opened, extractor, Path("/dev/full"))
         which = {"identity": ["person 1"], "expected": 3}
         answers = [
             visitor.refused("POST", "/api/search", files=images(photograph(1))),

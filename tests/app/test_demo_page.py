@@ -15,10 +15,10 @@ from tests.app import test_page
 from tests.app.people import served
 from tests.app.test_page import file, opened
 
-from vireid.commands import main
+from vireid.cli import main
 from vireid.data.layouts import SysuMM01
-from vireid.encoder import load
 from vireid.evaluation import protocols_for, search
+from vireid.features import load
 from vireid.types import ImageRecord, Modality
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def best_query() -> ImageRecord:
     """The infrared image of a person unseen in training that finds this person best."""
     layout = SysuMM01(DEMO / "synvi")
     [protocol, *_] = protocols_for(layout)
-    found = search(load(RUN).encode(layout.test(), progress=False), protocol)
+    found = search(load(RUN).extract(layout.test(), progress=False), protocol)
     record: ImageRecord = protocol.records[found.trial.query[found.worst_first()[-1]]]
     assert record.modality is Modality.INFRARED
     return record

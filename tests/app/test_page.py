@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.app.people import PEOPLE, Served, photograph
-from tests.plots import test_report
+from tests.reports import test_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FilePayload, Page, Route
@@ -120,7 +120,7 @@ def test_an_infrared_query(tab: Tab) -> None:
     tab.says("#results-title", "The gallery")
     tab.search(night(3))
     tab.says("#results-title", f"All {3 * PEOPLE} pictures")
-    tab.says("#reading", "Scores are cosines of descriptors, not probabilities.")
+    tab.says("#reading", "Scores are cosines of features, not probabilities.")
     tab.says("#verdict", "likely match")
     tab.says("#guess", "Guessed: infrared.")
     first, *_, last = (card.split("\n") for card in tab.cards())

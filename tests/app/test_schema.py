@@ -22,12 +22,12 @@ from tests.app.people import TOKEN, copy
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
-from vireid.app.desk import Desk
+from vireid.app.handlers import Handlers
 from vireid.app.limits import Limits
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
-from vireid.commands.entries import model_of
-from vireid.encoder import Encoder
+from vireid.cli.entries import model_of
+from vireid.features import FeatureExtractor
 from vireid.gallery import open_gallery
 
 CHECKS = [
@@ -42,13 +42,13 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture(scope="module")
 def schema(
-    gallery: Path, encoder: Encoder, tmp_path_factory: pytest.TempPathFactory
+    gallery: Path, extractor: FeatureExtractor, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[schemathesis.BaseSchema]:
     folder = tmp_path_factory.mktemp("schema")
     made = copy(gallery, folder)
-    with open_gallery(made, model=model_of(encoder), write=True) as opened:
-        service = Service(opened, encoder, name="people", limits=Limits())
-        desk = Desk(service, Audit(folder / "log"))
+    with open_gallery(made, model=model_of(extractor), write=True) as opened:
+        service = Service(opened, extractor, name="people", limits=Limits())
+        desk = Handlers(service, Audit(folder / "log"))
         app = create_app(desk, tokens=Tokens({"ada": TOKEN}))
         yield schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=HEADERS)
         desk.close()

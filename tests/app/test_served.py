@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.app.people import PEOPLE, TOKEN, Served, copy, photograph, served
 
-from vireid.commands.serve import Logging, serve
+from vireid.cli.serve import Logging, serve
 from vireid.errors import ConfigError, GalleryError
 
 ADA = {"Authorization": f"Bearer {TOKEN}"}

@@ -12,11 +12,11 @@ from tests.app.people import TOKEN
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
-from vireid.app.desk import Desk
+from vireid.app.handlers import Handlers
 from vireid.app.limits import Limits
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
-from vireid.encoder import Encoder
+from vireid.features import FeatureExtractor
 from vireid.gallery import Gallery
 
 OWN = {"X-Vireid": "1"}
@@ -29,7 +29,7 @@ class Visitor:
     def __init__(
         self,
         gallery: Gallery,
-        encoder: Encoder,
+        extractor: FeatureExtractor,
         log: Path,
         *,
         read_only: bool = False,
@@ -38,8 +38,8 @@ class Visitor:
         self.gallery = gallery
         self.log = log
         limits = Limits(megabytes=1)
-        service = Service(gallery, encoder, name="people", limits=limits, read_only=read_only)
-        self.desk = Desk(service, Audit(log, pictures=pictures))
+        service = Service(gallery, extractor, name="people", limits=limits, read_only=read_only)
+        self.desk = Handlers(service, Audit(log, pictures=pictures))
         self._app = create_app(self.desk, tokens=Tokens({"ada": TOKEN}))
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:

@@ -22,8 +22,8 @@ from vireid.data.check.looks import ENDINGS, Look, look, look_at_all
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.data.portrait import GREY_BELOW
-from vireid.data.synvi.layouts import CARD
 from vireid.errors import ConfigError
+from vireid.synvi.layouts import CARD
 from vireid.types import ImageRecord, Modality
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "protocol" / "sysu_mm01"

@@ -99,7 +99,7 @@ class TestFolders:
         message = only(layout.problems())
         assert f"4 of 40 images below '{root}' do not fit the pattern '{PATTERN}'" in message
         assert "'a.jpg', 'd.JPG', 'train/b.png' and 1 more" in message
-        assert layout.describe().endswith(f" 4 images do not fit the pattern '{PATTERN}'.")
+        assert layout.summary().endswith(f" 4 images do not fit the pattern '{PATTERN}'.")
         assert len(layout.train()) == 18
 
     @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ class TestFolders:
         message = only(layout.problems())
         assert f"None of the 36 images below '{tree}', such as 'gallery/visible/" in message
         assert f"'{pattern}'" in message
-        for action in (layout.train, layout.val, layout.test, layout.describe):
+        for action in (layout.train, layout.val, layout.test, layout.summary):
             assert refused(action) == message
 
     def test_no_images(self, tmp_path: Path) -> None:

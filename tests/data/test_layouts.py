@@ -120,7 +120,7 @@ class TestSysuMM01:
 
     def test_describe_counts(self, sysu: Path) -> None:
         # Train: cameras 1, 5 have 4 images of 5 identities, 2 has 3 of 5, 4 has 3 of 4.
-        assert SysuMM01(sysu).describe() == (
+        assert SysuMM01(sysu).summary() == (
             f"SYSU-MM01 at '{sysu}': to train on, 5 identities with 67 visible and 35"
             " infrared images; to test on, 2 identities with 21 visible and 14 infrared images."
         )
@@ -324,7 +324,7 @@ class TestRegDB:
         assert first != second
 
     def test_describe_counts(self, regdb: Path) -> None:
-        assert RegDB(regdb, trial=2).describe() == (
+        assert RegDB(regdb, trial=2).summary() == (
             f"RegDB trial 2 at '{regdb}': to train on, 4 identities with 12 visible and 12 infrared"
             " images; to test on, 4 identities with 12 visible and 12 infrared images."
         )

@@ -165,7 +165,7 @@ class TestManifests:
                 "path": ["a.jpg", "b.jpg"],
                 "camera": pa.array([1.0, None]),
                 "time": pa.array([moment, None], pa.timestamp("us", tz="UTC")),
-                "descriptor": [[1.0], [0.5]],
+                "feature": [[1.0], [0.5]],
             }
         )
         parquet.write_table(table, tmp_path / "list.parquet")

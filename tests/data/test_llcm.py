@@ -81,7 +81,7 @@ def test_every_image_of_a_test_camera_is_tested(tree: Path) -> None:
 def test_a_sound_tree_has_no_problem_and_says_what_it_holds(tree: Path) -> None:
     # 9 visible and 8 infrared cameras saw 3 identities once, but for what is unseen.
     assert LLCM(tree).problems() == ()
-    assert LLCM(tree).describe() == (
+    assert LLCM(tree).summary() == (
         f"LLCM at '{tree}': to train on, 3 identities with 26 visible and 23 infrared images;"
         " to test on, 2 identities with 16 visible and 14 infrared images."
     )

@@ -94,7 +94,7 @@ class TestManifest:
         assert Manifest(manifest.parent).train() == Manifest(manifest).train()
 
     def test_describe_counts(self, manifest: Path) -> None:
-        assert Manifest(manifest).describe() == (
+        assert Manifest(manifest).summary() == (
             f"Own data at '{manifest}': to train on, 3 identities with 12 visible and 6 infrared"
             " images; to choose a model by, 1 identities with 4 visible and 2 infrared images; as"
             " queries, 2 identities with 0 visible and 4 infrared images; as gallery, 2 identities"
@@ -402,7 +402,7 @@ class TestManifestFaults:
         message = only(layout.problems())
         where = "line 4" if layout.root.suffix == ".csv" else "row 3"
         assert f"'{layout.root}' {where} has no {column}; expected one for every image" in message
-        for action in (layout.train, layout.val, layout.test, layout.query, layout.describe):
+        for action in (layout.train, layout.val, layout.test, layout.query, layout.summary):
             assert refused(action) == message
 
     @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ class TestManifestFaults:
         assert "has 0 images of the split gallery or test;" in refused(layout.gallery)
         assert "has 0 images of the split query or gallery or test;" in refused(layout.test)
         assert layout.problems() == ()
-        assert "to train on, 0 identities" in layout.describe()
+        assert "to train on, 0 identities" in layout.summary()
 
     def test_training_of_one_modality(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
         layout = saved([*rows[:2], *rows[3:]])

@@ -93,7 +93,7 @@ def test_paths_are_file_and_row(arrays: Path) -> None:
 
 def test_a_sound_folder_has_no_problem_and_says_what_it_holds(arrays: Path) -> None:
     assert SysuArrays(arrays).problems() == ()
-    assert SysuArrays(arrays).describe() == (
+    assert SysuArrays(arrays).summary() == (
         f"SYSU-MM01 as arrays at '{arrays}': to train on, 5 identities with 67 visible and 35"
         " infrared images (identities are class numbers); to test on, nothing, as there is no cam1"
         " to cam6."
@@ -117,7 +117,7 @@ class TestWithTheTreeBeside:
         assert layout.tree == SysuMM01(beside)
         assert layout.test() == SysuMM01(beside).test()
         assert len(layout.train()) == 102
-        assert "to test on, 2 identities" in layout.describe()
+        assert "to test on, 2 identities" in layout.summary()
         assert layout.problems() == ()
 
     def test_files_are_arrays_and_images(self, beside: Path) -> None:

@@ -30,7 +30,7 @@ from vireid.evaluation.analysis import (
     search,
 )
 from vireid.evaluation.protocol import names
-from vireid.types import Descriptors, ImageRecord, Modality
+from vireid.types import Features, ImageRecord, Modality
 
 ROOT = Path("/data")
 
@@ -54,7 +54,7 @@ def make(
     size: int = 3,
     own_camera: bool = False,
     trials: int = 1,
-) -> tuple[Descriptors, Protocol]:
+) -> tuple[Features, Protocol]:
     """A search with many equal similarities, several cameras on both sides, and one closed pair."""
     rng = np.random.default_rng(seed)
     sides = [(Modality.INFRARED, (3, 6), queries), (Modality.VISIBLE, (1, 2, 3), gallery)]
@@ -87,7 +87,7 @@ def make(
     )
     values = rng.integers(-1, 2, (len(records), size)).astype(np.float32)
     values[~values.any(axis=1)] = 1
-    return Descriptors(values, records), protocol
+    return Features(values, records), protocol
 
 
 def lists(found: Search) -> dict[int, list[Pair]]:
@@ -135,10 +135,10 @@ cases = st.builds(
 
 @settings(deadline=None, max_examples=60)
 @given(cases)
-def test_a_search_is_the_ranking(case: tuple[Descriptors, Protocol]) -> None:
-    descriptors, protocol = case
-    found = search(descriptors, protocol)
-    unit = descriptors.values.astype(np.float64)
+def test_a_search_is_the_ranking(case: tuple[Features, Protocol]) -> None:
+    features, protocol = case
+    found = search(features, protocol)
+    unit = features.values.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     for i, ranked in enumerate(lists(found).values()):
         assert np.count_nonzero(~found.excluded[i]) == len(ranked)
@@ -155,7 +155,7 @@ def test_a_search_is_the_ranking(case: tuple[Descriptors, Protocol]) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(cases)
-def test_details_against_loops(case: tuple[Descriptors, Protocol]) -> None:
+def test_details_against_loops(case: tuple[Features, Protocol]) -> None:
     found = search(*case)
     ranked = lists(found)
     if not found.ranks.valid.any():
@@ -271,46 +271,46 @@ def test_excluded_cameras_are_named() -> None:
     ],
 )
 def test_a_search_scores_as_the_evaluation_does(ranking: Ranking) -> None:
-    descriptors, protocol = make(3, size=8, trials=3)
-    result = evaluate(descriptors, protocol, ranking=ranking)
+    features, protocol = make(3, size=8, trials=3)
+    result = evaluate(features, protocol, ranking=ranking)
     for number, score in enumerate(result.trials):
-        ranks = search(descriptors, protocol, trial=number, ranking=ranking).ranks
+        ranks = search(features, protocol, trial=number, ranking=ranking).ranks
         assert np.nanmean(ranks.average_precision) == pytest.approx(score.mean_ap, abs=1e-12)
-    details = evaluate(descriptors, protocol, ranking=ranking, details=True).details
-    assert details == Details.of(search(descriptors, protocol, ranking=ranking))
+    details = evaluate(features, protocol, ranking=ranking, details=True).details
+    assert details == Details.of(search(features, protocol, ranking=ranking))
 
 
 def test_details_are_of_the_first_trial_and_change_nothing_else() -> None:
-    descriptors, protocol = make(5, trials=2)
-    result = evaluate(descriptors, protocol, details=True)
+    features, protocol = make(5, trials=2)
+    result = evaluate(features, protocol, details=True)
     first = replace(protocol, trials=protocol.trials[:1])
-    assert result.details == evaluate(descriptors, first, details=True).details
-    assert result.details != Details.of(search(descriptors, protocol, trial=1))
-    assert replace(result, details=None) == evaluate(descriptors, protocol)
+    assert result.details == evaluate(features, first, details=True).details
+    assert result.details != Details.of(search(features, protocol, trial=1))
+    assert replace(result, details=None) == evaluate(features, protocol)
 
 
-def test_the_order_of_descriptors_does_not_matter() -> None:
-    descriptors, protocol = make(6)
+def test_the_order_of_features_does_not_matter() -> None:
+    features, protocol = make(6)
     order = np.random.default_rng(0).permutation(len(protocol.records)).tolist()
-    shuffled = Descriptors(descriptors.values[order], tuple(protocol.records[i] for i in order))
-    assert Details.of(search(shuffled, protocol)) == Details.of(search(descriptors, protocol))
+    shuffled = Features(features.values[order], tuple(protocol.records[i] for i in order))
+    assert Details.of(search(shuffled, protocol)) == Details.of(search(features, protocol))
 
 
 def test_details_survive_json(tmp_path: Path) -> None:
-    descriptors, protocol = make(7)
-    result = evaluate(descriptors, protocol, details=True)
+    features, protocol = make(7)
+    result = evaluate(features, protocol, details=True)
     assert result.details is not None
     assert any(pair.mean_ap is None for pair in result.details.camera_pairs)
     assert Result.from_json(result.to_json()) == result
     assert Result.load(result.save(tmp_path / "result.json")).details == result.details
-    assert Result.from_json(evaluate(descriptors, protocol).to_json()).details is None
+    assert Result.from_json(evaluate(features, protocol).to_json()).details is None
 
 
 @pytest.mark.parametrize("trial", [-1, 2])
 def test_no_such_trial(trial: int) -> None:
-    descriptors, protocol = make(8, trials=2)
+    features, protocol = make(8, trials=2)
     with pytest.raises(EvaluationError, match=f"no trial {trial}; expected one of 0 to 1"):
-        search(descriptors, protocol, trial=trial)
+        search(features, protocol, trial=trial)
 
 
 def test_equal_error_by_hand() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vireid.errors import EvaluationError
 from vireid.evaluation import Protocol, Result, compare, evaluate
 from vireid.evaluation.bootstrap import METRICS, ByIdentity, Metric, interval, resample
-from vireid.types import Descriptors, ImageRecord, Modality
+from vireid.types import Features, ImageRecord, Modality
 
 
 def trials(rng: np.random.Generator, people: int, count: int) -> list[ByIdentity]:
@@ -126,7 +126,7 @@ def noisy(noise: float, seed: int, protocol: Protocol) -> Result:
     values = np.stack([centres[i] for i in protocol.identities])
     values = values + noise * rng.standard_normal(values.shape)
     about = {"seed": str(seed), "data": "toy"}
-    return evaluate(Descriptors(values.astype(np.float32), protocol.records), protocol, about=about)
+    return evaluate(Features(values.astype(np.float32), protocol.records), protocol, about=about)
 
 
 def test_a_large_difference_is_said_to_be_one() -> None:

@@ -1,4 +1,4 @@
-"""Features in the official form of SYSU-MM01 score as evaluate() scores the same descriptors."""
+"""Features in the official form of SYSU-MM01 score as evaluate() scores the same features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vireid.errors import DatasetError, EvaluationError
 from vireid.evaluation import Ranking, Settings, evaluate, protocols_for
 from vireid.evaluation.official import SysuSplits, read_official
 from vireid.evaluation.protocols import sysu_mm01_chosen
-from vireid.types import Descriptors, ImageRecord
+from vireid.types import Features, ImageRecord
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "protocol" / "sysu_mm01"
 EVERY = Settings(search=("all", "indoor"), shots=(1, 10), draw=("official", "seeded"))
@@ -37,33 +37,33 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def descriptors(root: Path) -> Descriptors:
+def features(root: Path) -> Features:
     test = SysuMM01(root).test()
     rng = np.random.default_rng(0)
     values = rng.standard_normal((len(test), 6)) * rng.uniform(0.2, 5, (len(test), 1))
-    return Descriptors(values.astype(np.float32), test)
+    return Features(values.astype(np.float32), test)
 
 
 @pytest.fixture(scope="module")
-def features(descriptors: Descriptors, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_features(tmp_path_factory.mktemp("features") / NAME, descriptors)
+def feature_folder(features: Features, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_features(tmp_path_factory.mktemp("feature_folder") / NAME, features)
 
 
 def write_features(
-    stem: Path, descriptors: Descriptors, *, form: Literal["column", "row"] = "column"
+    stem: Path, features: Features, *, form: Literal["column", "row"] = "column"
 ) -> Path:
     """Write features as the official README asks for, with empty cells for all other people."""
-    people = int(descriptors.identities.max())
+    people = int(features.identities.max())
     for camera in range(1, 7):
         cells = np.empty((people, 1) if form == "column" else (1, people), dtype=object)
         for identity in range(1, people + 1):
             rows = [
                 row
-                for row, record in enumerate(descriptors.records)
+                for row, record in enumerate(features.records)
                 if (record.camera, record.identity) == (camera, identity)
             ]
-            rows.sort(key=lambda row: descriptors.records[row].path.name)
-            cells.flat[identity - 1] = descriptors.values[rows] if rows else np.zeros((0, 0))
+            rows.sort(key=lambda row: features.records[row].path.name)
+            cells.flat[identity - 1] = features.values[rows] if rows else np.zeros((0, 0))
         savemat(f"{stem}_cam{camera}.mat", {"feature": cells})
     return stem
 
@@ -119,35 +119,35 @@ class TestSplits:
 class TestFigures:
     @pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
     def test_every_setting_is_bit_equal(
-        self, root: Path, features: Path, descriptors: Descriptors, similarity: Any
+        self, root: Path, feature_folder: Path, features: Features, similarity: Any
     ) -> None:
         splits = SysuSplits.read(root / "exp")
-        described = read_official(features, splits.test())
+        described = read_official(feature_folder, splits.test())
         ours = sysu_mm01_chosen(splits, EVERY)
         theirs = protocols_for(SysuMM01(root), EVERY)
         assert len(ours) == len(theirs) == 8
         ranking = Ranking(similarity=similarity)
         for one, other in zip(ours, theirs, strict=True):
             result = evaluate(described, one, ranking=ranking)
-            assert result == evaluate(descriptors, other, ranking=ranking)
+            assert result == evaluate(features, other, ranking=ranking)
             assert len(result.trials) == 10
 
     def test_rows_or_columns_of_cells(
-        self, root: Path, features: Path, descriptors: Descriptors, tmp_path: Path
+        self, root: Path, feature_folder: Path, features: Features, tmp_path: Path
     ) -> None:
-        across = write_features(tmp_path / "across", descriptors, form="row")
+        across = write_features(tmp_path / "across", features, form="row")
         assert loadmat(f"{across}_cam1.mat")["feature"].shape == (1, 5)
-        assert loadmat(f"{features}_cam1.mat")["feature"].shape == (5, 1)
+        assert loadmat(f"{feature_folder}_cam1.mat")["feature"].shape == (5, 1)
         test = SysuSplits.read(root / "exp").test()
-        one, other = read_official(features, test), read_official(across, test)
+        one, other = read_official(feature_folder, test), read_official(across, test)
         assert one.records == other.records
         assert one.values.tobytes() == other.values.tobytes()
 
     def test_only_the_cameras_of_the_records_are_read(
-        self, root: Path, features: Path, tmp_path: Path
+        self, root: Path, feature_folder: Path, tmp_path: Path
     ) -> None:
         for camera in (1, 3):
-            shutil.copy(f"{features}_cam{camera}.mat", tmp_path)
+            shutil.copy(f"{feature_folder}_cam{camera}.mat", tmp_path)
         test = SysuSplits.read(root / "exp").test()
         found = read_official(tmp_path / NAME, [r for r in test if r.camera in (1, 3)])
         assert set(found.cameras.tolist()) == {1, 3}
@@ -155,8 +155,8 @@ class TestFigures:
 
 class TestWhatIsRefused:
     @pytest.fixture
-    def stem(self, features: Path, tmp_path: Path) -> Path:
-        for file in features.parent.iterdir():
+    def stem(self, feature_folder: Path, tmp_path: Path) -> Path:
+        for file in feature_folder.parent.iterdir():
             shutil.copy(file, tmp_path)
         return tmp_path / NAME
 
@@ -188,7 +188,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("contents", "told"),
         [
-            ({"features": np.eye(2)}, "nothing of that name"),
+            ({"feature_folder": np.eye(2)}, "nothing of that name"),
             ({"feature": np.eye(2)}, "an array of float64"),
             ({"feature": "text"}, "an array of <U4"),
             ({"feature": {"a": np.eye(2)}}, r"an array of \[\('a', 'O'\)\]"),
@@ -269,7 +269,7 @@ def test_counts_of_the_official_files(tmp_path: Path) -> None:
     splits = SysuSplits.read(OFFICIAL)
     rng = np.random.default_rng(0)
     values = rng.standard_normal((len(splits.test()), 4)).astype(np.float32)
-    stem = write_features(tmp_path / "random", Descriptors(values, splits.test()))
+    stem = write_features(tmp_path / "random", Features(values, splits.test()))
     described = read_official(stem, splits.test())
     settings = Settings(search=("all", "indoor"), shots=(1, 10))
     counts = {}

@@ -20,7 +20,7 @@ from tests.helpers.trees import (
 from vireid.data.layouts import LLCM, Folders, Manifest, SysuArrays, SysuMM01
 from vireid.errors import DatasetError, EvaluationError
 from vireid.evaluation import Settings, evaluate, protocols_for, validation
-from vireid.types import Descriptors, Modality
+from vireid.types import Features, Modality
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_own_data_in_folders_both_ways(tmp_path: Path) -> None:
     assert [p.direction for p in protocols] == ["infrared to visible", "visible to infrared"]
     for protocol in protocols:
         values = np.eye(11, dtype=np.float32)[protocol.identities]
-        result = evaluate(Descriptors(values, protocol.records), protocol)
+        result = evaluate(Features(values, protocol.records), protocol)
         assert result.mean_ap.mean == 1
 
 

@@ -13,7 +13,7 @@ from vireid.data.layouts import RegDB, SysuMM01
 from vireid.errors import EvaluationError
 from vireid.evaluation import Protocol, Settings, evaluate, protocols_for, validation
 from vireid.evaluation.protocols import Draw, Search, sysu_mm01
-from vireid.types import Descriptors, ImageRecord, Modality
+from vireid.types import Features, ImageRecord, Modality
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "protocol" / "sysu_mm01"
 
@@ -119,17 +119,17 @@ def test_camera_three_never_sees_camera_two(sysu: SysuMM01) -> None:
 def test_queries_without_a_match_are_counted_and_named(sysu: SysuMM01) -> None:
     (protocol,) = protocols_for(sysu)
     values = np.random.default_rng(0).standard_normal((len(protocol.records), 8))
-    result = evaluate(Descriptors(values.astype(np.float32), protocol.records), protocol)
+    result = evaluate(Features(values.astype(np.float32), protocol.records), protocol)
     assert {t.unmatched for t in result.trials} == {12}
     assert result.unmatched == tuple(f"cam3/0004/{n:04d}.jpg" for n in range(1, 13))
     assert "12 queries a trial have no match" in str(result)
     assert "'cam3/0004/0001.jpg', 'cam3/0004/0002.jpg'" in str(result)
 
 
-def test_perfect_descriptors_score_one_hundred(sysu: SysuMM01) -> None:
+def test_perfect_features_score_one_hundred(sysu: SysuMM01) -> None:
     (protocol,) = protocols_for(sysu)
     values = np.eye(6, dtype=np.float32)[[r.identity for r in protocol.records]]
-    result = evaluate(Descriptors(values, protocol.records), protocol)
+    result = evaluate(Features(values, protocol.records), protocol)
     assert (result.cmc(1), result.mean_ap, result.mean_inp) == ((1, 0), (1, 0), (1, 0))
 
 
@@ -249,7 +249,7 @@ class TestOfficialFiles:
         (protocol,) = protocols_for(official)
         rng = np.random.default_rng(0)
         values = rng.standard_normal((len(protocol.records), 64)).astype(np.float32)
-        result = evaluate(Descriptors(values, protocol.records), protocol)
+        result = evaluate(Features(values, protocol.records), protocol)
         chance = result.chance
         # The facts' 0.82 / 2.94 / 1.63 % are one random draw; the exact values are these.
         assert 100 * chance.cmc[0] == pytest.approx(1.04, abs=0.005)
@@ -258,7 +258,7 @@ class TestOfficialFiles:
         # Three standard errors of one draw with 3,803 queries.
         assert 100 * chance.cmc[0] == pytest.approx(0.82, abs=3 * 0.165)
         assert 100 * chance.mean_inp == pytest.approx(1.63, abs=0.1)
-        # And random descriptors land there, in every column.
+        # And random features land there, in every column.
         assert result.at_chance
         assert {t.unmatched for t in result.trials} == {0}
         for rank in (1, 5, 10, 20):

@@ -18,7 +18,7 @@ UNLIMITED = 2**40
 
 
 def slow_distances(left: Rows, right: Rows) -> list[list[float]]:
-    """Squared distances of unit descriptors by sums in float64, rounded once as documented."""
+    """Squared distances of unit features by sums in float64, rounded once as documented."""
 
     def unit(row: list[float]) -> list[float]:
         length = math.sqrt(math.fsum(x * x for x in row))
@@ -94,7 +94,7 @@ def slow_expand(
 
 
 @st.composite
-def descriptors(draw: st.DrawFn) -> tuple[Rows, Rows]:
+def features(draw: st.DrawFn) -> tuple[Rows, Rows]:
     """Small sets in general position, in clusters, with many ties, or full of duplicates."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     queries, gallery = draw(st.integers(1, 8)), draw(st.integers(1, 14))
@@ -124,7 +124,7 @@ query_expansions = st.builds(
 
 
 @settings(max_examples=600, deadline=None)
-@given(descriptors(), k_reciprocals)
+@given(features(), k_reciprocals)
 def test_reranking_equals_the_paper_by_hand(case: tuple[Rows, Rows], options: KReciprocal) -> None:
     found = rerank(*case, options, memory_limit_bytes=UNLIMITED)
     assert found.dtype == np.float32
@@ -164,7 +164,7 @@ def test_blocks_and_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(expand(query, gallery, QueryExpansion()), moved, rtol=0, atol=1e-7)
 
 
-def test_order_and_length_of_the_descriptors_do_not_matter() -> None:
+def test_order_and_length_of_the_features_do_not_matter() -> None:
     query, gallery = clusters(30, 50, 16, 6)
     found = rerank(query, gallery, KReciprocal(), memory_limit_bytes=UNLIMITED)
     rng = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def test_order_and_length_of_the_descriptors_do_not_matter() -> None:
     np.testing.assert_allclose(other, found[np.ix_(rows, columns)], rtol=0, atol=1e-7)
 
 
-def test_collapsed_descriptors_tell_no_image_from_another() -> None:
+def test_collapsed_features_tell_no_image_from_another() -> None:
     query, gallery = np.ones((30, 4), np.float32), np.ones((20, 4), np.float32)
     found = rerank(query, gallery, KReciprocal(), memory_limit_bytes=UNLIMITED)
     assert np.array_equal(found, np.repeat(found[:, :1], 20, axis=1))
@@ -220,7 +220,7 @@ def test_reranking_beyond_the_memory_limit_is_refused_with_the_figures() -> None
 
 
 @settings(max_examples=600, deadline=None)
-@given(descriptors(), query_expansions, st.sampled_from([None, 0.0, 0.5, 1.0]))
+@given(features(), query_expansions, st.sampled_from([None, 0.0, 0.5, 1.0]))
 def test_expansion_equals_loops(
     case: tuple[Rows, Rows], options: QueryExpansion, share: float | None
 ) -> None:
@@ -256,7 +256,7 @@ def test_inputs_are_not_changed() -> None:
     expand(query, gallery, QueryExpansion(), excluded=excluded)
 
 
-def test_descriptors_without_a_direction_are_refused() -> None:
+def test_features_without_a_direction_are_refused() -> None:
     query, gallery = clusters(3, 5, 4, 2)
     for value, text in ((0.0, "length 0"), (np.nan, "length nan"), (np.inf, "length inf")):
         bad = gallery.copy()

@@ -17,13 +17,13 @@ from vireid.evaluation import (
     TrialScore,
     evaluate,
     scoring,
+    similarity,
     table,
 )
-from vireid.evaluation import descriptors as described
 from vireid.evaluation.bootstrap import ByIdentity
-from vireid.evaluation.descriptors import match_rows, similarities
 from vireid.evaluation.scoring import data_fingerprint
-from vireid.types import Descriptors, ImageRecord, Modality
+from vireid.evaluation.similarity import match_rows, similarities
+from vireid.types import Features, ImageRecord, Modality
 
 
 def toy(people: int = 6, trials: int = 3, cmc: str = "identity") -> Protocol:
@@ -55,23 +55,26 @@ def toy(people: int = 6, trials: int = 3, cmc: str = "identity") -> Protocol:
     )
 
 
-def describe(protocol: Protocol, noise: float = 1.0, seed: int = 0) -> Descriptors:
+def extract_features(protocol: Protocol, noise: float = 1.0, seed: int = 0) -> Features:
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((10, 16))
     values = np.stack([centres[r.identity] for r in protocol.records])
     values = values + noise * rng.standard_normal(values.shape)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
-    return Descriptors(values.astype(np.float32), protocol.records)
+    return Features(values.astype(np.float32), protocol.records)
 
 
-def chosen(descriptors: Descriptors, rows: list[int]) -> Descriptors:
-    return Descriptors(descriptors.values[rows], tuple(descriptors.records[i] for i in rows))
+def chosen(features: Features, rows: list[int]) -> Features:
+    return Features(features.values[rows], tuple(features.records[i] for i in rows))
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
     protocol = toy()
     result = evaluate(
-        describe(protocol), protocol, fingerprint="ab" * 32, about={"backbone": "resnet18 — ü"}
+        extract_features(protocol),
+        protocol,
+        fingerprint="ab" * 32,
+        about={"backbone": "resnet18 — ü"},
     )
     assert Result.from_json(result.to_json()) == result
     assert Result.load(result.save(tmp_path / "new folder" / "result.json")) == result
@@ -96,71 +99,71 @@ def test_not_a_result(text: str, tmp_path: Path) -> None:
 
 def test_result_of_another_format() -> None:
     protocol = toy()
-    text = evaluate(describe(protocol), protocol).to_json()
+    text = evaluate(extract_features(protocol), protocol).to_json()
     with pytest.raises(EvaluationError, match="format 3"):
         Result.from_json(text.replace('"format": 2', '"format": 3'))
 
 
-def test_order_of_descriptors_does_not_change_a_byte() -> None:
+def test_order_of_features_does_not_change_a_byte() -> None:
     protocol = toy()
-    descriptors = describe(protocol)
+    features = extract_features(protocol)
     rng = np.random.default_rng(4)
-    shuffled = chosen(descriptors, rng.permutation(len(protocol.records)).tolist())
-    assert evaluate(descriptors, protocol).to_json() == evaluate(shuffled, protocol).to_json()
+    shuffled = chosen(features, rng.permutation(len(protocol.records)).tolist())
+    assert evaluate(features, protocol).to_json() == evaluate(shuffled, protocol).to_json()
 
 
 def test_more_images_than_needed_are_ignored() -> None:
     protocol = toy()
-    descriptors = describe(protocol)
+    features = extract_features(protocol)
     extra = ImageRecord(Path("/elsewhere/0.jpg"), 99, 1, Modality.VISIBLE)
-    more = Descriptors(
-        np.concatenate([np.full((1, 16), np.nan, dtype=np.float32), descriptors.values]),
-        (extra, *descriptors.records),
+    more = Features(
+        np.concatenate([np.full((1, 16), np.nan, dtype=np.float32), features.values]),
+        (extra, *features.records),
     )
-    assert evaluate(more, protocol).to_json() == evaluate(descriptors, protocol).to_json()
+    assert evaluate(more, protocol).to_json() == evaluate(features, protocol).to_json()
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = toy()
-    whole = evaluate(describe(protocol), protocol).to_json()
+    whole = evaluate(extract_features(protocol), protocol).to_json()
     monkeypatch.setattr(scoring, "_BLOCK_CELLS", 100)
-    monkeypatch.setattr(described, "_TILE", 5)
-    assert evaluate(describe(protocol), protocol).to_json() == whole
+    monkeypatch.setattr(similarity, "_TILE", 5)
+    assert evaluate(extract_features(protocol), protocol).to_json() == whole
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_bad_descriptor_is_named(bad: float) -> None:
+def test_a_bad_feature_is_named(bad: float) -> None:
     protocol = toy()
-    descriptors = describe(protocol)
-    descriptors.values[7, 3] = bad
+    features = extract_features(protocol)
+    features.values[7, 3] = bad
     with pytest.raises(EvaluationError, match=str(protocol.records[7].path)):
-        evaluate(descriptors, protocol)
+        evaluate(features, protocol)
 
 
-def test_a_zero_descriptor_is_named() -> None:
+def test_a_zero_feature_is_named() -> None:
     protocol = toy()
-    descriptors = describe(protocol)
-    descriptors.values[9:] = 0
+    features = extract_features(protocol)
+    features.values[9:] = 0
     with pytest.raises(EvaluationError, match=r"all zero") as caught:
-        evaluate(descriptors, protocol)
+        evaluate(features, protocol)
     assert str(protocol.records[9].path) in str(caught.value)
     assert "and 36 more" in str(caught.value)
 
 
 def test_missing_and_repeated_images_are_named() -> None:
     protocol = toy()
-    descriptors = describe(protocol)
-    with pytest.raises(EvaluationError, match=r"no descriptor for '/data/infrared/0/0\.jpg'"):
-        evaluate(chosen(descriptors, list(range(1, 48))), protocol)
+    features = extract_features(protocol)
+    with pytest.raises(EvaluationError, match=r"no feature for '/data/infrared/0/0\.jpg'"):
+        evaluate(chosen(features, list(range(1, 48))), protocol)
     with pytest.raises(EvaluationError, match=r"'/data/infrared/0/2\.jpg' more than once"):
-        evaluate(chosen(descriptors, [*range(48), 2]), protocol)
+        evaluate(chosen(features, [*range(48), 2]), protocol)
 
 
 def test_rows_and_records_disagree() -> None:
     protocol = toy()
-    descriptors = Descriptors(np.ones((3, 4), dtype=np.float32), protocol.records)
+    features = Features(np.ones((3, 4), dtype=np.float32), protocol.records)
     with pytest.raises(EvaluationError, match=r"shape \(3, 4\) for 48 images"):
-        match_rows(descriptors, protocol.records)
+        match_rows(features, protocol.records)
 
 
 def test_empty_side_and_no_match() -> None:
@@ -171,12 +174,12 @@ def test_empty_side_and_no_match() -> None:
         return replace(protocol, trials=(trial,), excluded_cameras=())
 
     with pytest.raises(EvaluationError, match="0 gallery images"):
-        evaluate(describe(protocol), with_trial(Trial(np.arange(3), nobody)))
+        evaluate(extract_features(protocol), with_trial(Trial(np.arange(3), nobody)))
     with pytest.raises(EvaluationError, match="none of the 4 queries"):
-        evaluate(describe(protocol), with_trial(Trial(np.arange(4), np.arange(40, 48))))
+        evaluate(extract_features(protocol), with_trial(Trial(np.arange(4), np.arange(40, 48))))
 
 
-def test_equal_descriptors_tie_exactly() -> None:
+def test_equal_features_tie_exactly() -> None:
     rng = np.random.default_rng(2)
     one = rng.standard_normal((1, 3072)).astype(np.float32)
     similarity = similarities(np.repeat(one, 37, axis=0), np.repeat(one, 301, axis=0))
@@ -186,7 +189,7 @@ def test_equal_descriptors_tie_exactly() -> None:
 def test_collapsed_model_is_called_so() -> None:
     protocol = toy()
     values = np.ones((48, 8), dtype=np.float32)
-    result = evaluate(Descriptors(values, protocol.records), protocol)
+    result = evaluate(Features(values, protocol.records), protocol)
     assert result.cmc(1).mean == 0
     assert result.at_chance
     assert "!! AT CHANCE LEVEL" in str(result)
@@ -196,14 +199,17 @@ def test_collapsed_model_is_called_so() -> None:
 def test_prints_the_table_of_the_field() -> None:
     protocol = toy()
     result = evaluate(
-        describe(protocol, noise=0.3), protocol, fingerprint="c0ffee" * 10, about={"seed": "0"}
+        extract_features(protocol, noise=0.3),
+        protocol,
+        fingerprint="c0ffee" * 10,
+        about={"seed": "0"},
     )
     text = str(result)
     for part in (
         "Toy, infrared to visible",
         "seeded draw; CMC by identity; 3 trials",
         "cosine similarity; query expansion none; re-ranking none; test-time augmentation none",
-        "24 queries, 18 gallery images, 16-d descriptors, weights c0ffeec0ffee",
+        "24 queries, 18 gallery images, 16-d features, weights c0ffeec0ffee",
         "CMC by image: R-1 ",
         "95 % interval over identities (bootstrap): R-1 ",
         "seed 0",
@@ -220,27 +226,27 @@ def test_prints_the_table_of_the_field() -> None:
 
 
 def test_deviation_is_over_trials() -> None:
-    result = evaluate(describe(toy(), noise=2), toy())
+    result = evaluate(extract_features(toy(), noise=2), toy())
     scores = [t.mean_ap for t in result.trials]
     assert result.mean_ap.mean == pytest.approx(np.mean(scores))
     assert result.mean_ap.std == pytest.approx(np.std(scores, ddof=1))
     assert len(set(scores)) > 1
     one = toy(trials=1)
-    assert "±" not in str(evaluate(describe(one), one))
+    assert "±" not in str(evaluate(extract_features(one), one))
 
 
 def test_several_methods_side_by_side() -> None:
     protocol = toy()
     results = {
-        "DLIS": evaluate(describe(protocol, 0.5), protocol),
-        "untrained | network": evaluate(describe(protocol, 9), protocol),
+        "DLIS": evaluate(extract_features(protocol, 0.5), protocol),
+        "untrained | network": evaluate(extract_features(protocol, 9), protocol),
     }
     lines = table(results).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [line.split("|")[1].strip() for line in lines[2:4]] == ["DLIS", "untrained \\"]
     assert lines[-1].startswith("| chance")
     with pytest.raises(EvaluationError, match="different protocols"):
-        table({**results, "other": evaluate(describe(protocol), toy(cmc="image"))})
+        table({**results, "other": evaluate(extract_features(protocol), toy(cmc="image"))})
     with pytest.raises(EvaluationError, match="at least one"):
         table({})
 
@@ -277,8 +283,8 @@ def test_short_curves_saturate() -> None:
 
 def test_both_kinds_of_cmc_are_kept() -> None:
     protocol = toy()
-    by_identity = evaluate(describe(protocol, noise=3), protocol)
-    by_image = evaluate(describe(protocol, noise=3), toy(cmc="image"))
+    by_identity = evaluate(extract_features(protocol, noise=3), protocol)
+    by_image = evaluate(extract_features(protocol, noise=3), toy(cmc="image"))
     for rank in (1, 5, 10, 20):
         assert by_identity.cmc(rank, "image") == by_image.cmc(rank)
         assert by_image.cmc(rank, "identity") == by_identity.cmc(rank)
@@ -297,13 +303,13 @@ def test_euclidean_similarity_is_of_the_rows_as_they_are() -> None:
             assert found[i, j] == pytest.approx(-distance, rel=1e-6)
     protocol = toy()
     lengths = rng.uniform(0.1, 9, size=(48, 1)).astype(np.float32)
-    stretched = Descriptors(describe(protocol).values * lengths, protocol.records)
-    plain = evaluate(describe(protocol), protocol)
+    stretched = Features(extract_features(protocol).values * lengths, protocol.records)
+    plain = evaluate(extract_features(protocol), protocol)
     assert evaluate(stretched, protocol).trials == plain.trials
     raw = evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))
     assert raw.trials != plain.trials
     assert raw.similarity == "euclidean"
     assert "euclidean similarity" in str(raw)
-    # A descriptor of zeros has a place, though no direction.
+    # A feature of zeros has a place, though no direction.
     stretched.values[0] = 0
     evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))

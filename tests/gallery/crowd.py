@@ -126,7 +126,7 @@ def write_half(place: Path, pipe: Connection, numbers: list[int]) -> None:
         with store._open() as shard:
             rows = [row(number) for number in numbers]
             points = [
-                edge.Point(one.entry.id, one.descriptor.tolist(), payload_of(one)) for one in rows
+                edge.Point(one.entry.id, one.feature.tolist(), payload_of(one)) for one in rows
             ]
             shard.update(edge.UpdateOperation.upsert_points(points))
             pipe.send(None)

@@ -1,4 +1,4 @@
-"""Descriptors of people who resemble themselves and nobody else."""
+"""Features of people who resemble themselves and nobody else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vireid.types import Descriptors, ImageRecord, Modality
+from vireid.types import Features, ImageRecord, Modality
 
 __all__ = ["crowd"]
 
@@ -21,7 +21,7 @@ def crowd(
     cameras: Mapping[Modality, int] | None = None,
     noise: float = 0.6,
     size: int = 16,
-) -> Descriptors:
+) -> Features:
     """So many people with so many images of each modality, by turns from so many cameras."""
     rng = np.random.default_rng(seed)
     records, rows = [], []
@@ -36,4 +36,4 @@ def crowd(
                 rows.append(centre + noise * rng.normal(size=size))
     values = np.reshape(rows, (len(rows), size))
     values /= np.linalg.norm(values, axis=1, keepdims=True)
-    return Descriptors(values.astype(np.float32), tuple(records))
+    return Features(values.astype(np.float32), tuple(records))

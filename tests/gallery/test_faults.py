@@ -54,14 +54,14 @@ def few(place: Path) -> Path:
 
 
 def numbers_in(gallery: Gallery) -> set[int]:
-    """The numbers of the rows, each of which must be whole, found by its descriptor, and once."""
+    """The numbers of the rows, each of which must be whole, found by its feature, and once."""
     rows = list(gallery.rows())
     numbers = [int(one.entry.name[:6]) for one in rows]
     assert all(same(one, row(number)) for one, number in zip(rows, numbers, strict=True))
     assert gallery.count() == len(set(numbers)) == len(numbers)
     assert sum(gallery.values("camera").values()) == len(numbers)
     if rows:
-        answers = gallery.search(np.stack([one.descriptor for one in rows]), limit=1)
+        answers = gallery.search(np.stack([one.feature for one in rows]), limit=1)
         assert [hits[0].entry for hits in answers] == [one.entry for one in rows]
     return set(numbers)
 
@@ -133,7 +133,7 @@ def test_what_was_never_acknowledged_leaves_no_bytes(made: Path) -> None:
 def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
     """Ctrl-C after the engine took a row: the row may be there, and the next writer clears up."""
     one, mark = row(7), few / "writer.lock"
-    point = edge.Point(one.entry.id, one.descriptor.tolist(), payload_of(one))
+    point = edge.Point(one.entry.id, one.feature.tolist(), payload_of(one))
     with open_gallery(few, write=True) as gallery:
         store = gallery._store
         assert isinstance(store, EmbeddedStore)
@@ -227,7 +227,7 @@ def test_a_reader_gets_in_while_a_writer_is_at_work(few: Path) -> None:
         for _ in range(3):
             batch = other.hear()
             seen.append(reader.count())
-            [hits] = reader.search(row(batch[-1]).descriptor[None], limit=1)
+            [hits] = reader.search(row(batch[-1]).feature[None], limit=1)
             assert hits[0].entry == row(batch[-1]).entry
     other.kill()
     assert seen == sorted(seen)
@@ -354,18 +354,16 @@ def test_a_panic_of_the_engine_is_an_error_like_others(made: Path) -> None:
         assert (gallery.count(), second.count()) == (100, 100)
 
 
-def test_descriptors_that_are_gone_are_noticed(made: Path) -> None:
+def test_features_that_are_gone_are_noticed(made: Path) -> None:
     segment_file(made, "vector_storage/matrix.dat").unlink()
     with open_gallery(made) as gallery:
         found = gallery.verify()
-        assert any("has no descriptor" in fault for fault in found.faults)
-        with pytest.raises(
-            GalleryError, match=r"is damaged \(it has no descriptor\).*forget it by"
-        ):
+        assert any("has no feature" in fault for fault in found.faults)
+        with pytest.raises(GalleryError, match=r"is damaged \(it has no feature\).*forget it by"):
             list(gallery.rows())
 
 
-def test_changed_descriptors_are_noticed(made: Path) -> None:
+def test_changed_features_are_noticed(made: Path) -> None:
     path = segment_file(made, "vector_storage/matrix.dat")
     data = bytearray(path.read_bytes())
     data[-4:] = np.float32(7).tobytes()
@@ -426,7 +424,7 @@ PARTS = {
     "id": lambda one: uuid.UUID(one.entry.id).bytes,
     "SHA-256": lambda one: one.entry.sha256.encode(),
     "thumbnail": lambda one: base64.b64encode(one.thumbnail)[-64:],
-    "descriptor": lambda one: one.descriptor.tobytes(),
+    "feature": lambda one: one.feature.tobytes(),
 }
 NOT_STORED = (
     lambda one: one.entry.id.encode(),
@@ -481,7 +479,7 @@ def test_verification_finds_what_is_left(few: Path) -> None:
 
 
 def test_what_another_entry_holds_too_is_no_trace(few: Path) -> None:
-    """The same picture in another file: its thumbnail and descriptor stay, rightly."""
+    """The same picture in another file: its thumbnail and feature stay, rightly."""
     one = row(3)
     twin = changed(one, sha256="ab" * 32)
     with open_gallery(few, write=True) as gallery:

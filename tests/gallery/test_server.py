@@ -182,8 +182,8 @@ OPERATIONS: dict[str, Callable[[Gallery], object]] = {
     "forget": lambda gallery: gallery.forget(Filters(cameras=("a",))),
     "keep_calibration": lambda gallery: gallery.keep_calibration("x"),
     "rows": lambda gallery: list(gallery.rows()),
-    "search": lambda gallery: gallery.search(row(0).descriptor[None]),
-    "search exactly": lambda gallery: gallery.search(row(0).descriptor[None], exact=True),
+    "search": lambda gallery: gallery.search(row(0).feature[None]),
+    "search exactly": lambda gallery: gallery.search(row(0).feature[None], exact=True),
     "thumbnail": lambda gallery: gallery.thumbnail(row(0).entry.id),
     "values": lambda gallery: gallery.values("camera"),
 }
@@ -239,7 +239,7 @@ def test_a_collection_with_rows_of_somebody_else_is_left_alone() -> None:
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
     client.create_collection("people", vectors)
-    client.upsert("people", [models.PointStruct(id=1, vector=row(0).descriptor.tolist())])
+    client.upsert("people", [models.PointStruct(id=1, vector=row(0).feature.tolist())])
     with pytest.raises(GalleryError, match="is no gallery"):
         ServerStore(client, url="memory", collection="people", model=MODEL)
 

@@ -93,9 +93,9 @@ def test_rows_come_back_as_they_were(filled: Gallery) -> None:
 
 
 def test_rows_without_what_is_not_asked_for(filled: Gallery) -> None:
-    bare = list(filled.rows(descriptors=False, thumbnails=False))
+    bare = list(filled.rows(features=False, thumbnails=False))
     assert [one.entry for one in bare] == [one.entry for one in by_id(ROWS)]
-    assert {(len(one.descriptor), one.thumbnail) for one in bare} == {(0, b"")}
+    assert {(len(one.feature), one.thumbnail) for one in bare} == {(0, b"")}
 
 
 def test_more_rows_than_a_page(new_gallery: NewGallery) -> None:
@@ -123,7 +123,7 @@ def test_no_such_entry(filled: Gallery, id: str) -> None:
 def test_filters_against_a_loop(filled: Gallery, filters: Filters) -> None:
     expected = [one for one in by_id(ROWS) if matches(one, filters)]
     assert filled.count(filters) == len(expected)
-    found = filled.rows(filters, descriptors=False, thumbnails=False)
+    found = filled.rows(filters, features=False, thumbnails=False)
     assert [one.entry for one in found] == [one.entry for one in expected]
     for field in ("camera", "modality", "identity"):
         counts: dict[str, int] = {}
@@ -153,7 +153,7 @@ def test_search_against_a_loop(
 
 
 def test_equal_scores_in_the_order_of_ids(new_gallery: NewGallery) -> None:
-    ties = [replace(row(number), descriptor=unit(0)) for number in range(50)]
+    ties = [replace(row(number), feature=unit(0)) for number in range(50)]
     others = [row(number) for number in range(50, 60)]
     gallery = new_gallery()
     gallery.add([*others, *reversed(ties)])
@@ -168,7 +168,7 @@ def test_equal_scores_in_the_order_of_ids(new_gallery: NewGallery) -> None:
     assert len(hits) == 60
 
 
-def test_the_opposite_descriptor_scores_minus_one(new_gallery: NewGallery) -> None:
+def test_the_opposite_feature_scores_minus_one(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0)])
     [[hit]] = gallery.search(-unit(0)[None])
@@ -185,8 +185,8 @@ def test_adding_twice_changes_nothing(new_gallery: NewGallery) -> None:
     assert all(same(*pair) for pair in zip(rows, by_id([first, row(2), row(3)]), strict=True))
 
 
-def refused(descriptor: NDArray[np.float32]) -> Row:
-    return replace(row(0), descriptor=descriptor)
+def refused(feature: NDArray[np.float32]) -> Row:
+    return replace(row(0), feature=feature)
 
 
 NAN = np.where(np.arange(DIMENSION) == 3, np.nan, unit(0)).astype(np.float32)
@@ -286,9 +286,9 @@ def test_forgetting(new_gallery: NewGallery) -> None:
     assert all(same(*pair) for pair in zip(gallery.rows(), by_id(rest), strict=True))
     assert gallery.entry(gone[0].entry.id) is None
     assert gallery.thumbnail(gone[0].entry.id) == b""
-    [hits] = gallery.search(gone[0].descriptor[None], limit=len(ROWS))
+    [hits] = gallery.search(gone[0].feature[None], limit=len(ROWS))
     assert [hit.entry.id for hit in hits] == [
-        id for id, _ in ranked(rest, gone[0].descriptor, Filters())
+        id for id, _ in ranked(rest, gone[0].feature, Filters())
     ]
     assert gallery.add(gone) == Added(len(gone), 0)
     assert gallery.count() == len(ROWS)
@@ -345,7 +345,7 @@ def test_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) ->
     for model in (OTHER, Model(fingerprint=MODEL.fingerprint, dimension=7)):
         other = new_gallery(model)
         assert other.model == model
-        with pytest.raises(GalleryError, match=r"holds descriptors of network .* cannot be comp"):
+        with pytest.raises(GalleryError, match=r"holds features of network .* cannot be comp"):
             filled.copy_to(other)
         assert other.count() == 0
 
@@ -474,7 +474,7 @@ def test_threads_share_a_gallery(store: str, new_gallery: NewGallery) -> None:
 
     def search(start: int) -> None:
         for one in ROWS[start : start + 20]:
-            [hits] = gallery.search(one.descriptor[None], limit=1)
+            [hits] = gallery.search(one.feature[None], limit=1)
             if hits[0].entry != one.entry:
                 wrong.append((one, hits))
 

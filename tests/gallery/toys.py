@@ -39,7 +39,7 @@ TIMES = (
 
 
 def unit(seed: int) -> NDArray[np.float32]:
-    """A unit descriptor, float32 ``[d]``."""
+    """A unit feature, float32 ``[d]``."""
     values = np.random.default_rng(seed).standard_normal(DIMENSION)
     return (values / np.linalg.norm(values)).astype(np.float32)
 
@@ -70,7 +70,7 @@ def row(number: int) -> Row:
 
 
 def changed(row: Row, **changes: object) -> Row:
-    """A row of another entry with the same descriptor and thumbnail."""
+    """A row of another entry with the same feature and thumbnail."""
     return replace(row, entry=replace(row.entry, **changes))  # type: ignore[arg-type]
 
 
@@ -102,7 +102,7 @@ def ranked(
     scores = []
     for one in rows:
         if matches(one, filters):
-            cosine = sum(float(a) * float(b) for a, b in zip(one.descriptor, query, strict=True))
+            cosine = sum(float(a) * float(b) for a, b in zip(one.feature, query, strict=True))
             scores.append((one.entry.id, cosine))
     return sorted(scores, key=lambda pair: (-pair[1], pair[0]))
 
@@ -112,8 +112,8 @@ def same(one: Row, other: Row) -> bool:
     return (
         one.entry == other.entry
         and one.thumbnail == other.thumbnail
-        and one.descriptor.dtype == other.descriptor.dtype
-        and np.array_equal(one.descriptor, other.descriptor)
+        and one.feature.dtype == other.feature.dtype
+        and np.array_equal(one.feature, other.feature)
     )
 
 

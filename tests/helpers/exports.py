@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from vireid.encoder.export import writing
-from vireid.encoder.export.graph import NetworkPath, network_graph
-from vireid.encoder.packages import package
+from vireid.export import writing
+from vireid.export.graph import NetworkPath, network_graph
+from vireid.features.optional_packages import package
 from vireid.nn.weights import fingerprint
 
 

@@ -8,8 +8,8 @@ from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError
 from vireid.methods import catalogue
 from vireid.methods.ablations import DLIS_ABLATIONS, Part, preset
-from vireid.training import Run
-from vireid.training.grid import PlannedRun, plan
+from vireid.reports.grid import PlannedRun, plan
+from vireid.runs import Run
 
 DATA = DataSource(layout="sysu-mm01", root=Path("data"))
 

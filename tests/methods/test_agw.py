@@ -28,9 +28,9 @@ def batch() -> CrossModalBatch:
 def test_the_published_shapes() -> None:
     model = AGW(dataclasses.replace(agw.recipe().method, weights="none"), classes=395).eval()
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
-    assert descriptors.shape == (2, 2048)
-    torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(2))
+        features = model.extract_features(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(2))
     blocks = [m for m in model.modules() if isinstance(m, NonLocal)]
     assert [block.out.out_channels for block in blocks] == [512, 512, 1024, 1024, 1024]
     assert [block.g.out_channels for block in blocks] == [256, 256, 512, 512, 512]
@@ -41,15 +41,15 @@ def test_the_published_shapes() -> None:
 def test_only_the_stems_are_separate() -> None:
     model = AGW(SMALL, classes=5).eval()
     images = torch.randn(2, 3, 64, 32)
-    before = {m: model.describe(images, m) for m in Modality}
+    before = {m: model.extract_features(images, m) for m in Modality}
     torch.testing.assert_close(*before.values())
     with torch.no_grad():
         stem = model.streams.parts["stem_stem"]
         assert isinstance(stem, PerModality)
         next(stem.infrared.parameters()).mul_(-1)
-    assert torch.equal(model.describe(images, Modality.VISIBLE), before[Modality.VISIBLE])
+    assert torch.equal(model.extract_features(images, Modality.VISIBLE), before[Modality.VISIBLE])
     assert not torch.allclose(
-        model.describe(images, Modality.INFRARED), before[Modality.INFRARED], atol=1e-3
+        model.extract_features(images, Modality.INFRARED), before[Modality.INFRARED], atol=1e-3
     )
     assert list(model.streams.parts) == ["stem_stem", "layer1_layer4"]
     assert not model.streams.parts["layer1_layer4"].separate
@@ -89,5 +89,5 @@ def test_without_non_local_blocks_it_starts_the_same() -> None:
     for config in (SMALL, dataclasses.replace(SMALL, non_local=False)):
         torch.manual_seed(7)
         model = AGW(config, classes=5).eval()
-        outputs.append(model.describe(batch().visible, Modality.VISIBLE))
+        outputs.append(model.extract_features(batch().visible, Modality.VISIBLE))
     assert torch.equal(*outputs)

@@ -25,8 +25,8 @@ def batch() -> CrossModalBatch:
 def test_the_published_shapes() -> None:
     model = AGW(dataclasses.replace(caj.recipe().method, weights="none"), classes=395).eval()
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(2, 3, 288, 144), Modality.INFRARED)
-    assert descriptors.shape == (2, 2048)
+        features = model.extract_features(torch.randn(2, 3, 288, 144), Modality.INFRARED)
+    assert features.shape == (2, 2048)
     assert sum(p.numel() for p in model.parameters()) == 31_689_089
 
 

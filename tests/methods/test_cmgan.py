@@ -40,9 +40,9 @@ def judged_by_hand(logits: Tensor, n_visible: int) -> tuple[float, float]:
 def test_the_published_shapes() -> None:
     model = CmGAN(dataclasses.replace(cmgan.recipe().method, weights="none"), classes=395).eval()
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
-    assert descriptors.shape == (2, 2048)
-    torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(2))
+        features = model.extract_features(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(2))
     assert sum(p.numel() for p in model.parameters()) == 26_867_889
     assert sum(p.numel() for p in model.discriminator.parameters()) == 2_550_502
     assert model.classifier.weight.shape == (395, 2048)
@@ -125,27 +125,27 @@ def test_weights_are_weights() -> None:
 def test_the_discriminator_weighs_modalities_alike(n_visible: int) -> None:
     model = SMALL.build(classes=5)
     given = batch(n_visible)
-    found = model.turn_losses(given, "discriminator")
+    found = model.step_losses(given, "discriminator")
     logits = model.discriminator(model(torch.cat([given.visible, given.infrared]), n_visible))
     loss, right = judged_by_hand(logits, n_visible)
     assert list(found.terms) == ["modality"]
     assert found.total.item() == pytest.approx(loss, abs=1e-6)
     assert found.seen["modality_accuracy"].item() == pytest.approx(right)
-    assert found.identity is found.accuracy is found.descriptors is None
+    assert found.identity is found.accuracy is found.features is None
 
 
 def test_a_discriminator_that_leans_nowhere_is_right_half_the_time() -> None:
     model = SMALL.build(classes=5)
     for parameter in model.discriminator.layers[-1].parameters():
         torch.nn.init.zeros_(parameter)
-    found = model.turn_losses(batch(), "discriminator")
+    found = model.step_losses(batch(), "discriminator")
     assert found.seen["modality_accuracy"].item() == 0.5
     assert found.total.item() == pytest.approx(math.log(2))
 
 
 def test_a_discriminators_turn_leaves_the_generator_alone() -> None:
     model = SMALL.build(classes=5)
-    model.turn_losses(batch(), "discriminator").total.backward()
+    model.step_losses(batch(), "discriminator").total.backward()
     touched = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert touched == {"discriminator"}
 
@@ -160,12 +160,12 @@ def test_features_are_reckoned_once_for_all_moves_of_the_discriminator() -> None
     assert [turn.name for turn in stage.turns] == ["discriminator"] * 3 + ["generator"]
     told = []
     for turn in stage.turns:
-        told.append("modality_accuracy" in model.turn_losses(given, turn.name).seen)
+        told.append("modality_accuracy" in model.step_losses(given, turn.name).seen)
     assert told == [True, False, False, False]
     assert len(passes) == 2
     # Another batch, or the same after the generator had its move: the features are new.
-    model.turn_losses(given, "discriminator")
-    model.turn_losses(other, "discriminator")
+    model.step_losses(given, "discriminator")
+    model.step_losses(other, "discriminator")
     assert len(passes) == 4
 
 
@@ -176,15 +176,15 @@ def test_each_players_move_is_to_its_own_good() -> None:
     groups = model.parameter_groups()
 
     def move(turn: str, group: str) -> float:
-        before = model.turn_losses(given, "discriminator").total.item()
+        before = model.step_losses(given, "discriminator").total.item()
         model.zero_grad()
-        model.turn_losses(given, turn).total.backward()
+        model.step_losses(given, turn).total.backward()
         with torch.no_grad():
             for parameter in groups[group]:
                 assert parameter.grad is not None
                 parameter.sub_(parameter.grad, alpha=1e-2)
-        model.turn_losses(given, "generator")
-        return model.turn_losses(given, "discriminator").total.item() - before
+        model.step_losses(given, "generator")
+        return model.step_losses(given, "discriminator").total.item() - before
 
     assert move("discriminator", "discriminator") < 0
     assert move("generator", "backbone") > 0

@@ -16,7 +16,8 @@ from tests.training.test_loop import same_run
 from vireid.data.layouts import DataSource
 from vireid.methods import AnyMethod, Batch, Method, MethodConfig, Optimisation, Recipe, catalogue
 from vireid.nn.two_stream import PerModality
-from vireid.training import Run, RunFolder, train
+from vireid.runs import Run, RunFolder
+from vireid.training import train
 from vireid.training.batches import TrainingSet
 from vireid.types import Modality
 
@@ -155,15 +156,17 @@ def test_resumed_is_the_same_to_the_last_bit(name: str, trained: Any, tmp_path: 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("modality", Modality)
-def test_a_descriptor_is_a_unit_vector_of_its_image_alone(
+def test_a_feature_is_a_unit_vector_of_its_image_alone(
     name: str, modality: Modality, trained: Any
 ) -> None:
     model = trained(name).end.eval()
     with torch.inference_mode():
-        together = model.describe(images(), modality)
-        again = model.describe(images(), modality)
-        alone = torch.cat([model.describe(image[None], modality) for image in images()])
-        plainly = model.describe(images().contiguous(memory_format=torch.channels_last), modality)
+        together = model.extract_features(images(), modality)
+        again = model.extract_features(images(), modality)
+        alone = torch.cat([model.extract_features(image[None], modality) for image in images()])
+        plainly = model.extract_features(
+            images().contiguous(memory_format=torch.channels_last), modality
+        )
     assert together.dtype == torch.float32
     assert not torch.allclose(together[0], together[1], atol=1e-2)
     assert torch.equal(together, again)
@@ -176,15 +179,15 @@ def test_a_descriptor_is_a_unit_vector_of_its_image_alone(
 def test_each_modality_takes_its_own_path(name: str, trained: Any) -> None:
     model = copy.deepcopy(trained(name).end).eval()
     with torch.inference_mode():
-        visible, infrared = (model.describe(images(), m) for m in Modality)
+        visible, infrared = (model.extract_features(images(), m) for m in Modality)
         assert torch.equal(visible, infrared) == (name in ONE_PATH)
         separate = [m for m in model.modules() if isinstance(m, PerModality) and m.separate]
         for part in separate:
             for parameter in part.infrared.parameters():
                 parameter.mul_(-0.5)
         if separate:
-            assert torch.equal(model.describe(images(), Modality.VISIBLE), visible)
-            changed = model.describe(images(), Modality.INFRARED)
+            assert torch.equal(model.extract_features(images(), Modality.VISIBLE), visible)
+            changed = model.extract_features(images(), Modality.INFRARED)
             assert not torch.allclose(changed, infrared, atol=1e-3)
 
 
@@ -197,14 +200,14 @@ def test_losses_are_finite_scalars_and_what_is_watched_is_detached(name: str, tr
     told = []
     for stage in model.stages(2):
         for turn in stage.turns:
-            losses = model.turn_losses(batch, turn.name)
+            losses = model.step_losses(batch, turn.name)
             assert losses.total.isfinite()
             assert all(term.ndim == 0 for term in losses.terms.values())
-            watched = [losses.identity, losses.accuracy, losses.descriptors, *losses.seen.values()]
-            told += [losses.descriptors] if losses.descriptors is not None else []
+            watched = [losses.identity, losses.accuracy, losses.features, *losses.seen.values()]
+            told += [losses.features] if losses.features is not None else []
             assert not any(x.requires_grad for x in watched if x is not None)
     # One turn at least tells identities apart, of every image of the batch.
     assert told
-    for descriptors in told:
-        assert len(descriptors) == len(batch.visible) + len(batch.infrared)
-        torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(len(descriptors)))
+    for features in told:
+        assert len(features) == len(batch.visible) + len(batch.infrared)
+        torch.testing.assert_close(features.norm(dim=1), torch.ones(len(features)))

@@ -45,8 +45,8 @@ def test_the_stated_size() -> None:
     assert sizes["discriminators"] == 217_794
     assert sum(sizes.values()) == sum(p.numel() for p in model.parameters()) == 26_239_697
     with torch.inference_mode():
-        descriptors = model.describe(pictures(2, Modality.INFRARED, 0), Modality.INFRARED)
-    assert descriptors.shape == (2, 2048)
+        features = model.extract_features(pictures(2, Modality.INFRARED, 0), Modality.INFRARED)
+    assert features.shape == (2, 2048)
 
 
 def test_first_the_pictures_then_the_people() -> None:
@@ -98,7 +98,7 @@ def test_any_size_is_translated(height: int, width: int, reduction: int) -> None
     assert made.shape == images.shape
 
 
-def test_nothing_random_in_descriptors_even_in_training_mode() -> None:
+def test_nothing_random_in_features_even_in_training_mode() -> None:
     model = D2RL(SMALL, classes=5).train()
     images = pictures(3, Modality.VISIBLE, 5)
     state = torch.get_rng_state()
@@ -155,7 +155,7 @@ def test_the_image_levels_losses_are_the_stated_ones() -> None:
     found: dict[str, Losses] = {}
     for turn in IMAGE_TURNS:
         torch.manual_seed(9)
-        found[turn] = model.turn_losses(batch(), turn)
+        found[turn] = model.step_losses(batch(), turn)
     expected = _terms_by_hand(model, batch())
     assert set(found["translators"].terms) == set(weights)
     for name, weight in weights.items():
@@ -171,13 +171,13 @@ def test_the_discriminators_accuracy_is_their_share_of_right_patches() -> None:
         for parameter in judge.parameters():
             torch.nn.init.zeros_(parameter)
     # A score of 0 for everything: all that is made is told right, and nothing that is real.
-    assert model.turn_losses(batch(), "discriminators").seen["discriminators_accuracy"] == 0.5
+    assert model.step_losses(batch(), "discriminators").seen["discriminators_accuracy"] == 0.5
 
 
 def test_the_feature_levels_losses_are_the_two_of_the_paper() -> None:
     model = D2RL(SMALL, classes=5)
     given = batch()
-    found = model.turn_losses(given, "identities")
+    found = model.step_losses(given, "identities")
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
     four = [
         model.planes(given.visible, Modality.VISIBLE),
@@ -198,7 +198,7 @@ def test_the_feature_levels_losses_are_the_two_of_the_paper() -> None:
 def test_a_turn_reaches_all_that_it_trains(turn: str) -> None:
     model = D2RL(SMALL, classes=5)
     groups = model.parameter_groups()
-    model.turn_losses(batch(), turn).total.backward()
+    model.step_losses(batch(), turn).total.backward()
     reached = {name for name, ps in groups.items() if all(p.grad is not None for p in ps)}
     touched = {name for name, ps in groups.items() if any(p.grad is not None for p in ps)}
     trains = {t.name: set(t.trains) for stage in model.stages(4) for t in stage.turns}[turn]

@@ -35,10 +35,10 @@ def test_the_published_shapes() -> None:
     images = torch.randn(2, 3, 288, 144)
     with torch.inference_mode(), record_attention(model) as maps:
         stripes = model(images, 1)
-        descriptor = model.describe(images, Modality.INFRARED)
+        feature = model.extract_features(images, Modality.INFRARED)
     assert stripes.shape == (2, 6, 512)
-    assert descriptor.shape == (2, 3072)
-    assert torch.allclose(descriptor.norm(dim=1), torch.ones(2))
+    assert feature.shape == (2, 3072)
+    assert torch.allclose(feature.norm(dim=1), torch.ones(2))
     assert maps[0].shape == (2, 162, 162)
     assert torch.allclose(maps[0].sum(-1), torch.ones(2, 162), atol=1e-5)
     palms = [m for m in model.modules() if isinstance(m, PALM)]
@@ -120,9 +120,9 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
     assert float(losses.terms["center"]) == pytest.approx(0.25 * center, rel=1e-5)
     assert float(losses.total) == pytest.approx(identity + 0.25 * center, rel=1e-5)
     assert losses.identity is not None
-    assert losses.descriptors is not None
+    assert losses.features is not None
     assert float(losses.identity) == pytest.approx(identity / 6, rel=1e-5)
-    assert not losses.descriptors.requires_grad
+    assert not losses.features.requires_grad
 
 
 @torch.no_grad()
@@ -149,7 +149,7 @@ def test_the_whole_is_one_more_part_that_leaves_the_stripes_as_they_are(
     pooled = torch.stack([part.mean(2) for part in parts], 1)
     embeddings = model.heads(pooled)
     assert torch.allclose(model(images, 4), embeddings, atol=1e-5)
-    assert model.describe(images[:4], Modality.VISIBLE).shape == (4, 7 * 16)
+    assert model.extract_features(images[:4], Modality.VISIBLE).shape == (4, 7 * 16)
     labels = torch.cat([data.visible_labels, data.infrared_labels])
     logits = model.heads.classify(embeddings)
     identity = sum(float(F.cross_entropy(logits[:, p], labels)) for p in range(7))
@@ -257,7 +257,7 @@ def test_which_rate_palm_trains_with(palm_lr: str, palms: int) -> None:
     assert sum(id(p) in own for p in model.parameter_groups()["backbone"]) == palms
 
 
-def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
+def test_a_feature_depends_on_its_own_image_and_stream() -> None:
     torch.manual_seed(0)
     model = DLIS(SMALL, classes=5)
     model.losses(batch()).total.backward()
@@ -265,9 +265,11 @@ def test_a_descriptor_depends_on_its_own_image_and_stream() -> None:
     model.eval()
     images = torch.randn(3, 3, 96, 48)
     with torch.inference_mode():
-        together = model.describe(images, Modality.VISIBLE)
-        alone = torch.cat([model.describe(images[i : i + 1], Modality.VISIBLE) for i in range(3)])
-        other = model.describe(images, Modality.INFRARED)
+        together = model.extract_features(images, Modality.VISIBLE)
+        alone = torch.cat(
+            [model.extract_features(images[i : i + 1], Modality.VISIBLE) for i in range(3)]
+        )
+        other = model.extract_features(images, Modality.INFRARED)
     assert torch.allclose(together, alone, atol=1e-5)
     assert not torch.allclose(together, other, atol=1e-3)
 

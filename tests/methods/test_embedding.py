@@ -37,8 +37,8 @@ def test_the_published_shapes(config: TONEConfig | BDTRConfig, dim: int, paramet
     model = dataclasses.replace(config, weights="none").build(classes=395).eval()
     assert (config.backbone, config.size, config.shared_from) == ("resnet50", (288, 144), None)
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(1, 3, 288, 144), Modality.VISIBLE)
-    assert descriptors.shape == (1, dim)
+        features = model.extract_features(torch.randn(1, 3, 288, 144), Modality.VISIBLE)
+    assert features.shape == (1, dim)
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
@@ -67,12 +67,12 @@ def test_streams_are_separate_and_the_head_is_shared(
     assert all(isinstance(part, PerModality) for part in parts.values())
     assert [name for name, part in parts.items() if not part.separate] == shared
     images = torch.randn(2, 3, 64, 32)
-    before = {m: model.describe(images, m) for m in Modality}
+    before = {m: model.extract_features(images, m) for m in Modality}
     torch.testing.assert_close(*before.values())  # The infrared stream starts as a copy.
     with torch.no_grad():
         model.head.weight.mul_(-1)
     for modality, described in before.items():
-        torch.testing.assert_close(model.describe(images, modality), -described)
+        torch.testing.assert_close(model.extract_features(images, modality), -described)
 
 
 @pytest.mark.parametrize("config", [TONE_SMALL, BDTR_SMALL])
@@ -98,7 +98,7 @@ def test_the_losses_are_the_two_of_the_paper(config: TONEConfig | BDTRConfig) ->
         expected |= {"cross": 2 * cross, "intra": 2 * 0.1 * intra}
     assert all(term.item() > 0 for term in expected.values())
     torch.testing.assert_close(dict(found.terms), expected)
-    torch.testing.assert_close(found.descriptors, F.normalize(embeddings).detach())
+    torch.testing.assert_close(found.features, F.normalize(embeddings).detach())
     assert found.identity is not None
     assert found.accuracy is not None
     assert found.identity.item() == pytest.approx(expected["identity"].item())

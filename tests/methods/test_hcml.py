@@ -1,4 +1,4 @@
-"""HCML: TONE until it is fitted, TONE's descriptors under the metric afterwards."""
+"""HCML: TONE until it is fitted, TONE's features under the metric afterwards."""
 
 import dataclasses
 import math
@@ -31,8 +31,8 @@ def test_the_published_shapes() -> None:
     config = dataclasses.replace(HCMLConfig(), weights="none")
     model = config.build(classes=395).eval()
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(1, 3, 288, 144), Modality.INFRARED)
-    assert descriptors.shape == (1, 2048)
+        features = model.extract_features(torch.randn(1, 3, 288, 144), Modality.INFRARED)
+    assert features.shape == (1, 2048)
     assert sum(p.numel() for p in model.parameters()) == 52_025_867
     assert (config.components, config.intra) == (600, 0.2)
 
@@ -57,7 +57,7 @@ def test_before_the_fit_it_describes_as_tone_does() -> None:
         models.append(config.build(classes=5).eval())
     images = torch.randn(2, 3, 64, 32)
     for modality in Modality:
-        mine, theirs = (model.describe(images, modality) for model in models)
+        mine, theirs = (model.extract_features(images, modality) for model in models)
         torch.testing.assert_close(mine, theirs)
 
 
@@ -68,10 +68,10 @@ def test_cosines_after_the_fit_are_those_of_the_metric() -> None:
     model.fit(*rows)
     images = torch.randn(3, 3, 64, 32)
     with torch.no_grad():
-        visible = model.describe(images, Modality.VISIBLE)
-        infrared = model.describe(images, Modality.INFRARED)
+        visible = model.extract_features(images, Modality.VISIBLE)
+        infrared = model.extract_features(images, Modality.INFRARED)
         # The streams start equal, so this is what TONE says of the images in either modality.
-        plain = TONE.describe(model, images, Modality.VISIBLE).double()
+        plain = TONE.extract_features(model, images, Modality.VISIBLE).double()
     torch.testing.assert_close(visible.norm(dim=1), torch.ones(3))
     # Once more, in a basis of one's own: nothing depends on signs or order of components.
     joint = torch.cat(rows[:2]).double()
@@ -104,7 +104,9 @@ def test_a_fitted_model_is_whole_in_its_state() -> None:
     other.load_state_dict(model.state_dict())
     images = torch.randn(2, 3, 64, 32)
     for modality in Modality:
-        assert torch.equal(model.describe(images, modality), other.describe(images, modality))
+        assert torch.equal(
+            model.extract_features(images, modality), other.extract_features(images, modality)
+        )
 
 
 @pytest.mark.parametrize(("components", "images", "rank"), [(3, 40, 3), (600, 40, 12), (600, 4, 7)])
@@ -125,8 +127,8 @@ def test_under_autocast_the_metric_is_reckoned_in_float32() -> None:
     model.fit(*training_rows())
     images = torch.randn(2, 3, 64, 32)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model.describe(images, Modality.INFRARED)
-        plain = TONE.describe(model, images, Modality.INFRARED)
+        found = model.extract_features(images, Modality.INFRARED)
+        plain = TONE.extract_features(model, images, Modality.INFRARED)
     assert found.dtype == torch.float32
     expected = F.normalize((plain - model.mean) @ model.infrared_map)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -38,11 +38,11 @@ def test_the_published_shapes() -> None:
         images = torch.empty(2, 3, 384, 128)
         middle = model.trunk(images)
         maps = [branch.layers(middle).shape for branch in branches(model)]
-        features, descriptors = model(images), model.describe(images, Modality.VISIBLE)
+        embeddings, features = model(images), model.extract_features(images, Modality.VISIBLE)
     assert middle.shape == (2, 1024, 24, 8)
     assert maps == [(2, 2048, 12, 4), (2, 2048, 24, 8), (2, 2048, 24, 8)]
-    assert features.shape == (2, 8, 256)
-    assert descriptors.shape == (2, 2048)
+    assert embeddings.shape == (2, 8, 256)
+    assert features.shape == (2, 2048)
     # ResNet-50 without its classifier, whose layer4 and five of layer3's blocks come three times;
     # eight Linear + batch norm, eight classifiers.
     block = 1024 * 256 + 9 * 256 * 256 + 256 * 1024 + 2 * (256 + 256 + 1024)
@@ -76,12 +76,12 @@ def test_the_views_are_whole_halves_and_thirds() -> None:
             rows = y.shape[2] // stripes
             views += [y[:, :, rows * p : rows * (p + 1)].amax((2, 3)) for p in range(stripes)]
     expected = F.relu(model.heads(torch.stack(views, dim=1)))
-    features = model(images)
-    torch.testing.assert_close(features, expected)
-    assert float(features.min()) == 0
-    joined = torch.cat([features[:, i] for i in range(8)], dim=1)
+    embeddings = model(images)
+    torch.testing.assert_close(embeddings, expected)
+    assert float(embeddings.min()) == 0
+    joined = torch.cat([embeddings[:, i] for i in range(8)], dim=1)
     for modality in Modality:
-        torch.testing.assert_close(model.describe(images, modality), F.normalize(joined))
+        torch.testing.assert_close(model.extract_features(images, modality), F.normalize(joined))
 
 
 def test_branches_start_equal_and_go_their_own_ways() -> None:
@@ -106,14 +106,14 @@ def test_its_losses_are_means_over_the_views() -> None:
     labels = torch.cat([given.visible_labels, given.infrared_labels])
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
-    features = model(torch.cat([given.visible, given.infrared]))
+    embeddings = model(torch.cat([given.visible, given.infrared]))
     identity = 0.0
     for i in range(8):
         weight, bias = model.heads.classifier_weight[i], model.heads.classifier_bias[i, 0]
-        identity += float(F.cross_entropy(features[:, i] @ weight + bias, labels)) / 8
+        identity += float(F.cross_entropy(embeddings[:, i] @ weight + bias, labels)) / 8
     # Features 0, 1 and 4 are of the whole person: alone, then before two halves and three thirds.
     triplet = sum(
-        float(batch_hard_triplet_loss(features[:, i], labels, margin=0.4)) for i in (0, 1, 4)
+        float(batch_hard_triplet_loss(embeddings[:, i], labels, margin=0.4)) for i in (0, 1, 4)
     )
     assert set(found.terms) == {"identity", "triplet"}
     assert float(found.terms["identity"]) == pytest.approx(identity, rel=1e-5)

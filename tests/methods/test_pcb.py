@@ -26,16 +26,16 @@ def batch() -> CrossModalBatch:
     )
 
 
-@pytest.mark.parametrize(("descriptor", "length"), [("h", 1536), ("g", 12_288)])
-def test_the_published_shapes(descriptor: Literal["h", "g"], length: int) -> None:
-    config = dataclasses.replace(pcb.recipe().method, weights="none", descriptor=descriptor)
+@pytest.mark.parametrize(("feature", "length"), [("h", 1536), ("g", 12_288)])
+def test_the_published_shapes(feature: Literal["h", "g"], length: int) -> None:
+    config = dataclasses.replace(pcb.recipe().method, weights="none", feature=feature)
     with torch.device("meta"):
         model = PCB(config, classes=395).eval()
         pooled, embeddings = model(torch.empty(2, 3, 384, 128), 1)
-        descriptors = model.describe(torch.empty(2, 3, 384, 128), Modality.INFRARED)
+        features = model.extract_features(torch.empty(2, 3, 384, 128), Modality.INFRARED)
     assert pooled.shape == (2, 6, 2048)
     assert embeddings.shape == (2, 6, 256)
-    assert descriptors.shape == (2, length)
+    assert features.shape == (2, length)
     # ResNet-50 without its classifier; one Linear + batch norm; six classifiers.
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert trainable == 23_508_032 + (2048 * 256 + 256 + 2 * 256) + 6 * (256 * 395 + 395)
@@ -58,7 +58,7 @@ def test_both_modalities_share_everything_unless_asked_otherwise() -> None:
     torch.manual_seed(0)
     model = PCB(SMALL, classes=5).eval()
     assert not any(m.separate for m in model.modules() if isinstance(m, PerModality))
-    assert torch.equal(*(model.describe(images, modality) for modality in Modality))
+    assert torch.equal(*(model.extract_features(images, modality) for modality in Modality))
     model = PCB(dataclasses.replace(SMALL, shared_from="layer1"), classes=5)
     separate = [name for name, part in model.streams.parts.items() if part.separate]
     assert separate == ["stem_stem"]
@@ -110,14 +110,14 @@ def test_dropout_acts_on_what_is_pooled_and_in_training_only() -> None:
 
 
 @torch.no_grad()
-def test_descriptors_are_unit_stripes_side_by_side() -> None:
+def test_features_are_unit_stripes_side_by_side() -> None:
     for kind in ("h", "g"):
         torch.manual_seed(3)
-        model = PCB(dataclasses.replace(SMALL, descriptor=kind), classes=5).eval()
+        model = PCB(dataclasses.replace(SMALL, feature=kind), classes=5).eval()
         images = batch().visible
         parts = model(images, 4)["gh".index(kind)]
         expected = torch.cat([F.normalize(parts[:, p]) for p in range(6)], dim=1) / 6**0.5
-        torch.testing.assert_close(model.describe(images, Modality.VISIBLE), expected)
+        torch.testing.assert_close(model.extract_features(images, Modality.VISIBLE), expected)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ def test_the_stated_size() -> None:
     model = ZeroPadding(config, classes=395).eval()
     assert sum(p.numel() for p in model.parameters()) == 24_314_251
     with torch.inference_mode():
-        descriptors = model.describe(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
-    assert descriptors.shape == (2, 2048)
+        features = model.extract_features(torch.randn(2, 3, 288, 144), Modality.VISIBLE)
+    assert features.shape == (2, 2048)
 
 
 def test_each_modality_has_its_own_plane() -> None:
@@ -45,11 +45,13 @@ def test_only_the_first_filters_can_tell_modalities_apart() -> None:
     model = ZeroPadding(SMALL, classes=5).eval()
     images = torch.randn(2, 3, 64, 32)
     with torch.inference_mode():
-        before = {m: model.describe(images, m) for m in Modality}
+        before = {m: model.extract_features(images, m) for m in Modality}
         torch.testing.assert_close(*before.values())
         next(model.backbone.parameters())[:, 1].mul_(-1)  # what reads the infrared plane
-        assert torch.equal(model.describe(images, Modality.VISIBLE), before[Modality.VISIBLE])
-        changed = model.describe(images, Modality.INFRARED)
+        assert torch.equal(
+            model.extract_features(images, Modality.VISIBLE), before[Modality.VISIBLE]
+        )
+        changed = model.extract_features(images, Modality.INFRARED)
     assert not torch.allclose(changed, before[Modality.INFRARED], atol=1e-3)
 
 
@@ -73,8 +75,8 @@ def test_its_loss_is_the_cross_entropy(neck: bool) -> None:
     expected = -torch.stack([log_p[i, label] for i, label in enumerate(labels)]).mean()
     assert set(found.terms) == {"identity"}
     torch.testing.assert_close(found.total.double(), expected, rtol=1e-4, atol=1e-5)
-    assert found.descriptors is not None
-    torch.testing.assert_close(found.descriptors, F.normalize(features), rtol=1e-3, atol=1e-4)
+    assert found.features is not None
+    torch.testing.assert_close(found.features, F.normalize(features), rtol=1e-3, atol=1e-4)
     found.total.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 

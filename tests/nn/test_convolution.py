@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.nn import build_stages, convolution, depthwise, quicken
+from vireid.nn import build_stages, convolution, depthwise, use_fast_convolutions
 from vireid.nn.winograd import winograd_conv
 
 
@@ -57,7 +57,7 @@ def test_maps_and_gradients_are_torchs(
     options = dict(options)
     out = options.pop("out", 6)
     plain = nn.Conv2d(4, out, kernel, bias=bias, **options).double()  # type: ignore[arg-type]
-    quick = quicken(copy.deepcopy(plain))
+    quick = use_fast_convolutions(copy.deepcopy(plain))
     assert type(quick) is convolution.Conv2d
     x = torch.randn(2, 4, 9, 7, dtype=torch.float64).to(memory_format=torch.channels_last)
     towards = torch.randn_like(plain(x))
@@ -71,7 +71,7 @@ def test_a_backbone_keeps_its_parameters_and_its_results() -> None:
     torch.manual_seed(0)
     stages, _ = build_stages("resnet18")
     plain = nn.Sequential(*stages.values()).double().to(memory_format=torch.channels_last)
-    quick = quicken(copy.deepcopy(plain))
+    quick = use_fast_convolutions(copy.deepcopy(plain))
     assert list(quick.state_dict()) == list(plain.state_dict())
     assert all(type(m) is not nn.Conv2d for m in quick.modules())
     x = torch.randn(2, 3, 48, 32, dtype=torch.float64).to(memory_format=torch.channels_last)
@@ -97,7 +97,7 @@ def test_only_large_filters_over_small_maps_in_training_are_taken_a_channel_at_a
     monkeypatch.setattr(convolution, "depthwise_conv", seen)
     small, large = torch.randn(2, 4, 9, 5), torch.randn(2, 4, 18, 9)
     for kernel in (3, 5):
-        quick = quicken(nn.Conv2d(4, 4, kernel, padding=2, groups=4))
+        quick = use_fast_convolutions(nn.Conv2d(4, 4, kernel, padding=2, groups=4))
         for x in (small, large):
             quick(x.to(memory_format=torch.channels_last))
         with torch.inference_mode():
@@ -132,7 +132,7 @@ def test_bfloat16_and_other_layouts_are_left_to_torch(monkeypatch: pytest.Monkey
         return winograd_conv(x, filters)
 
     monkeypatch.setattr(convolution, "winograd_conv", seen)
-    quick = quicken(nn.Conv2d(4, 4, 3, padding=1))
+    quick = use_fast_convolutions(nn.Conv2d(4, 4, 3, padding=1))
     x = torch.randn(2, 4, 9, 7)
     quick(x)
     with torch.autocast("cpu", torch.bfloat16):

@@ -22,7 +22,7 @@ from vireid.data.transforms import (
     normalise,
 )
 from vireid.errors import ConfigError
-from vireid.training import Run
+from vireid.runs import Run
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.types import CrossModalBatch, Modality
 

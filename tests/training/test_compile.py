@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from vireid.training import Run, RunFolder, train
+from vireid.runs import Run, RunFolder
+from vireid.training import train
 
 
 # torch's own tracer looks at what has no gradient.

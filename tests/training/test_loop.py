@@ -19,7 +19,8 @@ from tests.helpers.signals import tell_this_process_to_stop
 from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
 from vireid.methods import Optimisation
-from vireid.training import Run, RunFolder, checkpoint, train
+from vireid.runs import Run, RunFolder, checkpoint
+from vireid.training import train
 from vireid.training.batches import TrainingSet
 from vireid.training.schedule import rate_factor
 

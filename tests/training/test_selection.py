@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import vireid
-from vireid.commands.train import Keeping, train_run
+from vireid.cli.train import OutputOptions, train_run
 from vireid.data.layouts import SysuMM01
 from vireid.errors import ConfigError, RunError
 from vireid.evaluation import evaluate, validation
 from vireid.methods import Method
 from vireid.nn.weights import fingerprint
-from vireid.training import Run, RunFolder, train
+from vireid.runs import Run, RunFolder
+from vireid.training import train
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,12 @@ def test_selection_needs_identities_and_a_judge(run: Run, selecting: Run, tmp_pa
 def test_the_command_scores_the_held_out_identities(
     selecting: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = train_run(selecting, tmp_path / "run", keeping=Keeping(cache=tmp_path / "cache"))
+    out = train_run(selecting, tmp_path / "run", keeping=OutputOptions(cache=tmp_path / "cache"))
     lines = RunFolder(out).read_metrics()
     assert all(set(line["validation"]) == {"R-1", "mAP"} for line in lines)
     protocol = validation(SysuMM01(selecting.data.root, hold_out=True))
-    encoder = vireid.load(out)
-    result = evaluate(encoder.encode(protocol.records, progress=False), protocol)
+    extractor = vireid.load(out)
+    result = evaluate(extractor.extract(protocol.records, progress=False), protocol)
     best = max(line["validation"]["mAP"] for line in lines)
     assert result.mean_ap.mean == pytest.approx(best, abs=1e-9)
     assert f"by validation mAP {100 * best:.2f}" in capfd.readouterr().err

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from vireid.data.images import ImageStack
 from vireid.data.sampler import class_indices
 from vireid.data.transforms import normalise
-from vireid.methods import DLIS, DLISConfig, Losses, Stage, Turn
-from vireid.training import Run, RunFolder, train
+from vireid.methods import DLIS, DLISConfig, Losses, OptimizerStep, Phase
+from vireid.runs import Run, RunFolder
+from vireid.training import train
 from vireid.types import CrossModalBatch, Modality
 
-BOTH = (Turn("judge", ("judge",)), Turn("people", ("backbone", "heads")))
+BOTH = (OptimizerStep("judge", ("judge",)), OptimizerStep("people", ("backbone", "heads")))
 
 
 class Judged(DLIS):
@@ -39,13 +40,13 @@ class Judged(DLIS):
     def own_rates(self) -> Mapping[str, float]:
         return {"judge": 0.5}
 
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
-        return tuple(Stage(n, turns) for n, turns in self.plan)
+    def stages(self, epochs: int) -> tuple[Phase, ...]:
+        return tuple(Phase(n, turns) for n, turns in self.plan)
 
-    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
         self.seen.append((turn, {k: v.clone() for k, v in self.named_parameters()}))
         found = self.losses(batch)
-        assert found.descriptors is not None
+        assert found.features is not None
         embeddings = self(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
         verdict = self.judge(embeddings.flatten(1)).mean()
         if turn == "judge":
@@ -73,7 +74,7 @@ class Measured(DLIS):
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedConfig(DLISConfig):
-    plan: tuple[tuple[int, tuple[Turn, ...]], ...] = ((3, BOTH),)
+    plan: tuple[tuple[int, tuple[OptimizerStep, ...]], ...] = ((3, BOTH),)
 
     def build(self, *, classes: int) -> Judged:
         built = Judged(self, classes=classes)
@@ -158,7 +159,7 @@ def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) ->
         own = [r for r in records if r.modality is modality]
         assert network.labels[row].tolist() == [classes[r.identity] for r in own]
         with torch.no_grad(), ImageStack(own, size=network.size) as stack:
-            described = network.describe(normalise(stack.fetch(range(len(own)))), modality)
+            described = network.extract_features(normalise(stack.fetch(range(len(own)))), modality)
         torch.testing.assert_close(network.means[row], described.mean(0), rtol=1e-4, atol=1e-5)
     state, _, _ = RunFolder(out).read_model()
     assert torch.equal(state["means"], network.means)

@@ -1,4 +1,4 @@
-"""The REST interface and the page: typed routes over a :class:`~vireid.app.desk.Desk`."""
+"""The REST interface and the page: typed routes over a :class:`~vireid.app.handlers.Handlers`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import vireid
-from vireid.app.desk import Desk
+from vireid.app.handlers import Handlers
 from vireid.app.models import (
     Added,
     AddForm,
@@ -83,8 +83,8 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
+def _desk(request: Request) -> Handlers:
+    desk: Handlers = request.app.state.desk
     return desk
 
 
@@ -93,7 +93,7 @@ def _who(request: Request) -> str:
     return who
 
 
-At = Annotated[Desk, Depends(_desk)]
+At = Annotated[Handlers, Depends(_desk)]
 Who = Annotated[str, Depends(_who)]
 Own = Annotated[
     str,
@@ -165,11 +165,11 @@ async def picture(desk: At, id: UUID) -> Response:
 
 @api.post("/forget", tags=["gallery"])
 async def forget(desk: At, who: Who, asked: Forgetting, own: Own) -> Forgotten:
-    """Delete entries for good, with descriptors and thumbnails."""
+    """Delete entries for good, with features and thumbnails."""
     return await desk.work(desk.forget, who, asked)
 
 
-def create_app(desk: Desk, *, tokens: Tokens) -> ASGIApp:
+def create_app(desk: Handlers, *, tokens: Tokens) -> ASGIApp:
     """The whole server as an ASGI application, with everything that guards it.
 
     Args:

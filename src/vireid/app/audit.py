@@ -39,7 +39,7 @@ class Audit:
         self.pictures = pictures
         self._lock = threading.Lock()
         try:
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._feature = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(
                 f"--audit '{file}' cannot be written to ({error.strerror}); expected a file in a "
@@ -76,12 +76,12 @@ class Audit:
         line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
         with self._lock:
             try:
-                written = os.write(self._descriptor, line)
+                written = os.write(self._feature, line)
                 if written < len(line):
                     # So that the next event does not continue this line.
-                    os.write(self._descriptor, b"\n")
+                    os.write(self._feature, b"\n")
                     raise OSError(f"only {written} of {len(line)} bytes fitted")
-                os.fsync(self._descriptor)
+                os.fsync(self._feature)
             except OSError as error:
                 raise AuditError(
                     f"the audit log cannot be written ({error}); expected room on its disk; "
@@ -90,4 +90,4 @@ class Audit:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._descriptor)
+        os.close(self._feature)

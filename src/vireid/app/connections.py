@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 __all__ = ["MOST", "patient"]
 
 MOST = 512
-"""Connections that may be open at once; each costs a file descriptor, of which the gallery and the
+"""Connections that may be open at once; each costs a file feature, of which the gallery and the
 audit log need some too, and a process often has no more than 1,024."""
 
 

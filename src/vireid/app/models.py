@@ -10,8 +10,8 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from vireid.app.limits import PICTURES
-from vireid.gallery.calibration import PairVerdict, Verdict
 from vireid.gallery.entry import Entry, Filters
+from vireid.openset.calibration import PairVerdict, Verdict
 from vireid.types import Modality
 
 __all__ = [
@@ -249,7 +249,7 @@ class Found(BaseModel):
     """An entry that was found."""
 
     rank: int = Field(description="From 1, by score.")
-    score: float = Field(description="Cosine of the descriptors, in [-1, 1]; not a probability.")
+    score: float = Field(description="Cosine of the features, in [-1, 1]; not a probability.")
     verdict: PairVerdict | None = Field(description="Whether it shows the person searched for.")
     entry: EntryInfo
 

@@ -39,11 +39,11 @@ from vireid.app.uploads import KINDS, Picture, kind_of
 from vireid.data.images import decode_image, resized
 from vireid.data.listing import ListedImage
 from vireid.data.portrait import guess_modality
-from vireid.encoder import Described, Encoder, describe_bytes
 from vireid.errors import ChangedError, ImageError, NotThereError
+from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_bytes
 from vireid.gallery import Entry, Gallery, Row, id_of
-from vireid.gallery.learnt import View
-from vireid.gallery.looking import look_for
+from vireid.openset.search import search_gallery
+from vireid.openset.statistics import View
 from vireid.types import Modality
 
 __all__ = ["Service", "Source"]
@@ -56,8 +56,8 @@ class Service:
     """A gallery that is searched with pictures.
 
     Args:
-        gallery: The gallery, opened for the network of ``encoder``.
-        encoder: The network.
+        gallery: The gallery, opened for the network of ``extractor``.
+        extractor: The network.
         name: What the gallery is called.
         limits: What may be asked.
         read_only: Whether nothing may be added and forgotten.
@@ -67,7 +67,7 @@ class Service:
     def __init__(
         self,
         gallery: Gallery,
-        encoder: Encoder,
+        extractor: FeatureExtractor,
         *,
         name: str,
         limits: Limits,
@@ -77,10 +77,10 @@ class Service:
         self.gallery = gallery
         self.read_only = read_only
         self.limits = limits
-        self._encoder = encoder
+        self._extractor = extractor
         self._name = name
         self._pictures_kept = pictures_kept
-        self._attends = encoder.describer.attends
+        self._attends = extractor.backend.attends
         # Attention is recorded inside the network, so that one request at a time may use it; its
         # own threads use all cores anyway.
         self._network = threading.Lock()
@@ -96,9 +96,9 @@ class Service:
             modalities=found.modalities,
             identities=found.identities,
             calibrated=found.calibrated,
-            model=self._encoder.about,
-            fingerprint=self._encoder.fingerprint,
-            dimension=self._encoder.dimension,
+            model=self._extractor.about,
+            fingerprint=self._extractor.fingerprint,
+            dimension=self._extractor.dimension,
             attention=self._attends,
             read_only=self.read_only,
             who=who,
@@ -114,7 +114,7 @@ class Service:
     def page(self, asked: PageQuery) -> EntryPage:
         """A part of the list of entries; costs as much as all entries before its end."""
         filters = asked.filters()
-        rows = self.gallery.rows(filters, descriptors=False, thumbnails=False)
+        rows = self.gallery.rows(filters, features=False, thumbnails=False)
         part = islice(rows, asked.offset, asked.offset + asked.limit)
         return EntryPage(
             total=self.gallery.count(filters), entries=[EntryInfo.of(row.entry) for row in part]
@@ -181,11 +181,13 @@ class Service:
             NotThereError: An entry that is searched with is not there.
         """
         rows = [self.entry(str(id)) for id in asked.entry]
-        described = [self._describe(picture, modality=asked.query_modality) for picture in pictures]
+        described = [
+            self._extract_features(picture, modality=asked.query_modality) for picture in pictures
+        ]
         views = [View(one.portraits[0].modality) for one in described]
         views += [View(row.entry.modality, row.entry.camera) for row in rows]
-        values = [*(one.values[0] for one in described), *(row.descriptor for row in rows)]
-        found = look_for(
+        values = [*(one.values[0] for one in described), *(row.feature for row in rows)]
+        found = search_gallery(
             self.gallery,
             np.stack(values),
             views,
@@ -244,7 +246,7 @@ class Service:
     def _row_of(self, picture: Picture, told: AddForm, *, now: datetime) -> Row | Added:
         """An uploaded picture as a row, or why it is none."""
         try:
-            described = self._describe(picture, modality=told.modality)
+            described = self._extract_features(picture, modality=told.modality)
         except ImageError as error:
             return Added(name=picture.name, status="refused", detail=str(error))
         [portrait] = described.portraits
@@ -307,21 +309,21 @@ class Service:
     def _map(
         self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]
     ) -> Map:
-        size = self._encoder.size
+        size = self._extractor.size
         pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
         with self._network:
-            maps = self._encoder.attention_over(pixels, modality)
-        height, width = self._encoder.grid
+            maps = self._extractor.attention_of_pixels(pixels, modality)
+        height, width = self._extractor.grid
         weights = maps[-1].astype(np.float64).round(6).tolist()
         return Map(height=height, width=width, weights=weights, source=source)
 
-    def _describe(self, picture: Picture, *, modality: Modality | None) -> Described:
+    def _extract_features(self, picture: Picture, *, modality: Modality | None) -> ExtractedBatch:
         listed = ListedImage(path=Path(picture.name), modality=modality)
         with self._network:
-            return describe_bytes(self._encoder, [picture.data], [listed])
+            return extract_from_bytes(self._extractor, [picture.data], [listed])
 
 
-def _told(picture: Picture, described: Described) -> PictureInfo:
+def _told(picture: Picture, described: ExtractedBatch) -> PictureInfo:
     """An uploaded picture, as the visitor is told of it."""
     [portrait] = described.portraits
     return PictureInfo(name=picture.name, modality=portrait.modality, guessed=portrait.guessed)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from vireid.errors import ConfigError
-from vireid.say import say
+from vireid.log import log
 
 __all__ = ["VARIABLE", "Tokens"]
 
@@ -75,7 +75,7 @@ class Tokens:
         try:
             text = file.read_text(encoding="utf-8")
             if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-                say(f"note: others on this machine may read '{file}'; `chmod 600` keeps it yours")
+                log(f"note: others on this machine may read '{file}'; `chmod 600` keeps it yours")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"--token-file '{file}' cannot be read ({error}); expected a text file with a name "

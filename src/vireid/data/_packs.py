@@ -33,7 +33,7 @@ from tqdm import tqdm
 from vireid.data.images import DECODER, read_resized
 from vireid.errors import CacheError
 from vireid.files import write_atomic
-from vireid.say import say
+from vireid.log import log
 
 __all__ = ["Pack", "PackFolder", "Stamp"]
 
@@ -279,6 +279,6 @@ def _alone(lock: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"Waiting for another process that packs images into '{lock.parent}'.")
+            log(f"Waiting for another process that packs images into '{lock.parent}'.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -12,7 +12,7 @@ from vireid.data._packs import PackFolder
 from vireid.data.images import ImageStack
 from vireid.data.layouts import folder_of
 from vireid.errors import CacheError
-from vireid.say import say
+from vireid.log import log
 from vireid.types import ImageRecord
 
 __all__ = ["PackedImages", "default_cache", "open_images"]
@@ -55,7 +55,7 @@ def open_images(
         try:
             return PackedImages(records, size=size, folder=cache, progress=progress)
         except CacheError as error:
-            say(f"Images are decoded anew each time: {error}")
+            log(f"Images are decoded anew each time: {error}")
     return ImageStack(records, size=size)
 
 
@@ -123,7 +123,7 @@ class PackedImages(ImageStack):
         self._pack.mend(name, into)
         if not self._warned:
             self._warned = True
-            say(
+            log(
                 f"The packed image cache '{self._folder.path}' is damaged, first noticed at"
                 f" '{name}'; what is damaged is decoded again."
             )

@@ -1,4 +1,4 @@
-"""What is kept of an image beside its descriptor: a name for its bytes, its modality, a thumbnail.
+"""What is kept of an image beside its feature: a name for its bytes, its modality, a thumbnail.
 
 Example:
     >>> file = io.BytesIO()
@@ -40,7 +40,7 @@ THUMBNAIL = (144, 288)
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """What is kept of an image beside its descriptor.
+    """What is kept of an image beside its feature.
 
     Attributes:
         sha256: SHA-256 of the file's bytes, 64 hexadecimal digits.

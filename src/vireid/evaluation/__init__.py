@@ -1,10 +1,10 @@
-"""Protocols, metrics and results; knows descriptors and labels, never a network."""
+"""Protocols, metrics and results; knows features and labels, never a network."""
 
 from vireid.evaluation.analysis import Details, search
 from vireid.evaluation.bootstrap import Interval
 from vireid.evaluation.chance import Chance
 from vireid.evaluation.compare import Comparison, Difference, compare
-from vireid.evaluation.features import Features, score_features
+from vireid.evaluation.external import ExternalFeatures, score_features
 from vireid.evaluation.pool import pool
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.protocols import Settings, protocols_for, validation
@@ -19,7 +19,7 @@ __all__ = [
     "Comparison",
     "Details",
     "Difference",
-    "Features",
+    "ExternalFeatures",
     "Interval",
     "KReciprocal",
     "Protocol",

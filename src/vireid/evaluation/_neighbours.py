@@ -1,7 +1,7 @@
-"""Exact nearest neighbours among descriptors, block by block, the same every time.
+"""Exact nearest neighbours among features, block by block, the same every time.
 
-As in :func:`vireid.evaluation.descriptors.similarities`, cosines are summed in float64 and rounded
-to float32, so that equal descriptors are at equal distances wherever they stand; but the lengths
+As in :func:`vireid.evaluation.similarity.similarities`, cosines are summed in float64 and rounded
+to float32, so that equal features are at equal distances wherever they stand; but the lengths
 of the rows are found once, not once a block.
 """
 
@@ -22,16 +22,16 @@ __all__ = [
     "to_distance",
 ]
 
-TILE = 1024  # descriptors widened to float64 at once
+TILE = 1024  # features widened to float64 at once
 _BLOCK_CELLS = 4_000_000  # distances held at once: some 80 MB of work space
 
 
 def check_shapes(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> None:
-    """Raise an EvaluationError unless the descriptors are ``[q, d]`` and ``[g, d]``."""
+    """Raise an EvaluationError unless the features are ``[q, d]`` and ``[g, d]``."""
     fit = query.ndim == gallery.ndim == 2 and query.shape[1] == gallery.shape[1]
     if not fit or 0 in query.shape or 0 in gallery.shape:
         raise EvaluationError(
-            f"descriptors of shape {query.shape} for the queries and {gallery.shape} for the "
+            f"features of shape {query.shape} for the queries and {gallery.shape} for the "
             "gallery; expected rows of the same length and at least one row each"
         )
 
@@ -45,14 +45,14 @@ def row_norms(rows: NDArray[np.float32], name: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
     if len(bad):
         raise EvaluationError(
-            f"the descriptor of {name} {bad[0]} has length {norms[bad[0]]}; expected finite "
+            f"the feature of {name} {bad[0]} has length {norms[bad[0]]}; expected finite "
             "numbers that are not all zero: look at this image and the network's weights"
         )
     return norms
 
 
 def block_rows(width: int, size: int) -> int:
-    """Rows whose distances to ``width`` images, and whose descriptors, fill one block."""
+    """Rows whose distances to ``width`` images, and whose features, fill one block."""
     return max(1, _BLOCK_CELLS // max(width, size))
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError
-from vireid.evaluation.descriptors import match_rows
 from vireid.evaluation.metrics import NO_MATCH, QueryRanks, mean_over, rank_queries
 from vireid.evaluation.protocol import Protocol, Trial, names
 from vireid.evaluation.ranking import Ranking, trial_similarity
-from vireid.types import Descriptors
+from vireid.evaluation.similarity import match_rows
+from vireid.types import Features
 
 __all__ = [
     "CameraPair",
@@ -64,7 +64,7 @@ class Search:
 
 
 def search(
-    descriptors: Descriptors,
+    features: Features,
     protocol: Protocol,
     *,
     trial: int = 0,
@@ -73,7 +73,7 @@ def search(
     """Search one trial, as :func:`vireid.evaluation.evaluate` does, and keep the whole matrix.
 
     Args:
-        descriptors: Descriptors of at least the protocol's images.
+        features: Features of at least the protocol's images.
         protocol: The protocol.
         trial: Which of its trials, from 0.
         ranking: How the gallery is ranked; by the cosine and nothing else by default.
@@ -87,7 +87,7 @@ def search(
             f"{protocol.name} has no trial {trial}; expected one of 0 to {len(protocol.trials) - 1}"
         )
     how = ranking or Ranking()
-    values = match_rows(descriptors, protocol.records, similarity=how.similarity)
+    values = match_rows(features, protocol.records, similarity=how.similarity)
     chosen = protocol.trials[trial]
     similarity = trial_similarity(values, protocol, chosen, how)
     wanted, shown = protocol.identities[chosen.query], protocol.identities[chosen.gallery]

@@ -14,7 +14,7 @@ A query without any correct image is *unmatched*: counted, and left out of every
 
 **Ties** are pessimistic: among equal similarities wrong images stand before right ones. The
 figures therefore do not depend on the order of the input, and a collapsed model that gives every
-image the same descriptor scores what it deserves.
+image the same feature scores what it deserves.
 
 Sources: Wu et al., ICCV 2017 (SYSU-MM01 and its official evaluation); Ye et al., TPAMI 2021
 (INP).
@@ -115,7 +115,7 @@ def rank_queries(
             bad = begin + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
             raise EvaluationError(
                 f"the similarities of query {bad} contain NaN or infinity; "
-                "expected finite numbers: look for NaN in the descriptors"
+                "expected finite numbers: look for NaN in the features"
             )
         if excluded is not None:
             block[np.take(excluded[rows], order, axis=1)] = -np.inf

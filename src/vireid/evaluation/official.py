@@ -30,7 +30,7 @@ from vireid.data.layouts.sysu_exp import (
 )
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.errors import DatasetError, EvaluationError, first_few
-from vireid.types import Descriptors, ImageRecord
+from vireid.types import Features, ImageRecord
 
 __all__ = ["SysuSplits", "read_official"]
 
@@ -102,7 +102,7 @@ class SysuSplits:
         return self.draws
 
 
-def read_official(stem: Path, records: Sequence[ImageRecord]) -> Descriptors:
+def read_official(stem: Path, records: Sequence[ImageRecord]) -> Features:
     """Read features of SYSU-MM01 in the official form.
 
     Args:
@@ -110,7 +110,7 @@ def read_official(stem: Path, records: Sequence[ImageRecord]) -> Descriptors:
         records: All images of some identities in some cameras, sorted by name.
 
     Returns:
-        Their descriptors, float32.
+        Their features, float32.
 
     Raises:
         EvaluationError: A file is missing, damaged, in MATLAB's version 7.3 or of another form, or
@@ -138,7 +138,7 @@ def read_official(stem: Path, records: Sequence[ImageRecord]) -> Descriptors:
                 )
             values.append(rows)
             described += here
-    return Descriptors(np.concatenate(values), tuple(described))
+    return Features(np.concatenate(values), tuple(described))
 
 
 def _read_cells(path: Path) -> list[NDArray[np.generic]]:

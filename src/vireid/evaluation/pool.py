@@ -32,7 +32,7 @@ def pool(results: Sequence[Result], *, name: str) -> Result:
                 "direction",
                 "convention",
                 "cmc_kind",
-                "descriptor_size",
+                "feature_size",
                 "similarity",
                 "query_expansion",
                 "reranking",

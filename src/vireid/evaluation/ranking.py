@@ -1,4 +1,4 @@
-"""From descriptors to the similarities by which a trial is ranked, plain or treated."""
+"""From features to the similarities by which a trial is ranked, plain or treated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import ConfigError
-from vireid.evaluation.descriptors import Similarity, similarities
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.reranking import KReciprocal, QueryExpansion, expand, rerank
+from vireid.evaluation.similarity import Similarity, similarities
 
 __all__ = ["Ranking", "trial_similarity"]
 
@@ -20,13 +20,13 @@ class Ranking:
     """How a gallery is ranked for a query.
 
     Attributes:
-        similarity: How two descriptors are compared.
+        similarity: How two features are compared.
         expansion: Query expansion; none by default.
         reranking: Re-ranking; none by default.
         memory_limit_bytes: The most that re-ranking may take; beyond it, it is refused.
 
     Raises:
-        ConfigError: If distances of raw descriptors are to be treated, which both treatments
+        ConfigError: If distances of raw features are to be treated, which both treatments
             are not defined for.
     """
 
@@ -54,7 +54,7 @@ def trial_similarity(
     """The similarities by which one trial is ranked.
 
     Args:
-        values: Descriptors of the protocol's records, ``[records, d]``.
+        values: Features of the protocol's records, ``[records, d]``.
         protocol: The protocol.
         trial: One of its trials.
         ranking: How to rank.

@@ -5,7 +5,7 @@ Neither is part of the published protocols, so a result that used one has to say
 **K-reciprocal re-ranking** (Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
 Encoding", CVPR 2017). Take query and gallery images together, n = q + g, and let
 
-- d(i, j) = 2 - 2 cos(i, j) be the squared Euclidean distance of unit descriptors, and
+- d(i, j) = 2 - 2 cos(i, j) be the squared Euclidean distance of unit features, and
   d'(i, j) = d(i, j) / max_l d(i, l);
 - N(i, k) be i itself and its k nearest images; R(i, k) = {j in N(i, k) : i in N(j, k)};
 - R*(i) = R(i, k1) and, for every c in R(i, k1), also R(c, k1/2) where more than two thirds of it
@@ -116,16 +116,16 @@ def rerank(
     rows, and the encoding V is sparse.
 
     Args:
-        query: Descriptors of the queries, ``[q, d]``, of any length but zero.
-        gallery: Descriptors of the gallery, ``[g, d]``, of any length but zero.
+        query: Features of the queries, ``[q, d]``, of any length but zero.
+        gallery: Features of the gallery, ``[g, d]``, of any length but zero.
         options: Sizes of the neighbourhoods and lambda.
-        memory_limit_bytes: Bytes that may be used beside the descriptors given, result included.
+        memory_limit_bytes: Bytes that may be used beside the features given, result included.
 
     Returns:
         1 - final distance, ``[q, g]`` in [0, 1]; larger is nearer.
 
     Raises:
-        EvaluationError: The shapes do not fit, a descriptor is zero or not finite, or
+        EvaluationError: The shapes do not fit, a feature is zero or not finite, or
             :func:`needed_bytes` is above the limit.
     """
     check_shapes(query, gallery)
@@ -151,7 +151,7 @@ def needed_bytes(queries: int, gallery: int, size: int, options: KReciprocal) ->
     Args:
         queries: Number of queries, q.
         gallery: Number of gallery images, g.
-        size: Length of a descriptor, d.
+        size: Length of a feature, d.
         options: Sizes of the neighbourhoods.
 
     Returns:
@@ -189,8 +189,8 @@ def expand(
     right angle or more is no neighbour).
 
     Args:
-        query: Descriptors of the queries, ``[q, d]``, of any length but zero; not changed.
-        gallery: Descriptors of the gallery, ``[g, d]``, of any length but zero.
+        query: Features of the queries, ``[q, d]``, of any length but zero; not changed.
+        gallery: Features of the gallery, ``[g, d]``, of any length but zero.
         options: Number of neighbours and the power.
         excluded: Bool ``[q, g]``, True where a gallery image must not touch the query.
 
@@ -198,7 +198,7 @@ def expand(
         ``[q, d]`` of unit length; a query without any neighbour keeps its direction.
 
     Raises:
-        EvaluationError: The shapes do not fit, or a descriptor is zero or not finite.
+        EvaluationError: The shapes do not fit, or a feature is zero or not finite.
     """
     check_shapes(query, gallery)
     if excluded is not None and excluded.shape != (len(query), len(gallery)):
@@ -249,7 +249,7 @@ def _scan(
         block = slice(begin, min(begin + step, images))
         distance = squared_distances(rows[block] / norms[block, None], rows, norms)
         greatest = distance.max(axis=1)
-        # Where all descriptors are equal there is nothing to scale.
+        # Where all features are equal there is nothing to scale.
         greatest[greatest == 0] = 1
         farthest[block] = greatest
         of_queries = distance[: max(queries - begin, 0), queries:]

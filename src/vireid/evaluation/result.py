@@ -1,7 +1,7 @@
 """A result that says what it is: scores, the protocol they belong to, and what chance would give.
 
 Example:
-    >>> result = evaluate(descriptors, protocol, fingerprint=name)  # doctest: +SKIP
+    >>> result = evaluate(features, protocol, fingerprint=name)  # doctest: +SKIP
     >>> print(result)  # doctest: +SKIP
     >>> result.save(run / "result.json")  # doctest: +SKIP
 """
@@ -81,8 +81,8 @@ class Result:
         convention: How the galleries were drawn.
         cmc_kind: Whether the protocol's CMC counts identities or images.
         trials: The scores of each trial.
-        descriptor_size: Numbers a descriptor has.
-        similarity: How descriptors were compared.
+        feature_size: Numbers a feature has.
+        similarity: How features were compared.
         query_expansion: Query expansion applied, ``none`` or its kind and parameters.
         reranking: Re-ranking applied, ``none`` or its kind and parameters.
         test_time_augmentation: Augmentation at test time, ``none`` or its kind.
@@ -102,7 +102,7 @@ class Result:
     convention: str
     cmc_kind: CmcKind
     trials: tuple[TrialScore, ...]
-    descriptor_size: int
+    feature_size: int
     similarity: str = "cosine"
     query_expansion: str = "none"
     reranking: str = "none"
@@ -121,7 +121,7 @@ class Result:
 
     @property
     def flags(self) -> dict[str, str]:
-        """What was done to the ranking or the descriptors, by name; ``none`` where nothing was."""
+        """What was done to the ranking or the features, by name; ``none`` where nothing was."""
         return {
             "query expansion": self.query_expansion,
             "re-ranking": self.reranking,

@@ -1,4 +1,4 @@
-"""From descriptors and a protocol to a :class:`~vireid.evaluation.result.Result`."""
+"""From features and a protocol to a :class:`~vireid.evaluation.result.Result`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vireid.errors import EvaluationError
 from vireid.evaluation.analysis import Details, search
 from vireid.evaluation.bootstrap import ByIdentity
 from vireid.evaluation.chance import chance_level
-from vireid.evaluation.descriptors import match_rows, similarities
 from vireid.evaluation.metrics import QueryRanks, cmc_curve, mean_over, rank_queries
 from vireid.evaluation.protocol import Protocol, Trial, names
 from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.result import Result, TrialScore
-from vireid.types import Descriptors
+from vireid.evaluation.similarity import match_rows, similarities
+from vireid.types import Features
 
 __all__ = ["data_fingerprint", "evaluate"]
 
@@ -29,7 +29,7 @@ _BLOCK_CELLS = 64_000_000  # similarities held at once, 256 MB
 
 
 def evaluate(
-    descriptors: Descriptors,
+    features: Features,
     protocol: Protocol,
     *,
     ranking: Ranking | None = None,
@@ -37,26 +37,26 @@ def evaluate(
     about: Mapping[str, str] | None = None,
     details: bool = False,
 ) -> Result:
-    """Score descriptors under a protocol.
+    """Score features under a protocol.
 
-    Each image is used from one descriptor, whatever the number of trials. The order of the
-    descriptors does not matter: images are matched by path.
+    Each image is used from one feature, whatever the number of trials. The order of the
+    features does not matter: images are matched by path.
 
     Args:
-        descriptors: Descriptors of at least the protocol's images.
+        features: Features of at least the protocol's images.
         protocol: The protocol.
         ranking: How galleries are ranked; by the cosine and nothing else by default.
-        fingerprint: Fingerprint of the weights the descriptors come from.
+        fingerprint: Fingerprint of the weights the features come from.
         about: What else the result should say: method, backbone, weights, seed.
         details: Keep :class:`~vireid.evaluation.analysis.Details` of the first trial, which is
             searched once more for them, its whole similarity matrix at once.
 
     Raises:
-        EvaluationError: An image is missing or appears twice, a descriptor is NaN, infinite or
+        EvaluationError: An image is missing or appears twice, a feature is NaN, infinite or
             zero, no query has a match, or re-ranking does not fit into its memory limit.
     """
     how = ranking or Ranking()
-    values = match_rows(descriptors, protocol.records, similarity=how.similarity)
+    values = match_rows(features, protocol.records, similarity=how.similarity)
     for trial in protocol.trials:
         if not len(trial.query) or not len(trial.gallery):
             raise EvaluationError(
@@ -73,11 +73,11 @@ def evaluate(
         convention=protocol.convention,
         cmc_kind=protocol.cmc,
         trials=scores,
-        descriptor_size=values.shape[1],
+        feature_size=values.shape[1],
         similarity=how.similarity,
         query_expansion=str(how.expansion or "none"),
         reranking=str(how.reranking or "none"),
-        test_time_augmentation=descriptors.augmentation,
+        test_time_augmentation=features.augmentation,
         weights_fingerprint=fingerprint,
         data_fingerprint=data_fingerprint(protocol),
         unmatched=_unmatched(ranks, protocol),
@@ -87,7 +87,7 @@ def evaluate(
             "numpy": np.__version__,
             "vireid": metadata.version("vireid"),
         },
-        details=Details.of(search(descriptors, protocol, ranking=how)) if details else None,
+        details=Details.of(search(features, protocol, ranking=how)) if details else None,
     )
 
 

@@ -42,7 +42,7 @@ def conditions(result: Result) -> list[str]:
         f"{result.convention}; CMC by {result.cmc_kind}; {count} trial{'s' if count > 1 else ''}",
         f"{result.similarity} similarity; {flags}",
         f"{first.queries:,} queries, {first.gallery:,} gallery images, "
-        f"{result.descriptor_size}-d descriptors"
+        f"{result.feature_size}-d features"
         + (f", weights {result.weights_fingerprint[:12]}" if result.weights_fingerprint else ""),
     ]
     if result.unmatched:
@@ -59,7 +59,7 @@ def conditions(result: Result) -> list[str]:
 def table(results: Mapping[str, Result]) -> str:
     """Several results of one protocol side by side, in percent, with chance beneath.
 
-    A row whose descriptors or ranking were treated (re-ranking and the like) says so.
+    A row whose features or ranking were treated (re-ranking and the like) says so.
 
     Args:
         results: Result by row name.
@@ -126,7 +126,7 @@ def chance_cells(result: Result) -> list[str]:
 
 
 def row_name(name: str, result: Result) -> str:
-    """A name, with what was done to the ranking or the descriptors behind it."""
+    """A name, with what was done to the ranking or the features behind it."""
     used = [flag for flag, kind in result.flags.items() if kind != "none"]
     return f"{name} (with {', '.join(used)})" if used else name
 

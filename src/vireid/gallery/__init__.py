@@ -1,4 +1,4 @@
-"""Galleries: descriptors with what is known of their images, searched across modalities."""
+"""Galleries: features with what is known of their images, searched across modalities."""
 
 from vireid.gallery.entry import EVERYTHING, Entry, Filters, Hit, Model, Row, id_of
 from vireid.gallery.gallery import (

@@ -22,7 +22,7 @@ class About:
     """What ``gallery.json`` holds.
 
     Attributes:
-        model: The network of the descriptors.
+        model: The network of the features.
         notes: Texts by name, such as the calibration.
         graph: Whether sealed segments have a graph.
         rows: At least so many rows are there; brought up to date when a writer lets go of the

@@ -14,7 +14,7 @@ from vireid.gallery.entry import Filters, Model, Row
 __all__ = ["NORM_TOLERANCE", "check_filters", "check_model", "check_queries", "check_rows"]
 
 NORM_TOLERANCE = 1e-3
-"""By how much the norm of a descriptor may differ from 1."""
+"""By how much the norm of a feature may differ from 1."""
 
 
 def check_model(place: str, held: Model, used: Model) -> None:
@@ -25,9 +25,9 @@ def check_model(place: str, held: Model, used: Model) -> None:
     """
     if (held.fingerprint, held.dimension) != (used.fingerprint, used.dimension):
         raise GalleryError(
-            f"The gallery '{place}' holds descriptors of network {held.fingerprint} (dimension "
+            f"The gallery '{place}' holds features of network {held.fingerprint} (dimension "
             f"{held.dimension}), but the network in use is {used.fingerprint} (dimension "
-            f"{used.dimension}); their descriptors cannot be compared: use the run that the "
+            f"{used.dimension}); their features cannot be compared: use the run that the "
             "gallery was made with, or make another gallery with this one."
         )
 
@@ -36,7 +36,7 @@ def check_rows(rows: Sequence[Row], model: Model) -> None:
     """Refuse rows that a gallery cannot hold.
 
     Raises:
-        GalleryError: A SHA-256 that is none, a text that is no Unicode, or a descriptor that is
+        GalleryError: A SHA-256 that is none, a text that is no Unicode, or a feature that is
             not finite, of unit norm and of the model's dimension; the message names the image.
     """
     for row in rows:
@@ -49,27 +49,27 @@ def check_rows(rows: Sequence[Row], model: Model) -> None:
             )
         texts = (entry.name, str(entry.path), entry.camera, entry.identity, entry.note)
         _check_texts(texts, f"image {name}")
-        if row.descriptor.ndim != 1:
+        if row.feature.ndim != 1:
             raise GalleryError(
-                f"The descriptor of image {name} has the shape {row.descriptor.shape}; expected "
+                f"The feature of image {name} has the shape {row.feature.shape}; expected "
                 f"({model.dimension},)."
             )
-        _check_values(row.descriptor[None], model, f"image {name}")
+        _check_values(row.feature[None], model, f"image {name}")
 
 
-def check_queries(descriptors: NDArray[np.float32], model: Model) -> None:
-    """Refuse queries that cannot be compared with a gallery's descriptors.
+def check_queries(features: NDArray[np.float32], model: Model) -> None:
+    """Refuse queries that cannot be compared with a gallery's features.
 
     Raises:
         GalleryError: They are not ``[q, d]``, or one is not finite, of unit norm and of the
             model's dimension.
     """
-    if descriptors.ndim != 2:
+    if features.ndim != 2:
         raise GalleryError(
-            f"The queries have the shape {descriptors.shape}; expected [queries, "
-            f"{model.dimension}], one descriptor a row."
+            f"The queries have the shape {features.shape}; expected [queries, "
+            f"{model.dimension}], one feature a row."
         )
-    _check_values(descriptors, model, "a query")
+    _check_values(features, model, "a query")
 
 
 def check_filters(filters: Filters) -> None:
@@ -92,10 +92,10 @@ def _check_texts(texts: Iterable[str], where: str) -> None:
 
 
 def _check_values(values: NDArray[np.float32], model: Model, where: str) -> None:
-    """Check descriptors ``[n, d]``."""
+    """Check features ``[n, d]``."""
     if values.shape[1] != model.dimension:
         raise GalleryError(
-            f"The descriptor of {where} has {values.shape[1]} values; expected "
+            f"The feature of {where} has {values.shape[1]} values; expected "
             f"{model.dimension}, as network {model.fingerprint} gives: use the gallery's run."
         )
     with np.errstate(invalid="ignore", over="ignore"):
@@ -103,6 +103,6 @@ def _check_values(values: NDArray[np.float32], model: Model, where: str) -> None
     wrong = np.flatnonzero(~(np.abs(norms - 1) <= NORM_TOLERANCE))
     if len(wrong):
         raise GalleryError(
-            f"The descriptor of {where} has the norm {norms[wrong[0]]:.4g}; expected finite values "
+            f"The feature of {where} has the norm {norms[wrong[0]]:.4g}; expected finite values "
             "of norm 1, as the encoder gives: describe the image again."
         )

@@ -24,7 +24,7 @@ from vireid.gallery.store import EF_CONSTRUCT, LINKS
 __all__ = ["as_filter", "create", "engine_errors", "load", "selected"]
 
 SEGMENT_KB = 100_000
-"""Kilobytes of descriptors at which a segment is sealed; the next rows begin another one."""
+"""Kilobytes of features at which a segment is sealed; the next rows begin another one."""
 
 
 def create(path: Path, dimension: int) -> edge.EdgeShard:

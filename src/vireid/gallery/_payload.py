@@ -167,17 +167,17 @@ def row_of(id: str, payload: Mapping[str, Any] | None, vector: object) -> Row:
     Args:
         id: The point's id.
         payload: What is stored with it.
-        vector: Its descriptor, a list of numbers.
+        vector: Its feature, a list of numbers.
 
     Raises:
         GalleryError: A part is missing or damaged.
     """
-    return Row(entry_of(id, payload), _descriptor_of(id, vector), thumbnail_of(id, payload))
+    return Row(entry_of(id, payload), _feature_of(id, vector), thumbnail_of(id, payload))
 
 
-def _descriptor_of(id: str, vector: object) -> NDArray[np.float32]:
+def _feature_of(id: str, vector: object) -> NDArray[np.float32]:
     if not isinstance(vector, list):
-        raise GalleryError(_damaged(id, "it has no descriptor"))
+        raise GalleryError(_damaged(id, "it has no feature"))
     return np.array(vector, dtype=np.float32)
 
 

@@ -2,14 +2,14 @@
 
     GALLERY/
       gallery.json   the model, notes, and whether there is a graph; makes the folder a gallery
-      shard/         the engine's segments: descriptors, entries, thumbnails
+      shard/         the engine's segments: features, entries, thumbnails
       writer.lock    held by the one process that may change the gallery
       shard.lock     held by the process that has the segments open at the moment
       turn.lock      held by a process that waits for them
 
 There is no write-ahead log, whose files would keep what was deleted: a change is acknowledged
 once the engine has flushed it. New rows go to a growing segment, which is sealed at about a tenth
-of a gigabyte of descriptors. Deleting rows writes the segments that held them anew and removes the
+of a gigabyte of features. Deleting rows writes the segments that held them anew and removes the
 old ones, so that forgetting costs as much as writing these segments, not the whole gallery.
 """
 
@@ -97,7 +97,7 @@ class EmbeddedStore:
 
     @property
     def model(self) -> Model:
-        """The network whose descriptors it holds."""
+        """The network whose features it holds."""
         return self._model
 
     @property
@@ -120,8 +120,7 @@ class EmbeddedStore:
             if new:
                 # Lists: the engine takes them faster than arrays.
                 points = [
-                    edge.Point(id, row.descriptor.tolist(), payload_of(row))
-                    for id, row in new.items()
+                    edge.Point(id, row.feature.tolist(), payload_of(row)) for id, row in new.items()
                 ]
                 shard.update(edge.UpdateOperation.upsert_points(points))
                 shard.flush()
@@ -136,7 +135,7 @@ class EmbeddedStore:
             return _known(shard, ids)
 
     def search(
-        self, descriptors: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
+        self, features: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
     ) -> list[list[Hit]]:
         """The nearest entries to each of several queries; see :class:`Store`."""
         wanted = as_filter(filters)
@@ -148,7 +147,7 @@ class EmbeddedStore:
                 requests = [
                     edge.QueryRequest(
                         limit=count,
-                        query=edge.Query.Nearest(descriptors[query].tolist()),
+                        query=edge.Query.Nearest(features[query].tolist()),
                         filter=wanted,
                         with_payload=selected(thumbnails=False),
                         params=edge.SearchParams(exact=plain, hnsw_ef=EF_SEARCH),
@@ -158,10 +157,10 @@ class EmbeddedStore:
                 answers = shard.query_batch(edge.QueryBatchRequest(requests))
                 return [[Found(str(p.id), p.score, p.payload) for p in one] for one in answers]
 
-            return nearest(ask, len(descriptors), limit)
+            return nearest(ask, len(features), limit)
 
     def rows(
-        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+        self, filters: Filters, *, features: bool = True, thumbnails: bool = True
     ) -> Iterator[Row]:
         """Walk over entries in the order of their ids; other processes get in between pages."""
         wanted, offset = as_filter(filters), None
@@ -171,12 +170,12 @@ class EmbeddedStore:
                 limit=PAGE,
                 filter=wanted,
                 with_payload=selected(thumbnails=thumbnails),
-                with_vector=descriptors,
+                with_vector=features,
             )
             with self._open() as shard:
                 page, offset = shard.scroll(request)
             for record in page:
-                yield row_of(str(record.id), record.payload, record.vector if descriptors else [])
+                yield row_of(str(record.id), record.payload, record.vector if features else [])
             if offset is None:
                 return
 

@@ -40,7 +40,7 @@ def _zoned(time: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One image of a gallery, without its descriptor; a time without a zone is taken as UTC.
+    """One image of a gallery, without its feature; a time without a zone is taken as UTC.
 
     Attributes:
         sha256: SHA-256 of the file's bytes, in hexadecimal.
@@ -86,12 +86,12 @@ class Row:
 
     Attributes:
         entry: What is known of the image.
-        descriptor: Unit descriptor, float32 ``[d]``.
+        feature: Unit feature, float32 ``[d]``.
         thumbnail: A small JPEG of the image; empty where it was not asked for.
     """
 
     entry: Entry
-    descriptor: NDArray[np.float32]
+    feature: NDArray[np.float32]
     thumbnail: bytes = b""
 
 
@@ -138,7 +138,7 @@ class Hit:
 
     Attributes:
         entry: The image found.
-        score: Cosine of its descriptor and the query's, in [-1, 1].
+        score: Cosine of its feature and the query's, in [-1, 1].
     """
 
     entry: Entry
@@ -147,11 +147,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The network whose descriptors a gallery holds.
+    """The network whose features a gallery holds.
 
     Attributes:
         fingerprint: Short name of exactly its weights.
-        dimension: Length of its descriptors.
+        dimension: Length of its features.
         about: What it is, as text by name, such as its recipe.
     """
 

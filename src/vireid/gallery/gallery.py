@@ -5,7 +5,7 @@
         [hits] = gallery.search(query[None], filters=Filters(cameras=("entrance",)), limit=20)
 
 What a store cannot know is decided here: which rows and queries are refused, when the graph is
-used instead of a comparison with every descriptor, what must not be forgotten by mistake.
+used instead of a comparison with every feature, what must not be forgotten by mistake.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
-from vireid.say import printable
+from vireid.log import printable
 
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
@@ -35,7 +35,7 @@ BATCH = 500
 """Rows that are written, and then acknowledged, at once."""
 
 EXACT_UP_TO = 50_000
-"""Entries up to which every descriptor is compared; beyond it, by the graph if there is one."""
+"""Entries up to which every feature is compared; beyond it, by the graph if there is one."""
 
 CALIBRATION = "calibration"
 
@@ -59,7 +59,7 @@ class Info:
 
     Attributes:
         place: Its folder or address.
-        model: The network of its descriptors.
+        model: The network of its features.
         entries: How many entries there are.
         modalities: How many entries each modality has.
         cameras: How many entries each camera has; the empty one is unknown.
@@ -95,7 +95,7 @@ class Info:
 
 
 class Gallery:
-    """Entries with descriptors and thumbnails, searched by descriptor; threads may share it.
+    """Entries with features and thumbnails, searched by feature; threads may share it.
 
     :func:`open_gallery` opens one; it is closed by :meth:`close` or at the end of ``with``. All of
     its methods raise :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
@@ -130,7 +130,7 @@ class Gallery:
 
     @property
     def model(self) -> Model:
-        """The network whose descriptors it holds."""
+        """The network whose features it holds."""
         return self._store.model
 
     @property
@@ -151,11 +151,11 @@ class Gallery:
         written.
 
         Args:
-            rows: Entries with unit descriptors, float32 ``[d]``, and thumbnails (or none).
+            rows: Entries with unit features, float32 ``[d]``, and thumbnails (or none).
 
         Raises:
             GalleryError: The gallery was opened for searching only; a SHA-256 or a text is none,
-                or a descriptor is not finite, of unit norm and of the gallery's dimension.
+                or a feature is not finite, of unit norm and of the gallery's dimension.
         """
         self._check_write()
         check_rows(rows, self.model)
@@ -166,7 +166,7 @@ class Gallery:
 
     def search(
         self,
-        descriptors: NDArray[np.float32],
+        features: NDArray[np.float32],
         *,
         filters: Filters = EVERYTHING,
         limit: int = 20,
@@ -175,7 +175,7 @@ class Gallery:
         """The entries most similar to each of several queries.
 
         Args:
-            descriptors: Unit descriptors, float32 ``[q, d]``.
+            features: Unit features, float32 ``[q, d]``.
             filters: Which entries are considered.
             limit: At most so many hits a query, from 1.
             exact: Compare with every entry (True), or by the graph where :meth:`index` built one
@@ -190,14 +190,14 @@ class Gallery:
         """
         if limit < 1:
             raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
-        check_queries(descriptors, self.model)
+        check_queries(features, self.model)
         check_filters(filters)
         if exact is None:
             exact = self._store.count(EVERYTHING) <= EXACT_UP_TO
-        return self._store.search(descriptors, filters=filters, limit=limit, exact=exact)
+        return self._store.search(features, filters=filters, limit=limit, exact=exact)
 
     def entry(self, id: str) -> Row | None:
-        """An entry with its descriptor and thumbnail; None where there is none of this id."""
+        """An entry with its feature and thumbnail; None where there is none of this id."""
         return next(self.rows(Filters(ids=(id,))), None)
 
     def thumbnail(self, id: str) -> bytes:
@@ -208,7 +208,7 @@ class Gallery:
         self,
         filters: Filters = EVERYTHING,
         *,
-        descriptors: bool = True,
+        features: bool = True,
         thumbnails: bool = True,
     ) -> Iterator[Row]:
         """Walk over entries in the order of their ids, in bounded memory.
@@ -217,11 +217,11 @@ class Gallery:
 
         Args:
             filters: Which entries.
-            descriptors: Bring the descriptors; where not, they are arrays of length 0.
+            features: Bring the features; where not, they are arrays of length 0.
             thumbnails: Bring the thumbnails; where not, they are empty.
         """
         check_filters(filters)
-        return self._store.rows(filters, descriptors=descriptors, thumbnails=thumbnails)
+        return self._store.rows(filters, features=features, thumbnails=thumbnails)
 
     def count(self, filters: Filters = EVERYTHING) -> int:
         """How many entries there are."""
@@ -234,10 +234,10 @@ class Gallery:
         return self._store.values(field, filters)
 
     def forget(self, filters: Filters) -> int:
-        """Delete entries for good, with their thumbnails and descriptors.
+        """Delete entries for good, with their thumbnails and features.
 
         In a folder nothing is left of them in any file when the call returns: the segments that
-        held them are written anew, which takes about a second for each 100 MB of descriptors
+        held them are written anew, which takes about a second for each 100 MB of features
         that were near them (see :mod:`vireid.gallery.embedded`). A server clears their bytes away
         in its own time.
 
@@ -284,7 +284,7 @@ class Gallery:
 
         Args:
             gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved
-                that no file holds it; of a row also its SHA-256, thumbnail and descriptor.
+                that no file holds it; of a row also its SHA-256, thumbnail and feature.
             rows: Read the rows; without them only what was forgotten is looked for.
         """
         return verify(self._store, gone, rows=rows)

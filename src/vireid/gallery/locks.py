@@ -92,7 +92,7 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         self._lock = FileLock(folder / "writer.lock")
         if not self._lock.take():
-            holder = _describe(self._lock.read())
+            holder = _format_holder(self._lock.read())
             self._lock.close()
             raise GalleryError(
                 f"The gallery '{folder}' is being changed by {holder}; expected one writer at a "
@@ -184,7 +184,7 @@ def _command() -> str:
     return shlex.join(words[:4])
 
 
-def _describe(text: str) -> str:
+def _format_holder(text: str) -> str:
     """Who a lock file says it is held by."""
     try:
         holder = json.loads(text)

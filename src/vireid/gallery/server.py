@@ -44,7 +44,7 @@ _INFORMATION = TypeAdapter(Model)
 _MODEL = "vireid_model"
 _NOTE = "vireid_note_"
 _REQUEST = 100
-"""Rows of one request. A server refuses more than 32 MiB as it comes; a number of a descriptor has
+"""Rows of one request. A server refuses more than 32 MiB as it comes; a number of a feature has
 about 21 characters of JSON, so that a row of DLIS with its thumbnail has 74 KB."""
 
 
@@ -83,7 +83,7 @@ class ServerStore:
 
     @property
     def model(self) -> Model:
-        """The network whose descriptors it holds."""
+        """The network whose features it holds."""
         return self._model
 
     @property
@@ -107,7 +107,7 @@ class ServerStore:
         waiting = iter(new.items())
         while some := list(islice(waiting, _REQUEST)):
             points = [
-                models.PointStruct(id=id, vector=row.descriptor.tolist(), payload=payload_of(row))
+                models.PointStruct(id=id, vector=row.feature.tolist(), payload=payload_of(row))
                 for id, row in some
             ]
             with self._errors():
@@ -129,7 +129,7 @@ class ServerStore:
         return {str(record.id) for record in found}
 
     def search(
-        self, descriptors: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
+        self, features: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
     ) -> list[list[Hit]]:
         """The nearest entries to each of several queries; see :class:`Store`."""
         wanted = _as_filter(filters)
@@ -137,7 +137,7 @@ class ServerStore:
         def ask(queries: Sequence[int], count: int) -> list[list[Found]]:
             requests = [
                 models.QueryRequest(
-                    query=descriptors[query].tolist(),
+                    query=features[query].tolist(),
                     filter=wanted,
                     limit=count,
                     with_payload=_selected(thumbnails=False),
@@ -156,10 +156,10 @@ class ServerStore:
                 answers = self._client.query_batch_points(self._collection, requests)
             return [[Found(str(p.id), p.score, p.payload) for p in one.points] for one in answers]
 
-        return nearest(ask, len(descriptors), limit)
+        return nearest(ask, len(features), limit)
 
     def rows(
-        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+        self, filters: Filters, *, features: bool = True, thumbnails: bool = True
     ) -> Iterator[Row]:
         """Walk over entries in the order of their ids, page by page."""
         wanted, offset = _as_filter(filters), None
@@ -171,10 +171,10 @@ class ServerStore:
                     limit=PAGE,
                     offset=offset,
                     with_payload=_selected(thumbnails=thumbnails),
-                    with_vectors=descriptors,
+                    with_vectors=features,
                 )
             for record in page:
-                yield row_of(str(record.id), record.payload, record.vector if descriptors else [])
+                yield row_of(str(record.id), record.payload, record.vector if features else [])
             if offset is None:
                 return
 
@@ -266,7 +266,7 @@ class ServerStore:
         except (KeyError, ValidationError) as error:
             raise GalleryError(
                 f"The collection '{self._collection}' of the Qdrant server at {self._url} is no "
-                "gallery: it does not say which network its descriptors are of; expected one "
+                "gallery: it does not say which network its features are of; expected one "
                 "that vireid made: take another name for a new one."
             ) from error
 

@@ -13,17 +13,17 @@ from vireid.gallery.entry import Filters, Hit, Model, Row
 __all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Store"]
 
 LINKS = 16
-"""Links of a descriptor in the graph index (HNSW's m)."""
+"""Links of a feature in the graph index (HNSW's m)."""
 
 EF_CONSTRUCT = 128
-"""Candidates that are weighed for a descriptor's links when the graph is built."""
+"""Candidates that are weighed for a feature's links when the graph is built."""
 
 EF_SEARCH = 128
 """Candidates that a search by the graph keeps."""
 
 OVERSAMPLING = 3.0
-"""Where a server's descriptors are quantised, so many times as many candidates as are wanted are
-compared again by their float32 descriptors."""
+"""Where a server's features are quantised, so many times as many candidates as are wanted are
+compared again by their float32 features."""
 
 PAGE = 256
 """Rows that are fetched at once when walking over a store."""
@@ -41,7 +41,7 @@ class Store(Protocol):
 
     @property
     def model(self) -> Model:
-        """The network whose descriptors it holds."""
+        """The network whose features it holds."""
         ...
 
     @property
@@ -67,7 +67,7 @@ class Store(Protocol):
 
     def search(
         self,
-        descriptors: NDArray[np.float32],
+        features: NDArray[np.float32],
         *,
         filters: Filters,
         limit: int,
@@ -76,7 +76,7 @@ class Store(Protocol):
         """The nearest entries to each of several queries.
 
         Args:
-            descriptors: Unit descriptors, float32 ``[q, d]``.
+            features: Unit features, float32 ``[q, d]``.
             filters: Which entries are considered.
             limit: At most so many a query.
             exact: Compare with every entry, rather than by the graph index where there is one.
@@ -87,13 +87,13 @@ class Store(Protocol):
         ...
 
     def rows(
-        self, filters: Filters, *, descriptors: bool = True, thumbnails: bool = True
+        self, filters: Filters, *, features: bool = True, thumbnails: bool = True
     ) -> Iterator[Row]:
         """Walk over entries in the order of their ids, in bounded memory.
 
         Args:
             filters: Which entries.
-            descriptors: Bring the descriptors; where not, they are arrays of length 0.
+            features: Bring the features; where not, they are arrays of length 0.
             thumbnails: Bring the thumbnails.
         """
         ...

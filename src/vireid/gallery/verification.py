@@ -20,12 +20,12 @@ from vireid.gallery._payload import is_id, payload_of
 from vireid.gallery._traces import SHORTEST
 from vireid.gallery.entry import EVERYTHING, Row, id_of
 from vireid.gallery.store import Store
-from vireid.say import printable
+from vireid.log import printable
 
 __all__ = ["Verification", "verify"]
 
 PIECE = 32
-"""Bytes of a piece of a thumbnail or descriptor that is looked for: the engine's compression of
+"""Bytes of a piece of a thumbnail or feature that is looked for: the engine's compression of
 payloads breaks longer runs up."""
 
 PIECES = 4
@@ -98,7 +98,7 @@ def verify(store: Store, gone: Sequence[Row | str] = (), *, rows: bool = True) -
     Args:
         store: The store.
         gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved that
-            it is in no file; of a row also its SHA-256, thumbnail and descriptor.
+            it is in no file; of a row also its SHA-256, thumbnail and feature.
         rows: Read the rows; without them only what was forgotten is looked for.
 
     Raises:
@@ -190,8 +190,8 @@ def _parts(one: Row | str) -> Iterator[tuple[bytes, str]]:
         for whole in (one.thumbnail, base64.b64encode(one.thumbnail)):
             for piece in _pieces(whole):
                 yield piece, f"thumbnail of '{id}'"
-        for piece in _pieces(one.descriptor.tobytes()):
-            yield piece, f"descriptor of '{id}'"
+        for piece in _pieces(one.feature.tobytes()):
+            yield piece, f"feature of '{id}'"
 
 
 def _pieces(whole: bytes) -> Iterator[bytes]:
@@ -209,5 +209,5 @@ def _bytes_of(row: Row) -> bytes:
     return (
         json.dumps(payload_of(row), ensure_ascii=False).encode()
         + row.thumbnail
-        + row.descriptor.tobytes()
+        + row.feature.tobytes()
     )

@@ -11,7 +11,7 @@ from vireid.losses._pairs import distances
 __all__ = ["batch_hard_triplet_loss", "weighted_regularised_triplet_loss"]
 
 
-def batch_hard_triplet_loss(descriptors: Tensor, labels: Tensor, *, margin: float = 0.3) -> Tensor:
+def batch_hard_triplet_loss(features: Tensor, labels: Tensor, *, margin: float = 0.3) -> Tensor:
     """Triplet loss with the hardest positive and the hardest negative of each anchor.
 
     mean_a max(0, margin + max_p d(a, p) - min_n d(a, n)), d Euclidean; both modalities together,
@@ -20,14 +20,14 @@ def batch_hard_triplet_loss(descriptors: Tensor, labels: Tensor, *, margin: floa
     Person Re-Identification", 2017, eq. 5.
 
     Args:
-        descriptors: ``[n, d]``.
+        features: ``[n, d]``.
         labels: Class indices, int64 ``[n]``.
         margin: In units of the distance.
 
     Returns:
         A scalar; 0 where no anchor counts.
     """
-    distance, positive, same = _pairs(descriptors, labels)
+    distance, positive, same = _pairs(features, labels)
     hardest_positive = distance.masked_fill(~positive, -torch.inf).amax(1)
     hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
     counts = positive.any(1) & ~same.all(1)

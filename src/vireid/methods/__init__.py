@@ -29,7 +29,7 @@ from vireid.methods.cmgan import CmGAN, CmGANConfig
 from vireid.methods.d2rl import D2RL, D2RLConfig
 from vireid.methods.dlis import DLIS, DLISConfig
 from vireid.methods.hcml import HCML, HCMLConfig
-from vireid.methods.method import Losses, Method, MethodConfig, Stage, Turn
+from vireid.methods.method import Losses, Method, MethodConfig, OptimizerStep, Phase
 from vireid.methods.mgn import MGN, MGNConfig
 from vireid.methods.pcb import PCB, PCBConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
@@ -60,12 +60,12 @@ __all__ = [
     "Method",
     "MethodConfig",
     "Optimisation",
+    "OptimizerStep",
     "PCBConfig",
     "Paper",
+    "Phase",
     "Recipe",
-    "Stage",
     "TONEConfig",
-    "Turn",
     "ZeroPadding",
     "ZeroPaddingConfig",
     "agw",

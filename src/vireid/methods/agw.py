@@ -4,7 +4,7 @@ M. Ye, J. Shen, G. Lin, T. Xiang, L. Shao, S. C. H. Hoi: "Deep Learning for Pers
 Re-identification: A Survey and Outlook", TPAMI 2021.
 
 The idea: an own stem for each modality and one ResNet-50 trunk for both; non-local blocks in its
-middle; one generalised-mean descriptor of the whole body; identity loss behind a batch norm
+middle; one generalised-mean feature of the whole body; identity loss behind a batch norm
 ("BNNeck") and a triplet loss before it that weighs all pairs by how hard they are.
 
     visible  ── stem_v ─┐
@@ -19,13 +19,13 @@ SYSU-MM01 all-search single-shot, seeded draw, 47.50/47.65; RegDB visible to the
 Where the paper and its code differ: the non-local blocks halve the channels as in Wang et al.
 (the code, by an integer division, keeps a single one); an anchor is no positive of its own (in
 the code's softmax it is); the generalised mean's power is learnt, as the paper says (the code
-fixes it at 3). A test descriptor is taken behind the batch norm.
+fixes it at 3). A test feature is taken behind the batch norm.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = AGW(AGWConfig(backbone="resnet18", weights="none", size=(64, 32)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 512])
 """
 
@@ -39,10 +39,11 @@ import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vireid.distributed.gather import gather_batch
 from vireid.losses import weighted_regularised_triplet_loss
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import GeM, TwoStream, build_stages, whole_batch, with_non_local
+from vireid.nn import GeM, TwoStream, build_stages, with_non_local
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["AGW", "PAPER", "AGWConfig", "cpu_recipe", "recipe"]
@@ -72,7 +73,7 @@ class AGWConfig(MethodConfig):
 
 
 class AGW(Method):
-    """Own stems, a shared trunk with non-local blocks, one descriptor.
+    """Own stems, a shared trunk with non-local blocks, one feature.
 
     Args:
         config: Its options.
@@ -112,7 +113,9 @@ class AGW(Method):
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy behind the batch norm, weighted triplets before it."""
         images = torch.cat([batch.visible, batch.infrared])
-        pooled, necked = (whole_batch(rows, batch) for rows in self(images, batch.visible.shape[0]))
+        pooled, necked = (
+            gather_batch(rows, batch) for rows in self(images, batch.visible.shape[0])
+        )
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         logits = self.classifier(necked).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
@@ -126,10 +129,10 @@ class AGW(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            descriptors=F.normalize(necked.detach().float()),
+            features=F.normalize(necked.detach().float()),
         )
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """Unit features behind the batch norm, ``[n, C]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return F.normalize(self(images, n_visible)[1].float())

@@ -27,13 +27,13 @@ crops). As in the published code a batch is 64 identities x (1 + 1) images; for 
 With these margins the second constraint hardly acts: trained on SynVI demo by ``bdtr-cpu``, L_intra
 was 0.000 in every epoch, for two people of one modality are further apart than 0.1 from the start.
 
-At ResNet-50 and 395 identities: 49,521,163 parameters, a descriptor of 1,024 numbers.
+At ResNet-50 and 395 identities: 49,521,163 parameters, a feature of 1,024 numbers.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = BDTR(BDTRConfig(backbone="resnet18", weights="none", size=(64, 32)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 1024])
 """
 

@@ -18,7 +18,7 @@ says.
 
 Published (ResNet-50 from ImageNet, R-1/mAP; from the authors' repository, not measured here):
 SYSU-MM01 all-search single-shot, seeded draw, 69.88/66.89; RegDB visible to thermal 85.03/79.14.
-These are with flip test-time augmentation (the mean descriptor of an image and its mirror image):
+These are with flip test-time augmentation (the mean feature of an image and its mirror image):
 to be compared with `vireid evaluate --flip`, not without.
 
 Where the released code differs: it exchanges channels behind the normalisation, here before, so
@@ -27,7 +27,7 @@ too, which does nothing to equal channels but change their normalisation, and is
 rectangles are ImageNet's mean, as summaries of the paper say (the code fills in another data set's
 mean, not normalised); a squared difference above 88 has a slope (there it has none). And see AGW.
 
-With ResNet-50 and 395 identities: 31,689,089 parameters, a descriptor of 2048 numbers.
+With ResNet-50 and 395 identities: 31,689,089 parameters, a feature of 2048 numbers.
 
 Example:
     >>> recipe().augmentation.joint, recipe().method.squared

@@ -59,7 +59,7 @@ def catalogue() -> dict[str, Entry]:
         "hcml": Entry(
             hcml.recipe(),
             hcml.PAPER,
-            "HCML: TONE, and a metric fitted to its descriptors once it is trained.",
+            "HCML: TONE, and a metric fitted to its features once it is trained.",
         ),
         "hcml-cpu": Entry(hcml.cpu_recipe(), hcml.PAPER, "hcml for two cores."),
         "bdtr": Entry(

@@ -26,7 +26,7 @@ The paper's text is not openly available. Discriminator, alpha, beta, gamma, K a
 those that its unofficial ports have (sshkhr/cmGAN, pineb1ue/cmGAN); the ports do not agree on which
 player moves K times, here it is the discriminator. Chosen here: triplets are the hardest of the
 batch, on unit features (1.4 is about the distance between two that have nothing in common); the
-identity classifier is linear (the ports' has a hidden layer, which a descriptor for search lacks);
+identity classifier is linear (the ports' has a hidden layer, which a feature for search lacks);
 input, last stride and the P x K batch are those of all methods here.
 
 What was changed, each after a measurement on SynVI demo with the CPU preset (synthetic people, one
@@ -50,14 +50,14 @@ would give both the same mean and variance in training, and the discriminator wo
 that, not by the features.
 
 With ResNet-50 and 395 identities: 26,867,889 parameters (of them 2,550,502 the discriminator's), a
-descriptor of 2,048 numbers.
+feature of 2,048 numbers.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> config = CmGANConfig(backbone="resnet18", weights="none", size=(64, 32))
     >>> model = config.build(classes=10).eval()
-    >>> model.describe(torch.randn(2, 3, 64, 32), Modality.VISIBLE).shape
+    >>> model.extract_features(torch.randn(2, 3, 64, 32), Modality.VISIBLE).shape
     torch.Size([2, 512])
 """
 
@@ -74,7 +74,7 @@ from torch.nn import functional as F
 
 from vireid.losses import top_ranking_loss
 from vireid.methods._checks import not_negative, positive
-from vireid.methods.method import Losses, Method, MethodConfig, Stage, Turn
+from vireid.methods.method import Losses, Method, MethodConfig, OptimizerStep, Phase
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import ModalityClassifier, StripePool, TwoStream, build_stages
 from vireid.nn.backbone import StageName
@@ -159,12 +159,14 @@ class CmGAN(Method):
         """
         return self.neck(self.pool(self.streams(images, n_visible)).squeeze(1))  # type: ignore[no-any-return]
 
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
+    def stages(self, epochs: int) -> tuple[Phase, ...]:
         """One stage; in each step the discriminator moves K times, then the generator once."""
-        moves = (Turn("discriminator", ("discriminator",)),) * self.config.discriminator_steps
-        return (Stage(epochs, (*moves, Turn("generator", ("backbone", "heads")))),)
+        moves = (
+            OptimizerStep("discriminator", ("discriminator",)),
+        ) * self.config.discriminator_steps
+        return (Phase(epochs, (*moves, OptimizerStep("generator", ("backbone", "heads")))),)
 
-    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
         """The discriminator's loss, or the generator's."""
         if turn == "generator":
             self._judged = None
@@ -209,7 +211,7 @@ class CmGAN(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            descriptors=F.normalize(features.detach().float()),
+            features=F.normalize(features.detach().float()),
         )
 
     def _features(self, batch: CrossModalBatch) -> Tensor:
@@ -225,7 +227,7 @@ class CmGAN(Method):
         own = torch.cat([verdicts[:n_visible, 0], verdicts[n_visible:, 1]])
         return own, verdicts.mean(1)
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """Unit features, ``[n, C]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return F.normalize(self(images, n_visible).float())

@@ -24,7 +24,7 @@ the epochs), the identities have the second.
 Published (R-1/mAP; as quoted in table 2 of DEEN, CVPR 2023): SYSU-MM01 all-search
 single-shot 28.9/29.2; RegDB visible to thermal 43.4/44.1. At ResNet-50, 395 identities and the
 defaults 26,239,697 parameters, of which 1,701,380 translate, 217,794 discriminate and are idle
-after training; descriptors of 2048 numbers.
+after training; features of 2048 numbers.
 
 What was changed or chosen; the paper's text was not at hand beyond its abstract:
 
@@ -34,13 +34,13 @@ What was changed or chosen; the paper's text was not at hand beyond its abstract
 - The translator is UNIT's (:mod:`vireid.nn.translator`), also in the latent's unit variance, the
   least squares of the adversarial terms (they keep their gradient where a discriminator wins) and
   the weights of all terms (its released configuration's). The latent is sampled in the first stage
-  only; whatever is described or shown comes from its mean, so a descriptor is a function of the
+  only; whatever is described or shown comes from its mean, so a feature is a function of the
   image.
 - The infrared plane's filters start as the sum of the colours' (:mod:`vireid.nn.input_planes`).
-- Triplets are of the unit descriptors, which are what is ranked. Of plain features, whose distances
+- Triplets are of the unit features, which are what is ranked. Of plain features, whose distances
   outweigh the identity loss at first, they kept it from learning anything on SynVI demo (six epochs
   of the recipe for two cores, before it had the batch norm).
-- The descriptor is the pooled feature that the classifier reads. For two cores a batch norm stands
+- The feature is the pooled feature that the classifier reads. For two cores a batch norm stands
   between (:mod:`vireid.methods.one_stream` says why).
 - Batch, rates and schedule are not known; those below are chosen.
 
@@ -49,7 +49,7 @@ Example:
     >>> from vireid.types import Modality
     >>> config = D2RLConfig(backbone="resnet18", weights="none", size=(64, 32), width=8)
     >>> model = D2RL(config, classes=10).eval()
-    >>> model.describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 512])
     >>> model.translate(torch.randn(2, 3, 64, 32), Modality.VISIBLE).shape
     torch.Size([2, 3, 64, 32])
@@ -71,7 +71,7 @@ from vireid.data.transforms import normalise
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
 from vireid.methods._checks import not_negative, positive
-from vireid.methods.method import Losses, Stage, Turn
+from vireid.methods.method import Losses, OptimizerStep, Phase
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import PatchDiscriminator, Translator
@@ -158,14 +158,14 @@ class D2RL(OneStreamMethod):
             {m: PatchDiscriminator(planes, width=config.width) for m, planes in _PLANES.items()}
         )
 
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
+    def stages(self, epochs: int) -> tuple[Phase, ...]:
         """Translators and discriminators by turns, then the identities."""
         first = min(round(self.config.share * epochs), epochs - 1)
-        turns = tuple(Turn(name, (name,)) for name in ("translators", "discriminators"))
-        identities = Stage(epochs - first, (Turn("identities", ("backbone", "heads")),))
-        return (Stage(first, turns), identities) if first else (identities,)
+        turns = tuple(OptimizerStep(name, (name,)) for name in ("translators", "discriminators"))
+        identities = Phase(epochs - first, (OptimizerStep("identities", ("backbone", "heads")),))
+        return (Phase(first, turns), identities) if first else (identities,)
 
-    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
         """Losses of the turns ``translators``, ``discriminators`` and ``identities``."""
         if turn == "identities":
             return self.losses(batch)
@@ -218,7 +218,7 @@ class D2RL(OneStreamMethod):
         )
 
     def metric_terms(self, features: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-        """The hardest triplets of the unit descriptors."""
+        """The hardest triplets of the unit features."""
         triplet = batch_hard_triplet_loss(F.normalize(features), labels, margin=self.config.margin)
         return {"triplet": triplet}
 

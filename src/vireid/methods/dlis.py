@@ -22,7 +22,7 @@ Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = DLIS(DLISConfig(backbone="resnet18", weights="none", size=(144, 72)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 144, 72), Modality.VISIBLE).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 144, 72), Modality.VISIBLE).shape
     torch.Size([2, 3072])
 """
 
@@ -38,21 +38,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.data.transforms import Augmentation
+from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
 from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import (
-    PALM,
-    GeM,
-    StripeHeads,
-    StripePool,
-    TwoStream,
-    build_stages,
-    join_stripes,
-    whole_batch,
-)
+from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
 from vireid.nn.backbone import StageName, output_channels
 from vireid.nn.palm import PalmBranch
 from vireid.nn.stripes import check_stripes
@@ -125,7 +117,7 @@ class DLISConfig(MethodConfig):
     smoothing: float = 0.0
     """Label smoothing of the cross-entropy."""
     triplet: float = 0.0
-    """Weight of a batch-hard triplet loss on the whole descriptor."""
+    """Weight of a batch-hard triplet loss on the whole feature."""
     margin: float = 0.3
     """Margin of that triplet loss."""
 
@@ -235,14 +227,14 @@ class DLIS(Method):
         config = self.config
         n = len(batch.visible_labels)
         maps = self.streams(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
-        embeddings = whole_batch(self._embed(maps, len(batch.visible)), batch)
+        embeddings = gather_batch(self._embed(maps, len(batch.visible)), batch)
         logits = self.heads.classify(embeddings)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         target = labels[:, None].expand(-1, config.parts).flatten()
         flat = logits.flatten(0, 1)
-        descriptors = join_stripes(embeddings)
+        features = join_stripes(embeddings)
         with torch.no_grad():
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
@@ -262,7 +254,7 @@ class DLIS(Method):
             )
         if config.triplet > 0:
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
-                descriptors, labels, margin=config.margin
+                features, labels, margin=config.margin
             )
         if config.palm_exchange > 0:
             exchanged = self._exchanged(maps, batch).float().flatten(0, 1)
@@ -272,9 +264,7 @@ class DLIS(Method):
                 * config.parts
                 * F.cross_entropy(exchanged, target, label_smoothing=config.smoothing)
             )
-        return Losses(
-            terms=terms, identity=identity, accuracy=accuracy, descriptors=descriptors.detach()
-        )
+        return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features.detach())
 
     def _exchanged(self, maps: Tensor, batch: CrossModalBatch) -> Tensor:
         """Logits of each image, its map gathered from one of the same person's other modality.
@@ -305,7 +295,7 @@ class DLIS(Method):
         nothing = math.log(self.heads.classifier_weight.shape[2])
         return ((nothing - identity) / (self.config.guard * nothing)).clamp(0, 1)
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """The unit embeddings of the parts side by side, normalised again: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return join_stripes(self(images, n_visible).float())

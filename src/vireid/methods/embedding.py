@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, whole_batch
+from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages
 from vireid.nn.backbone import StageName
 from vireid.types import CrossModalBatch, Modality
 
@@ -95,7 +96,7 @@ class EmbeddingMethod(Method):
         """Cross-entropy over both modalities, and the method's terms."""
         n = len(batch.visible_labels)
         images = torch.cat([batch.visible, batch.infrared])
-        embeddings = whole_batch(self(images, len(batch.visible)), batch)
+        embeddings = gather_batch(self(images, len(batch.visible)), batch)
         logits = self.head.classify(embeddings[:, None]).squeeze(1)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()
@@ -108,10 +109,10 @@ class EmbeddingMethod(Method):
             terms={"identity": identity, **terms},
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            descriptors=F.normalize(embeddings.detach()),
+            features=F.normalize(embeddings.detach()),
         )
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """Unit embeddings, ``[n, d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return F.normalize(self(images, n_visible).float())

@@ -1,9 +1,9 @@
-"""HCML: hierarchical cross-modality metric learning on TONE's descriptors.
+"""HCML: hierarchical cross-modality metric learning on TONE's features.
 
 M. Ye, X. Lan, J. Li, P. C. Yuen: "Hierarchical Discriminative Learning for Visible Thermal Person
 Re-Identification", AAAI 2018, its second stage (the first is :mod:`vireid.methods.tone`).
 
-The idea: TONE is trained, then left as it is; on its descriptors a metric is learnt in two layers.
+The idea: TONE is trained, then left as it is; on its features a metric is learnt in two layers.
 A transformation of each modality, V and T, draws an identity's images of that modality to their
 centre; a metric M that both share draws the visible and the infrared centre of an identity
 together and those of different ones apart. All three are learnt together.
@@ -19,20 +19,20 @@ Published (on TONE with AlexNet, R-1/mAP; not measured here): RegDB, one split o
 repository, 23.4/23.9 where TONE has 15.7/18.0; in the paper, unverified, RegDB 24.44/20.08 and
 SYSU-MM01 all-search single-shot 14.32/16.16.
 
-What was changed, besides what :mod:`~vireid.methods.tone` says, and why. TONE's descriptors of its
+What was changed, besides what :mod:`~vireid.methods.tone` says, and why. TONE's features of its
 own training images tell their identities apart all but perfectly, and a metric that separates
 those still further ranks new identities worse (measured, below):
 
-- Descriptors are scaled by 4, and a pair counts as near below half the mean squared distance of
+- Features are scaled by 4, and a pair counts as near below half the mean squared distance of
   the centres of one identity (published: below the mean over all pairs, unscaled). So pairs of
   one identity, which are what there is to learn from, pull, and of the others push only the near.
 - V, T and M are drawn to the identity matrix, with which the distance is the plain one.
 - Gradients are those of F, with steps found by halving; the published code's of V and T are others
   (T's is multiplied by V), with steps of 0.1 · 0.95^k.
-- A descriptor is the unit row of (x - mean) W V M^1/2 W^T, W the principal components: the cosine
+- A feature is the unit row of (x - mean) W V M^1/2 W^T, W the principal components: the cosine
   of two is that of the angle between them under M. Published is the distance under M, which the
   cosine equals in order where rows are equally long, and which measured worse here. Rotated back
-  by W^T a descriptor is as long as TONE's.
+  by W^T a feature is as long as TONE's.
 
 How these were chosen: TONE trained by ``tone-cpu`` on SynVI demo, infrared queries and all visible
 images of 120 people of SynVI standard whom the demo does not have. TONE's own distance has mAP
@@ -43,13 +43,13 @@ identities 15.12 -> 15.75, which so few people cannot tell from chance (-0.73 to
 on SynVI standard (docs/benchmarks/synvi.md), over its 100 test identities: 20.10 -> 21.65, 0.77 to
 2.34. All of it synthetic, with one seed.
 
-At ResNet-50 and 395 identities: TONE's 52,025,867 parameters, a descriptor of 2,048 numbers.
+At ResNet-50 and 395 identities: TONE's 52,025,867 parameters, a feature of 2,048 numbers.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = HCML(HCMLConfig(backbone="resnet18", weights="none", size=(64, 32)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 2048])
 """
 
@@ -86,7 +86,7 @@ class HCMLConfig(tone.TONEOptions):
     intra: float = 0.2
     """lambda, the weight of the loss within each modality."""
     scale: float = 4.0
-    """What unit descriptors are multiplied by; the larger, the less do pairs count that are right
+    """What unit features are multiplied by; the larger, the less do pairs count that are right
     by far."""
     threshold: float = 0.5
     """Below which squared distance a pair counts as near, in mean squared distances of the centres
@@ -115,7 +115,7 @@ class HCMLConfig(tone.TONEOptions):
 
 
 class HCML(tone.TONE):
-    """TONE with a metric fitted to its descriptors.
+    """TONE with a metric fitted to its features.
 
     Until :meth:`fit` it describes as TONE does.
 
@@ -124,8 +124,8 @@ class HCML(tone.TONE):
         classes: Number of training identities.
 
     Attributes:
-        mean: Mean of TONE's training descriptors, ``[d]``.
-        visible_map: What a centred visible descriptor is multiplied by, ``[d, d]``.
+        mean: Mean of TONE's training features, ``[d]``.
+        visible_map: What a centred visible feature is multiplied by, ``[d, d]``.
         infrared_map: The same for infrared ones.
     """
 
@@ -141,10 +141,10 @@ class HCML(tone.TONE):
         self.register_buffer("visible_map", torch.eye(config.dim))
         self.register_buffer("infrared_map", torch.eye(config.dim))
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """Unit rows whose cosines are those of the metric, ``[n, d]``."""
         own = self.visible_map if modality is Modality.VISIBLE else self.infrared_map
-        described = super().describe(images, modality)
+        described = super().extract_features(images, modality)
         # In half precision the products would undo what the metric distinguishes.
         with torch.autocast(described.device.type, enabled=False):
             return functional.normalize((described - self.mean) @ own)
@@ -156,7 +156,7 @@ class HCML(tone.TONE):
         """Learn the metric, in float64 on the CPU.
 
         Args:
-            visible: TONE's descriptors of all visible training images, ``[n_v, d]``.
+            visible: TONE's features of all visible training images, ``[n_v, d]``.
             infrared: The same of all infrared ones, ``[n_t, d]``.
             visible_labels: Class indices, int64 ``[n_v]``.
             infrared_labels: Class indices, int64 ``[n_t]``.

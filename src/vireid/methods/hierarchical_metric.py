@@ -151,7 +151,7 @@ def learn_metric(
     if not math.isfinite(last):
         raise TrainingError(
             f"HCML's metric cannot be learnt, its objective is '{last}' at the start; expected "
-            "finite descriptors and at least two identities with images of both modalities. Look "
+            "finite features and at least two identities with images of both modalities. Look "
             "for a loss that grew without bound in metrics.jsonl, and lower --lr."
         )
     for _ in range(iterations):

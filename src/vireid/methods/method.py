@@ -17,7 +17,7 @@ from vireid.errors import ConfigError
 from vireid.nn import BackboneName
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["Losses", "Method", "MethodConfig", "Stage", "Turn"]
+__all__ = ["Losses", "Method", "MethodConfig", "OptimizerStep", "Phase"]
 
 
 class Losses(NamedTuple):
@@ -30,14 +30,14 @@ class Losses(NamedTuple):
         identity: Mean cross-entropy of one classifier against the plain labels, in nats:
             ln(classes) when the classifier knows nothing. Detached.
         accuracy: Share of images whose identity the classifiers' mean logits name. Detached.
-        descriptors: Unit descriptors of the batch, ``[n, d]``, visible first. Detached.
+        features: Unit features of the batch, ``[n, d]``, visible first. Detached.
         seen: Other scalars for the metrics, by name, such as a discriminator's accuracy. Detached.
     """
 
     terms: Mapping[str, Tensor]
     identity: Tensor | None = None
     accuracy: Tensor | None = None
-    descriptors: Tensor | None = None
+    features: Tensor | None = None
     seen: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
@@ -46,11 +46,11 @@ class Losses(NamedTuple):
         return torch.stack(list(self.terms.values())).sum()
 
 
-class Turn(NamedTuple):
+class OptimizerStep(NamedTuple):
     """A part of an optimisation step: some losses, minimised by some of the parameters.
 
     Attributes:
-        name: What :meth:`Method.turn_losses` is asked for.
+        name: What :meth:`Method.step_losses` is asked for.
         trains: The groups of :meth:`Method.parameter_groups` that move; all others stay as they
             are, whatever gradient reaches them.
     """
@@ -59,7 +59,7 @@ class Turn(NamedTuple):
     trains: tuple[str, ...]
 
 
-class Stage(NamedTuple):
+class Phase(NamedTuple):
     """A part of training; warm-up and schedule of the learning rates begin anew in each.
 
     Attributes:
@@ -68,7 +68,7 @@ class Stage(NamedTuple):
     """
 
     epochs: int
-    turns: tuple[Turn, ...]
+    turns: tuple[OptimizerStep, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class Method(nn.Module, ABC):
 
     Most methods have one stage of one turn, and write :meth:`losses`, :meth:`describe` and
     :meth:`backbone_parameters` only. An adversary takes turns (:meth:`stages`,
-    :meth:`turn_losses`); what is fitted once training is over is :meth:`fit`.
+    :meth:`step_losses`); what is fitted once training is over is :meth:`fit`.
     """
 
     size: tuple[int, int]
@@ -120,7 +120,7 @@ class Method(nn.Module, ABC):
     """Whether :meth:`fit` does anything."""
     shareable: bool = False
     """Whether several processes can train it: it takes one turn, and its losses are those of
-    :func:`vireid.nn.whole_batch`."""
+    :func:`vireid.distributed.gather`."""
 
     @abstractmethod
     def losses(self, batch: CrossModalBatch) -> Losses:
@@ -131,8 +131,8 @@ class Method(nn.Module, ABC):
         """
 
     @abstractmethod
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
-        """Descriptors of images of one modality: ``[n, 3, H, W]`` to unit rows ``[n, d]``."""
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
+        """Features of images of one modality: ``[n, 3, H, W]`` to unit rows ``[n, d]``."""
 
     @abstractmethod
     def backbone_parameters(self) -> list[nn.Parameter]:
@@ -151,11 +151,11 @@ class Method(nn.Module, ABC):
         """Learning rates of the groups other than ``backbone`` and ``heads``."""
         return {}
 
-    def stages(self, epochs: int) -> tuple[Stage, ...]:
+    def stages(self, epochs: int) -> tuple[Phase, ...]:
         """How training goes; the stages' epochs add up to ``epochs``."""
-        return (Stage(epochs, (Turn("identities", tuple(self.parameter_groups())),)),)
+        return (Phase(epochs, (OptimizerStep("identities", tuple(self.parameter_groups())),)),)
 
-    def turn_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
         """Losses of one turn.
 
         Args:

@@ -29,16 +29,16 @@ here): Market-1501 96.6/94.2 (the paper's abstract), 94.6/92.2 (the reproduction
 through the one network, an infrared image as three equal channels.
 
 What is changed: 4 images of each of 16 identities are 2 visible and 2 infrared ones. The heads
-start like TSLFN's (classifiers near nought). Descriptors of mirrored images are not averaged in.
+start like TSLFN's (classifiers near nought). Features of mirrored images are not averaged in.
 
-A test descriptor is the eight features side by side. With ResNet-50 at 384x128: 69.6 million
-parameters for 395 identities, 2,048-d descriptors.
+A test feature is the eight features side by side. With ResNet-50 at 384x128: 69.6 million
+parameters for 395 identities, 2,048-d features.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = MGN(MGNConfig(backbone="resnet18", weights="none", size=(96, 48)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 96, 48), Modality.VISIBLE).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 96, 48), Modality.VISIBLE).shape
     torch.Size([2, 2048])
 """
 
@@ -54,12 +54,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.data.transforms import Augmentation
+from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
 from vireid.methods._checks import not_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import StripeHeads, build_stages, whole_batch
+from vireid.nn import StripeHeads, build_stages
 from vireid.nn.backbone import keep_resolution
 from vireid.nn.branches import Branch, split_stages
 from vireid.types import CrossModalBatch, Modality
@@ -143,7 +144,7 @@ class MGN(Method):
 
     def losses(self, batch: CrossModalBatch) -> Losses:
         """Cross-entropy, mean over the views; triplets, mean over those of the whole person."""
-        features = whole_batch(self(torch.cat([batch.visible, batch.infrared])), batch)
+        features = gather_batch(self(torch.cat([batch.visible, batch.infrared])), batch)
         # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
         logits = self.heads.classify(features).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
@@ -159,10 +160,10 @@ class MGN(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.mean(1).argmax(1) == labels).float().mean(),
-            descriptors=_join(features.detach()),
+            features=_join(features.detach()),
         )
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """The eight features side by side, normalised: ``[n, 8·d]``."""
         del modality
         return _join(self(images))

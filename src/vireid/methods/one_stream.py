@@ -1,11 +1,11 @@
 """One network for both modalities, told apart at most by its input planes; identity loss on top.
 
     visible  ── planes ─┐
-                        ├─ backbone ─ average pooling ─ (batch norm) ─┬─ descriptor
+                        ├─ backbone ─ average pooling ─ (batch norm) ─┬─ feature
     infrared ── planes ─┘                                             └─ Linear ─ CE
 
 The shape that deep zero-padding (ICCV 2017) and D2RL's feature level (CVPR 2019) share; a method
-says what its planes are and which terms it adds. The descriptor is what the classifier reads: the
+says what its planes are and which terms it adds. The feature is what the classifier reads: the
 last layer that knows nothing of the training identities.
 
 The batch norm before the classifier ("BNNeck", Luo et al., "Bag of Tricks and a Strong Baseline for
@@ -25,8 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vireid.distributed.gather import gather_batch
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.nn import StripePool, build_stages, set_input_planes, whole_batch
+from vireid.nn import StripePool, build_stages, set_input_planes
 from vireid.nn.input_planes import Colour
 from vireid.types import CrossModalBatch, Modality
 
@@ -96,7 +97,7 @@ class OneStreamMethod(Method):
         """Cross-entropy over both modalities together, and the method's terms."""
         visible = self.planes(batch.visible, Modality.VISIBLE)
         infrared = self.planes(batch.infrared, Modality.INFRARED)
-        features = whole_batch(self(torch.cat([visible, infrared])), batch)
+        features = gather_batch(self(torch.cat([visible, infrared])), batch)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         logits, features = self.classifier(features).float(), features.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
@@ -105,10 +106,10 @@ class OneStreamMethod(Method):
             terms={"identity": identity, **self.metric_terms(features, labels)},
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            descriptors=F.normalize(features.detach()),
+            features=F.normalize(features.detach()),
         )
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """What the classifier reads, as unit rows ``[n, C]``."""
         return F.normalize(self(self.planes(images, modality)).float())
 

@@ -22,17 +22,17 @@ What is changed: a batch holds identities in both modalities instead of 64 image
 them with one image each way, which is as near as the sampler comes. The refined part pooling, a
 second stage of training, is left out; the name PCB without "+RPP" means that.
 
-A test descriptor is the six averages g, each of unit length, side by side, as in the authors' code;
-the paper allows g or h and finds them hardly different (from memory, unverified). h (``--descriptor
+A test feature is the six averages g, each of unit length, side by side, as in the authors' code;
+the paper allows g or h and finds them hardly different (from memory, unverified). h (``--feature
 h``) is an eighth as long with a ResNet-50, but its ReLU may leave nothing of an image: trained on
 SynVI standard for a few epochs, 108 of its images had an h of zeros, which no ranking can use. With
-ResNet-50 at 384x128: 24.6 million parameters for 395 identities, 12,288-d descriptors (h: 1,536-d).
+ResNet-50 at 384x128: 24.6 million parameters for 395 identities, 12,288-d features (h: 1,536-d).
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = PCB(PCBConfig(backbone="resnet18", weights="none", size=(96, 48)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 96, 48), Modality.VISIBLE).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 96, 48), Modality.VISIBLE).shape
     torch.Size([2, 3072])
 """
 
@@ -47,10 +47,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.data.transforms import Augmentation
+from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
-from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, join_stripes, whole_batch
+from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, join_stripes
 from vireid.nn.backbone import StageName
 from vireid.nn.stripes import check_stripes
 from vireid.types import CrossModalBatch, Modality
@@ -82,7 +83,7 @@ class PCBConfig(MethodConfig):
     """Length of a stripe's embedding h."""
     dropout: float = 0.5
     """Share of a pooled stripe's values that training leaves out."""
-    descriptor: Literal["g", "h"] = "g"
+    feature: Literal["g", "h"] = "g"
     """What describes an image at test: the stripes' averages, or their embeddings behind them."""
 
     def __post_init__(self) -> None:
@@ -135,8 +136,8 @@ class PCB(Method):
         """Cross-entropy summed over the stripes."""
         images = torch.cat([batch.visible, batch.infrared])
         pooled, embeddings = self(images, batch.visible.shape[0])
-        descriptors = whole_batch(self._join(pooled, embeddings).detach(), batch)
-        embeddings = whole_batch(embeddings, batch)
+        features = gather_batch(self._join(pooled, embeddings).detach(), batch)
+        embeddings = gather_batch(embeddings, batch)
         # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
         logits = self.heads.classify(embeddings).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
@@ -147,16 +148,16 @@ class PCB(Method):
             terms={"identity": self.config.stripes * identity},
             identity=identity.detach(),
             accuracy=(logits.mean(1).argmax(1) == labels).float().mean(),
-            descriptors=descriptors,
+            features=features,
         )
 
-    def describe(self, images: Tensor, modality: Modality) -> Tensor:
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """The unit vectors of the stripes side by side, normalised again: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return self._join(*self(images, n_visible))
 
     def _join(self, pooled: Tensor, embeddings: Tensor) -> Tensor:
-        parts = pooled if self.config.descriptor == "g" else embeddings
+        parts = pooled if self.config.feature == "g" else embeddings
         return join_stripes(parts.float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:

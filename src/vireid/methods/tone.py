@@ -26,13 +26,13 @@ count, both kinds by one half. It normalises each channel of the features over t
 test features over their channels; here the distance is, in training too, that of L2-normalised
 embeddings.
 
-At ResNet-50 and 395 identities: 52,025,867 parameters, a descriptor of 2,048 numbers.
+At ResNet-50 and 395 identities: 52,025,867 parameters, a feature of 2,048 numbers.
 
 Example:
     >>> import torch
     >>> from vireid.types import Modality
     >>> model = TONE(TONEConfig(backbone="resnet18", weights="none", size=(64, 32)), classes=10)
-    >>> model.eval().describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.eval().extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 2048])
 """
 

@@ -9,14 +9,14 @@ itself the network can grow nodes that answer to one modality alone: the two str
 methods, with their place of joining learnt.
 
     visible  ── (grey, 0) ─────┐
-                               ├─ one backbone ─ average pooling ─┬─ descriptor
+                               ├─ one backbone ─ average pooling ─┬─ feature
     infrared ── (0, infrared) ─┘                                  └─ Linear ─ CE
 
     L = CE
 
 Published (R-1/mAP): SYSU-MM01 all-search single-shot 14.80/15.95; unverified: no copy of the tables
 was at hand. The authors' later features, scored on their official permutation, give 16.71/19.10.
-At ResNet-50 and 395 identities 24,314,251 parameters and descriptors of 2048 numbers.
+At ResNet-50 and 395 identities 24,314,251 parameters and features of 2048 numbers.
 
 What was changed or chosen:
 
@@ -28,7 +28,7 @@ What was changed or chosen:
   argument for modality-specific nodes needs. A raw black would add a constant to every filter.
 - Grey is the luminance of the picture before normalisation, on the same scale again
   (:func:`vireid.data.pixels.grey`).
-- The descriptor is the pooled output of the last stage, which the classifier reads: the last layer
+- The feature is the pooled output of the last stage, which the classifier reads: the last layer
   that knows nothing of the training identities. For two cores a batch norm stands between
   (:mod:`vireid.methods.one_stream` says why).
 - Input size, batch and schedule are the ones common to the recipes here; the paper's are not known.
@@ -38,7 +38,7 @@ Example:
     >>> from vireid.types import Modality
     >>> config = ZeroPaddingConfig(backbone="resnet18", weights="none", size=(64, 32))
     >>> model = ZeroPadding(config, classes=10).eval()
-    >>> model.describe(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
+    >>> model.extract_features(torch.randn(2, 3, 64, 32), Modality.INFRARED).shape
     torch.Size([2, 512])
 """
 

@@ -1,7 +1,7 @@
 """Pure torch blocks, usable alone; they know no data set and no loss."""
 
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
-from vireid.nn.convolution import quicken
+from vireid.nn.convolution import use_fast_convolutions
 from vireid.nn.folding import fold_batch_norms
 from vireid.nn.input_planes import set_input_planes
 from vireid.nn.modality_classifier import ModalityClassifier
@@ -10,11 +10,9 @@ from vireid.nn.palm import PALM, record_attention
 from vireid.nn.palm_statistics import PalmStatistics, observe_palm
 from vireid.nn.pooling import GeM, StripePool
 from vireid.nn.stripes import StripeHeads, join_stripes
-from vireid.nn.sync_norm import SyncNorm, synchronise_norms
 from vireid.nn.translator import PatchDiscriminator, Translator
 from vireid.nn.two_stream import TwoStream
 from vireid.nn.weights import read_weights
-from vireid.nn.whole_batch import whole_batch
 
 __all__ = [
     "BACKBONES",
@@ -28,18 +26,18 @@ __all__ = [
     "PatchDiscriminator",
     "StripeHeads",
     "StripePool",
-    "SyncNorm",
+    "SyncBatchNorm",
     "Translator",
     "TwoStream",
     "build_stages",
+    "convert_sync_batchnorm",
     "fold_batch_norms",
+    "gather_batch",
     "join_stripes",
     "observe_palm",
-    "quicken",
     "read_weights",
     "record_attention",
     "set_input_planes",
-    "synchronise_norms",
-    "whole_batch",
+    "use_fast_convolutions",
     "with_non_local",
 ]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vireid.nn.depthwise import depthwise_conv, pays
+from vireid.nn.depthwise import depthwise_conv, is_faster
 from vireid.nn.winograd import count_tiles, transform_filters, winograd_conv
 
-__all__ = ["Conv2d", "left_to_torch", "quicken"]
+__all__ = ["Conv2d", "left_to_torch", "use_fast_convolutions"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -39,7 +39,7 @@ class Conv2d(nn.Conv2d):
             return super().forward(x)
         if self.groups != 1:
             padding = self._padding_of_depthwise()
-            if padding is None or not pays(x, self.weight):
+            if padding is None or not is_faster(x, self.weight):
                 return super().forward(x)
             found = depthwise_conv(x, self.weight, padding)
             return found if self.bias is None else found + self.bias[:, None, None]
@@ -67,7 +67,7 @@ class Conv2d(nn.Conv2d):
         return None if isinstance(self.padding, str) else (self.padding[0], self.padding[1])
 
 
-def quicken(network: ModuleT) -> ModuleT:
+def use_fast_convolutions(network: ModuleT) -> ModuleT:
     """Let every convolution of a network be a :class:`Conv2d`.
 
     Args:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
-__all__ = ["depthwise_conv", "pays"]
+__all__ = ["depthwise_conv", "is_faster"]
 
 _FILTER = 5
 """From so many rows and columns of a filter on the products are faster."""
@@ -30,7 +30,7 @@ _PLACES = 72
 """Up to so many places of a map they are."""
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
+def is_faster(x: Tensor, weight: Tensor) -> bool:
     """Whether :func:`depthwise_conv` is the fastest way to train.
 
     Args:

@@ -109,7 +109,7 @@ class StripeHeads(nn.Module):
 
 
 def join_stripes(embeddings: Tensor) -> Tensor:
-    """One descriptor of the stripes' embeddings; all stripes weigh alike.
+    """One feature of the stripes' embeddings; all stripes weigh alike.
 
     Args:
         embeddings: ``[n, p, d]``.

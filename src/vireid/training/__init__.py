@@ -1,6 +1,5 @@
-"""Training: one readable loop, checkpoints that survive a kill, and the run folder."""
+"""Training: one loop, augmented batches, and warnings when training collapses."""
 
 from vireid.training.loop import Validate, train
-from vireid.training.run import Run, RunFolder
 
-__all__ = ["Run", "RunFolder", "Validate", "train"]
+__all__ = ["Validate", "train"]

@@ -19,25 +19,33 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from vireid.data.sampler import Part
+from vireid.distributed.comm import (
+    any_rank,
+    broadcast,
+    check_same_on_all_ranks,
+    is_main_process,
+    rank,
+    world_size,
+)
+from vireid.distributed.sync_norm import convert_sync_batchnorm
 from vireid.errors import ConfigError, RunError, TrainingError
-from vireid.methods import Losses, Method, Optimisation, Stage
-from vireid.nn import quicken, synchronise_norms
-from vireid.processes import any_of, check_equal, is_first, rank, share, size
-from vireid.say import say
-from vireid.training import checkpoint
+from vireid.log import log
+from vireid.methods import Losses, Method, Optimisation, Phase
+from vireid.nn import use_fast_convolutions
+from vireid.runs import checkpoint
+from vireid.runs.checkpoint import Progress
+from vireid.runs.run import Run, RunFolder
 from vireid.training.batches import TrainingSet, mix_seed
-from vireid.training.checkpoint import Progress
-from vireid.training.narrate import EpochBar, TensorBoard, sentence
-from vireid.training.parallel import (
+from vireid.training.collapse import collapse, cosines
+from vireid.training.fabric import (
     check_parts,
     check_shareable,
     equalise_buffers,
     open_fabric,
     separate_parts,
 )
-from vireid.training.run import Run, RunFolder
+from vireid.training.progress import EpochBar, TensorBoard, format_epoch
 from vireid.training.schedule import rate_factor
-from vireid.training.watch import collapse, cosines
 from vireid.types import CrossModalBatch, Modality
 
 if TYPE_CHECKING:
@@ -64,7 +72,8 @@ def train(
 ) -> Path:
     """Train a method and leave a run folder.
 
-    Within :func:`vireid.processes.joined` every process calls this with the same arguments, and
+    Within :func:`vireid.distributed.comm.process_group` every process calls this with the same
+    arguments, and
     works on its own identities of each batch; what comes out is what one process would make of the
     whole batch, up to rounding. The first process alone writes files and speaks.
 
@@ -97,9 +106,9 @@ def train(
         SystemExit: With status 143 after SIGTERM, once the state is saved.
     """
     folder = RunFolder(out)
-    share(lambda: _check(folder, run, resume=resume, validates=validate is not None))
+    broadcast(lambda: _check(folder, run, resume=resume, validates=validate is not None))
     epochs = run.recipe.optimisation.epochs
-    part = Part(rank(), size())
+    part = Part(rank(), world_size())
     fabric = open_fabric(run)
     fabric.launch()
 
@@ -109,16 +118,16 @@ def train(
         contextlib.ExitStack() as holding,
     ):
         if data.report:
-            say(data.report)
+            log(data.report)
         _check_same(run, data, sync_batchnorm=sync_batchnorm)
-        saved = share(lambda: _newest(folder)) if resume else None
+        saved = broadcast(lambda: _newest(folder)) if resume else None
         network, optimizer, place = _begin(run, saved, data.classes, sync_batchnorm=sync_batchnorm)
-        share(lambda: holding.enter_context(folder.alone()))
+        broadcast(lambda: holding.enter_context(folder.alone()))
         books = _Books(run, folder, network, optimizer, keep=keep, tensorboard=tensorboard)
         if saved:
-            say(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")
+            log(f"Resuming '{out}' at epoch {place.epoch + 1}, step {place.step + 1}.")
         model, stepper = fabric.setup(network, optimizer)
-        model.mark_forward_method("turn_losses")
+        model.mark_forward_method("step_losses")
         model.train()
         data.preload(progress=progress_bar)
 
@@ -137,7 +146,7 @@ def train(
                 place.add(seen)
                 bar.update(place.means, len(batch.visible_labels) + len(batch.infrared_labels))
                 # All have to leave after the same step, whenever each of them is told to.
-                if any_of(bool(stopped)):
+                if any_rank(bool(stopped)):
                     break
             bar.close()
             if place.step == data.steps:
@@ -150,14 +159,14 @@ def train(
                 place.finish_epoch(line)
                 if warning := collapse(place.history, classes=data.classes, steps=data.steps):
                     line["warning"] = warning
-                    say(warning)
-                say(sentence(line, epochs))
+                    log(warning)
+                log(format_epoch(line, epochs))
                 books.log(line)
             books.save(place)
-            if any_of(bool(stopped)) and place.epoch < epochs:
+            if any_rank(bool(stopped)) and place.epoch < epochs:
                 _leave(f"Stopped by SIGTERM; continue with `vireid train --resume {out}`.")
-        if is_first():
-            say(_finish(run, folder, network, place, data=data, fabric=fabric))
+        if is_main_process():
+            log(_finish(run, folder, network, place, data=data, fabric=fabric))
         if stopped:
             _leave("Stopped by SIGTERM.")  # whoever trains several runs must not go on to the next
     return out
@@ -170,12 +179,14 @@ def _begin(
     torch.manual_seed(run.seed)
     # A checkpoint replaces what training started from, which need not be there any more.
     start = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-    network = quicken(start.build(classes=classes)).to(memory_format=torch.channels_last)
+    network = use_fast_convolutions(start.build(classes=classes)).to(
+        memory_format=torch.channels_last
+    )
     check_shareable(network, run.name)
     if run.precision == "64-true":
         network.double()  # before it is given the state that it had
-    if sync_batchnorm and size() > 1:
-        synchronise_norms(network)
+    if sync_batchnorm and world_size() > 1:
+        convert_sync_batchnorm(network)
     if run.compile:
         # Part by part, in place: names of parameters stay, and losses are computed as ever.
         for part in network.children():
@@ -213,14 +224,14 @@ class _Books:
         self._folder, self._network, self._optimizer = folder, network, optimizer
         self._keep = keep
         self._board: TensorBoard | None = None
-        if is_first():
+        if is_main_process():
             folder.start(run)
-        if tensorboard and is_first():
+        if tensorboard and is_main_process():
             self._board = TensorBoard(folder.path / "tensorboard")
 
     def save(self, place: Progress) -> None:
         """Write a checkpoint, and the metrics so far."""
-        if is_first():
+        if is_main_process():
             checkpoint.write(
                 self._folder.checkpoints, self._network, self._optimizer, place, keep=self._keep
             )
@@ -235,7 +246,7 @@ class _Books:
         """Write an epoch's network if it is better in validation than all before it."""
         mean_ap: float = line["validation"]["mAP"]
         is_best = all(mean_ap > before["validation"]["mAP"] for before in place.history)
-        if is_best and is_first():
+        if is_best and is_main_process():
             self._folder.write_model(self._network.state_dict(), classes=classes, best=True)
 
 
@@ -264,7 +275,7 @@ def _step(
     for turn in stage.turns:
         # On one device Fabric calls a marked method as it is, without the precision's context.
         with fabric.autocast():
-            losses: Losses = model.turn_losses(batch, turn.name)
+            losses: Losses = model.step_losses(batch, turn.name)
         total = losses.total
         if not torch.isfinite(total):
             raise TrainingError(_not_finite(losses, batch, place))
@@ -282,10 +293,10 @@ def _step(
     return seen
 
 
-def _stage(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Stage, int]:
+def _stage(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Phase, int]:
     """The stage that an epoch belongs to, and the epochs before that stage."""
     before = 0
-    stages: tuple[Stage, ...] = model.stages(epochs)
+    stages: tuple[Phase, ...] = model.stages(epochs)
     for stage in stages:
         if epoch < before + stage.epochs:
             return stage, before
@@ -332,14 +343,14 @@ def _finish(
 
 @torch.no_grad()
 def _fit(network: Method, data: TrainingSet, fabric: Fabric) -> None:
-    """Let a method fit its last stage to the descriptors of all training images."""
+    """Let a method fit its last stage to the features of all training images."""
     network.eval()
     found: dict[Modality, tuple[Tensor, Tensor]] = {}
     for modality in Modality:
         rows, labels = [], []
         for images, own in data.plain(modality, fabric.to_device):
             with fabric.autocast():
-                rows.append(network.describe(images, modality).float())
+                rows.append(network.extract_features(images, modality).float())
             labels.append(own)
         found[modality] = torch.cat(rows), torch.cat(labels)
     visible, infrared = found[Modality.VISIBLE], found[Modality.INFRARED]
@@ -349,10 +360,10 @@ def _fit(network: Method, data: TrainingSet, fabric: Fabric) -> None:
 def _check_same(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> None:
     """Refuse processes that would train something else than one another."""
     anywhere = replace(run, data=run.data.at(Path()))
-    check_equal(
+    check_same_on_all_ranks(
         "options", f"{anywhere} {sync_batchnorm}", mend="start all of them by the same command"
     )
-    check_equal(
+    check_same_on_all_ranks(
         "training images",
         data.listing,
         mend=f"let '{run.data.root}' hold the same files on every machine",
@@ -364,7 +375,7 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> Non
     if run.select == "validation" and not validates:
         raise ConfigError(
             "select='validation' needs the argument validate=; expected a function that scores the "
-            "network on held-out identities: vireid.commands.train.train_run passes one."
+            "network on held-out identities: vireid.cli.train.train_run passes one."
         )
     if resume and folder.read_config() != run:
         raise RunError(
@@ -382,7 +393,7 @@ def _newest(folder: RunFolder) -> str | None:
     """The newest whole checkpoint; without any, training starts at its beginning."""
     path, damaged = checkpoint.newest(folder.checkpoints)
     for warning in damaged:
-        say(warning)
+        log(warning)
     return str(path) if path else None
 
 
@@ -393,10 +404,10 @@ def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
         seen["identity_loss"] = losses.identity
     if losses.accuracy is not None:
         seen["accuracy"] = losses.accuracy
-    if losses.descriptors is not None:
+    if losses.features is not None:
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         seen["cosine_same"], seen["cosine_different"] = cosines(
-            losses.descriptors, labels, len(batch.visible_labels)
+            losses.features, labels, len(batch.visible_labels)
         )
     seen |= losses.seen
     return {name: value.detach().item() for name, value in seen.items()}
@@ -426,7 +437,7 @@ def _not_finite(losses: Losses, batch: CrossModalBatch, place: Progress) -> str:
 
 def _leave(words: str) -> NoReturn:
     """End the process as SIGTERM asked."""
-    say(words)
+    log(words)
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from vireid.data.check.content import Splits, content_findings, file_findings, name_of
 from vireid.data.check.kinds import COUNTS, LAYOUT, ONE_SPLIT, SEVERITIES, STRAY, SURPLUS
 from vireid.data.check.looks import look_at_all
-from vireid.data.check.report import CheckReport, Count, Finding, Place, found_at
+from vireid.data.check.report import CheckReport, Count, Finding, Location, found_at
 from vireid.data.check.sheet import check_ending, write_sheet
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
 from vireid.data.layouts._common import Surplus, is_image, many, tally
@@ -167,7 +167,7 @@ def _differences(counts: Sequence[Count]) -> Iterator[Finding]:
         if should is not None and count.differs:
             camera = "all cameras" if found.camera is None else f"camera {found.camera}"
             name = f"{found.split}, {found.modality}, {camera}"
-            places.append(Place((name,), f"{_numbers(found)} instead of {_numbers(should)}"))
+            places.append(Location((name,), f"{_numbers(found)} instead of {_numbers(should)}"))
     return found_at(COUNTS, places, "row", "in the table above with other figures than published")
 
 
@@ -180,7 +180,7 @@ def _numbers(row: Tally) -> str:
 def _strays(files: Sequence[Path], folders: Collection[Path], *, root: Path) -> Iterator[Finding]:
     """Name files in the folders of images that are neither images nor arrays of them."""
     places = [
-        Place((name_of(path, root),))
+        Location((name_of(path, root),))
         for path in files
         if path.parent in folders and not is_image(path) and path.suffix.lower() != ".npy"
     ]

@@ -26,7 +26,7 @@ from vireid.data.check.kinds import (
     Kind,
 )
 from vireid.data.check.looks import ENDINGS, Look
-from vireid.data.check.report import Finding, Place, found_at
+from vireid.data.check.report import Finding, Location, found_at
 from vireid.data.layouts._common import many
 from vireid.data.portrait import GREY_BELOW
 from vireid.types import ImageRecord, Modality
@@ -60,8 +60,8 @@ def file_findings(looks: Mapping[Path, Look], *, root: Path) -> Iterator[Finding
         root: The root of the data set; places are named below it.
     """
 
-    def place(path: Path, detail: str = "") -> Place:
-        return Place((name_of(path, root),), detail)
+    def place(path: Path, detail: str = "") -> Location:
+        return Location((name_of(path, root),), detail)
 
     for kind, words in _FILE_FAULTS.items():
         found = [place(path, seen.reason) for path, seen in looks.items() if seen.fault is kind]
@@ -112,7 +112,11 @@ def _copies(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> Iterat
             # Images of one colour are named as such; they are all alike.
             if seen.fault is None and not seen.flat:
                 same[seen.digest].append((split, record))
-    places: dict[Kind, list[Place]] = {SHARED_BY_SPLITS: [], SHARED_BY_IDENTITIES: [], REPEATED: []}
+    places: dict[Kind, list[Location]] = {
+        SHARED_BY_SPLITS: [],
+        SHARED_BY_IDENTITIES: [],
+        REPEATED: [],
+    }
     for copies in same.values():
         if len(copies) < 2:
             continue
@@ -120,12 +124,12 @@ def _copies(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> Iterat
         identities = sorted({record.identity for _, record in copies})
         names = tuple(name_of(record.path, root) for _, record in copies)
         if len(in_splits) > 1:
-            places[SHARED_BY_SPLITS].append(Place(names, " and ".join(in_splits)))
+            places[SHARED_BY_SPLITS].append(Location(names, " and ".join(in_splits)))
         elif len(identities) > 1:
             told = " and ".join(map(str, identities))
-            places[SHARED_BY_IDENTITIES].append(Place(names, f"identities {told}"))
+            places[SHARED_BY_IDENTITIES].append(Location(names, f"identities {told}"))
         else:
-            places[REPEATED].append(Place(names, f"identity {identities[0]}"))
+            places[REPEATED].append(Location(names, f"identity {identities[0]}"))
     words = {
         SHARED_BY_SPLITS: "in more than one split",
         SHARED_BY_IDENTITIES: "under more than one identity",
@@ -151,7 +155,7 @@ def _modalities(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> It
                 f" {f'camera {camera}' if camera else 'cameras without a number'}"
                 f" {'is' if len(wrong) == 1 else 'are'}"
                 f" {'grey' if modality is Modality.VISIBLE else 'in colour'}",
-                tuple(Place((name_of(record.path, root),)) for record in wrong),
+                tuple(Location((name_of(record.path, root),)) for record in wrong),
             )
 
 
@@ -173,10 +177,10 @@ def _identities(splits: Splits) -> Iterator[Finding]:
             yield from found_at(FEW, _with(images, 1), "identity", words, plural="identities")
 
 
-def _with(images: Counter[tuple[int, Modality]], number: int) -> list[Place]:
+def _with(images: Counter[tuple[int, Modality]], number: int) -> list[Location]:
     """The identities with just so many images of a modality."""
     return [
-        Place((f"{identity}",), f"{number or 'no'} {modality} image")
+        Location((f"{identity}",), f"{number or 'no'} {modality} image")
         for identity in sorted({identity for identity, _ in images})
         for modality in Modality
         if images[identity, modality] == number

@@ -14,13 +14,13 @@ from vireid.data.layouts import Tally
 from vireid.data.layouts._common import many
 from vireid.files import write_atomic
 
-__all__ = ["CheckReport", "Count", "Finding", "Place", "found_at"]
+__all__ = ["CheckReport", "Count", "Finding", "Location", "found_at"]
 
 _SHOWN = 3
 """How many places of a finding, and findings of a kind, are printed."""
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a fault is.
 
     Attributes:
@@ -48,7 +48,7 @@ class Finding:
 
     kind: Kind
     what: str
-    places: tuple[Place, ...] = ()
+    places: tuple[Location, ...] = ()
 
     def __str__(self) -> str:
         if not self.places:
@@ -60,7 +60,7 @@ class Finding:
 
 
 def found_at(
-    kind: Kind, places: Sequence[Place], noun: str, words: str, plural: str = ""
+    kind: Kind, places: Sequence[Location], noun: str, words: str, plural: str = ""
 ) -> Iterator[Finding]:
     """Yield one finding for all places of a kind; none if there is no place.
 

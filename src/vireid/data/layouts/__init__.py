@@ -61,7 +61,7 @@ def is_synthetic(root: Path) -> bool:
     Args:
         root: The data set's folder, or the file that lists its images.
     """
-    # As vireid.data.synvi.layouts.CARD, which only those have who installed the extra "synvi".
+    # As vireid.synvi.layouts.CARD, which only those have who installed the extra "synvi".
     return (folder_of(root) / "synvi.json").is_file()
 
 
@@ -97,7 +97,7 @@ class Layout(Protocol):
             DatasetError: If the data set is not laid out as published.
         """
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return one paragraph of counts.
 
         Raises:

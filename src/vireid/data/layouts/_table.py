@@ -22,7 +22,7 @@ from vireid.data.rows import MODALITIES, parse_time
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["Entry", "OwnData", "Table", "tabulate"]
+__all__ = ["CustomDataset", "Entry", "Table", "tabulate"]
 
 _ROLES: Mapping[str, frozenset[str]] = {
     "train": frozenset({"train"}),
@@ -144,7 +144,7 @@ def tabulate(entries: Sequence[Entry], *, folder: Path, mend: str) -> Table:
     )
 
 
-class OwnData(ABC):
+class CustomDataset(ABC):
     """What the layouts of one's own data share; a subclass reads what is said of each image.
 
     It is read once, when it is first asked for.
@@ -209,7 +209,7 @@ class OwnData(ABC):
         """The name of each camera by its number; empty if no camera is told."""
         return {number: name for name, number in self._table.cameras.items()}
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of all splits in one paragraph.
 
         Raises:

@@ -32,7 +32,7 @@ from vireid.data.layouts._common import (
     is_image,
     require_folder,
 )
-from vireid.data.layouts._table import Entry, OwnData
+from vireid.data.layouts._table import CustomDataset, Entry
 from vireid.errors import ConfigError, DatasetError, first_few
 
 __all__ = ["Folders"]
@@ -42,7 +42,7 @@ _EXAMPLE = "'{split}/{modality}/cam{camera}/{identity}/{name}'"
 
 
 @dataclass(frozen=True)
-class Folders(OwnData):
+class Folders(CustomDataset):
     """Images whose paths say what they show.
 
     Files whose names do not end as those of images do, and hidden files, are passed over.
@@ -70,14 +70,14 @@ class Folders(OwnData):
             mend="pass it as root (--root)",
         )
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of all splits in one paragraph.
 
         Raises:
             DatasetError: If no file fits the pattern, or one says something unknown.
         """
         strangers = len(self._sorted_out[1])
-        return super().describe() + (
+        return super().summary() + (
             f" {strangers:,} images do not fit the pattern '{self.pattern}'." if strangers else ""
         )
 

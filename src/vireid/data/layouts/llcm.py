@@ -129,7 +129,7 @@ class LLCM:
         refuse(faults)
         return records
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of both splits in one paragraph.
 
         Raises:

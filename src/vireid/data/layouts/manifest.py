@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vireid.data.layouts._common import Surplus, is_image
-from vireid.data.layouts._table import Entry, OwnData
+from vireid.data.layouts._table import CustomDataset, Entry
 from vireid.data.rows import TABLES, Columns, read_rows
 from vireid.errors import DatasetError, first_few
 
@@ -36,7 +36,7 @@ _NAMES = ("manifest.csv", "manifest.parquet")
 
 
 @dataclass(frozen=True)
-class Manifest(OwnData):
+class Manifest(CustomDataset):
     """Images as a CSV or Parquet file lists them.
 
     Attributes:

@@ -122,7 +122,7 @@ class RegDB:
         """
         return self._records("test")
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of both splits in one paragraph.
 
         Raises:

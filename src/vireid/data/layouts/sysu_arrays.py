@@ -124,7 +124,7 @@ class SysuArrays:
         """
         return self.tree.test()
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of both splits in one paragraph.
 
         Raises:

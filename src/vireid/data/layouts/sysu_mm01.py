@@ -163,7 +163,7 @@ class SysuMM01:
         """
         return self._records(self.identities("test"), split="test")
 
-    def describe(self) -> str:
+    def summary(self) -> str:
         """Return the counts of both splits in one paragraph.
 
         Raises:

@@ -1,0 +1,140 @@
+"""How fast images come to the network: decoded in every epoch, packed, and as augmented batches.
+
+Beside them stands how many a training step takes in a second: a loader that is a few times faster
+never keeps it waiting.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import Case
+from benchmarks.machine import machine_summary
+from benchmarks.train import images_a_second
+from vireid.data.cache import PackedImages
+from vireid.data.images import ImageStack
+from vireid.data.layouts import DataSource
+from vireid.methods import DLISConfig, Recipe
+from vireid.nn import BackboneName
+from vireid.runs import Run
+from vireid.training.batches import TrainingSet
+
+__all__ = ["Throughput", "report_data"]
+
+_BATCH = 64
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Images a second over one epoch, all of the training images once in random order.
+
+    Attributes:
+        images: How many training images there are.
+        decoding: Decoded anew, by all threads.
+        building: While the cache is built.
+        packed: From the cache, which this process opened just before.
+        packed_again: From the cache once more, every checksum compared already.
+        batches: As the batches of training: sampled, from the cache, augmented.
+        step: What a training step takes, from batches that are ready.
+    """
+
+    images: int
+    decoding: float
+    building: float
+    packed: float
+    packed_again: float
+    batches: float
+    step: float
+
+
+def report_data(
+    source: DataSource,
+    size: tuple[int, int],
+    repeats: int,
+    out: Path | None = None,
+    *,
+    backbone: BackboneName = "resnet18",
+) -> Throughput:
+    """Measure and print.
+
+    Args:
+        source: The data set.
+        size: Height and width of the images, in pixels.
+        repeats: How often an epoch is run; the median counts.
+        out: Where the cache is built, in a folder of its own; the temporary folder by default.
+        backbone: The network of each stream of the DLIS whose step is timed.
+
+    Returns:
+        The measurement.
+    """
+    records = source.open().train()
+    with ImageStack(records, size=size) as decoding:
+        _epoch(decoding)  # the files are in the system's memory afterwards, as in a second epoch
+        decoded = _rate(decoding, repeats)
+    with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
+        began = time.perf_counter()
+        with PackedImages(records, size=size, folder=Path(folder)) as packed:
+            building = len(records) / (time.perf_counter() - began)
+            first = _rate(packed, 1)
+            again = _rate(packed, repeats)
+        batches = _batch_rate(source, size, repeats, Path(folder))
+    step = images_a_second(Case(backbone=backbone, size=size), steps=repeats)
+    found = Throughput(len(records), decoded, building, first, again, batches, step)
+    print(machine_summary(), end="\n\n")
+    print(f"{len(records):,} training images of '{source.layout}' at {size[0]}x{size[1]}\n")
+    print("| an epoch | images/s | ratio |")
+    print("|---|--:|--:|")
+    for name, rate in (
+        ("decoded from the files", decoded),
+        ("from the packed cache, first epoch", first),
+        ("from the packed cache, later epochs", again),
+        ("augmented batches of 64, from the packed cache", batches),
+        (f"a training step of DLIS, {backbone}, takes", step),
+    ):
+        print(f"| {name} | {rate:,.0f} | {rate / decoded:.1f} |")
+    print(
+        f"\nBuilding the cache: {building:,.0f} images/s. The loader alone delivers "
+        f"{batches / step:.1f} times what the step takes."
+    )
+    return found
+
+
+def _batch_rate(source: DataSource, size: tuple[int, int], repeats: int, cache: Path) -> float:
+    """Images a second over an epoch of training's own batches."""
+    recipe = Recipe(method=DLISConfig(weights="none", size=size))
+    run = Run(name="dlis", recipe=recipe, data=source, seed=_SEED, device="cpu")
+    rates = []
+    with TrainingSet(run, cache=cache) as training:
+        training.preload(progress=False)
+        for epoch in range(max(1, repeats)):
+            began, images = time.perf_counter(), 0
+            for batch in training.batches(epoch, 0, lambda tensor: tensor):
+                images += len(batch.names)
+            rates.append(images / (time.perf_counter() - began))
+    return float(np.median(rates))
+
+
+def _rate(images: ImageStack, repeats: int) -> float:
+    return float(np.median([_epoch(images) for _ in range(max(1, repeats))]))
+
+
+def _epoch(images: ImageStack) -> float:
+    """Images a second over all images in random order."""
+    began = time.perf_counter()
+    for indices in _batches(len(images)):
+        images.fetch(indices)
+    return len(images) / (time.perf_counter() - began)
+
+
+def _batches(count: int) -> Iterator[NDArray[np.int64]]:
+    order = np.random.default_rng(_SEED).permutation(count)
+    for start in range(0, count, _BATCH):
+        yield order[start : start + _BATCH]

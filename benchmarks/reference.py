@@ -1,0 +1,247 @@
+"""DLIS as published code of the field is written: what vireid's speed is measured against.
+
+Two whole networks run one after the other, eagerly, in float32 on NCHW tensors. Attention is built
+as a matrix. Every stripe has layers of its own that a loop goes through, and so have its losses,
+identity by identity. Images are decoded and resized by PIL in the thread that trains, whenever
+they are asked for, and changed one by one by torchvision. The optimiser goes from parameter to
+parameter.
+
+No straw man: the layers are torch's and torchvision's own, and nothing is computed twice. With the
+weights of a :class:`~vireid.methods.DLIS` it has that network's losses and features.
+
+Example:
+    >>> from vireid.methods import DLISConfig
+    >>> config = DLISConfig(backbone="resnet18", weights="none", size=(64, 32), stripes=2)
+    >>> plain = PlainDLIS(config.build(classes=4)).eval()
+    >>> plain.extract_features(torch.zeros(1, 3, 64, 32), Modality.VISIBLE).shape
+    torch.Size([1, 1024])
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD
+from torchvision import transforms
+
+from vireid.data.images import resized
+from vireid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from vireid.errors import ConfigError
+from vireid.methods.dlis import DLIS, DLISConfig
+from vireid.nn import PALM, StripeHeads
+from vireid.nn.two_stream import PerModality
+from vireid.types import ImageRecord, Modality
+
+__all__ = ["PlainDLIS", "plain_optimizer", "read_plainly"]
+
+_PAD = 10
+
+
+class PlainPALM(nn.Module):
+    """Position attention with its matrix, gamma times the attended values added to the map.
+
+    Args:
+        palm: Whose weights it takes.
+    """
+
+    def __init__(self, palm: PALM) -> None:
+        super().__init__()
+        self.query = copy.deepcopy(palm.query)
+        self.key = copy.deepcopy(palm.key)
+        assert palm.value is not None  # as in every form that adds something
+        self.value = copy.deepcopy(palm.value)
+        self.gamma = nn.Parameter(palm.gamma.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[n, C, h, w]`` to ``[n, C, h, w]``."""
+        n, channels, height, width = x.shape
+        query = self.query(x).view(n, -1, height * width).permute(0, 2, 1)
+        key = self.key(x).view(n, -1, height * width)
+        attention = torch.softmax(torch.bmm(query, key), dim=-1)
+        value = self.value(x).view(n, -1, height * width)
+        attended = torch.bmm(value, attention.permute(0, 2, 1))
+        return self.gamma * attended.view(n, channels, height, width) + x
+
+
+class PlainStripe(nn.Module):
+    """Embedding and classifier of one stripe.
+
+    Args:
+        heads: Whose weights it takes.
+        number: Of the stripe, from 0.
+    """
+
+    def __init__(self, heads: StripeHeads, number: int) -> None:
+        super().__init__()
+        channels, dim = heads.weight.shape[1:]
+        own = slice(number * dim, (number + 1) * dim)
+        self.linear = nn.Linear(channels, dim)
+        self.norm = nn.BatchNorm1d(dim)
+        self.classifier = nn.Linear(dim, heads.classifier_weight.shape[2])
+        self.to(heads.weight.dtype)
+        with torch.no_grad():
+            self.linear.weight.copy_(heads.weight[number].T)
+            self.linear.bias.copy_(heads.bias[number, 0])
+            self.classifier.weight.copy_(heads.classifier_weight[number].T)
+            self.classifier.bias.copy_(heads.classifier_bias[number, 0])
+            for name, value in self.norm.state_dict().items():
+                given = heads.norm.state_dict()[name]
+                value.copy_(given[own] if given.ndim else given)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``[n, C]`` to embeddings ``[n, d]`` and logits ``[n, classes]``."""
+        embedding = self.norm(self.linear(pooled))
+        return embedding, self.classifier(F.leaky_relu(embedding, 0.1))
+
+
+class PlainDLIS(nn.Module):
+    """The paper-like DLIS, written out.
+
+    Args:
+        network: Whose options and weights it takes. They are copied.
+
+    Raises:
+        ConfigError: If its options are not the paper-like ones.
+    """
+
+    def __init__(self, network: DLIS) -> None:
+        super().__init__()
+        self.config = network.config
+        _check(self.config)
+        streams, palms = network.streams.parts["stem_layer4"], network.streams.parts["after_layer4"]
+        assert isinstance(streams, PerModality)
+        assert isinstance(palms, PerModality)
+        assert isinstance(palms.shared, PALM)
+        self.visible = copy.deepcopy(streams.visible)
+        self.infrared = copy.deepcopy(streams.infrared)
+        self.palm = PlainPALM(palms.shared)
+        self.stripes = nn.ModuleList(
+            PlainStripe(network.heads, number) for number in range(self.config.stripes)
+        )
+        self.to(memory_format=torch.contiguous_format)
+
+    def losses(
+        self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Cross-entropy and hetero-center loss, each summed over the stripes, as DLIS weighs them.
+
+        Args:
+            visible: ``[n_v, 3, H, W]``, normalised.
+            infrared: ``[n_t, 3, H, W]``, normalised.
+            visible_labels: Class indices, int64 ``[n_v]``.
+            infrared_labels: Class indices, int64 ``[n_t]``.
+        """
+        maps = torch.cat([self.visible(visible), self.infrared(infrared)])
+        labels = torch.cat([visible_labels, infrared_labels])
+        identity, center = [], []
+        for embedding, logits in self._stripes(maps):
+            identity.append(F.cross_entropy(logits, labels))
+            own = F.normalize(embedding)
+            distances = []
+            for label in sorted(set(visible_labels.tolist())):
+                seen = own[: len(visible)][visible_labels == label].mean(0)
+                felt = own[len(visible) :][infrared_labels == label].mean(0)
+                distances.append((seen - felt).pow(2).sum())
+            center.append(torch.stack(distances).sum())
+        mean = torch.stack(identity).mean().item()
+        nothing = math.log(logits.shape[1])
+        trust = min(1.0, max(0.0, (nothing - mean) / (self.config.guard * nothing)))
+        return {
+            "identity": torch.stack(identity).sum(),
+            "center": self.config.center * trust * torch.stack(center).sum(),
+        }
+
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
+        """Features, ``[n, 3, H, W]`` to unit rows ``[n, p·d]``."""
+        stream = self.visible if modality is Modality.VISIBLE else self.infrared
+        embeddings = [F.normalize(embedding) for embedding, _ in self._stripes(stream(images))]
+        return F.normalize(torch.cat(embeddings, dim=1))
+
+    def _stripes(self, maps: Tensor) -> list[tuple[Tensor, Tensor]]:
+        attended = self.palm(maps)
+        height, count = attended.shape[2], len(self.stripes)
+        found = []
+        for number, stripe in enumerate(self.stripes):
+            rows = attended[:, :, number * height // count : -(-(number + 1) * height // count)]
+            found.append(stripe(rows.mean(dim=(2, 3))))
+        return found
+
+
+def plain_optimizer(network: PlainDLIS, *, lr: float, backbone_lr: float, decay: float) -> SGD:
+    """SGD with Nesterov momentum, parameter by parameter.
+
+    Args:
+        network: What it trains.
+        lr: Learning rate of heads and PALM.
+        backbone_lr: Learning rate of the two networks.
+        decay: Weight decay.
+    """
+    backbone = [*network.visible.parameters(), *network.infrared.parameters()]
+    heads = [*network.palm.parameters(), *network.stripes.parameters()]
+    return SGD(
+        [{"params": backbone, "lr": backbone_lr}, {"params": heads, "lr": lr}],
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=decay,
+        foreach=False,
+    )
+
+
+def read_plainly(
+    records: Sequence[ImageRecord], size: tuple[int, int], *, training: bool
+) -> Tensor:
+    """Decode, resize, change and normalise images, one after the other.
+
+    Args:
+        records: The images.
+        size: Height and width, in pixels.
+        training: Whether to pad, crop and mirror them at random.
+
+    Returns:
+        float32 ``[n, 3, H, W]``.
+    """
+    change = transforms.Compose(
+        [
+            *(
+                [
+                    transforms.Pad(_PAD),
+                    transforms.RandomCrop(size),
+                    transforms.RandomHorizontalFlip(),
+                ]
+                if training
+                else []
+            ),
+            transforms.ToTensor(),
+            transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    images = []
+    for record in records:
+        with Image.open(record.path) as image:
+            # Not torchvision's Resize: the order of Pillow's two passes, and so the last bit of a
+            # pixel, is the version's there, and the two sides could not be held to each other.
+            images.append(change(Image.fromarray(resized(image.convert("RGB"), size))))
+    return torch.stack(images)
+
+
+def _check(config: DLISConfig) -> None:
+    written_out = DLISConfig(
+        backbone=config.backbone,
+        weights=config.weights,
+        size=config.size,
+        stripes=config.stripes,
+        dim=config.dim,
+        center=config.center,
+        guard=config.guard,
+    )
+    if config != written_out or not config.guard or not config.center:
+        raise ConfigError(
+            f"The plain reference has DLIS in its paper-like form only; got '{config}'. Leave the "
+            "options of the recipe dlis as they are."
+        )

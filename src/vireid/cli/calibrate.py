@@ -1,0 +1,298 @@
+"""``vireid gallery calibrate GALLERY``: verdicts for the answers of a gallery.
+
+:func:`calibrate` is a sub-command of ``vireid gallery``, which ``commands/gallery.py`` lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vireid.cli.entries import model_of
+from vireid.data.layouts import DataSource, Folders, Layout, LayoutName, Manifest
+from vireid.data.layouts._common import many
+from vireid.errors import ConfigError, DatasetError, EvaluationError
+from vireid.evaluation.table import markdown_table
+from vireid.features import load
+from vireid.gallery import open_gallery
+from vireid.openset.calibration import Calibration
+from vireid.openset.fitting import calibrate as learn
+from vireid.openset.fitting import check
+from vireid.openset.statistics import Estimate, View, check_rates
+from vireid.openset.validation import Measured
+from vireid.runs import RunFolder
+from vireid.runs.run import Device
+from vireid.types import ImageRecord
+
+__all__ = ["Asked", "Labelled", "calibrate", "format_calibration", "format_validation"]
+
+_GALLERIES = (100, 1_000, 10_000, 100_000)
+_SIZES = (10, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Images of known people whom the network was not trained on."""
+
+    layout: LayoutName
+    """The layout of the data set."""
+    root: Path
+    """Where it lies; of a manifest the CSV or Parquet file."""
+    split: Literal["val", "test"] = "val"
+    """Whom to take: the people held out of training to choose a model by, or the test set."""
+    trial: int = 1
+    """RegDB: which of the ten splits."""
+    pattern: str = ""
+    """Layout folders: what the paths of images look like."""
+
+    def open(self) -> Layout:
+        """The data set.
+
+        Raises:
+            DatasetError: It is not laid out as published.
+            ConfigError: Options that contradict one another.
+        """
+        return DataSource(
+            layout=self.layout,
+            root=self.root,
+            trial=self.trial,
+            pattern=self.pattern,
+            hold_out=self.layout == "sysu-mm01" and self.split == "val",
+        ).open()
+
+    def images(self, layout: Layout) -> tuple[ImageRecord, ...]:
+        """The images of the split.
+
+        Raises:
+            DatasetError: It is not laid out as published.
+            ConfigError: There are none.
+        """
+        records = layout.val() if self.split == "val" else layout.test()
+        if not records:
+            raise ConfigError(
+                f"'{self.root}' has no image of the split {self.split}; expected images of people "
+                "whom the network was not trained on: add --split test, or give the split val to "
+                "all images of some people."
+            )
+        return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How often a verdict may be wrong."""
+
+    false_match: float = 0.01
+    """At most this share of the searches for people who are not in the gallery may be called a
+    likely match."""
+    missed: float = 0.05
+    """At most this share of the searches for people who are in it may be called probably not in
+    it."""
+    own_images: int = 1
+    """Of somebody who is in it, the gallery has at least so many images from one camera; the more,
+    the more often it can be said of others that they are not there."""
+
+    def __post_init__(self) -> None:
+        check_rates(self.false_match, self.missed, self.own_images)
+
+
+def calibrate(
+    gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
+    /,
+    *,
+    run: Path,
+    labelled: Labelled,
+    asked: Asked = Asked(),
+    batch_size: int = 64,
+    device: Device | None = None,
+) -> Calibration:
+    """Learn from labelled images when a hit is a likely match, and when nobody in the gallery is.
+
+    From then on, searches of the gallery answer with a verdict. Images of at least 30 people are
+    needed whom the network was not trained on, taken by cameras like those of the gallery; 100 and
+    more are better. Where the gallery calls its cameras as the labelled images do, each two cameras
+    have thresholds of their own. The images are not added to the gallery.
+
+    Also printed: how the verdicts fare on people whom they were not learnt from.
+
+    Args:
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        run: The run folder of the gallery's network.
+        labelled: The labelled images.
+        asked: How often a verdict may be wrong.
+        batch_size: Images a forward pass.
+        device: Where to run; as in training by default.
+
+    Returns:
+        The calibration that the gallery keeps.
+    """
+    layout = labelled.open()
+    records = labelled.images(layout)
+    _require_untrained(run, labelled, records)
+    extractor = load(run, device=device)
+    # Another network's gallery is refused before its images are encoded for minutes.
+    open_gallery(gallery, model=model_of(extractor)).close()
+    features = extractor.extract(records, batch_size=batch_size)
+    cameras = layout.camera_names if isinstance(layout, Manifest | Folders) else {}
+    found = learn(
+        features,
+        fingerprint=extractor.fingerprint,
+        cameras=cameras,
+        false_match=asked.false_match,
+        missed=asked.missed,
+        own_images=asked.own_images,
+    )
+    print(format_calibration(found), end="\n\n")
+    try:
+        measured = check(
+            features,
+            fingerprint=extractor.fingerprint,
+            sizes=_SIZES,
+            cameras=cameras,
+            false_match=asked.false_match,
+            missed=asked.missed,
+            own_images=asked.own_images,
+        )
+        print(format_validation(measured))
+    except EvaluationError as error:
+        print(f"Not checked on people left out, for halves of the people are too few: {error}")
+    with open_gallery(gallery, model=model_of(extractor), write=True) as opened:
+        opened.keep_calibration(found.to_json())
+    print(f"\n'{gallery}' answers with verdicts from now on.")
+    return found
+
+
+def format_calibration(calibration: Calibration) -> str:
+    """What was learnt, as text for people.
+
+    Args:
+        calibration: What was learnt.
+    """
+    frames = "\n".join(
+        f"- {one.images:.0f} {one.searched} images of a person count as"
+        f" {one.independent.value:.1f} to {one.query} queries"
+        for one in calibration.frames
+    )
+    exact = sum(bool(found.first.camera) for found in calibration.impostors)
+    return f"""\
+Learnt from {calibration.people:,} people in {calibration.images:,} images.
+
+LIKELY MATCH: a hit is at least so similar. The more images are searched, the more is asked; at most
+{100 * calibration.false_match:g} % of the searches for people who are NOT in the gallery end so.
+
+{markdown_table(_likely(calibration), left=2)}
+
+In brackets the estimate without caution. Used is the upper end of its 95 % interval; with more
+people it comes nearer. A star: these people do not show it, it is extrapolated. Never: no hit is
+called a likely match among so many images, since it would have to be more similar than an image is
+to itself.
+
+PROBABLY NOT IN THIS GALLERY: all hits are less similar than this. At most
+{100 * calibration.missed:g} % of the searches for people who ARE in it end so, if it has at least
+{many(calibration.own_images, "image")} of them from one camera.
+
+{markdown_table(_unlike(calibration), left=2)}
+
+The tables are of all cameras together; {many(exact, "pair")} of cameras had enough people for
+thresholds of their own. Where all images that are searched are labelled with the person, not every
+image counts as another one:
+
+{frames}"""
+
+
+def format_validation(measured: Sequence[Measured]) -> str:
+    """How verdicts fared on people whom they were not learnt from, as text for people.
+
+    Args:
+        measured: What was measured, at least once.
+    """
+    return f"""\
+CHECK: half of the people taught, the other half was searched for, and the other way round, in
+labelled galleries without them and with them: {measured[0].people:,} people. In percent, with 95 %
+intervals over people; the rest was uncertain. Right: how often the best likely hit was the person.
+
+{markdown_table(_checked(measured), left=1)}"""
+
+
+def _likely(calibration: Calibration) -> list[list[str]]:
+    known = {frozenset((found.first, found.second)): found for found in calibration.impostors}
+    lines = [
+        ["search", "different people compared", *(f"{n:,} images" for n in _GALLERIES)],
+    ]
+    for frames in calibration.frames:
+        found = known[frozenset((View(frames.query), View(frames.searched)))]
+        cells = []
+        for number in _GALLERIES:
+            share = calibration.false_match / number
+            limit = found.at(share)
+            mark = "*" if share < found.seen else ""
+            cells.append(f"{_reached(limit.high)} ({_reached(limit.value)}){mark}")
+        people = f"{found.people:,} in {found.pairs:,} pairs of images"
+        lines.append([f"{frames.query} to {frames.searched}", people, *cells])
+    return lines
+
+
+def _reached(threshold: float) -> str:
+    """A threshold; no cosine reaches one above 1."""
+    return f"{threshold:.3f}" if threshold <= 1 else "never"
+
+
+def _unlike(calibration: Calibration) -> list[list[str]]:
+    lines = [["search", "people compared with themselves", "similarity"]]
+    for mates in calibration.mates:
+        if not mates.query.camera:
+            people = f"{mates.people:,} in {mates.searches:,} searches"
+            limit = f"{mates.unlike.low:.3f} ({mates.unlike.value:.3f})"
+            lines.append([f"{mates.query} to {mates.searched}", people, limit])
+    return lines
+
+
+def _checked(measured: Sequence[Measured]) -> list[list[str]]:
+    lines = [
+        [
+            "search",
+            "people (images)",
+            "not there: likely",
+            "probably not",
+            "there: likely",
+            "of these right",
+            "probably not",
+        ]
+    ]
+    for one in measured:
+        lines.append(
+            [
+                f"{one.query} to {one.searched}",
+                f"{one.size:,} ({one.images:,})",
+                _percent(one.not_there.likely),
+                _percent(one.not_there.absent),
+                _percent(one.there.likely),
+                _percent(one.there.right) if one.there.likely.value else "-",
+                _percent(one.there.absent),
+            ]
+        )
+    return lines
+
+
+def _percent(rate: Estimate) -> str:
+    return f"{100 * rate.value:.2f} ({100 * rate.low:.2f} to {100 * rate.high:.2f})"
+
+
+def _require_untrained(run: Path, labelled: Labelled, records: Sequence[ImageRecord]) -> None:
+    """Refuse images that the network was trained on, as far as that can be known."""
+    try:
+        data = RunFolder(run).read_config().data.open()
+        trained = {record.path.absolute() for record in data.train()}
+    except DatasetError:
+        return  # the data set has been moved or deleted
+    common = [record.path for record in records if record.path.absolute() in trained]
+    if common:
+        raise ConfigError(
+            f"The network was trained on {len(common):,} of the {len(records):,} images of the "
+            f"split {labelled.split} of '{labelled.root}', such as '{common[0]}', and tells these "
+            "people apart far better than others; expected people whom it has not seen: give "
+            "another split or other images, or train with --hold-out."
+        )

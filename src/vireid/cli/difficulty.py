@@ -1,0 +1,72 @@
+"""``vireid difficulty TREE``: how far shortcuts get on a SynVI tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vireid.cli.synvi import require_renderer
+from vireid.data.layouts import DataSource
+from vireid.evaluation import Result, evaluate, protocols_for, table
+from vireid.features import FeatureExtractor
+from vireid.methods import DLISConfig, Recipe
+from vireid.methods.dlis import without_palm
+from vireid.nn import BackboneName
+from vireid.runs import Run
+from vireid.types import Features
+
+__all__ = ["difficulty"]
+
+
+def difficulty(
+    tree: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    layout: Literal["sysu-mm01", "regdb"] = "sysu-mm01",
+    backbone: BackboneName = "resnet18",
+    seed: int = 0,
+) -> dict[str, list[Result]]:
+    """How near to chance matching without learning stays on a SynVI tree.
+
+    By colour histogram, by brightness histogram, by the exact silhouette, and by a network with
+    random weights. If one of them worked, a trained network would learn that shortcut.
+
+    Args:
+        tree: A tree that `vireid synvi` wrote.
+        layout: Its form.
+        backbone: The network of random weights.
+        seed: Seed of its weights.
+
+    Returns:
+        Results by shortcut, one a protocol.
+    """
+    require_renderer()
+    from vireid.synvi.difficulty import colour_histograms, grey_histograms, silhouettes
+
+    source = DataSource(layout=layout, root=tree)
+    protocols = protocols_for(source.open())
+    records = tuple(sorted({record for p in protocols for record in p.records}))
+    paths = [record.path for record in records]
+    method = DLISConfig(backbone=backbone, weights="none", size=(144, 72))
+    run = Run(
+        name="untrained",
+        recipe=without_palm(Recipe(method=method)),
+        data=source,
+        seed=seed,
+    )
+    described = {
+        "colour histogram": Features(colour_histograms(paths), records),
+        "brightness histogram": Features(grey_histograms(paths), records),
+        "exact silhouette": Features(silhouettes(tree, paths), records),
+        f"untrained {backbone}": FeatureExtractor.untrained(run, classes=2).extract(records),
+    }
+    results = {
+        name: [evaluate(features, protocol) for protocol in protocols]
+        for name, features in described.items()
+    }
+    for i, protocol in enumerate(protocols):
+        print(f"\n{protocol.name}, {protocol.direction}, on synthetic people\n")
+        print(table({name: found[i] for name, found in results.items()}))
+    return results

@@ -1,0 +1,204 @@
+"""``vireid encode RUN IMAGES… --out FILE``: features of images, in a file or many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from vireid.cli._memory import keep_memory
+from vireid.data.layouts._common import many
+from vireid.data.listing import ListedImage, list_images
+from vireid.distributed.comm import is_main_process, world_size
+from vireid.distributed.launch import ONE_PROCESS, Processes, launch
+from vireid.errors import ConfigError, ImageError
+from vireid.features import load
+from vireid.features.bulk import Summary, extract_to_file
+from vireid.features.parquet import check_ending
+from vireid.features.shards import WHOLE, Part, extract_to_folder
+from vireid.log import printable
+from vireid.runs.run import Device
+from vireid.types import Modality
+
+__all__ = ["BY_THEMSELVES", "Describing", "encode", "tell_bad", "tell_guessed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describing:
+    """What is told of the images, and how they are described."""
+
+    modality: Literal["visible", "infrared"] | None = None
+    """The light of all images whose manifest does not tell it; otherwise it is guessed from each
+    image: without colour, infrared."""
+    camera: str = ""
+    """The camera of all images whose manifest does not tell it, as you call it."""
+    skip_bad: bool = False
+    """Leave images out that cannot be read, and list them; otherwise the first one ends the
+    command."""
+    batch_size: int = 64
+    """Images a forward pass."""
+    device: Device | None = None
+    """Where to run; as in training by default."""
+
+    def __post_init__(self) -> None:
+        try:
+            self.camera.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"--camera {self.camera!a} is not UTF-8; expected a name that is, which is what"
+                " files of features and galleries hold; write it in UTF-8."
+            ) from None
+
+    def images(self, sources: Sequence[str]) -> list[ListedImage]:
+        """The images that some words name.
+
+        Args:
+            sources: Files, folders, patterns and manifests.
+
+        Raises:
+            VireidError: As :func:`~vireid.data.listing.list_images`.
+        """
+        modality = Modality(self.modality) if self.modality else None
+        return list_images(sources, modality=modality, camera=self.camera)
+
+    @contextlib.contextmanager
+    def naming_flag(self) -> Iterator[None]:
+        """Say of a bad image how to go on without it."""
+        try:
+            yield
+        except ImageError as error:
+            if self.skip_bad:
+                raise
+            raise ImageError(f"{error} With --skip-bad, bad images are left out.") from error
+
+
+BY_THEMSELVES = Describing()
+"""Nothing is told of images."""
+
+
+def encode(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")],
+    /,
+    *,
+    out: Path,
+    shard_rows: int | None = None,
+    part: str = str(WHOLE),
+    describing: Describing = BY_THEMSELVES,
+    processes: Processes = ONE_PROCESS,
+) -> Summary:
+    """Describe images by a trained network, into a file of features or a folder of such files.
+
+    The file is Parquet or safetensors, by its ending, and names the network; `vireid gallery add
+    --encoded` takes it, and a folder too. Interrupted, the same command goes on where it was.
+
+    Args:
+        run: A finished run folder.
+        images: Image files, folders (searched with all folders below), patterns in quotes such as
+            'day/**/*.jpg', and manifests: .csv or .parquet files with a column path and, if told,
+            modality, camera, identity, time (ISO 8601, UTC where it names no zone) and note.
+        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without);
+            with shards the folder.
+        shard_rows: Write a folder of Parquet files with so many images each, for galleries that
+            are too large for one file; 10000 is a good number.
+        part: With shards: describe only the I-th of N parts of them, written I/N, such as 2/4, so
+            that several machines share the work.
+        describing: About the images.
+        processes: How many share the images.
+
+    Returns:
+        What the file, or this part of the folder, holds.
+    """
+    own = Part.parse(part)
+    if shard_rows is None:
+        check_ending(out)
+        if own != WHOLE:
+            raise ConfigError(
+                f"--part {own} is of shards, and none are asked for; expected --shard-rows beside"
+                " it, the same for all parts; add --shard-rows 10000."
+            )
+    elif out.suffix.lower() in (".parquet", ".safetensors") or out.is_file():
+        raise ConfigError(
+            f"--out '{out}' is the name of a file; expected one for the folder of the shards that"
+            " --shard-rows asks for; leave out its ending, or --shard-rows."
+        )
+    return launch(
+        partial(_encode, run, images, out, shard_rows, own, describing),
+        processes=processes,
+        device=describing.device,
+        again="the same command goes on",
+    )
+
+
+def _encode(
+    run: Path,
+    images: Sequence[str],
+    out: Path,
+    shard_rows: int | None,
+    part: Part,
+    describing: Describing,
+) -> Summary:
+    """What each process does; the first one tells of it."""
+    if shard_rows is not None and world_size() > 1:
+        raise ConfigError(
+            f"{world_size()} processes would write the shards of '{out}'; expected one for each"
+            " part: leave --devices out, and start one command with --part I/N for each I."
+        )
+    listed = describing.images(images)
+    keep_memory()
+    extractor = load(run, device=describing.device)
+    batch_size, skip_bad = describing.batch_size, describing.skip_bad
+    with describing.naming_flag():
+        if shard_rows is None:
+            summary = extract_to_file(
+                extractor, listed, out, batch_size=batch_size, skip_bad=skip_bad
+            )
+        else:
+            summary = extract_to_folder(
+                extractor,
+                listed,
+                out,
+                shard_rows=shard_rows,
+                part=part,
+                batch_size=batch_size,
+                skip_bad=skip_bad,
+            )
+    if is_main_process():
+        _tell(out, part, summary)
+    return summary
+
+
+def _tell(out: Path, part: Part, summary: Summary) -> None:
+    """Print what a file, or a part of a folder, holds now."""
+    again = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
+    holds = "holds" if part == WHOLE else f"holds in part {part}"
+    print(
+        f"'{out}' {holds} the features of {many(summary.rows, 'image')}{again}:"
+        f" {summary.network.dimension:,} numbers each, by the network"
+        f" {summary.network.fingerprint}."
+    )
+    tell_guessed(summary.guessed)
+    tell_bad(summary.bad)
+
+
+def tell_guessed(guessed: Mapping[Modality, int]) -> None:
+    """Print how many modalities were guessed, if any were."""
+    number = sum(guessed.values())
+    if number:
+        each = " and ".join(f"{guessed[m]:,} {m}" for m in Modality if guessed.get(m))
+        print(
+            f"The modality of {many(number, 'image')} was guessed from the colours: {each}. Where"
+            " that is wrong, tell it by --modality or in a manifest."
+        )
+
+
+def tell_bad(bad: Sequence[str]) -> None:
+    """Print what is wrong with each image that was skipped, if any was."""
+    if bad:
+        print(f"{many(len(bad), 'image was', 'images were')} skipped:")
+        print("\n".join(f"  {printable(fault)}" for fault in bad))

@@ -1,0 +1,226 @@
+"""What the verbs of a gallery share: flags that choose entries, and entries made of features."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from vireid.data.listing import ListedImage, read_time
+from vireid.data.portrait import Portrait
+from vireid.errors import ConfigError
+from vireid.features import ExtractedBatch, FeatureExtractor
+from vireid.features.parquet import Network
+from vireid.gallery import BATCH, Entry, Filters, Gallery, Model, Row, ServerOptions, id_of
+from vireid.types import Modality
+
+__all__ = [
+    "ALL",
+    "AS_SET_UP",
+    "CollectionOptions",
+    "EntryFilter",
+    "described_of",
+    "known_to",
+    "model_of",
+    "network_of",
+    "parse_duration",
+    "rows_of",
+]
+
+_UNITS = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_LONGEST = timedelta(days=100_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Which entries; all conditions that are given must hold."""
+
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Taken by this camera; once more for another one."""
+    modality: Literal["visible", "infrared"] | None = None
+    """Taken in this light."""
+    since: str = ""
+    """Taken at this time or later, such as 2024-05-31 or 2024-05-31T22:15+02:00; UTC where it names
+    no zone."""
+    until: str = ""
+    """Taken before this time."""
+    identity: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Shows this person; once more for another one."""
+    note: str = ""
+    """Has this text in its note."""
+
+    def filters(self, *, ids: tuple[str, ...] = ()) -> Filters:
+        """The same, as a gallery takes it.
+
+        Args:
+            ids: One of these entries, if any are given.
+
+        Raises:
+            ConfigError: A time cannot be understood, or the one is not before the other.
+        """
+        since, until = _time("--since", self.since), _time("--until", self.until)
+        if since and until and since >= until:
+            raise ConfigError(
+                f"--since '{self.since}' is not before --until '{self.until}'; expected the earlier"
+                " time as --since."
+            )
+        return Filters(
+            cameras=self.camera,
+            modality=Modality(self.modality) if self.modality else None,
+            since=since,
+            until=until,
+            identities=self.identity,
+            note=self.note,
+            ids=ids,
+        )
+
+
+ALL = EntryFilter()
+"""Every entry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectionOptions:
+    """How a gallery that is made on a Qdrant server is spread over its nodes."""
+
+    shards: int | None = None
+    """Into how many parts it is cut; as the server is set up by default."""
+    replicas: int | None = None
+    """On how many nodes each part lies; as the server is set up by default."""
+
+    def options(self) -> ServerOptions:
+        """The same, as a gallery takes it."""
+        return ServerOptions(shard_number=self.shards, replication_factor=self.replicas)
+
+
+AS_SET_UP = CollectionOptions()
+"""As the server is set up."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """A length of time such as ``30d``, ``12h``, ``90m`` or ``2w``.
+
+    Raises:
+        ConfigError: It is something else, or not shorter than about 270 years.
+    """
+    found = re.fullmatch(r"([0-9]{1,5})([mhdw])", text.strip().lower())
+    length = int(found[1]) * _UNITS[found[2]] if found else _LONGEST
+    if length >= _LONGEST:
+        raise ConfigError(
+            f"'{text}' is no length of time; expected a number and its unit: 90m (minutes), 12h"
+            " (hours), 30d (days) or 2w (weeks)."
+        )
+    return length
+
+
+def model_of(extractor: FeatureExtractor) -> Model:
+    """A network as galleries know it."""
+    return Model(
+        fingerprint=extractor.fingerprint,
+        dimension=extractor.dimension,
+        about=tuple(extractor.about.items()),
+    )
+
+
+def network_of(model: Model) -> Network:
+    """The network of a gallery as files of features know it."""
+    return Network(model.fingerprint, model.dimension, dict(model.about))
+
+
+def rows_of(batch: ExtractedBatch, *, now: datetime) -> list[Row]:
+    """Described images as rows of a gallery.
+
+    Args:
+        batch: The images; what was in a gallery before keeps when it was added.
+        now: When all others are added.
+    """
+    return [
+        Row(
+            Entry(
+                sha256=portrait.sha256,
+                name=image.path.name,
+                modality=portrait.modality,
+                added=min(image.added or now, now),
+                path=image.path if image.path.is_absolute() else None,
+                camera=image.camera,
+                identity=image.identity,
+                time=image.time,
+                note=image.note,
+            ),
+            feature,
+            portrait.thumbnail,
+        )
+        for image, portrait, feature in zip(
+            batch.images, batch.portraits, batch.values, strict=True
+        )
+    ]
+
+
+def described_of(rows: Iterable[Row], model: Model) -> Iterator[ExtractedBatch]:
+    """Rows of a gallery as described images, in batches.
+
+    Args:
+        rows: The rows, with features.
+        model: The gallery's network.
+    """
+    waiting = iter(rows)
+    while batch := list(islice(waiting, BATCH)):
+        entries = [row.entry for row in batch]
+        yield ExtractedBatch(
+            images=tuple(
+                ListedImage(
+                    # A name is never taken for a path.
+                    path=entry.path or Path(Path(entry.name).name),
+                    modality=entry.modality,
+                    camera=entry.camera,
+                    identity=entry.identity,
+                    time=entry.time,
+                    note=entry.note,
+                    added=entry.added,
+                )
+                for entry in entries
+            ),
+            portraits=tuple(
+                Portrait(row.entry.sha256, row.entry.modality, False, row.thumbnail)
+                for row in batch
+            ),
+            values=np.stack([row.feature for row in batch]),
+            model=dict(model.about),
+            fingerprint=model.fingerprint,
+        )
+
+
+def known_to(gallery: Gallery, sha256: Sequence[str]) -> Collection[str]:
+    """Which of these images a gallery holds.
+
+    Args:
+        gallery: The gallery.
+        sha256: SHA-256 of the images' bytes.
+    """
+    if not sha256:
+        return ()
+    filters = Filters(ids=tuple(map(id_of, sha256)))
+    rows = gallery.rows(filters, features=False, thumbnails=False)
+    return {row.entry.sha256 for row in rows}
+
+
+def _time(flag: str, word: str) -> datetime | None:
+    try:
+        return read_time(word)
+    except ValueError:
+        raise ConfigError(
+            f"{flag} '{word}' is no time; expected ISO 8601, such as 2024-05-31 or"
+            " 2024-05-31T22:15+02:00."
+        ) from None

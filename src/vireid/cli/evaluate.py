@@ -1,0 +1,264 @@
+"""``vireid evaluate RUN``: the scores of a trained network under the published protocols."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from vireid.cli._memory import keep_memory
+from vireid.distributed.comm import is_main_process
+from vireid.distributed.launch import ONE_PROCESS, Processes, launch
+from vireid.errors import ConfigError
+from vireid.evaluation import (
+    Details,
+    KReciprocal,
+    Protocol,
+    QueryExpansion,
+    Ranking,
+    Result,
+    Settings,
+    pool,
+    protocols_for,
+    search,
+)
+from vireid.evaluation import evaluate as score
+from vireid.evaluation.analysis import Search
+from vireid.features import FeatureExtractor, extract_distributed, load
+from vireid.reports import write_evaluation
+from vireid.reports.translation import translation_records
+from vireid.runs import RunFolder
+from vireid.runs.run import Device
+from vireid.types import Features
+
+__all__ = ["PostProcessing", "evaluate", "extract_for", "score_extractor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostProcessing:
+    """What may be done to a ranking besides comparing features; the result says so."""
+
+    rerank: bool = False
+    """Re-rank by k-reciprocal neighbours (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
+    expand: int = 0
+    """Query expansion over so many nearest gallery images (alpha 3); 0: none."""
+    memory_limit: float = 4.0
+    """The most memory that re-ranking may take, in GiB; beyond it, it is refused."""
+
+    def ranking(self) -> Ranking:
+        """The treatment as the evaluation takes it.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        if self.expand < 0 or self.memory_limit <= 0:
+            raise ConfigError(
+                f"--expand {self.expand} or --memory-limit {self.memory_limit} is out of range; "
+                "expected 0 or more neighbours, and more than 0 GiB"
+            )
+        return Ranking(
+            expansion=QueryExpansion(neighbours=self.expand) if self.expand else None,
+            reranking=KReciprocal() if self.rerank else None,
+            memory_limit_bytes=int(self.memory_limit * 1024**3),
+        )
+
+
+def evaluate(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    *,
+    root: Path | None = None,
+    settings: Settings = Settings(),
+    treatment: PostProcessing = PostProcessing(),
+    flip: bool = False,
+    figures: bool = True,
+    out: Path | None = None,
+    batch_size: int = 64,
+    device: Device | None = None,
+    processes: Processes = ONE_PROCESS,
+) -> list[Result]:
+    """Evaluate runs under the published protocol of their data set.
+
+    Prints the field's table with the chance level beneath, and writes RUN/results: a JSON file a
+    protocol, its figures, and report.html with all of them. Of several runs on the splits of
+    RegDB, their mean is printed too.
+
+    Args:
+        runs: Finished run folders.
+        root: Where the data set lies now, if it was moved since training.
+        settings: Which protocols.
+        treatment: Re-ranking and query expansion.
+        flip: Test-time augmentation: describe each image and its mirror image.
+        figures: Draw the figures and the report, and keep the details they show; this holds all
+            similarities of a trial in memory at once.
+        out: Where the mean over the splits of RegDB is saved, a folder.
+        batch_size: Images a forward pass.
+        device: Where to run; as in training by default.
+        processes: How many share the encoding; the results are the same.
+
+    Returns:
+        One result a run and protocol, then the means over splits.
+    """
+    if not runs:
+        raise ConfigError("vireid evaluate got no run; expected one or more run folders")
+    return launch(
+        partial(
+            _evaluate,
+            runs,
+            root=root,
+            settings=settings,
+            ranking=treatment.ranking(),
+            flip=flip,
+            figures=figures,
+            out=out,
+            batch_size=batch_size,
+            device=device,
+        ),
+        processes=processes,
+        device=device,
+        again="give the same command again",
+    )
+
+
+def _evaluate(
+    runs: Sequence[Path],
+    *,
+    root: Path | None,
+    settings: Settings,
+    ranking: Ranking,
+    flip: bool,
+    figures: bool,
+    out: Path | None,
+    batch_size: int,
+    device: Device | None,
+) -> list[Result]:
+    """What each process does; all but the first only help to encode."""
+    found: list[Result] = []
+    for run in runs:
+        folder = RunFolder(run)
+        protocols = protocols_for(folder.read_config().data.at(root).open(), settings)
+        keep_memory()
+        extractor = load(run, device=device)
+        features = extract_for(extractor, protocols, batch_size=batch_size, flip=flip)
+        if is_main_process():
+            found += _score(folder, extractor, features, protocols, ranking, figures=figures)
+    return found + _over_splits(found, out)
+
+
+def _score(
+    folder: RunFolder,
+    extractor: FeatureExtractor,
+    features: Features,
+    protocols: Sequence[Protocol],
+    ranking: Ranking,
+    *,
+    figures: bool,
+) -> list[Result]:
+    """The results of one run, printed, saved and drawn."""
+    results = score_extractor(extractor, features, protocols, ranking=ranking)
+    searches: list[Search] = []
+    if figures:
+        searches = [search(features, p, ranking=ranking) for p in protocols]
+        results = [
+            replace(result, details=Details.of(searched))
+            for result, searched in zip(results, searches, strict=True)
+        ]
+    for result in results:
+        result.save(folder.results / f"{result.slug}.json")
+    for result in results:
+        print(result, end="\n\n")
+    if figures:
+        _draw(folder, extractor, list(zip(results, searches, strict=True)))
+    return results
+
+
+def _draw(
+    folder: RunFolder, extractor: FeatureExtractor, drawn: Sequence[tuple[Result, Search]]
+) -> None:
+    """The figures and the report."""
+    shown = {record for _, found in drawn for record in found.protocol.records}
+    page = write_evaluation(
+        folder.results,
+        drawn,
+        title=f"Evaluation of {folder.path.resolve().name}",
+        name=extractor.about["recipe"],
+        facts=extractor.about,
+        translations=extractor.translate(translation_records(shown)),
+    )
+    print(f"The report is {page.resolve()}.")
+
+
+def extract_for(
+    extractor: FeatureExtractor,
+    protocols: Sequence[Protocol],
+    *,
+    batch_size: int = 64,
+    flip: bool = False,
+) -> Features:
+    """Features of every image that some protocols need, with one forward pass an image.
+
+    Several processes share the images, and all of them get all features.
+
+    Args:
+        extractor: The network.
+        protocols: The protocols.
+        batch_size: Images a forward pass.
+        flip: Test-time augmentation by the mirror image.
+    """
+    records = sorted({record for protocol in protocols for record in protocol.records})
+    return extract_distributed(extractor, records, batch_size=batch_size, flip=flip)
+
+
+def score_extractor(
+    extractor: FeatureExtractor,
+    features: Features,
+    protocols: Sequence[Protocol],
+    *,
+    ranking: Ranking | None = None,
+) -> list[Result]:
+    """Score a network under several protocols.
+
+    Args:
+        extractor: The network.
+        features: Its features of at least the protocols' images.
+        protocols: The protocols.
+        ranking: How galleries are ranked.
+
+    Returns:
+        One result a protocol, in their order.
+    """
+    return [
+        score(
+            features,
+            protocol,
+            ranking=ranking,
+            fingerprint=extractor.fingerprint,
+            about=extractor.about,
+        )
+        for protocol in protocols
+    ]
+
+
+def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
+    """Mean over the splits of RegDB, a result a direction, where there are several, once each."""
+    splits: dict[tuple[str, str], list[tuple[int, Result]]] = {}
+    for result in results:
+        if trial := re.fullmatch(r"(.*RegDB) trial (\d+)", result.protocol):
+            splits.setdefault((trial[1], result.direction), []).append((int(trial[2]), result))
+    means = []
+    for (data, _), of_split in splits.items():
+        numbers = sorted(number for number, _ in of_split)
+        if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+            continue
+        trials = ", ".join(map(str, numbers))
+        mean = pool([result for _, result in of_split], name=f"{data}, mean over trials {trials}")
+        if out is not None:
+            mean.save(out / f"{mean.slug}.json")
+        print(mean, end="\n\n")
+        means.append(mean)
+    return means

@@ -1,0 +1,97 @@
+"""``vireid export RUN --format onnx|openvino --out DIR``: a trained network for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from vireid.data.listing import list_images
+from vireid.errors import ConfigError
+from vireid.export import check_options, export_run, pictures_listed, pictures_of_run
+from vireid.export.parity import COARSE
+from vireid.features.exported_backend import ExportInfo
+from vireid.features.runtimes import ExportPrecision, Format
+from vireid.log import log
+from vireid.runs import RunFolder
+
+__all__ = ["export"]
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    format: Format,
+    out: Path,
+    precision: ExportPrecision = "f32",
+    images: tuple[str, ...] = (),
+    root: Path | None = None,
+    calibrate: int = 300,
+    seed: int = 0,
+) -> ExportInfo:
+    """Export a trained network to ONNX or OpenVINO, with all preprocessing inside.
+
+    The folder is taken wherever a run folder is: by evaluate, encode, gallery and serve. Before it
+    appears, its features are compared with the run's on real images; in f32 they must be equal,
+    and so must the ranking.
+
+    Args:
+        run: A finished run folder.
+        format: onnx, which onnxruntime and many others run, or openvino, for Intel's and other
+            processors.
+        out: The folder to make.
+        precision: f32; bf16, OpenVINO's arithmetic on processors that have it; int8, quantised.
+        images: Images of both modalities to check and to calibrate with: files, folders, patterns
+            and manifests as of `vireid encode`. By default those of the run's data set.
+        root: Where the run's data set lies now, if it was moved since training.
+        calibrate: How many images int8 is calibrated with.
+        seed: Seed of the draw of images.
+
+    Returns:
+        What was written, and what was measured.
+    """
+    check_options(run, out, format=format, precision=precision)
+    if calibrate < 2:
+        raise ConfigError(f"--calibrate {calibrate} is out of range; expected at least 2 images.")
+    count = calibrate if precision == "int8" else 0
+    if images:
+        pictures = pictures_listed(list_images(images), count=count, seed=seed)
+    else:
+        made_from = RunFolder(run).read_config()
+        pictures = pictures_of_run(made_from, root=root, count=count, seed=seed)
+    info = export_run(run, out, format=format, precision=precision, pictures=pictures)
+    print(_told(out, info))
+    if info.parity.mean_cosine < COARSE:
+        log(_warning(info))
+    return info
+
+
+def _told(out: Path, info: ExportInfo) -> str:
+    parity = info.parity
+    files = ", ".join(sorted(set(info.graphs.values())))
+    own = "" if info.fingerprint == info.weights else f" (made from {info.weights})"
+    computed = f", computed in {parity.arithmetic}" if parity.arithmetic else ""
+    return f"""\
+'{out}' holds the network {info.fingerprint}{own} as {info.format}, {info.precision}{computed}:
+{files}
+
+Against the run, on {parity.images} images, and on {parity.raw_images} of {parity.raw_sizes} pixels
+as they are:
+- features: largest difference {parity.largest_difference:.2g}, cosine {parity.mean_cosine:.6f} \
+(lowest {parity.smallest_cosine:.6f})
+- ranking across modalities: {100 * parity.same_nearest:.1f} % of the queries find the same image \
+first; of the first ten, {100 * parity.overlap_10:.1f} % are the same
+
+`vireid evaluate {out}` says what that means for Rank-1 and mAP."""
+
+
+def _warning(info: ExportInfo) -> str:
+    parity = info.parity
+    return f"""
+WARNING: this export is another network than its run. The cosine of its features to the run's is
+{parity.mean_cosine:.3f} in the mean, {parity.smallest_cosine:.3f} at the lowest; expected \
+{COARSE:g} or more in the mean. Do not search with it before `vireid
+evaluate` has shown that Rank-1 bears it; for int8 try more images that are like yours (--calibrate,
+--images), or export in f32."""

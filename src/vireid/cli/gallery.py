@@ -1,0 +1,395 @@
+"""``vireid gallery VERB GALLERY``: images in a folder or on a Qdrant server, to be searched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tqdm import tqdm
+from tyro.extras import SubcommandApp
+
+from vireid.cli.calibrate import calibrate
+from vireid.cli.encode import BY_THEMSELVES, Describing, tell_bad, tell_guessed
+from vireid.cli.entries import (
+    ALL,
+    AS_SET_UP,
+    CollectionOptions,
+    EntryFilter,
+    described_of,
+    known_to,
+    model_of,
+    network_of,
+    parse_duration,
+    rows_of,
+)
+from vireid.cli.gallery_search import search
+from vireid.data.layouts._common import many
+from vireid.errors import ConfigError, GalleryError, VireidError, first_few
+from vireid.features import ExtractedBatch, extract_from_files, load
+from vireid.features.parquet import FeatureFile, check_ending, write_features
+from vireid.features.shards import WHOLE, FeatureFolder, Part
+from vireid.gallery import (
+    EVERYTHING,
+    EXACT_UP_TO,
+    Added,
+    Filters,
+    Gallery,
+    Info,
+    Model,
+    Row,
+    Verification,
+    id_of,
+    open_gallery,
+)
+from vireid.log import log, printable
+from vireid.types import Modality
+
+__all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
+
+PROVED = 1_000
+"""Of so many forgotten entries at most it is proved that no byte of them is left."""
+
+Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
+Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
+
+
+def app() -> SubcommandApp:
+    """``vireid gallery`` with one sub-command an action."""
+    verbs = SubcommandApp()
+    for verb in (add, search, calibrate, info, export, forget, expire, copy, verify):
+        verbs.command(verb)
+    return verbs
+
+
+def add(
+    gallery: Place,
+    images: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")
+    ] = (),
+    /,
+    *,
+    run: Path | None = None,
+    encoded: Path | None = None,
+    part: str = str(WHOLE),
+    describing: Describing = BY_THEMSELVES,
+    spread: CollectionOptions = AS_SET_UP,
+) -> Added:
+    """Add images to a gallery, which is made where there is none.
+
+    An image whose very bytes are there already changes nothing, so that the same command can be
+    run again after an interruption, or every night on a folder that grows.
+
+    Args:
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        images: Image files, folders, patterns and manifests, as `vireid encode` takes them.
+        run: The run folder of the network that describes them; the same one for all images.
+        encoded: Instead of images and run: a file that `vireid encode` or `vireid gallery export`
+            wrote, or a folder of `vireid encode --shard-rows`.
+        part: Of such a folder, add only the I-th of N parts, written I/N, such as 2/4. Commands
+            with different parts may fill a gallery on a server at the same time.
+        describing: About the images.
+        spread: About a new gallery.
+
+    Returns:
+        How many were new.
+    """
+    now = datetime.now(UTC)
+    if encoded is not None:
+        if images or run or describing != BY_THEMSELVES:
+            raise ConfigError(
+                f"--encoded '{encoded}' has its images described already; expected no image, no"
+                " --run and no option about images beside it; leave out the one or the other."
+            )
+        file = _open_encoded(encoded, Part.parse(part))
+        network = file.network
+        model = Model(
+            fingerprint=network.fingerprint,
+            dimension=network.dimension,
+            about=tuple(network.about.items()),
+        )
+        with open_gallery(gallery, model=model, create=True, options=spread.options()) as opened:
+            batches = file.unless(partial(known_to, opened))
+            return _add(opened, batches, total=file.rows, now=now)
+    if part != str(WHOLE):
+        raise ConfigError(
+            f"--part '{part}' is of a folder of features, and none is named; expected --encoded"
+            " beside it; leave out the one or add the other."
+        )
+    if run is None:
+        raise ConfigError(
+            "vireid gallery add got no --run; expected the run folder of the network that describes"
+            " the images, or a file of features as --encoded."
+        )
+    listed = describing.images(images)
+    extractor = load(run, device=describing.device)
+    with open_gallery(
+        gallery, model=model_of(extractor), create=True, options=spread.options()
+    ) as opened:
+        batches = extract_from_files(
+            extractor,
+            listed,
+            batch_size=describing.batch_size,
+            skip_bad=describing.skip_bad,
+            known=partial(known_to, opened),
+        )
+        with describing.naming_flag():
+            return _add(opened, batches, total=len(listed), now=now)
+
+
+def info(gallery: Place, /) -> Info:
+    """Say what a gallery holds.
+
+    Args:
+        gallery: The gallery.
+
+    Returns:
+        What it holds.
+    """
+    with open_gallery(gallery) as opened:
+        found = opened.info()
+    print(found)
+    return found
+
+
+def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
+    """Write entries with their features into a file, which `vireid gallery add --encoded` takes.
+
+    Args:
+        gallery: The gallery.
+        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without).
+        which: Of which entries.
+
+    Returns:
+        How many there are.
+    """
+    check_ending(out)
+    filters = which.filters()
+    with open_gallery(gallery) as opened:
+        rows = tqdm(
+            opened.rows(filters),
+            total=opened.count(filters),
+            desc="exporting",
+            unit="image",
+            disable=None,
+        )
+        number = write_features(out, described_of(rows, opened.model), network_of(opened.model))
+    print(f"'{out}' holds {many(number, 'entry', 'entries')} of '{gallery}'.")
+    return number
+
+
+def forget(
+    gallery: Place,
+    /,
+    *,
+    id: Ids = (),
+    image: tyro.conf.UseAppendAction[tuple[Path, ...]] = (),
+    which: EntryFilter = ALL,
+    yes: bool = False,
+) -> int:
+    """Delete entries for good, thumbnails and features included, and prove it.
+
+    Image files and exported files stay where they are.
+
+    Args:
+        gallery: The gallery.
+        id: The entry with this id (`vireid gallery search --json` shows it); once more for
+            another one.
+        image: The entry of exactly this image file; once more for another one.
+        which: All entries to which this applies; beside ids or images, those of them.
+        yes: Do so even if it is more than one.
+
+    Returns:
+        How many there were.
+    """
+    filters = which.filters(ids=(*id, *map(_id_of_file, image)))
+    if filters == EVERYTHING:
+        raise ConfigError(
+            "vireid gallery forget got no condition; expected --id, --image, --identity or another"
+            " one; to forget everything, delete the gallery's folder or collection."
+        )
+    with open_gallery(gallery, write=True) as opened:
+        number = opened.count(filters)
+        if number > 1 and not yes:
+            rows = opened.rows(filters, features=False, thumbnails=False)
+            names = [printable(str(row.entry.path or row.entry.name)) for row in islice(rows, 3)]
+            rest = f" and {number - len(names):,} more" if number > len(names) else ""
+            raise ConfigError(
+                f"{number:,} entries of '{gallery}' would be forgotten for good:"
+                f" {first_few(names)}{rest}; add --yes to do so."
+            )
+        return _forget(opened, filters)
+
+
+def expire(gallery: Place, /, *, older_than: str) -> int:
+    """Forget entries that have been kept for long enough, and prove it.
+
+    An entry's age counts from when its image was taken or added, whichever came first.
+
+    Args:
+        gallery: The gallery.
+        older_than: Forget what is older than this: 30d, 12h, 90m or 2w.
+
+    Returns:
+        How many there were.
+    """
+    before = datetime.now(UTC) - parse_duration(older_than)
+    with open_gallery(gallery, write=True) as opened:
+        return _forget(opened, Filters(kept_before=before))
+
+
+def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_UP) -> int:
+    """Copy all entries of a gallery, and its calibration, into another one.
+
+    The other one is made where there is none, so that this moves a gallery to a server and back.
+
+    Args:
+        source: The gallery to read.
+        target: The gallery to add to.
+        spread: About a new gallery.
+
+    Returns:
+        How many entries were new.
+    """
+    if _same(source, target):
+        raise ConfigError(
+            f"'{source}' would be copied onto itself; expected two galleries; name another one."
+        )
+    with (
+        open_gallery(source) as read,
+        open_gallery(target, model=read.model, create=True, options=spread.options()) as written,
+    ):
+        new, number = read.copy_to(written), read.count()
+        _index(written)
+    print(
+        f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; the"
+        " others it had already."
+    )
+    return new
+
+
+def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
+    """Read every entry of a gallery, and say what is damaged and which image files are gone.
+
+    Args:
+        gallery: The gallery.
+        gone: Also look for any trace of the forgotten entry with this id; once more for another.
+
+    Returns:
+        What was found.
+    """
+    with open_gallery(gallery) as opened:
+        found = opened.verify(gone=gone)
+    print(found)
+    _require_whole(found, gallery)
+    return found
+
+
+def _add(
+    gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int, now: datetime
+) -> Added:
+    """Add described images, with a bar, and print what became of them."""
+    new = known = 0
+    bad: list[str] = []
+    guessed: Counter[Modality] = Counter()
+    try:
+        with tqdm(total=total, desc="adding", unit="image", disable=None) as bar:
+            for batch in batches:
+                added = gallery.add(rows_of(batch, now=now))
+                new += added.new
+                known += added.known + batch.known
+                bad += batch.bad
+                guessed.update(kept.modality for kept in batch.portraits if kept.guessed)
+                bar.update(batch.seen)
+    except (VireidError, KeyboardInterrupt):
+        if new:
+            log(f"{new:,} images are in '{gallery.place}' already; the same command goes on.")
+        raise
+    entries = gallery.count()
+    _index(gallery)
+    stay = f"; {known:,} were there already and stay as they were" if known else ""
+    print(f"'{gallery.place}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
+    tell_guessed(guessed)
+    tell_bad(bad)
+    return Added(new, known)
+
+
+def _open_encoded(place: Path, part: Part) -> FeatureFile | FeatureFolder:
+    if place.is_dir():
+        return FeatureFolder(place, part)
+    if part != WHOLE:
+        raise ConfigError(
+            f"--part {part} is of a folder of shards, and --encoded '{place}' is none; expected a"
+            " folder that `vireid encode --shard-rows` made; leave out --part."
+        )
+    return FeatureFile(place)
+
+
+def _index(gallery: Gallery) -> None:
+    """See that a gallery that is large has its graph, which a kill may have prevented."""
+    entries = gallery.count()
+    if entries > EXACT_UP_TO:
+        log(f"Seeing to the graph that makes searching {entries:,} entries fast.")
+        gallery.index()
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two words name one gallery."""
+    if "://" in one or "://" in other:
+        return one.rstrip("/") == other.rstrip("/")
+    return Path(one).resolve() == Path(other).resolve()
+
+
+def _forget(gallery: Gallery, filters: Filters) -> int:
+    """Forget entries, print how many, and prove it."""
+    # Taken along to be looked for afterwards.
+    gone = _readable(gallery, filters)
+    number = gallery.forget(filters)
+    if not number:
+        print(f"'{gallery.place}' has no such entry; nothing was forgotten.")
+        return 0
+    print(
+        f"{many(number, 'entry was', 'entries were')} forgotten; '{gallery.place}' holds"
+        f" {gallery.count():,}."
+    )
+    if gone:
+        found = gallery.verify(gone=gone, rows=False)
+        print(found)
+        _require_whole(found, gallery.place)
+    return number
+
+
+def _readable(gallery: Gallery, filters: Filters) -> list[Row | str]:
+    """Entries as far as they can be read; of damaged ones the ids, where these are given."""
+    try:
+        return list(islice(gallery.rows(filters), PROVED))
+    except GalleryError as error:
+        log(f"Not all of them can be read, so that less is looked for afterwards: {error}")
+        return [id for id in filters.ids if gallery.count(replace(filters, ids=(id,)))]
+
+
+def _require_whole(found: Verification, place: str) -> None:
+    if not found.whole:
+        raise GalleryError(
+            f"'{place}' is not as it should be, see above; expected no fault and no trace; forget"
+            " the entries named and add their images again."
+        )
+
+
+def _id_of_file(image: Path) -> str:
+    """The id that the entry of an image file has."""
+    try:
+        with image.open("rb") as file:
+            return id_of(hashlib.file_digest(file, "sha256").hexdigest())
+    except OSError as error:
+        raise ConfigError(
+            f"--image '{image}' cannot be read ({error.strerror}); expected the file whose entry is"
+            " to be forgotten; name the entry by --id instead."
+        ) from error

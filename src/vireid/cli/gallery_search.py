@@ -1,0 +1,202 @@
+"""``vireid gallery search``: who in a gallery is most similar to the person in some images."""
+
+from __future__ import annotations
+
+import json as plain
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from vireid.cli.entries import ALL, EntryFilter, model_of
+from vireid.data.layouts._common import many
+from vireid.data.listing import ListedImage, list_images
+from vireid.data.portrait import Portrait
+from vireid.evaluation.table import markdown_table
+from vireid.features import extract_from_files, load
+from vireid.gallery import Hit, id_of, open_gallery
+from vireid.log import printable
+from vireid.openset.search import SearchResult, search_gallery
+from vireid.openset.statistics import View
+from vireid.runs.run import Device
+from vireid.types import Modality
+
+__all__ = ["Query", "search"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """About the images that are searched with."""
+
+    query_modality: Literal["visible", "infrared"] | None = None
+    """The light they were taken in; otherwise it is guessed from each image: without colour,
+    infrared."""
+    query_camera: str = ""
+    """The camera that took them, as the gallery calls it; a calibration may know more of it."""
+    device: Device | None = None
+    """Where to run; as in training by default."""
+
+
+def search(
+    gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")],
+    /,
+    *,
+    run: Path,
+    query: Query = Query(),
+    which: EntryFilter = ALL,
+    limit: int = 20,
+    each: bool = False,
+    exact: bool = False,
+    json: bool = False,
+) -> SearchResult:
+    """Show the entries that are most similar to the person in one or several images.
+
+    Several images are taken to show one person. Entries of both modalities are found unless
+    --modality chooses one; those that are nearly the same, such as frames of one walk past a
+    camera, are one line. A verdict is given where the gallery is calibrated.
+
+    Args:
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        images: Images of one person: files, folders, patterns or manifests.
+        run: The run folder of the gallery's network.
+        query: About these images.
+        which: Among which entries.
+        limit: How many entries are found at most.
+        each: Show every entry on a line of its own.
+        exact: Compare with every entry; in a very large gallery a graph is faster and may miss a
+            few.
+        json: Print JSON, with the ids of the entries, instead of a table.
+
+    Returns:
+        What was found.
+    """
+    filters = which.filters()
+    modality = Modality(query.query_modality) if query.query_modality else None
+    listed = list_images(images, modality=modality, camera=query.query_camera)
+    extractor = load(run, device=query.device)
+    with open_gallery(gallery, model=model_of(extractor)) as opened:
+        batches = list(extract_from_files(extractor, listed))
+        asked = [
+            (image, portrait)
+            for batch in batches
+            for image, portrait in zip(batch.images, batch.portraits, strict=True)
+        ]
+        found = search_gallery(
+            opened,
+            np.concatenate([batch.values for batch in batches]),
+            [View(portrait.modality, image.camera) for image, portrait in asked],
+            filters=filters,
+            limit=limit,
+            # That an image finds itself tells nobody anything.
+            leave_out={id_of(portrait.sha256) for _, portrait in asked},
+            exact=exact or None,
+        )
+    print(_as_json(asked, found) if json else _as_text(asked, found, each=each))
+    return found
+
+
+_Asked = Sequence[tuple[ListedImage, Portrait]]
+"""The images that were searched with."""
+
+
+def _as_text(asked: _Asked, found: SearchResult, *, each: bool) -> str:
+    lines = [f"Searched with {_told(asked)} among {many(found.considered, 'entry', 'entries')}."]
+    if found.left_out:
+        lines.append(f"Left out because searched with: {many(found.left_out, 'entry', 'entries')}.")
+    if found.verdict:
+        lines.append(f"Verdict: {found.verdict}.")
+    if found.remark:
+        lines.append(found.remark)
+    if found.hits:
+        groups = [(hit,) for hit in found.hits] if each else found.groups
+        table = _table(groups, found)
+        lines += ["", markdown_table(table, left=len(table[0]))]
+        if len(groups) < len(found.hits):
+            lines += ["", "alike: further entries that are nearly the same; --each shows them."]
+    else:
+        lines.append("Nothing to find: no entry has what was asked for.")
+    return "\n".join(lines)
+
+
+def _told(asked: _Asked) -> str:
+    """The query in words."""
+    kinds = Counter(portrait.modality for _, portrait in asked)
+    guessed = sum(portrait.guessed for _, portrait in asked)
+    light = " and ".join(
+        str(modality) if len(kinds) == 1 else f"{number} {modality}"
+        for modality, number in sorted(kinds.items())
+    )
+    first, _ = asked[0]
+    what = f"'{first.path.name}'" if len(asked) == 1 else f"{len(asked):,} images of one person"
+    return f"{what} ({light}{', guessed from the colours' if guessed else ''})"
+
+
+def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[str]]:
+    """A line a group, by its best hit; columns that say nothing are left out."""
+    verdicts = dict(zip((hit.entry.id for hit in found.hits), found.verdicts, strict=False))
+    ranks = {hit.entry.id: rank for rank, hit in enumerate(found.hits, 1)}
+    lines = [
+        {
+            "rank": str(ranks[best.entry.id]),
+            "score": f"{best.score:.3f}",
+            "verdict": str(verdicts.get(best.entry.id, "")),
+            "camera": printable(best.entry.camera),
+            "time (UTC)": f"{best.entry.time:%Y-%m-%d %H:%M:%S}" if best.entry.time else "",
+            "modality": str(best.entry.modality),
+            "identity": printable(best.entry.identity),
+            "alike": f"+ {len(others)}" if others else "",
+            "image": printable(str(best.entry.path or best.entry.name)),
+        }
+        for best, *others in groups
+    ]
+    columns = [name for name in lines[0] if any(line[name] for line in lines)]
+    return [columns, *([line[name] for name in columns] for line in lines)]
+
+
+def _as_json(asked: _Asked, found: SearchResult) -> str:
+    verdicts = found.verdicts or [None] * len(found.hits)
+    groups = {hit.entry.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
+    return plain.dumps(
+        {
+            "query": [
+                {
+                    "path": str(image.path),
+                    "sha256": portrait.sha256,
+                    "modality": portrait.modality,
+                    "guessed": portrait.guessed,
+                }
+                for image, portrait in asked
+            ],
+            "considered": found.considered,
+            "left_out": found.left_out,
+            "verdict": found.verdict,
+            "remark": found.remark,
+            "hits": [
+                {"rank": rank, "group": groups[hit.entry.id], "verdict": verdict, **_entry(hit)}
+                for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
+            ],
+        },
+        indent=2,
+    )
+
+
+def _entry(hit: Hit) -> dict[str, Any]:
+    entry = hit.entry
+    return {
+        "score": round(hit.score, 6),
+        "id": entry.id,
+        "sha256": entry.sha256,
+        "name": entry.name,
+        "path": None if entry.path is None else str(entry.path),
+        "camera": entry.camera,
+        "modality": entry.modality,
+        "time": None if entry.time is None else entry.time.isoformat(),
+        "identity": entry.identity,
+        "note": entry.note,
+        "added": entry.added.isoformat(),
+    }

@@ -1,0 +1,105 @@
+"""``vireid leaderboard RUNS…``: evaluated runs side by side, as far as they are comparable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from vireid.errors import ConfigError, EvaluationError, RunError
+from vireid.evaluation import Result
+from vireid.files import write_atomic
+from vireid.reports.leaderboard import Board, Entry, Score, markdown
+from vireid.reports.leaderboard import leaderboard as boards_of
+from vireid.reports.leaderboard_page import write_leaderboard
+from vireid.runs import RunFolder
+
+__all__ = ["leaderboard", "read_entries"]
+
+
+def leaderboard(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    /,
+    *,
+    sort: Score = "mAP",
+    out: Path | None = None,
+) -> list[Board]:
+    """Put evaluated runs side by side, one table for all that may be compared.
+
+    Results of another protocol, direction, gallery convention, data, similarity or treatment get a
+    table of their own. Runs of one recipe that differ in the seed only are one row, their mean
+    with the deviation over seeds; what else differs between rows is said under the table.
+
+    Args:
+        runs: Run folders that `vireid evaluate` was run on, or single result files.
+        sort: The score that rows are sorted by.
+        out: A folder to write leaderboard.md and leaderboard.html into.
+
+    Returns:
+        The tables.
+    """
+    boards = boards_of(read_entries(runs), sort=sort)
+    text = markdown(boards)
+    if out is not None:
+        write_atomic(out / "leaderboard.md", text.encode(errors="backslashreplace"))
+        write_leaderboard(out / "leaderboard.html", boards)
+    print(text, end="")
+    return boards
+
+
+def read_entries(paths: Sequence[Path]) -> list[Entry]:
+    """The results of runs, each once.
+
+    Args:
+        paths: Run folders, of which all results are taken, or result files.
+
+    Raises:
+        ConfigError: No path is given.
+        RunError: A folder is no run.
+        EvaluationError: A run has no result, or a file cannot be read.
+    """
+    if not paths:
+        raise ConfigError("vireid leaderboard got no run; expected one or more run folders")
+    files: dict[Path, Path] = {}
+    bare = []
+    for path in paths:
+        if path.is_file():
+            found = [path]
+        else:
+            folder = RunFolder(path)
+            folder.read_config()
+            found = sorted(folder.results.glob("*.json"))
+            if not found:
+                bare.append(path)
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    if bare:
+        raise EvaluationError(
+            f"'{bare[0]}' has no results"
+            + (f", nor have {len(bare) - 1} other runs" if len(bare) > 1 else "")
+            + f"; expected RUN/results/*.json: run `vireid evaluate {' '.join(map(str, bare))}` "
+            "first"
+        )
+    return [_entry(file) for file in files.values()]
+
+
+def _entry(file: Path) -> Entry:
+    result = Result.load(file)
+    folder = RunFolder(file.parent.parent)
+    if file.parent.name != folder.results.name or not folder.config_file.exists():
+        return Entry(result, file)
+    return Entry(result, folder.path, folder.read_config(), _minutes(folder))
+
+
+def _minutes(folder: RunFolder) -> float | None:
+    """How long the steps of a training took; None where it kept no metrics."""
+    try:
+        seconds = [float(line["seconds"]) for line in folder.read_metrics()]
+    except (RunError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            f"'{folder.metrics_file}' cannot be read: {error!r}; expected a line of JSON with "
+            "'seconds' for each epoch: delete it to go without the minutes"
+        ) from error
+    return sum(seconds) / 60 if seconds else None

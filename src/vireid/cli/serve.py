@@ -1,0 +1,139 @@
+"""``vireid serve GALLERY``: a gallery as a page and a REST interface."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import tyro
+
+from vireid.app.audit import Audit
+from vireid.app.limits import DEFAULT_LIMITS, Limits
+from vireid.app.tokens import Tokens
+from vireid.cli.entries import model_of
+from vireid.errors import ConfigError
+from vireid.features import load
+from vireid.gallery import open_gallery
+from vireid.log import log
+from vireid.runs.run import Device
+
+__all__ = ["Logging", "serve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logging:
+    """What is written down of visits."""
+
+    audit: Path | None = None
+    """The audit log, a line of JSON for each search, addition and deletion; beside the gallery by
+    default, as GALLERY.audit.jsonl."""
+    audit_pictures: bool = False
+    """Keep small versions of the pictures searched with in the audit log. Visitors are told."""
+
+    def open(self, gallery: str) -> Audit:
+        """Open the audit log of a gallery.
+
+        Raises:
+            ConfigError: It cannot be written to.
+        """
+        # Never inside the gallery's folder, where nothing may be left of what is forgotten.
+        beside = Path() if "://" in gallery else Path(gallery).resolve().parent
+        default = beside / f"{_name(gallery)}.audit.jsonl"
+        return Audit(self.audit or default, pictures=self.audit_pictures)
+
+
+def serve(
+    gallery: Annotated[str, tyro.conf.Positional],
+    /,
+    *,
+    run: Path,
+    host: str = "127.0.0.1",
+    port: int = 8350,
+    token_file: Path | None = None,
+    read_only: bool = False,
+    create: bool = False,
+    logging: Logging = Logging(),
+    limits: Limits = DEFAULT_LIMITS,
+    device: Device | None = None,
+) -> None:
+    """Serve a gallery as a page and a REST interface, until Ctrl-C or SIGTERM.
+
+    Without tokens only this machine is served. With tokens every request must carry one; they
+    travel as they are, so put a proxy with TLS in front before leaving a trusted network. Tokens
+    come from --token-file or the environment variable VIREID_TOKENS, a name and a token a line,
+    and never from the command line, which others can read.
+
+    Args:
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        run: The run folder of the network that the gallery was made with.
+        host: The address to serve on; other than loopback only with tokens.
+        port: The port to serve on; 0 takes a free one.
+        token_file: A file with a name and a token a line, separated by a space.
+        read_only: Let nobody add or forget; other processes may meanwhile.
+        create: Make the gallery where there is none.
+        logging: What is written down.
+        limits: How much a visitor may ask.
+        device: Where the network runs; as in training by default.
+    """
+    _require_packages()
+    # Here and not above: no other verb needs them.
+    from vireid.app.api import create_app
+    from vireid.app.handlers import Handlers
+    from vireid.app.security import is_loopback
+    from vireid.app.server import address, listen, server_of
+    from vireid.app.service import Service
+
+    tokens = Tokens.read(token_file, os.environ)
+    with contextlib.ExitStack() as closing:
+        closing.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _end))
+        listening = closing.enter_context(listen(host, port, tokens=tokens))
+        extractor = load(run, device=device)
+        opened = closing.enter_context(
+            open_gallery(gallery, model=model_of(extractor), write=not read_only, create=create)
+        )
+        service = Service(
+            opened,
+            extractor,
+            name=_name(gallery),
+            limits=limits,
+            read_only=read_only,
+            pictures_kept=logging.audit_pictures,
+        )
+        desk = Handlers(service, logging.open(gallery))
+        closing.callback(desk.close)
+        print(
+            f"{opened.count():,} entries are served at {address(listening)} (Ctrl-C ends it)",
+            flush=True,
+        )
+        if not is_loopback(host):
+            log("note: tokens travel as they are; put a proxy with TLS in front of this server")
+        with contextlib.suppress(KeyboardInterrupt):
+            server_of(create_app(desk, tokens=tokens), limits=limits).run([listening])
+
+
+def _require_packages() -> None:
+    needed = ("fastapi", "uvicorn", "python_multipart")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the server needs the packages {', '.join(needed)}, and {' and '.join(missing)} "
+            "cannot be found; install them with `pip install 'vireid[app]'`."
+        )
+
+
+def _name(gallery: str) -> str:
+    """What a gallery is called: the last part of its folder or address."""
+    if "://" in gallery:
+        return gallery.rstrip("/").rpartition("/")[2]
+    return Path(gallery).resolve().name
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)

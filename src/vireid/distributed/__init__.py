@@ -1,0 +1,1 @@
+"""Several processes on one task: groups, launching, gathering and synchronised batch norms."""

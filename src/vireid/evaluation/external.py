@@ -1,0 +1,335 @@
+"""Features of one's own network, computed anywhere: arrays or ``.npz`` files, scored without it.
+
+- *As given*: features of queries and of a gallery, scored as they are, in one trial
+  (:func:`score_features`).
+- *By name*: features beside the data set. Images are found by their names, so that all published
+  draws can be made (:func:`match_names`).
+
+An ``.npz`` file, as ``np.savez`` writes it, holds ``features`` ``[n, d]`` and, one entry a row,
+``identities`` (integers), ``cameras`` (integers) and ``names`` (text), as far as they are needed.
+
+    >>> query = ExternalFeatures(np.array([[2.0, 1.0], [1.0, 3.0]]), identities=np.array([7, 8]))
+    >>> gallery = ExternalFeatures(np.array([[0.0, 1.0], [1.0, 0.0]]), identities=np.array([8, 7]))
+    >>> score_features(query, gallery).mean_ap.mean
+    1.0
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.data.layouts.sysu_mm01 import CAMERAS
+from vireid.errors import ConfigError, EvaluationError, first_few
+from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.protocols import SYSU_SAME_ROOM
+from vireid.evaluation.ranking import Ranking
+from vireid.evaluation.result import CmcKind, Result
+from vireid.evaluation.scoring import evaluate
+from vireid.types import Features, ImageRecord, Modality
+
+__all__ = ["ABOUT", "ExternalFeatures", "ProtocolName", "match_names", "score_features"]
+
+ProtocolName = Literal["plain", "sysu-mm01", "regdb", "llcm"]
+"""By whose rules query and gallery are scored that are given rather than drawn."""
+
+ABOUT: Mapping[str, str] = {"features": "as given by the caller"}
+"""What a result says of features whose network is not known."""
+
+_SAVE = (
+    "save it by np.savez(FILE, features=np.asarray(features, np.float32), "
+    "identities=np.asarray(identities, np.int64), names=np.asarray(names, str))"
+)
+_ARRAYS = ("features", "identities", "cameras", "names")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExternalFeatures:
+    """Features of images, row for row, and what is known of the images.
+
+    Attributes:
+        values: Features ``[n, d]``, numbers of any kind and rows of any norm; kept in float32.
+        identities: Whom each image shows, integers ``[n]``.
+        cameras: Which camera took it, integers ``[n]``, numbered as the data set does.
+        names: What it is called, ``n`` texts.
+        source: Where the features come from, for messages.
+
+    Raises:
+        EvaluationError: An array has another shape or type.
+    """
+
+    values: NDArray[np.floating]
+    identities: NDArray[np.integer] | None = None
+    cameras: NDArray[np.integer] | None = None
+    names: Sequence[str] | None = None
+    source: str = "the caller's arrays"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _matrix(self.values, self.source))
+        for name in ("identities", "cameras", "names"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, self._column(name, np.asarray(given)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read an ``.npz`` file; nothing is unpickled.
+
+        Args:
+            path: A file with ``features`` and, as far as they are needed, ``identities``,
+                ``cameras`` and ``names``. Other arrays in it are not looked at.
+
+        Raises:
+            EvaluationError: The file is missing, damaged or no ``.npz``, holds Python objects, or
+                its arrays do not fit.
+        """
+        if not path.is_file():
+            raise EvaluationError(f"'{path}' is no file; expected an .npz file with features")
+        try:
+            # Opened here, because numpy leaves damaged archives open.
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                kept = [name for name in _ARRAYS if name in file]
+                found = {name: file[name] for name in kept}
+                present = file.files
+        except Exception as error:  # numpy raises whatever a damaged file leads it to
+            raise EvaluationError(
+                f"'{path}' is damaged, or no .npz file, or holds Python objects, which are never "
+                f"unpickled ({type(error).__name__}); expected plain arrays: {_SAVE}"
+            ) from error
+        if "features" not in found:
+            raise EvaluationError(
+                f"'{path}' has no array 'features' but {first_few(present)}; expected features "
+                f"and, as far as they are needed, identities, cameras and names: {_SAVE}"
+            )
+        return cls(found.pop("features"), **found, source=f"'{path}'")
+
+    def _column(self, name: str, given: NDArray[np.generic]) -> NDArray[np.int64] | tuple[str, ...]:
+        kinds, expected = ("US", "texts") if name == "names" else ("iu", "integers")
+        if given.dtype.kind not in kinds or given.shape != (len(self.values),):
+            raise EvaluationError(
+                f"{name} of type {given.dtype} and shape {given.shape} in {self.source}; expected "
+                f"{len(self.values)} {expected}, one for each row of the features"
+            )
+        if name == "names":
+            return tuple(os.fsdecode(text) for text in given.tolist())
+        return given.astype(np.int64)
+
+
+def score_features(
+    query: ExternalFeatures,
+    gallery: ExternalFeatures,
+    *,
+    protocol: ProtocolName = "plain",
+    cmc: CmcKind | None = None,
+    exclude_own_camera: bool = False,
+    query_modality: Modality | None = None,
+    ranking: Ranking | None = None,
+    augmentation: str = "none",
+) -> Result:
+    """Score query features against gallery features as they are given, in one trial.
+
+    Args:
+        query: Features of the queries, with identities.
+        gallery: Features of the gallery, with identities that mean the same people.
+        protocol: What is removed from a query's list, and what CMC counts. ``sysu-mm01``: images
+            of camera 2 for queries of camera 3; identities. ``llcm``: the query's identity in the
+            query's camera; identities. ``regdb`` and ``plain``: nothing; images.
+        cmc: What CMC counts, for ``plain`` only.
+        exclude_own_camera: Remove the query's identity in the query's camera, for ``plain`` only.
+        query_modality: If it is told, the result names its direction, ``infrared to visible`` or
+            the other; SYSU-MM01 has the first only.
+        ranking: How the gallery is ranked; by the cosine and nothing else by default.
+        augmentation: Test-time augmentation that the features were made with, for the result.
+
+    Raises:
+        ConfigError: Options that contradict one another.
+        EvaluationError: The sides do not fit together, identities or cameras are missing, a camera
+            is none of SYSU-MM01's, or what :func:`~vireid.evaluation.scoring.evaluate` raises.
+    """
+    rules = _rules(protocol, cmc, exclude_own_camera=exclude_own_camera)
+    _require_one_length([query, gallery])
+    if protocol == "sysu-mm01":
+        _require_sysu(query, gallery, query_modality)
+        query_modality = Modality.INFRARED
+    # A record must have a modality; where it is not told, no figure depends on it.
+    modality = query_modality or Modality.INFRARED
+    asked = _records("query", query, modality, needs_cameras=rules.need_cameras)
+    shown = _records("gallery", gallery, modality.other, needs_cameras=rules.need_cameras)
+    given = Protocol.of(
+        [(asked, shown)],
+        name=rules.name,
+        direction=f"{modality} to {modality.other}" if query_modality else "query to gallery",
+        convention="query and gallery as given",
+        cmc=rules.cmc,
+        excluded_cameras=rules.excluded_cameras,
+        excludes_own_camera=rules.excludes_own_camera,
+    )
+    values = np.concatenate([query.values, gallery.values]).astype(np.float32, copy=False)
+    features = Features(values, asked + shown, augmentation=augmentation)
+    return evaluate(features, given, ranking=ranking, about=ABOUT)
+
+
+def match_names(
+    files: Sequence[ExternalFeatures], protocols: Sequence[Protocol], root: Path
+) -> Features:
+    """Features of the images that protocols need, found by their names.
+
+    Args:
+        files: Features with names, which are paths of images below ``root``. Images that no
+            protocol needs are left out.
+        protocols: The protocols.
+        root: The folder that names begin in.
+
+    Raises:
+        EvaluationError: Names are missing, an image has no features, identities are given that
+            are not the data set's, or features have different lengths.
+    """
+    _require_one_length(files)
+    needed = {record.path: record for protocol in protocols for record in protocol.records}
+    values, records = [], []
+    for features in files:
+        if features.names is None:
+            raise EvaluationError(
+                f"no names in {features.source}; expected the path of each image below '{root}', "
+                f"by which it is found in the data set: {_SAVE}"
+            )
+        rows = []
+        for row, name in enumerate(features.names):
+            if record := needed.get(root / name):
+                _require_same_identity(features, row, record)
+                rows.append(row)
+                records.append(record)
+        values.append(features.values[rows])
+    missing = sorted(needed.keys() - {record.path for record in records})
+    if missing:
+        names = [name for features in files for name in features.names or ()]
+        raise EvaluationError(
+            f"no features of {len(missing):,} of the {len(needed):,} images needed: "
+            f"{first_few(missing)}; the names given are {first_few(names)}; expected the path of "
+            f"every needed image below '{root}'"
+        )
+    joined = np.concatenate(values).astype(np.float32, copy=False)
+    return Features(joined, tuple(records))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What a protocol removes and counts."""
+
+    name: str
+    cmc: CmcKind
+    excluded_cameras: tuple[tuple[int, int], ...] = ()
+    excludes_own_camera: bool = False
+
+    @property
+    def need_cameras(self) -> bool:
+        return bool(self.excluded_cameras) or self.excludes_own_camera
+
+
+_RULES: Mapping[ProtocolName, _Rules] = {
+    "plain": _Rules(name="Own data", cmc="image"),
+    "sysu-mm01": _Rules(name="SYSU-MM01", cmc="identity", excluded_cameras=SYSU_SAME_ROOM),
+    "regdb": _Rules(name="RegDB", cmc="image"),
+    "llcm": _Rules(name="LLCM", cmc="identity", excludes_own_camera=True),
+}
+
+
+def _rules(protocol: ProtocolName, cmc: CmcKind | None, *, exclude_own_camera: bool) -> _Rules:
+    if protocol not in _RULES:
+        raise ConfigError(
+            f"--protocol '{protocol}' is not known; expected one of {', '.join(_RULES)}."
+        )
+    rules = _RULES[protocol]
+    if protocol == "plain":
+        return replace(rules, cmc=cmc or rules.cmc, excludes_own_camera=exclude_own_camera)
+    if cmc or exclude_own_camera:
+        option = f"--cmc {cmc}" if cmc else "--exclude-own-camera"
+        raise ConfigError(
+            f"{option} does not go with --protocol {protocol}, which has rules of its own; leave "
+            "it out, or take --protocol plain."
+        )
+    return rules
+
+
+def _require_sysu(
+    query: ExternalFeatures, gallery: ExternalFeatures, modality: Modality | None
+) -> None:
+    """Refuse cameras that are not SYSU-MM01's: other numbers would exclude other images."""
+    if modality is Modality.VISIBLE:
+        raise ConfigError(
+            "--query-modality visible does not go with --protocol sysu-mm01, whose queries are "
+            "infrared; leave it out, or take --protocol plain."
+        )
+    for side, features, kind in (
+        ("query", query, Modality.INFRARED),
+        ("gallery", gallery, Modality.VISIBLE),
+    ):
+        known = [camera for camera, sees in CAMERAS.items() if sees is kind]
+        odd = sorted({*_given(features.cameras, "cameras", features, side).tolist()} - {*known})
+        if odd:
+            raise EvaluationError(
+                f"camera {odd[0]} in {features.source} ({side}); expected the {kind} cameras "
+                f"{', '.join(map(str, known))} of SYSU-MM01, numbered as in its folders"
+            )
+
+
+def _records(
+    side: str, features: ExternalFeatures, modality: Modality, *, needs_cameras: bool
+) -> tuple[ImageRecord, ...]:
+    """Records of images that need not exist; those without names are numbered by their rows."""
+    count = len(features.values)
+    names = features.names or [f"{row:06d}" for row in range(count)]
+    identities = _given(features.identities, "identities", features, side).tolist()
+    cameras = [0] * count
+    if needs_cameras or features.cameras is not None:
+        cameras = _given(features.cameras, "cameras", features, side).tolist()
+    return tuple(
+        ImageRecord(Path(f"{side}/{name}"), identity, camera, modality)
+        for name, identity, camera in zip(names, identities, cameras, strict=True)
+    )
+
+
+def _given(
+    column: NDArray[np.integer] | None, what: str, features: ExternalFeatures, side: str
+) -> NDArray[np.integer]:
+    if column is None:
+        raise EvaluationError(
+            f"no {what} in {features.source} ({side}); expected {len(features.values)} integers, "
+            "which this protocol needs"
+        )
+    return column
+
+
+def _require_same_identity(features: ExternalFeatures, row: int, record: ImageRecord) -> None:
+    if features.identities is not None and features.identities[row] != record.identity:
+        raise EvaluationError(
+            f"identity {features.identities[row]} for '{record.path}' in {features.source}; "
+            f"expected {record.identity}, as in the data set: mend it, or leave identities out, "
+            "for the names tell them"
+        )
+
+
+def _require_one_length(files: Sequence[ExternalFeatures]) -> None:
+    lengths = list(dict.fromkeys(features.values.shape[1] for features in files))
+    if len(lengths) > 1:
+        raise EvaluationError(
+            f"features of {lengths[0]} and of {lengths[1]} numbers; expected one length: take "
+            "query and gallery from the same network"
+        )
+
+
+def _matrix(values: NDArray[np.generic], source: str) -> NDArray[np.float32]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
+        raise EvaluationError(
+            f"features of type {array.dtype} and shape {array.shape} in {source}; expected numbers "
+            "[images, length], at least one of each"
+        )
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused by name
+        return array.astype(np.float32, copy=False)

@@ -1,0 +1,310 @@
+"""From a finished run to the folder of an exported network, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vireid.data.images import resized
+from vireid.errors import ConfigError, ExportError
+from vireid.export.graph import NetworkPath, network_graph, resizing_of, with_resizing
+from vireid.export.images import Pictures
+from vireid.export.parity import Picture, measure, require_equal
+from vireid.export.quantise import quantised
+from vireid.export.resize import PIXELS
+from vireid.features.exported_backend import (
+    CONFIG,
+    INFO,
+    ExportInfo,
+    Interface,
+    info_bytes,
+    is_export,
+    open_graphs,
+    sha256_of,
+)
+from vireid.features.extractor import about_run, trained_network
+from vireid.features.optional_packages import package, quiet, require_packages
+from vireid.features.runtimes import ExportPrecision, Format
+from vireid.features.torch_backend import FeatureBackend, TorchBackend
+from vireid.files import held, write_atomic
+from vireid.log import log
+from vireid.runs.run import RunFolder
+from vireid.types import Modality
+
+__all__ = ["check_options", "export_run", "write_graphs"]
+
+_NEEDED = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+
+
+def check_options(run: Path, out: Path, *, format: Format, precision: ExportPrecision) -> None:
+    """Refuse what cannot be exported before anything is read.
+
+    Args:
+        run: The run folder.
+        out: The folder to make.
+        format: What is written.
+        precision: In what arithmetic it runs.
+
+    Raises:
+        ConfigError: The format has no such precision, the folder is there already, or the run is an
+            export itself.
+        ExportError: A package is missing.
+    """
+    if precision == "bf16" and format == "onnx":
+        raise ConfigError(
+            "--precision bf16 does not go with --format onnx: onnxruntime's CPU has no bfloat16"
+            " convolution; expected f32 or int8, or --format openvino."
+        )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(
+            f"--out '{out}' exists already; expected a new folder; choose another name, or delete"
+            " it."
+        )
+    if is_export(run):
+        raise ConfigError(
+            f"'{run}' is an export already; expected a run folder; export the run that it was made"
+            " from."
+        )
+    packages = (*_NEEDED[format], *(("nncf",) if precision == "int8" else ()))
+    require_packages(*packages, purpose=f"--format {format} --precision {precision}")
+
+
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    format: Format,
+    precision: ExportPrecision,
+    pictures: Pictures,
+) -> ExportInfo:
+    """Export the network of a finished run.
+
+    Args:
+        run: The run folder.
+        out: The folder to make.
+        format: What is written.
+        precision: In what arithmetic it runs.
+        pictures: Images to check and to calibrate with.
+
+    Returns:
+        What was written, with what was measured of it.
+
+    Raises:
+        ConfigError: As :func:`check_options`.
+        RunError: It is no finished run, or damaged.
+        ExportError: The network cannot be exported, or in f32 the export is not equal to it;
+            nothing is written.
+    """
+    check_options(run, out, format=format, precision=precision)
+    folder = RunFolder(run)
+    made_from = folder.read_config()
+    network = trained_network(folder, made_from)
+    reference = TorchBackend(network, device="cpu")
+    interface = Interface(size=network.size, dimension=_dimension(reference))
+    log("Tracing the network …")
+    graphs = {
+        modality: network_graph(
+            NetworkPath(network, modality), network.size, name=f"'{run}', {modality}"
+        )
+        for modality in Modality
+    }
+    calibration = pictures.calibration if precision == "int8" else ()
+    with _appearing_whole(out) as staging:
+        names = write_graphs(
+            staging, graphs, network.size, format, calibration, reference.fingerprint
+        )
+        write_atomic(staging / CONFIG, folder.config_file.read_bytes())
+        files = {file.name: sha256_of(file) for file in sorted(staging.iterdir())}
+        fingerprint = reference.fingerprint
+        if precision == "int8":
+            fingerprint = _own_fingerprint(
+                fingerprint, [files[name] for name in files if name != CONFIG]
+            )
+        log("Checking the export against the run …")
+        exported = open_graphs(
+            {modality: staging / name for modality, name in names.items()},
+            interface,
+            precision=precision,
+            fingerprint=fingerprint,
+        )
+        parity = measure(reference, exported, pictures.check)
+        if precision == "f32":
+            require_equal(parity)
+        info = ExportInfo(
+            format=format,
+            precision=precision,
+            fingerprint=fingerprint,
+            weights=reference.fingerprint,
+            interface=interface,
+            graphs=names,
+            files=files,
+            about=about_run(made_from),
+            calibration=pictures.told if precision == "int8" else "",
+            parity=parity,
+            versions=_versions(format, precision),
+        )
+        write_atomic(staging / INFO, info_bytes(info))
+    return info
+
+
+def write_graphs(
+    folder: Path,
+    graphs: Mapping[Modality, Any],
+    size: tuple[int, int],
+    format: Format,
+    calibration: Sequence[Picture],
+    weights: str,
+) -> dict[Modality, str]:
+    """Write the graph of each modality; one file where both are alike.
+
+    Args:
+        folder: Where to.
+        graphs: The networks, as ONNX graphs.
+        size: Height and width of their images, in pixels.
+        format: What is written.
+        calibration: Images to quantise with; none: float32.
+        weights: The fingerprint of the run's weights, kept inside each file.
+
+    Returns:
+        The file of each modality.
+    """
+    alike = graphs[Modality.VISIBLE] == graphs[Modality.INFRARED]
+    ending = {"onnx": ".onnx", "openvino": ".xml"}[format]
+    names: dict[Modality, str] = {}
+    for modality, graph in graphs.items():
+        names[modality] = f"{'both' if alike else modality}{ending}"
+        if (folder / names[modality]).exists():
+            continue
+        own = [p for p in calibration if alike or p.modality is modality]
+        pixels = [_as_array(picture, size) for picture in own]
+        if pixels:
+            log(f"Quantising {names[modality]} with {len(pixels)} images …")
+        if format == "onnx":
+            _write_onnx(folder / names[modality], graph, size, pixels, weights)
+        else:
+            _write_openvino(folder / names[modality], graph, size, pixels, weights)
+    return names
+
+
+def _write_onnx(
+    file: Path, graph: Any, size: tuple[int, int], pixels: list[NDArray[np.float32]], weights: str
+) -> None:
+    whole = with_resizing(quantised(graph, pixels) if pixels else graph, size)
+    package("onnx.helper").set_model_props(whole, {"vireid": _inside(weights)})
+    write_atomic(file, whole.SerializeToString())
+
+
+def _write_openvino(
+    file: Path, graph: Any, size: tuple[int, int], pixels: list[NDArray[np.float32]], weights: str
+) -> None:
+    openvino = package("openvino")
+    with quiet():
+        # Unlike read_model it simplifies: NNCF finds no biases and no ReLU6 in what ONNX's
+        # operators become at first, and puts roundings in their midst.
+        network = openvino.convert_model(io.BytesIO(graph.SerializeToString()))
+        resizing = openvino.Core().read_model(resizing_of(graph, size).SerializeToString())
+        if pixels:
+            network = quantised(network, pixels)
+        # What fed the network's input is fed by the resized images.
+        entry = network.input(PIXELS)
+        made = resizing.output(PIXELS).node.input_value(0)
+        for reader in entry.get_target_inputs():
+            reader.replace_source_output(made)
+        whole = openvino.Model(network.results, resizing.parameters, file.stem)
+        whole.set_rt_info(_inside(weights), ["vireid"])
+        # Otherwise it would halve the weights.
+        openvino.save_model(whole, str(file), compress_to_fp16=False)
+
+
+def _inside(weights: str) -> str:
+    """What a file says of itself."""
+    return json.dumps({"weights": weights, "vireid": version("vireid")})
+
+
+def _as_array(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resized pixels, ``[1, 3, h, w]``."""
+    return resized(picture.image, size).astype(np.float32).transpose(2, 0, 1)[None]
+
+
+def _dimension(backend: FeatureBackend) -> int:
+    black = torch.zeros(1, 3, *backend.size, dtype=torch.uint8)
+    return backend.extract_features(black, Modality.VISIBLE).shape[1]
+
+
+def _own_fingerprint(weights: str, graphs: Sequence[str]) -> str:
+    """The name of a network that was made from another's weights: 16 hexadecimal digits."""
+    return hashlib.sha256(" ".join([weights, *graphs]).encode()).hexdigest()[:16]
+
+
+def _versions(format: Format, precision: ExportPrecision) -> dict[str, str]:
+    names = ["vireid", "torch", "pillow", *_NEEDED[format]]
+    return {name: version(name) for name in (*names, *(["nncf"] if precision == "int8" else []))}
+
+
+@contextlib.contextmanager
+def _appearing_whole(out: Path) -> Iterator[Path]:
+    """A folder to fill; it takes its name when the block is left without an error.
+
+    Args:
+        out: The name.
+
+    Yields:
+        A hidden folder beside it.
+
+    Raises:
+        ExportError: It cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _clear_stale(out)
+        staging = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
+        staging.mkdir()
+        with held(staging):
+            try:
+                yield staging
+                for file in staging.iterdir():
+                    _flush(file)
+                _flush(staging)
+                staging.rename(out)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+        _flush(out.parent)
+    except OSError as error:
+        raise ExportError(
+            f"'{out}' cannot be written ({error.strerror or error}); expected a folder that you may"
+            " write, with room; choose another with --out. Nothing was written."
+        ) from error
+
+
+def _clear_stale(out: Path) -> None:
+    """Remove what exports to this name that were killed have left."""
+    for stale in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
+        with contextlib.suppress(OSError), held(stale):
+            shutil.rmtree(stale)
+
+
+def _flush(path: Path) -> None:
+    """Put a file, or a folder's list of names, on the disk."""
+    feature = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(feature)
+    finally:
+        os.close(feature)

@@ -1,0 +1,149 @@
+"""What turns images of one modality into features: a trained network in torch, or an export."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vireid.data.pixels import denormalise
+from vireid.data.transforms import normalise
+from vireid.distributed.comm import local_device
+from vireid.methods import Method
+from vireid.nn import PALM, fold_batch_norms, record_attention, use_fast_convolutions
+from vireid.nn.weights import fingerprint
+from vireid.runs.run import Device, Precision
+from vireid.types import Modality
+
+__all__ = ["FeatureBackend", "TorchBackend", "Translated"]
+
+
+class Translated(NamedTuple):
+    """An image in the other modality and back, each uint8 ``[H, W, 3]``."""
+
+    original: NDArray[np.uint8]
+    translated: NDArray[np.uint8]
+    back: NDArray[np.uint8]
+
+
+class FeatureBackend(ABC):
+    """A network that is ready to run; an image's feature depends on that image alone.
+
+    Attributes:
+        size: Height and width of the images that it takes, in pixels.
+        fingerprint: Short name of exactly its weights.
+        attends: Whether it has attention to show.
+    """
+
+    size: tuple[int, int]
+    fingerprint: str
+    attends: bool = False
+
+    @abstractmethod
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
+        """Describe images of one modality in one forward pass.
+
+        Args:
+            images: uint8 ``[n, 3, H, W]`` of the network's ``size``.
+            modality: It chooses the stream.
+
+        Returns:
+            Unit rows, float32 ``[n, d]``, on the CPU.
+        """
+
+    def attention(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
+        """What it attends to in an image; empty where it has nothing to show.
+
+        Args:
+            image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
+            modality: It chooses the stream.
+
+        Returns:
+            float32 ``[N, N]`` for each PALM, over the N positions of its map, row-major.
+        """
+        del image, modality
+        return []
+
+    def translate(self, image: Tensor, modality: Modality) -> Translated | None:
+        """An image in the other modality; None where it does not translate.
+
+        Args:
+            image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
+            modality: The modality that it has.
+        """
+        del image, modality
+        return None
+
+
+class TorchBackend(FeatureBackend):
+    """A network in torch, in evaluation mode.
+
+    Args:
+        network: The trained network; it is moved to the device, and its batch norms are folded
+            into its convolutions.
+        device: Where to run it.
+        precision: Arithmetic of the network.
+
+    Raises:
+        ConfigError: If there is no such device.
+
+    Attributes:
+        network: The network.
+    """
+
+    def __init__(
+        self, network: Method, *, device: Device = "auto", precision: Precision = "32-true"
+    ) -> None:
+        self._device = local_device(device)
+        # What was trained in double describes in single precision.
+        self._in_half = precision == "bf16-mixed"
+        network.eval().requires_grad_(False)
+        self.fingerprint = fingerprint(network.state_dict())
+        network = use_fast_convolutions(fold_batch_norms(network)).to(
+            memory_format=torch.channels_last
+        )
+        self.network = network.to(self._device)
+        self.size = network.size
+        self.attends = any(isinstance(part, PALM) for part in network.modules())
+
+    @torch.inference_mode()
+    def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
+        """As :meth:`FeatureBackend.extract_features`."""
+        ready = self._normalised(images)
+        with self._arithmetic():
+            return self.network.extract_features(ready, modality).float().cpu()
+
+    def attention(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
+        """As :meth:`FeatureBackend.attention`."""
+        with record_attention(self.network) as maps:
+            self.extract_features(image, modality)
+        return [weights[0].cpu().numpy() for weights in maps]
+
+    @torch.inference_mode()
+    def translate(self, image: Tensor, modality: Modality) -> Translated | None:
+        """As :meth:`FeatureBackend.translate`."""
+        ready = self._normalised(image)
+        with self._arithmetic():
+            translated = self.network.translate(ready, modality)
+            if translated is None:
+                return None
+            back = self.network.translate(translated, modality.other)
+        assert back is not None
+        return Translated(_pixels(ready), _pixels(translated), _pixels(back))
+
+    def _arithmetic(self) -> torch.autocast:
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_half)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Images as the network takes them, on its device."""
+        return normalise(images.to(self._device), memory_format=torch.channels_last)
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """One normalised image, ``[1, 3, H, W]``, as uint8 ``[H, W, 3]``."""
+    levels = denormalise(images.float())[0].mul(255).round().clamp(0, 255)
+    return levels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()

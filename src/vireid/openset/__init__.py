@@ -1,0 +1,1 @@
+"""Open-set search: verdicts at chosen error rates, their calibration and its validation."""

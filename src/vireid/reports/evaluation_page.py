@@ -1,0 +1,208 @@
+"""The folder of an evaluation: its pictures as files, and one page with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vireid.evaluation.analysis import Search
+from vireid.evaluation.result import Result
+from vireid.evaluation.table import row_name
+from vireid.features.extractor import Translation
+from vireid.files import write_atomic
+from vireid.reports.cmc import cmc_figure
+from vireid.reports.details import (
+    camera_pair_figure,
+    details_of,
+    first_trial,
+    remark,
+    similarity_figure,
+)
+from vireid.reports.ranking_lists import ranking_figure, ranking_lists
+from vireid.reports.report import FigureSection, Picture, Table, write_report
+from vireid.reports.translation import translation_figure
+
+__all__ = ["write_evaluation"]
+
+_PHOTOGRAPHS = ("rankings", "worst")
+_NOBODY = ("none", "", "")
+
+
+def write_evaluation(
+    folder: Path,
+    evaluated: Sequence[tuple[Result, Search]],
+    *,
+    title: str,
+    name: str = "network",
+    facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    translations: Sequence[Translation] = (),
+) -> Path:
+    """Draw results and write ``report.html`` and, in a folder a result, its pictures.
+
+    These are ``cmc.png``, ``similarities.png``, ``rankings.png``, ``worst.png`` and, where there
+    are several pairs of cameras, ``cameras.png``; translations are ``translations.png``, beside
+    the page. Everything is drawn before anything is written,
+    and each file is written atomically.
+
+    Args:
+        folder: Where to.
+        evaluated: Results with details, each with the search of its first trial.
+        title: Title of the page.
+        name: What was evaluated, as it is called in tables and legends.
+        facts: What was run, for the page.
+        notes: What the reader must know to judge the numbers, for the page.
+        translations: What the network makes of some images, where it translates.
+
+    Returns:
+        The page.
+
+    Raises:
+        EvaluationError: A result has no details, or two are of the same protocol and ranking.
+        ImageError: An image of a ranking list cannot be read.
+        OSError: The folder cannot be written to.
+    """
+    results = [result for result, _ in evaluated]
+    drawn = {
+        place: (result, _draw(result, found, name))
+        for place, (result, found) in zip(_folders(results), evaluated, strict=True)
+    }
+    figures = [_section(result, pictures) for result, pictures in drawn.values()]
+    translated = _translated(translations) if translations else None
+    if translated is not None:
+        figures.append(FigureSection("Translations", "", (translated.as_jpeg(),)))
+    page = write_report(
+        folder / "report.html",
+        title=title,
+        facts=facts or {},
+        results={name: results},
+        figures=figures,
+        notes=notes,
+    )
+    if translated is not None:
+        write_atomic(folder / "translations.png", translated.data)
+    for place, (_, pictures) in drawn.items():
+        for file, picture in pictures.items():
+            write_atomic(folder / place / f"{file}.png", picture.data)
+    return page
+
+
+def _folders(results: Sequence[Result]) -> list[str]:
+    """A name each; those that would be equal are numbered."""
+    places: list[str] = []
+    for result in results:
+        first = place = result.slug
+        number = 1
+        while place in places:
+            number += 1
+            place = f"{first}-{number}"
+        places.append(place)
+    return places
+
+
+def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
+    """The pictures by file name."""
+    what = f"{result.protocol}, {result.direction}"
+    cameras = {}
+    if len(details_of(result).camera_pairs) > 1:
+        cameras["cameras"] = Picture.of(
+            camera_pair_figure(result),
+            alt=f"mAP and Rank-1 of every pair of cameras, {what}",
+            caption="Each gallery camera searched alone, so with fewer images than in the table.",
+        )
+    return {
+        "cmc": Picture.of(
+            cmc_figure({row_name(name, result): result}),
+            alt=f"CMC curve of {name} and of chance, {what}",
+            caption="How often the right person is among the first r.",
+        ),
+        "similarities": Picture.of(
+            similarity_figure(result),
+            alt=f"Similarities of pairs of the same person and of different people, {what}",
+            caption="Similarities of a query and the images in its list. At the equal error the "
+            "share of pairs of the same person below the line is that of different people above.",
+        ),
+        **cameras,
+        "rankings": Picture.of(
+            ranking_figure(ranking_lists(found)),
+            alt=f"Best, median and worst queries, each with its nearest gallery images, {what}",
+            caption="A fair mix of queries: a third each of the best, the median and the worst by "
+            "average precision.",
+            wide=True,
+        ),
+        "worst": Picture.of(
+            ranking_figure(ranking_lists(found, choose="worst")),
+            alt=f"The worst queries, each with its nearest gallery images, {what}",
+            caption="The worst queries, one of each person.",
+            wide=True,
+        ),
+    }
+
+
+def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
+    trial = first_trial(result)
+    tables = [_worst_table(result)]
+    if "cameras" in pictures:
+        tables.insert(0, _camera_table(result))
+    return FigureSection(
+        title=row_name(f"{result.protocol}, {result.direction}", result),
+        text=f"{result.convention}." + (f" All but the CMC is of the {trial}." if trial else ""),
+        pictures=tuple(
+            picture.as_jpeg() if file in _PHOTOGRAPHS else picture
+            for file, picture in pictures.items()
+        ),
+        tables=tuple(tables),
+    )
+
+
+def _translated(translations: Sequence[Translation]) -> Picture:
+    return Picture.of(
+        translation_figure(translations),
+        alt="Images, what the network makes of them in the other modality, and that translated "
+        "back",
+        caption="What the network makes of an image in the other modality, and of that in the "
+        "image's own.",
+        wide=True,
+    )
+
+
+def _camera_table(result: Result) -> Table:
+    rows = []
+    for pair in details_of(result).camera_pairs:
+        rows.append(
+            (
+                f"camera {pair.query_camera}",
+                f"camera {pair.gallery_camera}",
+                f"{pair.queries:,}",
+                f"{pair.gallery:,}",
+                _percent(pair.rank1),
+                _percent(pair.mean_ap),
+                remark(pair),
+            )
+        )
+    head = ("query", "gallery", "queries with a match", "gallery images", "R-1, %", "mAP, %", "")
+    return Table("Scores by camera", head, tuple(rows))
+
+
+def _worst_table(result: Result) -> Table:
+    rows = []
+    for query in details_of(result).worst:
+        wrong = query.mistaken
+        nearest = (wrong.name, f"{wrong.identity}", f"{wrong.similarity:.3f}") if wrong else _NOBODY
+        rows.append(
+            (
+                query.name,
+                f"{query.identity}",
+                f"{query.camera}",
+                _percent(query.average_precision),
+                f"{query.first_match:,}",
+                *nearest,
+            )
+        )
+    asked = ("query", "identity", "camera", "AP, %", "first match at rank")
+    answered = ("nearest wrong image", "its identity", "its similarity")
+    return Table("Worst queries", (*asked, *answered), tuple(rows))
+
+
+def _percent(score: float | None) -> str:
+    return "" if score is None else f"{100 * score:.2f}"

@@ -1,0 +1,300 @@
+"""The report: one HTML page that stands alone.
+
+Pictures are inside the page, there is no script and nothing is fetched, so it can be mailed,
+archived or opened from a disk without a network. It follows the reader's light or dark setting
+and fits a phone; wide tables and pictures scroll in their own frames. All text is escaped, and a
+content policy in the page forbids scripts besides.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Self
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vireid.errors import EvaluationError
+from vireid.evaluation.bootstrap import Interval
+from vireid.evaluation.result import RANKS, Result
+from vireid.evaluation.table import cells, chance_cells, conditions, row_name
+from vireid.files import write_atomic
+from vireid.reports._page import PAGE, STYLE
+from vireid.reports.style import png
+
+__all__ = ["FigureSection", "Picture", "Step", "Table", "write_report"]
+
+_READING = (
+    "±: deviation over trials. Small print: 95 % interval over identities (bootstrap). Chance: "
+    "what a random ranking of the same galleries scores on average."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture in the report.
+
+    Attributes:
+        data: The file's bytes, PNG or JPEG.
+        alt: What it shows, for people who cannot see it.
+        caption: Printed beneath.
+        wide: Whether it keeps a readable width on a phone and scrolls, rather than shrinks.
+    """
+
+    data: bytes
+    alt: str
+    caption: str = ""
+    wide: bool = False
+
+    @classmethod
+    def of(cls, figure: Figure, *, alt: str, caption: str = "", wide: bool = False) -> Self:
+        """A figure as a picture."""
+        return cls(png(figure), alt, caption, wide)
+
+    def as_jpeg(self) -> Self:
+        """The picture as JPEG: a fifth of the size, where it is made of photographs."""
+        buffer = io.BytesIO()
+        with Image.open(io.BytesIO(self.data)) as image:
+            image.convert("RGB").save(buffer, format="JPEG", quality=88, optimize=True)
+        return replace(self, data=buffer.getvalue())
+
+    @property
+    def media_type(self) -> str:
+        """The kind of file."""
+        return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in the report.
+
+    Attributes:
+        title: What it holds, printed above it.
+        head: Names of the columns.
+        rows: Cells of each row; the first names the row.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FigureSection:
+    """A headed group of pictures and tables.
+
+    Attributes:
+        title: The heading.
+        text: A paragraph on how to read the pictures.
+        pictures: The pictures.
+        tables: The tables, printed beneath them.
+    """
+
+    title: str
+    text: str
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A thing to do next.
+
+    Attributes:
+        text: What it is for.
+        command: The command to type; none when empty.
+    """
+
+    text: str
+    command: str = ""
+
+
+def write_report(
+    out: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    results: Mapping[str, Sequence[Result]],
+    figures: Sequence[FigureSection] = (),
+    notes: Sequence[str] = (),
+    next_steps: Sequence[Step] = (),
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page.
+
+    Args:
+        out: The HTML file to write, atomically.
+        title: Its title.
+        facts: What was run: data, backbone, weights, seed, device, precision.
+        results: Results by method; those of one protocol share a table, chance is added.
+        figures: The pictures.
+        notes: What the reader must know to judge the numbers, such as that the data are
+            synthetic; printed before the numbers.
+        next_steps: What to do next, such as with one's own data.
+        versions: Versions of the software; those named in the results when absent.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        EvaluationError: Two results of one protocol and ranking have one name.
+        OSError: The file cannot be written.
+    """
+    if versions is None:
+        versions = {k: v for rows in results.values() for r in rows for k, v in r.versions.items()}
+    body = [
+        f"<header><h1>{escape(title)}</h1></header>",
+        "<main>",
+        *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        *_section("What was run", [_definitions(facts)] if facts else []),
+        *_results(results),
+        *(part for section in figures for part in _figures(section)),
+        *_section("What to do next", _steps(next_steps)),
+        *_section("Versions", [_definitions(versions)] if versions else []),
+        "</main>",
+    ]
+    page = PAGE.format(title=escape(title), style=STYLE, body="\n".join(body))
+    return write_atomic(out, page.encode(errors="xmlcharrefreplace"))
+
+
+def _section(heading: str, parts: Sequence[str]) -> list[str]:
+    if not parts:
+        return []
+    return [f"<section><h2>{escape(heading)}</h2>", *parts, "</section>"]
+
+
+def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
+    """A table a protocol, methods as rows."""
+    tables: dict[tuple[str, ...], dict[str, Result]] = {}
+    for method, rows in results.items():
+        for result in rows:
+            row, found = row_name(method, result), tables.setdefault(result.kind, {})
+            if row in found:
+                raise EvaluationError(
+                    f"two results of '{row}' under {result.protocol}, {result.direction}; expected "
+                    "a name of its own for each in the report"
+                )
+            found[row] = result
+    parts = []
+    for found in tables.values():
+        first = next(iter(found.values()))
+        parts.append(f"<h3>{escape(first.protocol)}, {escape(first.direction)}</h3>")
+        parts += [
+            f'<p class="alarm"><strong>{escape(method)}:</strong> {escape(result.statement)}</p>'
+            for method, result in found.items()
+            if result.at_chance
+        ]
+        parts.append(_scores_table(found))
+        parts.append(_conditions(found))
+    if parts:
+        parts.append(f'<p class="small">{escape(_READING)}</p>')
+    return _section("Results", parts)
+
+
+def _scores_table(results: Mapping[str, Result]) -> str:
+    best = [max(column) for column in zip(*(_scores(r) for r in results.values()), strict=True)]
+    rows = []
+    for method, result in results.items():
+        columns = zip(cells(result), _scores(result), _intervals(result), best, strict=True)
+        data = "".join(
+            f"<td>{f'<b>{text}</b>' if score == top and len(results) > 1 else text}{interval}</td>"
+            for text, score, interval, top in columns
+        )
+        rows.append(f'<tr><th scope="row">{escape(method)}</th>{data}</tr>')
+    first = next(iter(results.values()))
+    data = "".join(f"<td>{text}</td>" for text in chance_cells(first))
+    rows.append(f'<tr class="chance"><th scope="row">chance</th>{data}</tr>')
+    label = f"Results of {first.protocol}, {first.direction}, in percent"
+    return _grid(label, ["%", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"], rows)
+
+
+def _scores(result: Result) -> list[float]:
+    ranks = [result.cmc(rank).mean for rank in RANKS]
+    return [*ranks, result.mean_ap.mean, result.mean_inp.mean]
+
+
+def _intervals(result: Result) -> list[str]:
+    """Small print for every column of the table; empty where no interval is known."""
+
+    def small(interval: Interval | None) -> str:
+        if interval is None:
+            return ""
+        low, high = (f"{100 * end:.1f}" for end in interval)
+        return f"<small>{low} to {high}</small>"
+
+    later = [""] * (len(RANKS) - 1)
+    rank1, mean_ap, mean_inp = (small(result.interval(m)) for m in ("R-1", "mAP", "mINP"))
+    return [rank1, *later, mean_ap, mean_inp]
+
+
+def _conditions(results: Mapping[str, Result]) -> str:
+    """What holds for the whole table, then what holds for one row."""
+    known = {method: conditions(result) for method, result in results.items()}
+    first = next(iter(known.values()))
+    shared = [line for line in first if all(line in lines for lines in known.values())]
+    own = [
+        f"{method}: {line}"
+        for method, lines in known.items()
+        for line in lines
+        if line not in shared
+    ]
+    lines = "<br>".join(escape(line) for line in [*shared, *own])
+    return f'<p class="small">{lines}</p>'
+
+
+def _table(table: Table) -> list[str]:
+    rows = []
+    for name, *cells_of in table.rows:
+        data = "".join(f"<td>{escape(cell)}</td>" for cell in cells_of)
+        rows.append(f'<tr><th scope="row">{escape(name)}</th>{data}</tr>')
+    return [f"<h3>{escape(table.title)}</h3>", _grid(table.title, table.head, rows)]
+
+
+def _grid(label: str, head: Sequence[str], rows: Sequence[str]) -> str:
+    """A table that scrolls in its own frame; the rows are HTML, everything else is text."""
+    names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return (
+        '<div class="scroll" role="region" tabindex="0" '
+        f'aria-label="{escape(label, quote=True)}"><table>'
+        f"<thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _figures(section: FigureSection) -> list[str]:
+    parts = [f"<p>{escape(section.text)}</p>"] if section.text else []
+    for picture in section.pictures:
+        data = base64.b64encode(picture.data).decode()
+        alt = escape(picture.alt, quote=True)
+        image = f'<img src="data:{picture.media_type};base64,{data}" alt="{alt}">'
+        if picture.wide:
+            frame = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{alt}">'
+            image = f"{frame}{image}</div>"
+        caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+        parts.append(f"<figure>{image}{caption}</figure>")
+    for table in section.tables:
+        parts += _table(table)
+    return _section(section.title, parts)
+
+
+def _definitions(pairs: Mapping[str, str]) -> str:
+    rows = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs.items())
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _steps(steps: Iterable[Step]) -> list[str]:
+    items = [
+        f"<li>{escape(step.text)}"
+        + (
+            f'<pre class="scroll" tabindex="0"><code>{escape(step.command)}</code></pre>'
+            if step.command
+            else ""
+        )
+        + "</li>"
+        for step in steps
+    ]
+    return [f"<ol>{''.join(items)}</ol>"] if items else []

@@ -1,0 +1,181 @@
+"""Bags: rounded meshes that hang on bones, and the straps that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.synvi.body import Body, Template
+from vireid.synvi.materials import Kind, Material
+from vireid.synvi.parts import Part, layer, rigid
+from vireid.synvi.regions import Regions
+from vireid.synvi.shapes import rounded_box
+from vireid.synvi.wardrobe import Garment, Outfit
+
+__all__ = ["parts"]
+
+Points = NDArray[np.float32]
+
+
+def _material(bag: Garment, height: float) -> Material:
+    """The bag's cloth, its pattern fitted to a bag: coordinates are centred on it."""
+    material = bag.material
+    if material.kind is Kind.RING:
+        return replace(material, place=(0.08 * height, 0.12 * height, 0.0, 0.0))
+    if material.kind is Kind.BLOCK:
+        return replace(material, place=(0.0, 0.25 * height, -0.12 * height, 0.2 * height))
+    return material
+
+
+def _box_coords(points: Points) -> Points:
+    """Cloth coordinates of a box: around, up, and sideways."""
+    around = np.abs(np.arctan2(points[:, 0], points[:, 1])) * 0.12
+    return np.stack([around, points[:, 2], points[:, 0]], axis=1).astype(np.float32)
+
+
+def _strap(
+    template: Template,
+    body: Body,
+    where: Regions,
+    *,
+    cut: Points,
+    outer: float,
+    material: Material,
+) -> Part | None:
+    """A band that lies on the outermost garment."""
+    offset = np.full(len(where.z), outer + 0.008, dtype=np.float32)
+    plain = replace(material, kind=Kind.PLAIN, folds=0.0)
+    return layer(
+        template,
+        body,
+        template.faces["tights"],
+        offset=offset,
+        cut=(cut - 3 * np.clip(where.arm - 0.45, 0, 1)).astype(np.float32),
+        coords=where.coords,
+        material=plain,
+    )
+
+
+def _backpack(
+    template: Template, where: Regions, body: Body, bag: Garment, outer: float
+) -> list[Part | None]:
+    width, depth, height = 0.29 * bag.loose, 0.15 * bag.loose, 0.42 * bag.loose
+    ids = np.unique(template.faces["tights"])
+    ids = ids[(np.abs(where.x[ids]) < 0.1) & (where.y[ids] > 0)]
+    back = ids[(where.z[ids] > 0.2) & (where.z[ids] < 0.46)]
+    shoulder = ids[(where.z[ids] > 0.44) & (where.z[ids] < 0.52)]
+    top = float(body.rest[shoulder, 2].mean()) + 0.02
+    surface = float(body.rest[back, 1].max()) + 0.6 * outer
+    points, triangles = rounded_box((width, depth, height), exponent=0.42, rows=14, columns=24)
+    coords = _box_coords(points)
+    centre = np.array([0, surface + 0.46 * depth, top - height / 2], dtype=np.float32)
+    # The upper edge leans onto the back.
+    points[:, 1] -= 0.08 * np.maximum(points[:, 2], 0)
+    bones = {template.bone("spine02"): 0.6, template.bone("spine01"): 0.4}
+    material = _material(bag, height)
+    straps = 0.021 - np.abs(np.abs(where.x) - 0.088)
+    straps = np.minimum(straps, where.z - 0.22 + np.where(where.y > 0.02, 0.3, 0.0))
+    pocket, pocket_triangles = rounded_box((0.8 * width, 0.5 * depth, 0.42 * height), 0.4)
+    pocket_coords = _box_coords(pocket)
+    drop = np.array([0, 0.38 * depth, -0.2 * height], dtype=np.float32)
+    pocket_material = replace(material, kind=Kind.PLAIN)
+    return [
+        rigid(points + centre, triangles, bones, material, coords),
+        rigid(pocket + centre + drop, pocket_triangles, bones, pocket_material, pocket_coords),
+        _strap(
+            template, body, where, cut=straps.astype(np.float32), outer=outer, material=bag.material
+        ),
+    ]
+
+
+def _shoulder_bag(
+    template: Template, where: Regions, body: Body, bag: Garment, outer: float
+) -> list[Part | None]:
+    side = 1.0 if bag.length < 0.5 else -1.0
+    width, depth, height = 0.30 * bag.loose, 0.11 * bag.loose, 0.24 * bag.loose
+    ids = np.unique(template.faces["tights"])
+    hip = ids[(np.abs(where.z[ids] - 0.0) < 0.05) & (where.x[ids] * side > 0)]
+    hip = hip[where.arm[hip] < 0.1]
+    reach = float(np.max(np.abs(body.rest[hip, 0])))
+    points, triangles = rounded_box((depth, width, height), exponent=0.4)
+    coords = _box_coords(points[:, [1, 0, 2]])
+    centre = np.array(
+        [side * (reach + outer + 0.45 * depth), 0.02, float(body.rest[hip, 2].mean()) - 0.02],
+        dtype=np.float32,
+    )
+    bones = {template.bone("root"): 0.7, template.bone("spine04"): 0.3}
+    # The strap runs from the hip to the other shoulder.
+    start, stop = np.array([side * 0.15, 0.04]), np.array([-side * 0.085, 0.52])
+    run = (stop - start) / np.linalg.norm(stop - start)
+    away = np.abs((where.x - start[0]) * run[1] - (where.z - start[1]) * run[0])
+    strap = np.minimum(0.019 - away, where.z - 0.03)
+    return [
+        rigid(points + centre, triangles, bones, _material(bag, height), coords),
+        _strap(
+            template, body, where, cut=strap.astype(np.float32), outer=outer, material=bag.material
+        ),
+    ]
+
+
+def _hand_bag(template: Template, body: Body, bag: Garment) -> list[Part | None]:
+    side = "L" if bag.length < 0.5 else "R"
+    wrist = body.heads[template.bone(f"wrist.{side}")].astype(np.float64)
+    knuckle = body.heads[template.bone(f"finger3-1.{side}")].astype(np.float64)
+    tip = body.heads[template.bone(f"finger3-3.{side}")].astype(np.float64)
+    down = tip - wrist
+    down /= np.linalg.norm(down)
+    width, depth, height = 0.3 * bag.loose, 0.10 * bag.loose, 0.27 * bag.loose
+    shape, triangles = rounded_box((depth, width, height), exponent=0.35)
+    coords = _box_coords(shape[:, [1, 0, 2]])
+    # In the rest pose the arm is held out; the bag's height follows the hand, so that it hangs
+    # down once the arm does.
+    outward = np.cross(down, [0.0, -1.0, 0.0])
+    outward /= np.linalg.norm(outward)
+    ahead = np.cross(outward, down)
+    frame = np.stack([outward, ahead, -down], axis=1)
+    handle, handle_triangles = rounded_box((0.015, 0.1, 0.12), exponent=0.5, rows=6, columns=10)
+    bones = {template.bone(f"wrist.{side}"): 1.0}
+    place = knuckle + down * (0.09 + height / 2)
+    plain = replace(bag.material, kind=Kind.PLAIN)
+    return [
+        rigid(
+            (shape @ frame.T + place).astype(np.float32),
+            triangles,
+            bones,
+            _material(bag, height),
+            coords,
+        ),
+        rigid(
+            (handle @ frame.T + knuckle + down * 0.07).astype(np.float32),
+            handle_triangles,
+            bones,
+            plain,
+        ),
+    ]
+
+
+def parts(
+    template: Template, where: Regions, body: Body, outfit: Outfit, outer: float
+) -> list[Part | None]:
+    """Meshes of what an identity carries.
+
+    Args:
+        template: The shared template.
+        where: Its regions.
+        body: The identity's rest shape.
+        outfit: The identity's appearance.
+        outer: How far the outermost garment stands off the body (m).
+
+    Returns:
+        The parts; None where a strap came out empty.
+    """
+    made: list[Part | None] = []
+    if outfit.backpack is not None:
+        made += _backpack(template, where, body, outfit.backpack, outer)
+    if outfit.shoulder_bag is not None:
+        made += _shoulder_bag(template, where, body, outfit.shoulder_bag, outer)
+    if outfit.hand_bag is not None:
+        made += _hand_bag(template, body, outfit.hand_bag)
+    return made

@@ -1,0 +1,266 @@
+"""Renders a tree: in parallel, resumable, and the same bytes whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vireid.errors import ConfigError, DatasetError
+from vireid.files import clear_temporaries, write_atomic
+from vireid.synvi.body import Body, BodyModel
+from vireid.synvi.layouts import CARD, index_files
+from vireid.synvi.presets import Frame, Layout, Plan, Preset, PresetName, resolve
+from vireid.synvi.worker import Studio, render_task, start_worker
+
+__all__ = ["SynviSummary", "read_plan", "render"]
+
+_MARKER = ".synvi-plan.json"  # there from the first to the last moment of an unfinished tree
+
+
+@dataclass(frozen=True, slots=True)
+class SynviSummary:
+    """What a call of `render` did.
+
+    Attributes:
+        out: The tree.
+        layout: Its form.
+        preset: Name of the preset.
+        seed: The seed.
+        identities: Identities of the whole tree.
+        images: Images of the whole tree.
+        rendered: Images that this call rendered.
+        seconds: Time that this call took.
+    """
+
+    out: Path
+    layout: Layout
+    preset: str
+    seed: int
+    identities: int
+    images: int
+    rendered: int
+    seconds: float
+
+
+def _fingerprint_in(path: Path) -> dict[str, Any] | None:
+    """The plan that a marker or a data card states, or None if there is none."""
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        return {key: stated[key] for key in ("generator", "layout", "preset", "seed")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        message = (
+            f"{path} does not state which plan the tree was rendered by ({error!r}); "
+            "delete the folder and render it again."
+        )
+        raise DatasetError(message) from error
+
+
+def _claim(root: Path, plan: Plan) -> None:
+    """Make sure that the folder is ours to fill, and say by which plan."""
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root} is a file; give a folder that is new, empty or a SynVI tree.")
+    ours = plan.fingerprint()
+    stated = _fingerprint_in(root / _MARKER) or _fingerprint_in(root / CARD)
+    if stated is None:
+        if root.is_dir() and any(not p.name.startswith(f".{_MARKER}") for p in root.iterdir()):
+            message = (
+                f"{root} holds files but is not a SynVI tree; give a folder that is new or empty."
+            )
+            raise DatasetError(message)
+        content = json.dumps(ours, indent=2) + "\n"
+        write_atomic(root / _MARKER, content.encode("utf-8"))
+    elif stated != ours:
+        different = "; ".join(
+            f"{key} {_short(stated[key])} there, {_short(ours[key])} asked for"
+            for key in ours
+            if stated[key] != ours[key]
+        )
+        message = (
+            f"{root} was rendered by another plan ({different}). Ask for the same again, give "
+            "another folder, or delete this one."
+        )
+        raise DatasetError(message)
+
+
+def _short(value: Any) -> str:
+    """A plan's value for a message: the name of a preset, with its numbers."""
+    if isinstance(value, dict):
+        numbers = ", ".join(f"{k}={v}" for k, v in value.items() if k != "name")
+        return f"{value.get('name')!r} ({numbers})"
+    return repr(value)
+
+
+def read_plan(tree: Path) -> Plan:
+    """The plan by which a tree was rendered, from its data card.
+
+    Args:
+        tree: A finished SynVI tree.
+
+    Returns:
+        The plan.
+    """
+    stated = _fingerprint_in(tree / CARD)
+    if stated is None:
+        message = f"{tree} has no {CARD}: it is not a finished SynVI tree. Render it first."
+        raise DatasetError(message)
+    try:
+        values = {**stated["preset"], "images": tuple(stated["preset"]["images"])}
+        plan = resolve(stated["layout"], Preset(**values), int(stated["seed"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise DatasetError(f"{tree / CARD} is damaged ({error}); render the tree again.") from error
+    if plan.fingerprint() != stated:
+        message = (
+            f"{tree} was rendered by generator {stated['generator']}, this is "
+            f"{plan.fingerprint()['generator']}; render it again to go on with it."
+        )
+        raise DatasetError(message)
+    return plan
+
+
+def _pending(root: Path, plan: Plan) -> list[list[Frame]]:
+    """The images that are not there yet, by identity; a file that is there is whole."""
+    pending = []
+    for number in plan.numbers():
+        missing = [f for f in plan.frames(number) if not (root / f.path).is_file()]
+        if missing:
+            pending.append(missing)
+    return pending
+
+
+def _bodies(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterator[Body]:
+    for frames in tasks:
+        yield model.body(plan.identity(frames[0].identity).phenotype)
+
+
+def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]], bar: Any) -> None:
+    model = BodyModel()
+    studio = Studio.build(plan, model.template)
+    for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
+        for frame in frames:
+            studio.render(root, body, [frame])
+            bar.update()
+
+
+def _render_in_pool(
+    root: Path, plan: Plan, tasks: list[list[Frame]], workers: int, bar: Any
+) -> None:
+    model = BodyModel()
+    # warp compiles its kernels once; doing it here keeps the workers from doing it all at once.
+    Studio.build(plan, model.template)
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=start_worker,
+        initargs=(plan, model.template),
+    )
+    running: set[Future[int]] = set()
+    done: set[Future[int]] = set()
+    try:
+        for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
+            running.add(pool.submit(render_task, root, body, frames))
+            if len(running) >= 3 * workers:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                bar.update(sum(future.result() for future in done))
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            bar.update(sum(future.result() for future in done))
+    except BrokenProcessPool as error:
+        message = (
+            f"a rendering worker died (killed, or out of memory) when {bar.n} of {bar.total} "
+            f"images were done. Nothing is lost: run the same command again to go on in {root}; "
+            "with too little memory, with fewer workers."
+        )
+        raise DatasetError(message) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _write_index(root: Path, plan: Plan) -> None:
+    """Write the lists, the card last; then the tree is finished."""
+    for path, content in index_files(plan).items():
+        target = root / path
+        if not target.is_file() or target.read_bytes() != content:
+            write_atomic(target, content)
+    clear_temporaries(root)
+    (root / _MARKER).unlink(missing_ok=True)
+
+
+def render(
+    out: Path,
+    *,
+    layout: Layout = "sysu-mm01",
+    preset: PresetName | Preset = "demo",
+    seed: int = 0,
+    workers: int | None = None,
+) -> SynviSummary:
+    """Render a SynVI tree, or what is missing of one.
+
+    A call that is interrupted, even by SIGKILL, leaves whole files only; the same call again goes
+    on from there and ends with the bytes that an uninterrupted one would have written.
+
+    Args:
+        out: The folder to fill: new, empty, or a SynVI tree of the same plan.
+        layout: The published form to write, `sysu-mm01` or `regdb`.
+        preset: How much to render.
+        seed: The same seed gives the same bytes.
+        workers: Processes; None means one for each core.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ConfigError: An option is out of range, or a needed package is not installed.
+        DatasetError: The folder holds something else, or a worker died.
+    """
+    start = time.perf_counter()
+    plan = resolve(layout, preset, seed)
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}; expected at least 1, or nothing for one per core.")
+    root = Path(out)
+    _claim(root, plan)
+    clear_temporaries(root)
+    tasks = _pending(root, plan)
+    total = sum(len(frames) for frames in tasks)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    workers = min(workers, max(1, len(tasks)))
+    if tasks:
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        with tqdm(
+            total=total, unit="img", desc="SynVI", file=sys.stderr, mininterval=interval
+        ) as bar:
+            try:
+                if workers == 1:
+                    _render_here(root, plan, tasks, bar)
+                else:
+                    _render_in_pool(root, plan, tasks, workers, bar)
+            except KeyboardInterrupt:
+                bar.write(
+                    f"interrupted: {bar.n} of {total} images done; the same command goes on.",
+                    file=sys.stderr,
+                )
+                raise
+    _write_index(root, plan)
+    return SynviSummary(
+        out=root,
+        layout=plan.layout,
+        preset=plan.preset.name,
+        seed=seed,
+        identities=plan.preset.identities,
+        images=len(plan.all_frames()),
+        rendered=total,
+        seconds=time.perf_counter() - start,
+    )

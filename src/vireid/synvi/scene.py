@@ -1,0 +1,345 @@
+"""One image: a figure in a moment of its walk, before a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from vireid.synvi.body import Body, Template
+from vireid.synvi.cameras import Camera, Illumination
+from vireid.synvi.environments import Environment, Solid
+from vireid.synvi.gait import Gait, Pose, bone_transforms, draw_pose
+from vireid.synvi.materials import Kind, Material, table
+from vireid.synvi.raster import Samples, rasterise
+from vireid.synvi.shading import Picture, shade
+from vireid.synvi.skinning import Poser
+from vireid.synvi.structs import Lights, Mesh, Shapes, View
+
+__all__ = ["Actor", "Shot", "draw_shot", "render_shot"]
+
+Points = NDArray[np.float32]
+_SHADOW_SIZE = 256  # samples along each side of the shadow map
+_SHADOW_SPAN = 2.6  # metres that it covers
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """An identity ready to be rendered."""
+
+    template: Template
+    body: Body
+    gait: Gait
+    poser: Poser
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """All that is drawn for one image before the sensor.
+
+    Attributes:
+        pose: The moment of the walk.
+        turn: Heading, degrees; 0 faces the camera's side of the place (-y).
+        spot: Where the person stands (x, y), metres.
+        height: Rows of the crop, pixels.
+        margins: Left, right, top and bottom margins of the box, shares of the person's height.
+        light: Factors on the key light, the rest of the light, and the lamp.
+        key_turn: Turn of the key light about the vertical, degrees.
+        occluder: Something in front: side (-1..1), width (m), height (m), 0 = nothing; form.
+    """
+
+    pose: Pose
+    turn: float
+    spot: tuple[float, float]
+    height: int
+    margins: tuple[float, float, float, float]
+    light: tuple[float, float, float]
+    key_turn: float
+    occluder: tuple[float, float, float, int]
+
+    @property
+    def seen_from_behind(self) -> bool:
+        """Whether the person's back is turned to the camera."""
+        return float(np.cos(np.deg2rad(self.turn))) < 0.0
+
+
+def draw_shot(rng: np.random.Generator, camera: Camera) -> Shot:
+    """Draw one image of a camera, independent of all others."""
+    around = float(rng.choice((0.0, 180.0, 90.0, -90.0), p=(0.4, 0.3, 0.15, 0.15)))
+    x0, x1, y0, y1 = camera.walk
+    margins = np.clip(rng.normal((0.025, 0.025, 0.03, 0.02), 0.02), -0.015, 0.09)
+    if rng.random() < 0.06:  # the detector lost the feet
+        margins[3] = -rng.uniform(0.05, 0.16)
+    if rng.random() < 0.06:  # or a side
+        margins[int(rng.integers(2))] = -rng.uniform(0.02, 0.06)
+    width, height, form = 0.0, 0.0, 0
+    hides = rng.random() < camera.hidden
+    kinds = ((0.12, 3.0, 2), (0.9, 0.55, 0), (0.35, 1.2, 0))
+    if hides:
+        width, height, form = kinds[int(rng.integers(len(kinds)))]
+    left, right, top, bottom = (float(m) for m in margins)
+    return Shot(
+        pose=draw_pose(rng),
+        turn=float(around + rng.normal(0, 16)),
+        spot=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
+        height=int(rng.integers(camera.heights[0], camera.heights[1] + 1)),
+        margins=(left, right, top, bottom),
+        light=(
+            float(np.exp(rng.normal(0, 0.2))),
+            float(np.exp(rng.normal(0, 0.1))),
+            float(np.exp(rng.normal(0, 0.15))),
+        ),
+        key_turn=float(rng.normal(0, 12)),
+        occluder=(float(rng.uniform(-1, 1)), width, height, form),
+    )
+
+
+def _unit(v: Any) -> NDArray[np.float64]:
+    vector = np.asarray(v, dtype=np.float64)
+    return vector / np.linalg.norm(vector)
+
+
+def _place_figure(
+    actor: Actor, shot: Shot
+) -> tuple[Points, Points, NDArray[np.float32], NDArray[np.float32]]:
+    """World positions and normals, and where the two feet touch the ground ``[2, 2]``."""
+    bones = bone_transforms(actor.template, actor.body, actor.gait, shot.pose)
+    points, normals = actor.poser.pose(bones)
+    angle = np.deg2rad(shot.turn)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    # The shoes are the first part of a figure.
+    ground = points[actor.poser.figure.surface_vertices(0), 2].min()
+
+    def turned(p: Points) -> Points:
+        return np.stack(
+            [c * p[..., 0] - s * p[..., 1], s * p[..., 0] + c * p[..., 1], p[..., 2]], -1
+        )
+
+    world = turned(points)
+    shift = np.array([*shot.spot, -ground], dtype=np.float32)
+    feet = np.stack(
+        [bones[actor.template.bone(f"foot.{side}")] @ _foot(actor, side) for side in "LR"]
+    ).astype(np.float32)
+    return world + shift, turned(normals), turned(feet)[:, :2] + shift[:2], shift
+
+
+def _foot(actor: Actor, side: str) -> NDArray[np.float64]:
+    """The middle of a sole in the rest pose, homogeneous."""
+    ankle = actor.body.heads[actor.template.bone(f"foot.{side}")]
+    return np.array([ankle[0], ankle[1] - 0.06, ankle[2] - 0.06, 1.0])
+
+
+def _shadow_map(
+    poser: Poser, world: Points, light: Illumination, shot: Shot, lights: Any
+) -> NDArray[np.float32]:
+    """Depth towards the key light, ``[size, size]``; also fills in the map's frame."""
+    angle = np.deg2rad(shot.key_turn)
+    x, y, z = light.key
+    key = _unit((np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y, z))
+    right = _unit(np.cross(key, (0.0, 0.3, 1.0)))
+    down = np.cross(key, right)
+    centre = np.array([*shot.spot, 0.85])
+    scale = _SHADOW_SIZE / _SHADOW_SPAN
+    lights.key = wp.vec3(*key)
+    lights.shadow_right, lights.shadow_down = wp.vec3(*right), wp.vec3(*down)
+    lights.shadow_centre = wp.vec3(*centre)
+    lights.shadow_scale, lights.shadow_depth = scale, 10.0
+    if max(light.key_colour) <= 0:
+        return np.zeros((_SHADOW_SIZE, _SHADOW_SIZE), dtype=np.float32)
+    away = world - centre.astype(np.float32)
+    frame = np.stack([right * scale, down * scale, key]).astype(np.float32)
+    points = (away[:, None, :] * frame[None]).sum(axis=2)
+    points += np.array([_SHADOW_SIZE / 2, _SHADOW_SIZE / 2, 10.0], dtype=np.float32)
+    figure = poser.figure
+    seen = rasterise(points, figure.cut, figure.triangles, _SHADOW_SIZE, _SHADOW_SIZE)
+    return seen.inverse_depth
+
+
+def _lights(light: Illumination, camera: Camera, shot: Shot, ahead: Any) -> Any:
+    key, rest, lamp = shot.light
+    lights = Lights()
+    lights.key_colour = wp.vec3(*(key * c for c in light.key_colour))
+    lights.sky = wp.vec3(*(rest * c for c in light.sky))
+    lights.ground = wp.vec3(*(rest * c for c in light.ground))
+    lights.fill = wp.vec3(*_unit(light.fill))
+    lights.fill_colour = wp.vec3(*(rest * c for c in light.fill_colour))
+    eye = camera.eye
+    lights.lamp = wp.vec3(eye[0] + 0.12, eye[1], eye[2] + 0.1)
+    lights.lamp_axis = wp.vec3(*ahead)
+    lights.lamp_power = lamp * light.lamp
+    lights.lamp_cone = light.lamp_cone
+    lights.haze = wp.vec3(*light.haze)
+    lights.thermal = int(camera.band == "thermal")
+    return lights
+
+
+def _in_front(camera: Camera, shot: Shot) -> list[Solid]:
+    """The thing that hides a part of the person, if any."""
+    side, width, height, form = shot.occluder
+    if width == 0:
+        return []
+    eye, spot = np.array(camera.eye[:2]), np.array(shot.spot)
+    towards = _unit(spot - eye)
+    across = np.array([towards[1], -towards[0]])
+    x, y = spot - 0.75 * towards + side * (0.12 + 0.5 * width) * across
+    grey = 0.08 + 0.3 * abs(side)
+    material = Material(
+        ((grey, grey * 0.95, grey * 0.9), (grey * 0.8, grey * 0.75, grey * 0.7)),
+        (0.5 - 0.3 * abs(side), 0.4 - 0.3 * abs(side)),
+        (0.32, 0.3),
+        Kind.PANELS if form == 0 else Kind.PLAIN,
+        frequency=3.0,
+        duty=0.04,
+    )
+    half = width / 2
+    low, high = (x - half, y - half * 0.6, 0.0), (x + half, y + half * 0.6, height)
+    return [Solid(low, high, material, form)]
+
+
+def _in_crop(solid: Solid, eye: Points, frame: Points, crop: _Crop) -> bool:
+    """Whether a shape's bounding box may be seen in a crop."""
+    ends = np.array([solid.low, solid.high], dtype=np.float32)
+    corners = np.array([(ends[i, 0], ends[j, 1], ends[k, 2]) for i, j, k in np.ndindex(2, 2, 2)])
+    seen = ((corners - eye)[:, None, :] * frame[None]).sum(axis=2)
+    if seen[:, 2].min() < 0.1:  # reaches behind the camera
+        return bool(seen[:, 2].max() >= 0.1)
+    flat = seen[:, :2] / seen[:, 2:]
+    low = np.array([crop.left, crop.top])
+    high = low + crop.step * np.array([crop.width, crop.height])
+    return bool((flat.max(axis=0) >= low).all() and (flat.min(axis=0) <= high).all())
+
+
+def _shapes(
+    place: Environment, front: list[Solid], camera: Camera, frame: Points, crop: _Crop
+) -> Any:
+    """The place as the kernel reads it; what the crop cannot show comes last."""
+    eye = np.array(camera.eye, dtype=np.float32)
+    shown = [_in_crop(solid, eye, frame, crop) for solid in place.solids]
+    visible = [s for s, there in zip(place.solids, shown, strict=True) if there]
+    hidden = [s for s, there in zip(place.solids, shown, strict=True) if not there]
+    low, high, form, materials = Environment(place.name, (*visible, *hidden)).arrays(front)
+    shapes = Shapes()
+    shapes.low = wp.from_numpy(low, dtype=wp.vec3, device="cpu")
+    shapes.high = wp.from_numpy(high, dtype=wp.vec3, device="cpu")
+    shapes.form = wp.from_numpy(form, dtype=wp.int32, device="cpu")
+    numbers = np.arange(len(materials), dtype=np.int32)
+    shapes.surface = wp.from_numpy(numbers, dtype=wp.int32, device="cpu")
+    shapes.materials = wp.from_numpy(table(materials, camera.band), dtype=wp.float32, device="cpu")
+    shapes.front = len(front)
+    shapes.visible = len(front) + len(visible)
+    return shapes
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """The box in the camera's image plane (at distance 1) and its size in pixels."""
+
+    left: float
+    top: float
+    step: float
+    height: int
+    width: int
+
+
+def _crop(flat: Points, shot: Shot, size: tuple[int, int] | None) -> _Crop:
+    """Box of a person.
+
+    Args:
+        flat: Projected vertices, float32 ``[n, 2]``.
+        shot: Margins and height.
+        size: Rows and columns that the crop must have, or None to follow the person's outline.
+    """
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    tall = float(high[1] - low[1])
+    left, right, top, bottom = (m * tall for m in shot.margins)
+    x0, x1 = float(low[0]) - left, float(high[0]) + right
+    y0, y1 = float(low[1]) - top, float(high[1]) + bottom
+    least = (size[1] / size[0] if size else 0.34) * (y1 - y0)
+    if x1 - x0 < least:
+        middle = (x0 + x1) / 2
+        x0, x1 = middle - least / 2, middle + least / 2
+    if size:
+        if x1 - x0 > least:  # wider than the frame: show more above and below
+            grow = (x1 - x0) * size[0] / size[1] - (y1 - y0)
+            y0, y1 = y0 - grow / 2, y1 + grow / 2
+        return _Crop(x0, y0, (y1 - y0) / size[0], size[0], size[1])
+    step = (y1 - y0) / shot.height
+    return _Crop(x0, y0, step, shot.height, max(16, round((x1 - x0) / step)))
+
+
+def _mesh(actor: Actor, world: Points, normals: Points, seen: Samples, camera: Camera) -> Any:
+    poser = actor.poser
+    mesh = Mesh()
+    mesh.points = wp.array(world, dtype=wp.vec3, device="cpu", copy=False)
+    mesh.normals = wp.array(normals, dtype=wp.vec3, device="cpu", copy=False)
+    mesh.rest, mesh.coords, mesh.cut = poser.rest, poser.coords, poser.cut
+    mesh.triangles, mesh.surface = poser.triangles, poser.surface
+    materials = table(list(poser.figure.materials), camera.band)
+    mesh.materials = wp.from_numpy(materials, dtype=wp.float32, device="cpu")
+    mesh.triangle_id = wp.array(seen.triangle, dtype=wp.int32, device="cpu", copy=False)
+    mesh.weights = wp.array(seen.weights, dtype=wp.vec2, device="cpu", copy=False)
+    mesh.inverse_depth = wp.array(seen.inverse_depth, dtype=wp.float32, device="cpu", copy=False)
+    return mesh
+
+
+def render_shot(
+    actor: Actor,
+    camera: Camera,
+    place: Environment,
+    shot: Shot,
+    *,
+    size: tuple[int, int] | None = None,
+    oversampling: int = 2,
+    scale: float = 1.0,
+) -> Picture:
+    """Render one image, up to the sensor.
+
+    Args:
+        actor: The identity.
+        camera: The camera.
+        place: The camera's place.
+        shot: What was drawn for this image.
+        size: Rows and columns of the crop; None follows the person's outline.
+        oversampling: Samples along each side of a pixel.
+        scale: Factor on the crop's height when its size is free.
+
+    Returns:
+        Linear radiance and the person's coverage.
+    """
+    if scale != 1.0 and size is None:
+        shot = replace(shot, height=max(24, round(shot.height * scale)))
+    world, normals, feet, _ = _place_figure(actor, shot)
+    eye = np.array(camera.eye)
+    ahead = _unit(np.array(camera.target) - eye)
+    right = _unit(np.cross(ahead, (0, 0, 1)))
+    down = np.cross(ahead, right)
+    away = world - eye.astype(np.float32)
+    frame = np.stack([right, down, ahead]).astype(np.float32)
+    seen_from = (away[:, None, :] * frame[None]).sum(axis=2)
+    flat = seen_from[:, :2] / seen_from[:, 2:]
+    figure = actor.poser.figure
+    crop = _crop(flat[figure.cut > 0], shot, size)
+    fine = crop.step / oversampling
+    corner = np.array([crop.left, crop.top], dtype=np.float32)
+    points = np.concatenate([(flat - corner) / np.float32(fine), 1 / seen_from[:, 2:]], axis=1)
+    seen = rasterise(
+        points.astype(np.float32),
+        figure.cut,
+        figure.triangles,
+        crop.height * oversampling,
+        crop.width * oversampling,
+    )
+    view = View()
+    view.eye, view.right = wp.vec3(*camera.eye), wp.vec3(*right)
+    view.down, view.ahead = wp.vec3(*down), wp.vec3(*ahead)
+    view.x0, view.y0, view.step, view.reach = crop.left, crop.top, fine, 1.0 / fine
+    lights = _lights(camera.light, camera, shot, ahead)
+    lights.feet = wp.vec4(*(float(f) for f in feet.ravel()))
+    mesh = _mesh(actor, world, normals, seen, camera)
+    shadow = _shadow_map(actor.poser, world, camera.light, shot, lights)
+    mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
+    shapes = _shapes(place, _in_front(camera, shot), camera, frame, crop)
+    return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

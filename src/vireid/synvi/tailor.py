@@ -1,0 +1,299 @@
+"""Cuts an outfit to a body: from garments to meshes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.synvi import carried, hairdo
+from vireid.synvi.body import Body, Template
+from vireid.synvi.materials import Kind
+from vireid.synvi.parts import Figure, Part, assemble, layer
+from vireid.synvi.regions import ANKLE, CROTCH, KNEE, NECK, SOLE, WAIST, Regions
+from vireid.synvi.wardrobe import Garment, Outfit
+
+__all__ = ["dress"]
+
+Field = NDArray[np.float32]
+_OVERLAP = np.float32(0.03)  # how far a layer goes on under the one above it (m)
+_NOWHERE = np.float32(-1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cover:
+    """Where the layers lie, as signed distances on the template (``[v]``, positive inside)."""
+
+    top: Field
+    bottom: Field
+    skirt: Field
+    coat: Field
+    tails: Field
+    shoes: Field
+
+
+def _lerp(low: float, high: float, t: float) -> float:
+    return low + (high - low) * t
+
+
+def _off_the_arm(where: Regions) -> Field:
+    """Lifts the sleeves' cut off the trunk, where the distance down the arm means nothing."""
+    return np.asarray(2.0 * np.clip(0.4 - where.arm, 0.0, None), dtype=np.float32)
+
+
+def _top_cut(garment: Garment, where: Regions) -> Field:
+    hem = _lerp(-0.02, 0.09, garment.length)
+    if garment.style == "hoodie":
+        hem = _lerp(-0.03, 0.03, garment.length)
+    collar = NECK + 0.3 * where.y
+    if garment.style == "tank":
+        collar = collar - 0.06
+    if garment.style == "hoodie" or (garment.style == "sweater" and garment.length > 0.6):
+        collar = np.full_like(where.y, 0.59)
+    # The collar only concerns the middle: shoulders and sleeves pass beside it.
+    collar = np.where(np.abs(where.x) < 0.12, collar, 0.7) + where.arm
+    sleeves = garment.sleeve * where.reach - where.along + _off_the_arm(where)
+    trunk = where.z - hem + 10 * where.arm
+    return np.asarray(np.minimum(np.minimum(trunk, sleeves), collar - where.z), dtype=np.float32)
+
+
+def _legs_cut(garment: Garment, where: Regions) -> Field:
+    hem = {
+        "shorts": _lerp(KNEE + 0.12, KNEE - 0.02, garment.length),
+        "leggings": ANKLE + 0.03,
+        "slim": ANKLE + _lerp(-0.005, 0.03, garment.length),
+    }.get(garment.style, ANKLE - 0.025)
+    cut = np.minimum(WAIST - where.z, where.z - hem) - 10 * where.arm
+    return np.asarray(cut, dtype=np.float32)
+
+
+def _skirt_hem(garment: Garment) -> float:
+    if garment.style == "long-skirt":
+        return _lerp(-0.66, -0.5, garment.length)
+    return _lerp(KNEE - 0.05, -0.18, garment.length)
+
+
+def _coat_cut(garment: Garment, where: Regions) -> Field:
+    hem = 0.08 if garment.style == "long-coat" else _lerp(-0.075, 0.02, garment.length)
+    sleeves = garment.sleeve * (where.reach - 0.01) - where.along
+    sleeves = sleeves + _off_the_arm(where)
+    if garment.style == "vest":
+        sleeves = sleeves + 0.03
+    collar = np.where(np.abs(where.x) < 0.12, NECK + 0.03 + 0.35 * where.y, 0.7) + where.arm
+    cut = np.minimum(np.minimum(where.z - hem + 10 * where.arm, sleeves), collar - where.z)
+    if garment.style == "open-jacket":
+        cut = np.minimum(cut, _opening(where))
+    return np.asarray(cut, dtype=np.float32)
+
+
+def _opening(where: Regions) -> Field:
+    """Distance to the edge of an open front: wide at the hem, narrow at the collar."""
+    half = 0.035 + 0.10 * np.clip(0.35 - where.z, 0.0, 0.5)
+    return np.where(where.y < 0.0, np.abs(where.x) - half + 10 * where.arm, 1.0).astype(np.float32)
+
+
+def _covers(outfit: Outfit, where: Regions) -> _Cover:
+    nothing = np.full_like(where.z, _NOWHERE)
+    skirted = outfit.bottom.style in ("skirt", "long-skirt")
+    skirt = where.z - _skirt_hem(outfit.bottom) if skirted else nothing
+    coat, tails = nothing, nothing
+    if outfit.coat is not None:
+        coat = _coat_cut(outfit.coat, where)
+        if outfit.coat.style == "long-coat":
+            tails = where.z - _lerp(-0.42, -0.2, outfit.coat.length)
+    shaft = _lerp(-0.62, -0.48, outfit.shoes.length) if outfit.shoes.style == "boot" else -0.735
+    return _Cover(
+        top=_top_cut(outfit.top, where),
+        bottom=nothing if skirted else _legs_cut(outfit.bottom, where),
+        skirt=np.minimum(skirt, 0.16 - where.z).astype(np.float32),
+        coat=coat,
+        tails=np.minimum(tails, 0.14 - where.z).astype(np.float32),
+        shoes=(shaft - where.z).astype(np.float32),
+    )
+
+
+def _under(cut: Field, *covers: Field) -> Field:
+    """A layer's cut, less what the layers above it hide anyway."""
+    for cover in covers:
+        cut = np.minimum(cut, _OVERLAP - cover)
+    return cut
+
+
+def _skin_coords(template: Template, outfit: Outfit) -> NDArray[np.float32]:
+    """Marks of the face: brows and beard (first), lips (second), float32 ``[v, 3]``."""
+    x, y, z = np.abs(template.rest[:, 0]), template.rest[:, 1], template.rest[:, 2]
+    arch = 0.7165 + 0.004 * np.sin((x - 0.012) / 0.045 * np.pi)
+    brow = np.clip(1.6 - np.abs(z - arch) / 0.0045, 0, 1) * ((x > 0.010) & (x < 0.052))
+    brow = brow * (y < -0.1)
+    chin = np.clip((0.652 - z) / 0.012, 0, 1) * np.clip((z - 0.575) / 0.015, 0, 1)
+    jaw = np.clip((-0.055 - y) / 0.02, 0, 1)
+    lips = np.clip(1.5 - np.abs(z - 0.634) / 0.007, 0, 1) * np.clip(1.6 - x / 0.018, 0, 1)
+    lips = lips * (y < -0.13)
+    beard = outfit.beard * chin * jaw * (1 - lips)
+    return np.stack([np.maximum(0.9 * brow, beard), lips, 0 * lips], axis=1).astype(np.float32)
+
+
+def _eyes(template: Template, body: Body, outfit: Outfit) -> Part | None:
+    faces = template.faces["eyes"]
+    coords = np.zeros((len(template.rest), 3), dtype=np.float32)
+    for sign in (-1, 1):
+        ids = np.unique(faces)
+        ids = ids[template.rest[ids, 0] * sign > 0]
+        points = template.rest[ids]
+        centre = points.mean(axis=0)
+        coords[ids, 0] = np.hypot(points[:, 0] - centre[0], points[:, 2] - centre[2]) + np.where(
+            points[:, 1] > centre[1], 1.0, 0.0
+        )
+    everywhere = np.ones(len(template.rest), dtype=np.float32)
+    return layer(
+        template, body, faces, offset=0.0005, cut=everywhere, coords=coords, material=outfit.eyes
+    )
+
+
+def _trousers_offset(garment: Garment, where: Regions) -> Field:
+    below = np.clip((CROTCH - where.z) / (CROTCH - ANKLE), 0, 1)
+    flare = {"wide": 0.03, "straight": 0.014, "shorts": 0.05}.get(garment.style, 0.002)
+    return np.asarray(garment.loose + flare * below, dtype=np.float32)
+
+
+def _shoes(template: Template, body: Body, outfit: Outfit, where: Regions, cut: Field) -> Part:
+    material = replace(outfit.shoes.material, kind=Kind.PLAIN)
+    if outfit.shoes.style == "sneaker":
+        # A pale sole, to a camera of either kind.
+        sole = replace(
+            material,
+            kind=Kind.RING,
+            place=(SOLE - 0.005, 0.026, 0.0, 0.0),
+            visible=(material.visible[0], (0.62, 0.62, 0.6)),
+            infrared=(material.infrared[0], 0.66),
+        )
+        material = sole
+    offset = np.where(where.z < SOLE + 0.05, 0.012, outfit.shoes.loose).astype(np.float32)
+    part = layer(
+        template,
+        body,
+        template.faces["tights"],
+        offset=offset,
+        cut=cut,
+        coords=where.coords,
+        material=material,
+    )
+    if part is None:  # the template always has feet
+        raise AssertionError("the template's tights have no feet")
+    rest = part.rest.copy()
+    ground = rest[:, 2].min()
+    # The hull is a sock: flatten its sole and thicken it.
+    near = np.clip((ground + 0.03 - rest[:, 2]) / 0.03, 0, 1)
+    rest[:, 2] -= 0.012 * near
+    return replace(part, rest=rest)
+
+
+def dress(template: Template, where: Regions, body: Body, outfit: Outfit) -> Figure:
+    """Build the mesh of a dressed identity.
+
+    Args:
+        template: The shared template.
+        where: Its regions.
+        body: The identity's rest shape.
+        outfit: The identity's appearance.
+
+    Returns:
+        All parts in one mesh; the vertices of the shoes come first.
+    """
+    cover = _covers(outfit, where)
+    tights, hull = template.faces["tights"], template.faces["skirt"]
+    coords = where.coords
+    bottom, top, coat = outfit.bottom, outfit.top, outfit.coat
+    # On the skirt hull only heights matter: it has no arms.
+    legs_hidden = [cover.skirt - 0.02, cover.tails - 0.02]
+    parts: list[Part | None] = [
+        _shoes(template, body, outfit, where, _under(cover.shoes, cover.bottom + 0.015))
+    ]
+    parts.append(
+        layer(
+            template,
+            body,
+            tights,
+            offset=_trousers_offset(bottom, where),
+            cut=_under(cover.bottom, cover.top, cover.coat, *legs_hidden),
+            coords=coords,
+            material=bottom.material,
+        )
+    )
+    below = np.clip((WAIST - where.z) / 0.6, 0, 1)
+    flare = 0.05 * bottom.length if bottom.style == "skirt" else 0.0
+    parts.append(
+        layer(
+            template,
+            body,
+            hull,
+            offset=(bottom.loose + flare * below).astype(np.float32),
+            cut=_under(cover.skirt, cover.tails),
+            coords=coords,
+            material=bottom.material,
+        )
+    )
+    # Cloth lies on the shoulders and hangs free further down.
+    sleeves = 1.0 - 0.25 * where.arm
+    neck = np.clip((0.57 - where.z) / 0.25, 0.3, 1.0)
+    parts.append(
+        layer(
+            template,
+            body,
+            tights,
+            offset=np.maximum((top.loose + 0.004) * sleeves * neck, 0.007).astype(np.float32),
+            cut=_under(cover.top, cover.coat),
+            coords=coords,
+            material=top.material,
+        )
+    )
+    outer = top.loose + 0.006
+    if coat is not None:
+        outer = 0.45 * top.loose + coat.loose
+        stand_off = (outer * sleeves * neck).astype(np.float32)
+        parts.append(
+            layer(
+                template,
+                body,
+                tights,
+                offset=stand_off,
+                cut=cover.coat,
+                coords=coords,
+                material=coat.material,
+            )
+        )
+        if coat.style == "long-coat":
+            flared = (outer + 0.035 * below).astype(np.float32)
+            parts.append(
+                layer(
+                    template,
+                    body,
+                    hull,
+                    offset=flared,
+                    cut=cover.tails,
+                    coords=coords,
+                    material=coat.material,
+                )
+            )
+    skin_cut = np.minimum(
+        _under(np.full_like(where.z, 1.0), cover.top, cover.coat, cover.bottom, cover.shoes),
+        np.minimum(_OVERLAP - legs_hidden[0], _OVERLAP - legs_hidden[1]),
+    )
+    # Hands and head are never below the skirt.
+    skin_cut = np.where((where.arm > 0.3) & (where.along > where.reach), 1.0, skin_cut)
+    parts.append(
+        layer(
+            template,
+            body,
+            template.faces["body"],
+            offset=0.0,
+            cut=skin_cut.astype(np.float32),
+            coords=_skin_coords(template, outfit),
+            material=outfit.skin,
+        )
+    )
+    parts.append(_eyes(template, body, outfit))
+    parts += hairdo.parts(template, where, body, outfit)
+    parts += carried.parts(template, where, body, outfit, outer)
+    return assemble([part for part in parts if part is not None])

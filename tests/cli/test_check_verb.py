@@ -1,0 +1,42 @@
+"""``vireid check``: what is printed and written, and the exit status that goes with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.helpers.trees import write_folders, write_regdb
+
+from vireid.cli.check import check
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_regdb(tmp_path / "RegDB", images=2, trials=range(1, 11))
+
+
+def test_a_whole_tree(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = check(
+        "regdb", root, trial=2, sheet=tmp_path / "sheet.jpg", json=tmp_path / "report.json"
+    )
+    assert report.exit_status == 0
+    out = capsys.readouterr().out
+    assert out == f"{report}\n"
+    assert out.startswith(f"Layout regdb, trial 2 at '{root}': 32 images.\n")
+    assert json.loads((tmp_path / "report.json").read_text())["errors"] == 0
+    assert (tmp_path / "sheet.jpg").stat().st_size > 0
+
+
+def test_a_fault(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "Thermal/3/male_back_t_00000_3.bmp").write_bytes(b"")
+    assert check("regdb", root, threads=1).exit_status == 1
+    assert "'Thermal/3/male_back_t_00000_3.bmp'" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["RegDB"]
+
+
+def test_folders_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = "{split}/{modality}/cam{camera}/{identity}/{name}.jpg"
+    root = write_folders(tmp_path / "own", pattern)
+    assert check("folders", root, pattern=pattern).findings == ()
+    assert "All is well" in capsys.readouterr().out

@@ -1,0 +1,567 @@
+"""``vireid gallery``: from a folder of images to answers, and to forgetting them, by the shell."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qdrant_edge as edge
+from tests.app.people import photograph, write_run
+from tests.helpers.trees import save_manifest
+
+from vireid.cli import main
+from vireid.cli.entries import model_of, parse_duration
+from vireid.errors import ConfigError
+from vireid.features import FeatureExtractor, load
+from vireid.features.parquet import FeatureFile
+from vireid.gallery import Entry, Row, open_gallery
+from vireid.gallery._about import read_about
+from vireid.gallery.embedded import EmbeddedStore
+from vireid.openset.fitting import calibrate
+from vireid.types import Features, ImageRecord, Modality
+
+PEOPLE = ("Ada", "Ben", "Cleo", "Dan")
+NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
+
+Vireid = Callable[..., str]
+"""Runs a command that must succeed, and returns what it printed."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run") / "r")
+
+
+@pytest.fixture(scope="module")
+def extractor(run: Path) -> FeatureExtractor:
+    return load(run)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everybody once in each of two cameras, an hour apart, with a manifest beside."""
+    folder = tmp_path_factory.mktemp("images") / "cam 1 é"
+    folder.mkdir()
+    rows = []
+    for person, name in enumerate(PEOPLE):
+        for camera in (0, 1):
+            path = folder / f"{name} {camera}.png"
+            path.write_bytes(photograph(person, camera=camera))
+            rows.append(
+                {
+                    "path": path.name,
+                    "camera": ("hall", "street")[camera],
+                    "identity": name if person else "",
+                    "time": (NOON + timedelta(hours=camera, minutes=5 * person)).isoformat(),
+                    "note": "with a Bag" if person == 2 else "",
+                }
+            )
+    save_manifest(folder / "list.csv", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def filled(run: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of these images; tests copy it."""
+    place = tmp_path_factory.mktemp("filled") / "people"
+    assert main(["gallery", "add", str(place), "--run", str(run), str(images / "list.csv")]) == 0
+    return place
+
+
+@pytest.fixture
+def place(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "people é"))
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Path:
+    """Cleo at night."""
+    path = tmp_path / "night.png"
+    path.write_bytes(photograph(2, camera=1, frame=5, grey=True))
+    return path
+
+
+@pytest.fixture
+def vireid(capsys: pytest.CaptureFixture[str]) -> Vireid:
+    def command(*words: str | Path) -> str:
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 0
+        return capsys.readouterr().out
+
+    return command
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Vireid:
+    """Runs a command that must end in an error, and returns the sentence."""
+
+    def command(*words: str | Path) -> str:
+        capsys.readouterr()
+        assert main([str(word) for word in words]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("vireid: ")
+        return error
+
+    return command
+
+
+def rows_in(place: Path) -> dict[str, Row]:
+    with open_gallery(place) as gallery:
+        return {row.entry.name: row for row in gallery.rows()}
+
+
+class TestAdd:
+    def test_all_that_a_manifest_tells_is_kept(
+        self, filled: Path, images: Path, extractor: FeatureExtractor
+    ) -> None:
+        rows = rows_in(filled)
+        assert sorted(rows) == sorted(path.name for path in images.glob("*.png"))
+        row = rows["Cleo 1.png"]
+        assert row.entry.path == images / "Cleo 1.png"
+        assert (row.entry.camera, row.entry.identity, row.entry.note) == (
+            "street",
+            "Cleo",
+            "with a Bag",
+        )
+        assert row.entry.time == NOON + timedelta(hours=1, minutes=10)
+        assert row.entry.modality is Modality.VISIBLE
+        assert abs(datetime.now(UTC) - row.entry.added) < timedelta(hours=1)
+        assert row.thumbnail[:2] == b"\xff\xd8"
+        with open_gallery(filled) as gallery:
+            assert gallery.model == model_of(extractor)
+
+    def test_again_and_with_more(
+        self, place: Path, run: Path, images: Path, vireid: Vireid, tmp_path: Path
+    ) -> None:
+        before = rows_in(place)
+        printed = vireid("gallery", "add", place, "--run", run, images)
+        assert (
+            f"'{place}' holds 8 entries: 0 new; 8 were there already and stay as they were."
+            in printed
+        )
+        more = Path(shutil.copytree(images, tmp_path / "more"))
+        (more / "Eve.png").write_bytes(photograph(9, grey=True))
+        printed = vireid("gallery", "add", place, "--run", run, more)
+        assert "holds 9 entries: 1 new; 8 were there already and stay as they were." in printed
+        # Those that are known are not described, and nothing is guessed of them.
+        assert "of 1 image was guessed from the colours: 1 infrared." in printed
+        after = rows_in(place)
+        assert after.pop("Eve.png").entry.modality is Modality.INFRARED
+        assert {n: r.entry for n, r in after.items()} == {n: r.entry for n, r in before.items()}
+
+    def test_bad_images(
+        self, run: Path, images: Path, tmp_path: Path, vireid: Vireid, refused: Vireid
+    ) -> None:
+        (tmp_path / "z.jpg").touch()
+        words = [tmp_path / "new", "--run", run, "--batch-size", "3", images, tmp_path / "z.jpg"]
+        error = refused("gallery", "add", *words)
+        assert "z.jpg' (0 bytes) cannot be read" in error
+        assert error.endswith("With --skip-bad, bad images are left out.")
+        printed = vireid("gallery", "add", "--skip-bad", *words)
+        assert "holds 8 entries: 2 new; 6 were there already" in printed
+        assert "1 image was skipped:\n  '" in printed
+
+    def test_another_networks_gallery_is_refused(
+        self, place: Path, images: Path, night: Path, tmp_path: Path, refused: Vireid
+    ) -> None:
+        other = write_run(tmp_path / "other", palm=False)
+        for words in (["add", place, "--run", other, images], ["search", place, "--run", other]):
+            error = refused("gallery", *words, *([night] if words[0] == "search" else []))
+            assert f"The gallery '{place}' holds features of network" in error
+            assert "make another gallery" in error
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", ["parquet", "safetensors"])
+    def test_what_was_exported_can_be_added_again(
+        self, place: Path, tmp_path: Path, vireid: Vireid, kind: str
+    ) -> None:
+        out, again = tmp_path / f"all.{kind}", tmp_path / "again"
+        assert vireid("gallery", "export", place, "--out", out) == (
+            f"'{out}' holds 8 entries of '{place}'.\n"
+        )
+        assert "holds 8 entries: 8 new." in vireid("gallery", "add", again, "--encoded", out)
+        before, after = rows_in(place), rows_in(again)
+        assert {n: r.entry for n, r in after.items()} == {n: r.entry for n, r in before.items()}
+        for name, row in after.items():
+            np.testing.assert_allclose(row.feature, before[name].feature, atol=1e-6)
+            assert row.thumbnail == (before[name].thumbnail if kind == "parquet" else b"")
+
+    def test_an_upload_is_not_taken_for_a_file(
+        self, tmp_path: Path, extractor: FeatureExtractor, vireid: Vireid
+    ) -> None:
+        place, again, out = tmp_path / "a", tmp_path / "b", tmp_path / "a.parquet"
+        with open_gallery(place, model=model_of(extractor), create=True) as gallery:
+            values = np.eye(16, dtype=np.float32)
+            names = ("up.png", "/etc/passwd", "..", "")
+            entries = [
+                Entry(sha256=f"{n:x}" * 64, name=name, modality=Modality.VISIBLE, added=NOON)
+                for n, name in enumerate(names)
+            ]
+            gallery.add([Row(e, v) for e, v in zip(entries, values, strict=False)])
+        vireid("gallery", "export", place, "--out", out)
+        vireid("gallery", "add", again, "--encoded", out)
+        assert {row.entry.path for row in rows_in(again).values()} == {None}
+        assert set(rows_in(again)) == {"up.png", "passwd", "..", ""}
+
+    def test_a_part_of_a_gallery(self, place: Path, tmp_path: Path, vireid: Vireid) -> None:
+        out = tmp_path / "a.parquet"
+        vireid("gallery", "export", place, "--out", out, "--camera", "hall", "--identity", "Ben")
+        (batch,) = FeatureFile(out)
+        assert [image.path.name for image in batch.images] == ["Ben 0.png"]
+
+    def test_copying(self, place: Path, tmp_path: Path, vireid: Vireid, refused: Vireid) -> None:
+        target = tmp_path / "copy"
+        with open_gallery(place, write=True) as gallery:
+            gallery.keep_calibration("kept")
+        printed = vireid("gallery", "copy", place, target)
+        assert printed.startswith(f"'{target}' has 8 entries more, of 8 in '{place}'")
+        with open_gallery(target) as gallery:
+            assert gallery.calibration == "kept"
+        assert rows_in(target).keys() == rows_in(place).keys()
+        assert "has 0 entries more" in vireid("gallery", "copy", place, target)
+        for same in (place, f"{place}/", place / ".." / place.name):
+            assert "would be copied onto itself" in refused("gallery", "copy", place, same)
+        server = "http://localhost:1/people"
+        assert "onto itself" in refused("gallery", "copy", server, f"{server}/")
+
+    @pytest.mark.parametrize("verb", ["add", "copy"])
+    def test_a_gallery_that_has_become_large_gets_its_graph(
+        self,
+        place: Path,
+        tmp_path: Path,
+        vireid: Vireid,
+        verb: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        out, target = tmp_path / "all.parquet", tmp_path / "large"
+        vireid("gallery", "export", place, "--out", out)
+        words = {"add": ("add", target, "--encoded", out), "copy": ("copy", place, target)}
+        monkeypatch.setattr("vireid.cli.gallery.EXACT_UP_TO", 8)
+        vireid("gallery", *words[verb])
+        assert not read_about(target).graph
+        shutil.rmtree(target)
+        monkeypatch.setattr("vireid.cli.gallery.EXACT_UP_TO", 7)
+        vireid("gallery", *words[verb])
+        assert read_about(target).graph
+
+
+def table(printed: str) -> list[dict[str, str]]:
+    """The lines of the table that a search prints, by column."""
+    lines = [line.strip("| ").split("|") for line in printed.splitlines() if line.startswith("|")]
+    head, _, *body = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(head, line, strict=True)) for line in body]
+
+
+class TestSearch:
+    def test_the_right_person_by_day_for_an_image_at_night(
+        self, filled: Path, run: Path, images: Path, night: Path, vireid: Vireid
+    ) -> None:
+        printed = vireid("gallery", "search", filled, "--run", run, night, "--limit", "5")
+        assert printed.startswith(
+            "Searched with 'night.png' (infrared, guessed from the colours) among 8 entries.\n"
+            "No verdict: this gallery is not calibrated.\n"
+        )
+        lines = table(printed)
+        assert [line["rank"] for line in lines] == ["1", "2", "3", "4", "5"]
+        assert [line["identity"] for line in lines[:2]] == ["Cleo", "Cleo"]
+        assert {line["camera"] for line in lines[:2]} == {"hall", "street"}
+        street = next(line for line in lines if line["camera"] == "street")
+        assert street["time (UTC)"] == "2026-05-31 13:10:00"
+        assert street["image"] == str(images / "Cleo 1.png")
+        scores = [float(line["score"]) for line in lines]
+        assert scores == sorted(scores, reverse=True)
+
+    def test_an_image_does_not_find_itself(
+        self, filled: Path, run: Path, images: Path, vireid: Vireid
+    ) -> None:
+        printed = vireid("gallery", "search", filled, "--run", run, images / "Cleo 1.png")
+        assert "among 7 entries.\nLeft out because searched with: 1 entry.\n" in printed
+        assert "Cleo 1.png" not in {line["image"] for line in table(printed)}
+
+    def test_filters(self, filled: Path, run: Path, night: Path, vireid: Vireid) -> None:
+        words = ["--camera", "street", "--identity", "Ben", "--identity", "Dan"]
+        times = [
+            "--since",
+            "2026-05-31T15:10+02:00",
+            "--until",
+            "2026-06-01",
+            "--modality",
+            "visible",
+        ]
+        found = json.loads(
+            vireid("gallery", "search", filled, "--run", run, night, "--json", *words, *times)
+        )
+        assert [hit["name"] for hit in found["hits"]] == ["Dan 1.png"]
+        assert found["considered"] == 1
+
+    def test_json(self, filled: Path, run: Path, images: Path, night: Path, vireid: Vireid) -> None:
+        found = json.loads(vireid("gallery", "search", filled, "--run", run, night, "--json"))
+        assert found["query"][0]["path"] == str(night)
+        assert (found["query"][0]["modality"], found["query"][0]["guessed"]) == ("infrared", True)
+        assert found["verdict"] is None
+        row = rows_in(filled)[found["hits"][0]["name"]]
+        first = found["hits"][0]
+        assert first["id"] == row.entry.id
+        assert first["path"] == str(row.entry.path)
+        assert datetime.fromisoformat(first["time"]) == row.entry.time
+        assert (first["rank"], first["note"], first["verdict"]) == (1, "with a Bag", None)
+
+    def test_an_image_that_is_in_the_gallery_does_not_find_itself(
+        self, filled: Path, run: Path, images: Path, vireid: Vireid
+    ) -> None:
+        printed = vireid("gallery", "search", filled, "--run", run, images / "Dan 0.png")
+        assert "among 7 entries" in printed
+        assert Path(table(printed)[0]["image"]).name == "Dan 1.png"
+
+    def test_several_images_are_one_query(
+        self, filled: Path, run: Path, tmp_path: Path, vireid: Vireid
+    ) -> None:
+        for frame in range(3):
+            path = tmp_path / "crops" / f"{frame}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(photograph(1, frame=frame + 7, grey=frame > 0))
+        printed = vireid("gallery", "search", filled, "--run", run, tmp_path / "crops")
+        assert "Searched with 3 images of one person (2 infrared and 1 visible, guessed" in printed
+        assert [line["identity"] for line in table(printed)[:2]] == ["Ben", "Ben"]
+        told = vireid(
+            *("gallery", "search", filled, "--run", run, tmp_path / "crops"),
+            *("--query-modality", "infrared"),
+        )
+        assert "3 images of one person (infrared) among" in told
+
+    def test_frames_of_one_walk_are_one_line(
+        self, place: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
+    ) -> None:
+        rows = []
+        for frame in range(1, 4):
+            (tmp_path / f"{frame}.png").write_bytes(photograph(2, camera=1, frame=frame))
+            time = NOON + timedelta(hours=1, minutes=10, seconds=frame)
+            rows.append({"path": f"{frame}.png", "camera": "street", "time": time.isoformat()})
+        manifest = save_manifest(tmp_path / "walk.csv", rows)
+        vireid("gallery", "add", place, "--run", run, manifest)
+        words = ["gallery", "search", place, "--run", run, night, "--camera", "street"]
+        printed = vireid(*words)
+        lines = table(printed)
+        assert len(lines) == 4
+        assert lines[0]["alike"] == "+ 3"
+        assert "alike: further entries that are nearly the same; --each shows them." in printed
+        each = vireid(*words, "--each")
+        assert "alike" not in each
+        assert [line["rank"] for line in table(each)] == [str(n) for n in range(1, 8)]
+
+    def test_names_cannot_steer_the_terminal(
+        self, place: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
+    ) -> None:
+        name = "\x1b[31mred\x1b[0m | a\nb.png"
+        (tmp_path / name).write_bytes(photograph(8))
+        vireid("gallery", "add", place, "--run", run, "--camera", "\x1b]0;x", tmp_path / name)
+        printed = vireid("gallery", "search", place, "--run", run, night, "--each")
+        assert "\x1b" not in printed
+        assert len([line for line in printed.splitlines() if line.startswith("|")]) == 2 + 9
+
+
+class TestForget:
+    def test_one_image(
+        self, place: Path, run: Path, images: Path, night: Path, vireid: Vireid
+    ) -> None:
+        image = images / "Cleo 1.png"
+        printed = vireid("gallery", "forget", place, "--image", image)
+        assert printed.startswith(f"1 entry was forgotten; '{place}' holds 7.\n")
+        assert re.search(r"1 forgotten .*, 0 traces", printed)
+        assert image.exists()
+        found = vireid("gallery", "search", place, "--run", run, night)
+        assert "Cleo 1" not in found
+        assert "Cleo 0" in found
+        again = vireid("gallery", "forget", place, "--image", image)
+        assert again == f"'{place}' has no such entry; nothing was forgotten.\n"
+
+    def test_more_than_one_asks_for_yes(self, place: Path, vireid: Vireid, refused: Vireid) -> None:
+        words = ["gallery", "forget", place, "--identity", "Ben"]
+        error = refused(*words)
+        assert f"2 entries of '{place}' would be forgotten for good: '" in error
+        assert "Ben 0.png'" in error
+        assert error.endswith("; add --yes to do so.")
+        assert len(rows_in(place)) == 8
+        assert "2 entries were forgotten" in vireid(*words, "--yes")
+        assert not [name for name in rows_in(place) if name.startswith("Ben")]
+        error = refused("gallery", "forget", place, "--camera", "hall", "--camera", "street")
+        assert "' and 3 more; add --yes to do so." in error
+
+    def test_conditions_hold_together(self, place: Path, images: Path, vireid: Vireid) -> None:
+        words = ["gallery", "forget", place, "--image", images / "Dan 0.png", "--yes"]
+        printed = vireid(*words, "--image", images / "Ben 0.png", "--identity", "Dan")
+        assert "1 entry was forgotten" in printed
+        assert len(rows_in(place)) == 7
+        assert "Dan 0.png" not in rows_in(place)
+
+    def test_never_everything(self, place: Path, refused: Vireid) -> None:
+        assert "got no condition" in refused("gallery", "forget", place, "--yes")
+        assert len(rows_in(place)) == 8
+
+    def test_a_damaged_entry(
+        self, place: Path, vireid: Vireid, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As the message about it says; the others stay."""
+        rows = rows_in(place)
+        id = rows["Ben 1.png"].entry.id
+        with open_gallery(place, write=True) as gallery:
+            store = gallery._store
+            assert isinstance(store, EmbeddedStore)
+            with store._open() as shard:
+                shard.update(edge.UpdateOperation.delete_vectors([id], [""]))
+                shard.flush()
+        assert main(["gallery", "verify", str(place)]) == 2
+        assert f"Entry '{id}' of the gallery is damaged" in capsys.readouterr().out
+        other = rows["Ada 0.png"].entry.id
+        words = ["gallery", "forget", place, "--id", id, "--id", other, "--camera", "street"]
+        assert "1 entry was forgotten" in vireid(*words)
+        assert rows_in(place).keys() == rows.keys() - {"Ben 1.png"}
+        assert "7 rows read, 0 with faults" in vireid("gallery", "verify", place)
+
+    def test_what_is_kept_too_long(self, run: Path, tmp_path: Path, vireid: Vireid) -> None:
+        for name in ("old.png", "new.png"):
+            (tmp_path / name).write_bytes(photograph(len(name), frame=name == "old.png"))
+        before = datetime.now(UTC) - timedelta(days=40)
+        rows = [{"path": "old.png", "time": before.isoformat()}, {"path": "new.png", "time": ""}]
+        place = tmp_path / "place"
+        vireid("gallery", "add", place, "--run", run, save_manifest(tmp_path / "list.csv", rows))
+        assert "nothing was forgotten" in vireid("gallery", "expire", place, "--older-than", "41d")
+        printed = vireid("gallery", "expire", place, "--older-than", "39d")
+        assert printed.startswith("1 entry was forgotten")
+        assert ", 0 traces" in printed
+        assert list(rows_in(place)) == ["new.png"]
+
+
+class TestVerify:
+    def test_a_whole_gallery(self, filled: Path, vireid: Vireid) -> None:
+        assert vireid("gallery", "verify", filled).startswith("8 rows read, 0 with faults")
+
+    def test_images_that_are_gone_are_listed(
+        self, place: Path, run: Path, night: Path, vireid: Vireid
+    ) -> None:
+        vireid("gallery", "add", place, "--run", run, night)
+        night.unlink()
+        printed = vireid("gallery", "verify", place)
+        assert str(night) in printed
+        # Searching does not need it.
+        vireid("gallery", "info", place)
+
+    def test_an_entry_that_is_still_there(
+        self, place: Path, vireid: Vireid, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        id = rows_in(place)["Ben 1.png"].entry.id
+        assert main(["gallery", "verify", str(place), "--gone", id]) == 2
+        told = capsys.readouterr()
+        assert id in told.out
+        assert "is not as it should be, see above" in told.err
+        assert "1 entry was forgotten" in vireid("gallery", "forget", place, "--id", id)
+        assert "Ben 1.png" not in rows_in(place)
+        assert ", 0 traces" in vireid("gallery", "verify", place, "--gone", id)
+
+
+class TestVerdicts:
+    @pytest.fixture
+    def calibrated(self, place: Path, extractor: FeatureExtractor) -> Path:
+        """Calibrated by forty people whom a network tells apart as well as can be."""
+        rng = np.random.default_rng(0)
+        people = np.repeat(np.eye(40, 64), 4, axis=0) + rng.normal(0, 0.01, (160, 64))
+        values = np.concatenate([people, people]).astype(np.float32)
+        values /= np.linalg.norm(values, axis=1, keepdims=True)
+        records = tuple(
+            ImageRecord(Path(f"{m}{n}"), n // 4, 0, m) for m in Modality for n in range(160)
+        )
+        learnt = calibrate(Features(values, records), fingerprint=extractor.fingerprint, draws=20)
+        with open_gallery(place, write=True) as gallery:
+            gallery.keep_calibration(learnt.to_json())
+        return place
+
+    def test_a_search_of_a_calibrated_gallery_has_a_verdict(
+        self, calibrated: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
+    ) -> None:
+        words = ["gallery", "search", calibrated, "--run", run]
+        printed = vireid(*words, night, "--each")
+        assert "\nVerdict: likely match.\n" in printed
+        assert table(printed)[0]["verdict"] == "likely the same person"
+        found = json.loads(vireid(*words, night, "--json"))
+        assert found["verdict"] == "likely match"
+        assert found["hits"][0]["verdict"] == "likely the same person"
+
+
+def test_info(filled: Path, vireid: Vireid) -> None:
+    printed = vireid("gallery", "info", filled)
+    for part in (str(filled), "dimension 16", "visible 8", "hall 4, street 4", "3 named"):
+        assert part in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("search nowhere --run {run} {image}", "'nowhere' is no gallery"),
+        ("info {folder}", "is no gallery: it has no gallery.json"),
+        ("info http://localhost:1/people", "http://localhost:1"),
+        ("search {filled} --run {folder} {image}", "is no run folder"),
+        ("search {filled} --run {run} {folder}", "is a folder without any image"),
+        ("search {filled} --run {run}", "no image is named"),
+        ("search {filled} --run {run} {image} --limit 0", "0; expected 1 or more"),
+        ("search {filled} --run {run} {image} --since noon", "--since 'noon' is no time; expected"),
+        (
+            "search {filled} --run {run} {image} --since 2024-02-02 --until 2024-02-01",
+            "is not before --until '2024-02-01'",
+        ),
+        ("add new {image}", "got no --run; expected the run folder"),
+        ("add new --run {run}", "no image is named"),
+        ("add new --run {run} --encoded a.parquet", "has its images described already"),
+        ("add new --encoded a.parquet --camera x", "has its images described already"),
+        ("add new --encoded a.parquet", "'a.parquet' is no file"),
+        ("add new --run {run} {image} --shards 0", "0"),
+        ("export {filled} --out a.csv", "'a.csv' ends in '.csv'"),
+        ("export {filled} --out /proc/a.parquet", "'/proc/a.parquet' cannot be written"),
+        ("forget {filled} --image nowhere.png", "--image 'nowhere.png' cannot be read"),
+        ("expire {filled} --older-than 30", "'30' is no length of time; expected a number and"),
+        ("copy nowhere new", "'nowhere' is no gallery"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(
+    words: str,
+    expected: str,
+    filled: Path,
+    run: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Vireid,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "image.png").write_bytes((images / "Ada 0.png").read_bytes())
+    places = {"filled": filled, "run": run, "folder": "folder", "image": "image.png"}
+    error = refused("gallery", *(word.format(**places) for word in words.split()))
+    assert expected in error
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "image.png"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30d", timedelta(days=30)),
+        ("12h", timedelta(hours=12)),
+        ("90m", timedelta(minutes=90)),
+        (" 2W ", timedelta(weeks=2)),
+        ("0d", timedelta(0)),
+    ],
+)
+def test_lengths_of_time(text: str, expected: timedelta) -> None:
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5h", "1y", "99999w", "٣d", "1d 2h"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no length of time; expected"):
+        parse_duration(text)

@@ -1,0 +1,137 @@
+"""A gallery is filled from shards through any kill: nothing is lost, nothing is added twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vireid.cli import main
+from vireid.data.listing import ListedImage
+from vireid.data.portrait import Portrait
+from vireid.features import ExtractedBatch
+from vireid.features.parquet import Network, write_features
+from vireid.gallery import open_gallery
+from vireid.gallery._about import read_about
+from vireid.types import Modality
+
+NETWORK = Network("made-up", 8, {})
+ROWS, SHARD = 30, 10
+
+
+def value_of(number: int) -> np.ndarray:
+    value = np.random.default_rng(number).normal(size=NETWORK.dimension).astype(np.float32)
+    return value / np.linalg.norm(value)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """Three shards of ten made-up images."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for shard in range(ROWS // SHARD):
+        numbers = range(shard * SHARD, (shard + 1) * SHARD)
+        batch = ExtractedBatch(
+            images=tuple(ListedImage(path=Path(f"/{number}.jpg")) for number in numbers),
+            portraits=tuple(
+                Portrait(hashlib.sha256(b"%d" % number).hexdigest(), light, False, b"x")
+                for number, light in zip(numbers, list(Modality) * SHARD, strict=False)
+            ),
+            values=np.stack([value_of(number) for number in numbers]),
+            model={},
+            fingerprint=NETWORK.fingerprint,
+        )
+        write_features(folder / f"{shard:08}.parquet", [batch], NETWORK)
+    plan = {"images": ROWS, "listed": "0", "shard_rows": SHARD, "network": asdict(NETWORK)}
+    (folder / "shards.json").write_text(json.dumps(plan))
+    return folder
+
+
+KILLING = """
+import json, os, signal, sys
+import vireid.cli.gallery as verbs
+from vireid.cli import main
+from vireid.gallery import Gallery
+
+def run(place, moment):
+    # In a process of its own, which is killed around its so-and-so-many-th call.
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        added = os.read(reading, 1000).split()
+        while more := os.read(reading, 1000).split():
+            added += more
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sum(map(int, added))
+    verbs.EXACT_UP_TO = 5
+    add, index, calls = Gallery.add, Gallery.index, []
+
+    def adding(gallery, rows):
+        calls.append(rows)
+        if moment == f"before-{len(calls)}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        added = add(gallery, rows)
+        os.write(writing, f"{added.new} ".encode())
+        if moment == f"after-{len(calls)}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return added
+
+    def indexing(gallery):
+        if moment == "before-index":
+            os.kill(os.getpid(), signal.SIGKILL)
+        index(gallery)
+        if moment == "after-index":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Gallery.add, Gallery.index = adding, indexing
+    sys.stdout = open(os.devnull, "w")
+    os._exit(main(["gallery", "add", place, "--encoded", sys.argv[1]]))
+
+print(json.dumps([[run(f, m), run(f, "")] for m, f in map(str.split, sys.argv[2:], "=" * 99)]))
+"""
+
+
+def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(shards: Path, tmp_path: Path) -> None:
+    kept = {"before-1": 0, "before-2": 10, "after-2": 20, "before-index": 30, "after-index": 30}
+    words = [f"{moment}={tmp_path / moment}" for moment in kept]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLING, str(shards), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for moment, (killed, second) in zip(kept, json.loads(done.stdout), strict=True):
+        assert killed == [-signal.SIGKILL, kept[moment]]
+        assert second == [0, ROWS - kept[moment]]
+        with open_gallery(tmp_path / moment) as gallery:
+            rows = {int(Path(row.entry.name).stem): row for row in gallery.rows()}
+            assert gallery.count() == ROWS
+        assert sorted(rows) == list(range(ROWS))
+        assert all(np.allclose(row.feature, value_of(n)) for n, row in rows.items())
+        # Also where the kill came before the graph was begun.
+        assert read_about(tmp_path / moment).graph
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--encoded {shards} --part 4/3", "--part '4/3' is no part; expected I/N"),
+        ("--encoded {shards}/00000000.parquet --part 1/2", "is of a folder of shards, and"),
+        ("--part 1/2", "is of a folder of features, and none is named"),
+        ("--encoded {shards}/..", "has no shards.json; expected a folder"),
+    ],
+)
+def test_what_the_user_can_mend(
+    words: str, expected: str, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(tmp_path / "people")
+    assert main(["gallery", "add", place, *words.format(shards=shards).split()]) == 2
+    assert expected in capsys.readouterr().err
+    assert not Path(place).exists()

@@ -1,0 +1,145 @@
+"""Which process this is, by what a launcher says."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from vireid.distributed.comm import (
+    ProcessInfo,
+    all_gather_rows,
+    any_rank,
+    broadcast,
+    is_main_process,
+    local_device,
+    process_info_from_environment,
+    world_size,
+)
+from vireid.errors import ConfigError
+
+TORCHRUN = {
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "4",
+    "MASTER_ADDR": "node7",
+    "MASTER_PORT": "29500",
+}
+SLURM = {
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    "SLURM_STEP_NODELIST": "node[7-8]",
+    "SLURM_JOB_ID": "1234567",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*TORCHRUN, *SLURM):
+        monkeypatch.delenv(name, raising=False)
+
+
+def place(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ProcessInfo | None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return process_info_from_environment()
+
+
+def test_torchrun_and_slurm_say_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = ProcessInfo(rank=5, size=8, local_rank=1, local_size=4, address="node7", port=29500)
+    assert process_info_from_environment() is None
+    with monkeypatch.context() as patch:
+        assert place(TORCHRUN, patch) == expected
+    found = place(SLURM, monkeypatch)
+    assert found is not None
+    assert 15_000 <= found.port < 35_000
+    assert place({"MASTER_PORT": "29500"}, monkeypatch) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("gpu03", "gpu03"), ("gpu[03-05,9],login1", "gpu03"), ("a-1,b-2", "a-1"), ("n[12]", "n12")],
+)
+def test_the_first_node_is_where_all_meet(
+    nodes: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = place({**SLURM, "SLURM_STEP_NODELIST": nodes}, monkeypatch)
+    assert found is not None
+    assert found.address == first
+
+
+def test_unlike_numbers_of_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"'4,2'.*--ntasks-per-node"):
+        place({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,2"}, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {**TORCHRUN, "WORLD_SIZE": "1", "RANK": "0"},
+        {**SLURM, "SLURM_STEP_NUM_TASKS": "1"},
+        {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"},  # a batch script that does not use srun
+    ],
+)
+def test_one_process_is_in_no_group(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place(given, monkeypatch) is None
+
+
+def test_the_only_process_is_the_first_and_hears_itself() -> None:
+    assert world_size() == 1
+    assert is_main_process()
+    assert broadcast(lambda: {"a": [1, 2.5]}) == {"a": [1, 2.5]}
+    assert any_rank(True)
+    assert not any_rank(False)
+    rows = object()
+    assert all_gather_rows(rows, [1]) == [rows]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("from lightning_fabric import Fabric as make; make(**options)", "bfloat16"),
+        ("from vireid.distributed.comm import make_fabric as make; make(**options)", ""),
+        ("from vireid.training.fabric import open_fabric as make; make(run)", ""),
+        (
+            "from vireid.features import TorchBackend as make;"
+            " make(method.build(classes=2), device='cpu', precision='bf16-mixed')",
+            "",
+        ),
+    ],
+)
+def test_nothing_is_said_of_bfloat16(made: str, said: str) -> None:
+    # In a process of its own: pytest has handlers, and so Fabric none.
+    program = f"""
+from vireid.data.layouts import DataSource
+from vireid.methods import DLISConfig, Recipe
+from vireid.runs import Run
+
+method = DLISConfig(backbone="mobilenet_v2", weights="none", size=(64, 32), stripes=2, dim=8)
+data = DataSource(layout="sysu-mm01", root=".")
+run = Run(name="x", recipe=Recipe(method=method), data=data, precision="bf16-mixed", device="cpu")
+options = {{"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}}
+{made}
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == ""
+    assert said in found.stderr
+    assert bool(found.stderr) == bool(said)
+
+
+def test_the_device_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, auto in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+        assert local_device("cpu") == torch.device("cpu")
+        assert local_device("auto").type == auto
+    assert local_device("cuda") == torch.device("cuda", 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="'cuda' needs a GPU"):
+        local_device("cuda")

@@ -1,0 +1,283 @@
+"""A run that describes goes on after any kill: nothing is lost, nothing is described twice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.features.killing import kill_and_go_on
+from tests.helpers.packed import write_bmp
+from torch import Tensor
+
+from vireid.data.listing import ListedImage, list_images
+from vireid.errors import ConfigError, ImageError
+from vireid.features import FeatureExtractor, bulk, extract_from_files
+from vireid.features.bulk import extract_to_file
+from vireid.features.parquet import FeatureFile
+from vireid.types import Modality
+
+Count = Callable[[], int]
+
+
+@pytest.fixture
+def described(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> Count:
+    """How many images went through the network since the last call."""
+    _ = extractor.dimension
+    passed = [0]
+    extract = extractor.backend.extract_features
+
+    def counting(images: Tensor, modality: Modality) -> Tensor:
+        passed[0] += len(images)
+        return extract(images, modality)
+
+    def since() -> int:
+        number, passed[0] = passed[0], 0
+        return number
+
+    monkeypatch.setattr(extractor.backend, "extract_features", counting)
+    return since
+
+
+@pytest.fixture
+def own(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
+    """Ten images of one's own, to change."""
+    (tmp_path / "own").mkdir()
+    return [
+        replace(image, path=Path(shutil.copy(image.path, tmp_path / f"own/{n}.bmp")))
+        for n, image in enumerate(listed[:10])
+    ]
+
+
+def is_right(file: Path, extractor: FeatureExtractor, images: list[ListedImage]) -> bool:
+    """Whether a file holds these images, and their features, and nothing lies beside it."""
+    found = {
+        image.path: (image, portrait, values)
+        for batch in FeatureFile(file)
+        for image, portrait, values in zip(batch.images, batch.portraits, batch.values, strict=True)
+    }
+    (expected,) = extract_from_files(extractor, images)
+    return (
+        FeatureFile(file).rows == len(images)
+        and [found[image.path][0] for image in images] == images
+        and [found[image.path][1].sha256 for image in images]
+        == [portrait.sha256 for portrait in expected.portraits]
+        and np.allclose(
+            np.stack([found[image.path][2] for image in images]), expected.values, atol=1e-6
+        )
+        and [path for path in file.parent.iterdir() if path.name.startswith(".")] == []
+    )
+
+
+def stop_after(images: list[ListedImage], number: int) -> list[ListedImage]:
+    """The images with one among them that cannot be read, so that describing ends there."""
+    bad = images[0].path.parent / "bad.jpg"
+    bad.write_text("not an image")
+    return [*images[:number], ListedImage(path=bad), *images[number:]]
+
+
+@pytest.mark.parametrize("name", ["a b.parquet", "é.safetensors"])
+def test_a_stopped_run_goes_on(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count, name: str
+) -> None:
+    file = tmp_path / "out" / name
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert described() == 6
+    assert not file.exists()
+    summary = extract_to_file(extractor, own, file, batch_size=2, progress=False)
+    assert described() == 4
+    assert (summary.rows, summary.resumed, summary.bad, summary.guessed) == (10, 6, (), {})
+    assert is_right(file, extractor, own)
+
+
+def test_with_bad_images_skipped(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count
+) -> None:
+    file = tmp_path / "a.parquet"
+    untold = [replace(image, modality=None) for image in stop_after(own, 4)]
+    summary = extract_to_file(extractor, untold, file, batch_size=4, skip_bad=True, progress=False)
+    assert described() == summary.rows == 10
+    assert len(summary.bad) == 1
+    assert "bad.jpg" in summary.bad[0]
+    modalities = [image.modality for image in own]
+    assert summary.guessed == {m: modalities.count(m) for m in Modality}
+    assert is_right(file, extractor, [replace(image, modality=None) for image in own])
+
+
+def test_where_all_images_are_bad_no_file_appears(
+    extractor: FeatureExtractor, tmp_path: Path
+) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    images = list_images([str(tmp_path)])
+    with pytest.raises(ImageError, match=r"a\.jpg' .* None of the 2 images can be read"):
+        extract_to_file(extractor, images, tmp_path / "x.parquet", skip_bad=True, progress=False)
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_what_was_described_of_others_makes_no_file(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.parquet"
+    bad = stop_after(own, 6)
+    with pytest.raises(ImageError):
+        extract_to_file(extractor, bad, file, batch_size=2, progress=False)
+    with pytest.raises(ImageError, match="None of the 1 images can be read"):
+        extract_to_file(extractor, bad[6:7], file, skip_bad=True, progress=False)
+    assert not file.exists()
+
+
+def test_what_changed_meanwhile_is_described_again(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count
+) -> None:
+    file = tmp_path / "a.parquet"
+    with pytest.raises(ImageError):
+        extract_to_file(extractor, stop_after(own, 6), file, batch_size=3, progress=False)
+    assert described() == 6
+    # One file has other content, one has gone, of one something else is told, two are new.
+    write_bmp(own[0].path, seed=1)
+    told = replace(own[2], camera="another")
+    new = [replace(own[0], path=tmp_path / "own" / name) for name in ("x.bmp", "y.bmp")]
+    for number, image in enumerate(new):
+        write_bmp(image.path, seed=2 + number)
+    images = [own[0], told, *own[3:], *new]
+    summary = extract_to_file(extractor, images, file, batch_size=3, progress=False)
+    assert described() == 2 + 4 + 2
+    assert (summary.rows, summary.resumed) == (11, 3)
+    assert is_right(file, extractor, images)
+
+
+def test_what_another_network_described_does_not_count(
+    extractor: FeatureExtractor,
+    own: list[ListedImage],
+    tmp_path: Path,
+    described: Count,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "a.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(extractor, "fingerprint", "another")
+        with pytest.raises(ImageError):
+            extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert described() == 6
+    assert extract_to_file(extractor, own, file, progress=False).resumed == 0
+    assert described() == 10
+    assert is_right(file, extractor, own)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-5], lambda data: b""])
+def test_a_damaged_part_is_described_again(
+    extractor: FeatureExtractor,
+    own: list[ListedImage],
+    tmp_path: Path,
+    described: Count,
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    file = tmp_path / "a.parquet"
+    with pytest.raises(ImageError):
+        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+    part = sorted((tmp_path / ".a.parquet.parts").glob("*.parquet"))[1]
+    part.write_bytes(spoil(part.read_bytes()))
+    described()
+    assert extract_to_file(extractor, own, file, progress=False).resumed == 4
+    assert described() == 6
+    assert is_right(file, extractor, own)
+
+
+def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.parquet"
+    extract_to_file(extractor, own[:4], file, progress=False)
+    before = file.read_bytes()
+    with pytest.raises(ImageError):
+        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+    assert file.read_bytes() == before
+    extract_to_file(extractor, own, file, progress=False)
+    assert is_right(file, extractor, own)
+
+
+def test_a_second_process_is_refused(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    (tmp_path / ".a.parquet.parts").mkdir()
+    with (tmp_path / ".a.parquet.parts/lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match=r"a\.parquet' is being written by another process"):
+            extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+    # A lock that nobody holds stops nobody.
+    extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+    assert is_right(tmp_path / "a.parquet", extractor, own)
+
+
+def test_a_lock_that_was_taken_away_between_opening_and_locking_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".a.parquet.parts"
+    taken_away: list[Path] = []
+    flock = fcntl.flock
+
+    def slow(lock: int, how: int) -> None:
+        # Meanwhile another process finishes, which removes what this one has just opened.
+        if not taken_away:
+            taken_away.append(folder.rename(tmp_path / "aside"))
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    lock = bulk._take_lock(folder)
+    assert taken_away
+    assert lock is not None
+    assert bulk._take_lock(folder) is None
+    os.close(lock)
+
+
+def test_what_a_kill_left_while_parts_were_removed_is_cleared_away(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    left = tmp_path / ".a.parquet.1-ab.tmp"
+    left.mkdir()
+    (left / "00000000.parquet").touch()
+    extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+    assert is_right(tmp_path / "a.parquet", extractor, own)
+
+
+def test_a_file_that_cannot_be_written(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/a\.parquet' cannot be written \("):
+        extract_to_file(extractor, own, tmp_path / "file/a.parquet", progress=False)
+    with pytest.raises(ConfigError, match=r"a\.txt' ends in '\.txt'"):
+        extract_to_file(extractor, own, tmp_path / "a.txt", progress=False)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
+
+
+def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
+    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+) -> None:
+    # Two flushes a batch: its file before it takes its name, then the folder. The 11th is that of
+    # the whole file.
+    moments = (5, 6, 11)
+    files = [tmp_path / f"{k}.{('parquet', 'safetensors')[k % 2]}" for k in moments]
+    folder = own[0].path.parent
+    outcome = kill_and_go_on(
+        "extract_to_file(extractor, images, Path(file), batch_size=2, progress=False)",
+        folder,
+        dict(zip(moments, files, strict=True)),
+    )
+    untold = [ListedImage(path=image.path) for image in own]
+    for moment, file, (killed, second) in zip(moments, files, outcome, strict=True):
+        assert killed[0] == -signal.SIGKILL
+        assert second[0] == 0
+        # A batch whose file had no name yet is the one in hand.
+        in_hand = 2 if moment == 5 else 0
+        assert killed[1] + second[1] == 10 + in_hand
+        assert is_right(file, extractor, untold)
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,241 @@
+"""Images get the features that FeatureExtractor.extract gives; unreadable ones are reported."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from vireid.data.listing import ListedImage
+from vireid.data.portrait import portrait
+from vireid.data.prefetch import prefetch
+from vireid.errors import ConfigError, ImageError
+from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_bytes, extract_from_files
+from vireid.types import ImageRecord, Modality
+
+
+def values(batches: Sequence[ExtractedBatch]) -> np.ndarray:
+    return np.concatenate([batch.values for batch in batches])
+
+
+class TestAhead:
+    def test_in_order_with_one_thing_made_ahead(self) -> None:
+        made: list[int] = []
+        following = [threading.Event() for _ in range(6)]
+
+        def make(item: int) -> int:
+            made.append(item)
+            following[item].set()
+            return item * item
+
+        for item, found in enumerate(prefetch(make, range(6))):
+            assert found == item * item
+            # The next one is made while this one is in hand, and no further one.
+            if item < 5:
+                assert following[item + 1].wait(60)
+            assert made == list(range(min(item + 2, 6)))
+
+    def test_an_error_comes_in_its_place(self) -> None:
+        found: list[float] = []
+        with pytest.raises(ZeroDivisionError):
+            found.extend(prefetch(lambda item: 1 / item, [1, 2, 0, 3]))
+        walked: Iterator[float] = prefetch(lambda item: 1 / item, [1, 2, 0, 3])
+        assert [next(walked), next(walked)] == [1, 0.5]
+        with pytest.raises(ZeroDivisionError):
+            next(walked)
+
+    def test_of_nothing_comes_nothing(self) -> None:
+        assert list(prefetch(str, [])) == []
+
+
+class TestDescribeImages:
+    @pytest.mark.parametrize("batch_size", [1, 7, 64])
+    def test_features_are_those_of_encode(
+        self,
+        extractor: FeatureExtractor,
+        regdb: tuple[ImageRecord, ...],
+        listed: list[ListedImage],
+        batch_size: int,
+    ) -> None:
+        batches = list(extract_from_files(extractor, listed, batch_size=batch_size))
+        assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        expected = extractor.extract(regdb, progress=False).values
+        # In other company an image goes through other blocks of a matrix product.
+        np.testing.assert_allclose(values(batches), expected, atol=1e-6, rtol=0)
+        assert [image for batch in batches for image in batch.images] == listed
+        assert {batch.fingerprint for batch in batches} == {extractor.fingerprint}
+        assert extractor.dimension == expected.shape[1]
+
+    def test_features_in_equal_company_are_equal_to_the_bit(
+        self, extractor: FeatureExtractor, regdb: tuple[ImageRecord, ...], listed: list[ListedImage]
+    ) -> None:
+        expected = extractor.extract(regdb, progress=False).values
+        assert np.array_equal(values(list(extract_from_files(extractor, listed))), expected)
+
+    def test_a_modality_that_is_not_told_is_guessed(
+        self, extractor: FeatureExtractor, listed: list[ListedImage]
+    ) -> None:
+        untold = [replace(image, modality=None) for image in listed]
+        (guessed,), (told,) = (list(extract_from_files(extractor, i)) for i in (untold, listed))
+        assert [p.modality for p in guessed.portraits] == [image.modality for image in listed]
+        assert {p.guessed for p in guessed.portraits} == {True}
+        assert {p.guessed for p in told.portraits} == {False}
+        assert np.array_equal(guessed.values, told.values)
+
+    def test_paths_become_absolute(
+        self,
+        extractor: FeatureExtractor,
+        listed: list[ListedImage],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        path = listed[0].path
+        monkeypatch.chdir(path.parent)
+        near = replace(listed[0], path=Path(path.name))
+        (batch,) = extract_from_files(extractor, [near])
+        assert batch.images == (listed[0],)
+
+    def test_bytes_are_described_as_files_are(
+        self, extractor: FeatureExtractor, listed: list[ListedImage]
+    ) -> None:
+        (expected,) = extract_from_files(extractor, listed)
+        data = [image.path.read_bytes() for image in listed]
+        named = [replace(image, path=Path(image.path.name)) for image in listed]
+        found = extract_from_bytes(extractor, data, named)
+        assert found.images == tuple(named)
+        assert found.portraits == expected.portraits
+        assert found.portraits[3] == portrait(data[3], modality=listed[3].modality, name="a")
+        assert np.array_equal(found.values, expected.values)
+        with pytest.raises(ImageError, match=r"'up\.jpg' \(3 bytes\)"):
+            extract_from_bytes(
+                extractor, [data[0], b"abc"], [named[0], ListedImage(path=Path("up.jpg"))]
+            )
+
+    def test_nothing_to_describe(self, extractor: FeatureExtractor) -> None:
+        assert list(extract_from_files(extractor, [])) == []
+        assert extract_from_bytes(extractor, [], []).values.shape == (0, extractor.dimension)
+
+    def test_a_batch_of_nothing(
+        self, extractor: FeatureExtractor, listed: list[ListedImage]
+    ) -> None:
+        with pytest.raises(ConfigError, match="--batch-size 0"):
+            list(extract_from_files(extractor, listed, batch_size=0))
+
+
+class TestKnown:
+    def test_what_is_known_is_not_described(
+        self,
+        extractor: FeatureExtractor,
+        listed: list[ListedImage],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (all_of_them,) = extract_from_files(extractor, listed)
+        names = [p.sha256 for p in all_of_them.portraits]
+        _ = extractor.dimension
+        described: list[int] = []
+        extract = extractor.backend.extract_features
+
+        def counting(images: Tensor, modality: Modality) -> Tensor:
+            described.append(len(images))
+            return extract(images, modality)
+
+        monkeypatch.setattr(extractor.backend, "extract_features", counting)
+        asked: list[str] = []
+
+        def known(sha256: Sequence[str]) -> set[str]:
+            asked.extend(sha256)
+            return set(names[:9]) & set(sha256)
+
+        batches = list(extract_from_files(extractor, listed, batch_size=6, known=known))
+        assert asked == names
+        assert [batch.known for batch in batches] == [6, 3, 0, 0]
+        assert [batch.seen for batch in batches] == [6] * 4
+        assert sum(described) == len(listed) - 9
+        np.testing.assert_allclose(values(batches), all_of_them.values[9:], atol=1e-6, rtol=0)
+
+
+@pytest.fixture
+def spoilt(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
+    """Good images with bad ones of every kind among them."""
+    bad: list[str | bytes] = [
+        "empty.jpg",
+        "text.png",
+        "cut.bmp",
+        "folder.jpg",
+        "pipe.jpg",
+        "lost.jpg",
+    ]
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.png").write_text("<svg/>")
+    (tmp_path / "cut.bmp").write_bytes(listed[0].path.read_bytes()[:900])
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    other = os.fsdecode(b"caf\xe9.jpg")
+    (tmp_path / other).write_bytes(listed[0].path.read_bytes())
+    images = [ListedImage(path=tmp_path / str(name)) for name in (*bad, other)]
+    return [*listed[:3], *images[:4], *listed[3:5], *images[4:]]
+
+
+class TestBadImages:
+    def test_on_request_they_are_skipped_and_told(
+        self, extractor: FeatureExtractor, listed: list[ListedImage], spoilt: list[ListedImage]
+    ) -> None:
+        batches = list(extract_from_files(extractor, spoilt, batch_size=4, skip_bad=True))
+        assert [image for batch in batches for image in batch.images] == listed[:5]
+        assert [batch.seen for batch in batches] == [4, 4, 4]
+        (alone,) = extract_from_files(extractor, listed[:5])
+        np.testing.assert_allclose(values(batches), alone.values, atol=1e-6, rtol=0)
+        told = [fault for batch in batches for fault in batch.bad]
+        for fault, (name, why) in zip(
+            told,
+            [
+                ("empty.jpg", "(0 bytes) cannot be read"),
+                ("text.png", "(6 bytes) cannot be read"),
+                ("cut.bmp", "(900 bytes) cannot be read"),
+                ("folder.jpg", "it is no ordinary file"),
+                ("pipe.jpg", "it is no ordinary file"),
+                ("lost.jpg", "does not exist"),
+                ("caf\udce9.jpg", "has a name that is not UTF-8"),
+            ],
+            strict=True,
+        ):
+            assert f"{name}'" in fault
+            assert why in fault
+            assert "; expected" in fault
+            assert fault.endswith("leave it out.")
+
+    def test_otherwise_the_first_bad_batch_ends_it(
+        self, extractor: FeatureExtractor, listed: list[ListedImage], spoilt: list[ListedImage]
+    ) -> None:
+        there = [image for image in spoilt if image.path.name != "lost.jpg"]
+        walked = extract_from_files(extractor, there, batch_size=3)
+        assert next(walked).images == tuple(listed[:3])
+        with pytest.raises(ImageError) as caught:
+            next(walked)
+        message = str(caught.value)
+        assert "empty.jpg' (0 bytes) cannot be read" in message
+        assert "It is the first of 3 bad images: '" in message
+        assert message.endswith("cut.bmp'.")
+
+    def test_missing_files_are_told_before_anything_is_described(
+        self, extractor: FeatureExtractor, listed: list[ListedImage], tmp_path: Path
+    ) -> None:
+        missing = [ListedImage(path=tmp_path / f"{n}.jpg", modality=Modality.VISIBLE) for n in "ab"]
+        with pytest.raises(ImageError, match=r"a\.jpg' does not exist.*first of 2 bad images"):
+            next(extract_from_files(extractor, [*listed, *missing], batch_size=2))
+        with pytest.raises(ImageError, match=r"a\.jpg' does not exist.*leave it out\.$"):
+            next(extract_from_files(extractor, [*listed, missing[0]], batch_size=2))
+
+    def test_a_file_too_large_to_be_an_image(
+        self, extractor: FeatureExtractor, listed: list[ListedImage], tmp_path: Path
+    ) -> None:
+        with (tmp_path / "film.jpg").open("wb") as file:
+            file.truncate(2**29 + 1)
+        film = ListedImage(path=tmp_path / "film.jpg")
+        (batch,) = extract_from_files(extractor, [listed[0], film], skip_bad=True)
+        assert "has 536,870,913 bytes; expected an image" in batch.bad[0]

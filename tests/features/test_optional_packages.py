@@ -1,0 +1,73 @@
+"""The packages of exports are imported without a word to their makers or to the user."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vireid.errors import ExportError
+from vireid.features.optional_packages import package
+
+# Whatever leaves the process, or would, is written down.
+SCRIPT = """
+import sys
+seen = []
+def watch(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "os.fork"):
+        seen.append((event, args))
+sys.addaudithook(watch)
+{before}
+import numpy as np
+from vireid.features.optional_packages import package, quiet
+openvino, nncf = package("openvino"), package("nncf")
+with quiet():
+    given = openvino.opset8.parameter([1, 4], np.float32, "x")
+    weight = openvino.opset8.constant(np.ones((4, 4), np.float32))
+    product = openvino.opset8.matmul(given, weight, False, False)
+    model = openvino.Model([product], [given])
+    image = np.ones((1, 4), np.float32)
+    nncf.quantize(model, nncf.Dataset([image]), subset_size=1)
+    try:
+        openvino.convert_model("no file")
+    except Exception:
+        pass
+{after}
+assert seen == [], seen
+print("quantised")
+"""
+THERE_ALREADY = "import openvino_telemetry as telemetry, openvino"
+TELL = """
+told = telemetry.Telemetry()
+told.send_event("a", "b", "c", force_send=True)
+told.sender.executor.shutdown(wait=True)
+"""
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ""), (THERE_ALREADY, TELL)])
+def test_nobody_is_told(before: str, after: str, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "TF_BUILD")}
+    home = {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    if before:
+        # openvino tells its makers of its own import unless the user refused, as here.
+        (tmp_path / "intel").mkdir()
+        (tmp_path / "intel/openvino_telemetry").write_text("0")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(before=before, after=after)],
+        env={**environment, **home},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "quantised\n"
+    assert done.stderr == ""
+    if not before:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_that_is_missing() -> None:
+    with pytest.raises(ExportError, match=r"'no_such' cannot|no_such cannot be found.*\[export\]"):
+        package("no_such.part")

@@ -1,0 +1,184 @@
+"""A whole search: what is passed over is not counted, and a verdict is given where it can be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireid.errors import ConfigError, GalleryError
+from vireid.gallery import Entry, Filters, Gallery, Model, Row, open_gallery
+from vireid.gallery.near_duplicates import fuse
+from vireid.openset.calibration import Calibration, PairVerdict, Verdict
+from vireid.openset.fitting import calibrate
+from vireid.openset.search import search_gallery
+from vireid.openset.statistics import View
+from vireid.types import Features, ImageRecord, Modality
+
+MODEL = Model(fingerprint="a1b2", dimension=64)
+NIGHT = View(Modality.INFRARED)
+
+
+def seen(person: int, frame: int) -> NDArray[np.float32]:
+    """A feature of a person, a little different in each frame."""
+    values: NDArray[np.float64] = np.eye(64)[person] + np.random.default_rng(
+        [person, frame]
+    ).normal(0, 0.01, 64)
+    return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
+
+
+def row(person: int, frame: int, *, modality: Modality = Modality.VISIBLE) -> Row:
+    name = f"{person} {frame} {modality}"
+    entry = Entry(
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        name=name,
+        modality=modality,
+        added=datetime(2026, 1, 1, tzinfo=UTC),
+        camera=("hall", "street")[frame % 2],
+        identity=str(person),
+    )
+    return Row(entry, seen(person, frame))
+
+
+ROWS = [row(person, frame) for person in range(10) for frame in range(4)]
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[Gallery]:
+    """Ten people, each in two frames in each of two cameras."""
+    with open_gallery(tmp_path / "people", model=MODEL, create=True) as made:
+        made.add(ROWS)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    """Learnt from forty other people, by day and at night."""
+    records = tuple(
+        ImageRecord(Path(f"{modality}{person}-{frame}"), person, 0, modality)
+        for modality in Modality
+        for person in range(20, 60)
+        for frame in range(4)
+    )
+    values = np.stack([seen(r.identity, 10 + n % 7) for n, r in enumerate(records)])
+    return calibrate(Features(values, records), fingerprint=MODEL.fingerprint, draws=20)
+
+
+def test_hits_are_those_of_the_gallery_and_groups_are_walks(gallery: Gallery) -> None:
+    query = seen(3, 9)[None]
+    found = search_gallery(gallery, query, [NIGHT], limit=6)
+    [expected] = gallery.search(query, limit=6)
+    assert list(found.hits) == expected
+    assert {hit.entry.identity for hit in found.hits[:4]} == {"3"}
+    # Both frames of a camera; no time is known.
+    assert [len(group) for group in found.groups[:2]] == [2, 2]
+    assert sorted(h.entry.id for g in found.groups for h in g) == sorted(
+        h.entry.id for h in expected
+    )
+    assert found.considered == 40
+
+
+def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) -> None:
+    gallery.keep_calibration(calibration.to_json())
+    queries = np.stack([seen(3, 9), seen(3, 8), seen(5, 9)])
+    found = search_gallery(gallery, queries, [NIGHT] * 3, limit=5)
+    assert list(found.hits) == gallery.search(fuse(queries)[None], limit=5)[0]
+    assert (found.verdict, found.verdicts) == (None, ())
+    assert found.remark == "No verdict: the calibration is of searches with one image."
+
+
+def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None:
+    own = {r.entry.id for r in ROWS if r.entry.name.startswith("3 0")}
+    found = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=40)
+    assert len(found.hits) == found.considered == 39
+    assert found.left_out == 1
+    assert not own.intersection(hit.entry.id for hit in found.hits)
+    # Still as many as were asked for.
+    few = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=2)
+    assert few.hits == found.hits[:2]
+    unknown = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out={"0" * 32})
+    assert (unknown.considered, unknown.left_out) == (40, 0)
+
+
+@pytest.mark.parametrize("filters", [Filters(cameras=("hall",)), Filters(identities=("4",))])
+def test_what_is_left_out_within_filters(gallery: Gallery, filters: Filters) -> None:
+    inside = gallery.count(filters)
+    for left_out in ROWS[:2] + ROWS[16:18]:
+        found = search_gallery(
+            gallery, seen(0, 9)[None], [NIGHT], filters=filters, leave_out={left_out.entry.id}
+        )
+        expected = {row.entry.id for row in gallery.rows(filters)} - {left_out.entry.id}
+        assert found.considered == len(expected) <= inside
+
+
+def test_what_is_left_out_among_chosen_ids(gallery: Gallery) -> None:
+    ids = tuple(row.entry.id for row in ROWS[:3])
+    for out, number in (({ids[0]}, 2), ({ROWS[9].entry.id}, 3), (set(ids), 0)):
+        found = search_gallery(
+            gallery, seen(0, 9)[None], [NIGHT], filters=Filters(ids=ids), leave_out=out
+        )
+        assert found.considered == len(found.hits) == number
+
+
+def test_a_verdict(gallery: Gallery, calibration: Calibration) -> None:
+    gallery.keep_calibration(calibration.to_json())
+    there = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=6)
+    assert there.verdict is Verdict.LIKELY
+    assert there.verdicts[:4] == (PairVerdict.SAME,) * 4
+    answer = calibration.answer(
+        there.hits, query=NIGHT, images={Modality.VISIBLE: 40, Modality.INFRARED: 0}, people=10
+    )
+    assert answer is not None
+    assert (answer.verdict, answer.hits, answer.note) == (
+        there.verdict,
+        there.verdicts,
+        there.remark,
+    )
+    assert search_gallery(gallery, seen(15, 9)[None], [NIGHT], limit=6).verdict is Verdict.ABSENT
+
+
+def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibration) -> None:
+    found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
+    assert (found.verdict, found.verdicts) == (None, ())
+    assert found.remark == "No verdict: this gallery is not calibrated."
+    by_day = [c for c in calibration.frames if c.query is Modality.VISIBLE]
+    gallery.keep_calibration(replace(calibration, frames=tuple(by_day)).to_json())
+    found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
+    assert found.remark == "No verdict: the calibration does not know these modalities."
+    gallery.keep_calibration(calibration.to_json())
+    nothing = search_gallery(gallery, seen(3, 9)[None], [NIGHT], filters=Filters(cameras=("x",)))
+    assert (nothing.hits, nothing.groups, nothing.considered) == ((), (), 0)
+    assert (nothing.verdict, nothing.remark) == (None, "")
+
+
+def test_what_is_forgotten_meanwhile_does_no_harm(
+    gallery: Gallery, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, after the search and before entries are counted."""
+    gallery.keep_calibration(calibration.to_json())
+    count = Gallery.values
+
+    def forget_and_count(self: Gallery, *arguments: object) -> object:
+        self.forget(Filters(identities=("3",)))
+        return count(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Gallery, "values", forget_and_count)
+    found = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=38)
+    assert len(found.hits) == found.considered == 38
+    assert found.verdict is Verdict.LIKELY
+
+
+def test_what_is_refused(gallery: Gallery) -> None:
+    with pytest.raises(ConfigError, match="limit of a search is 0; expected 1"):
+        search_gallery(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].entry.id})
+    with pytest.raises(GalleryError, match="expected"):
+        search_gallery(gallery, np.empty((0, 64), np.float32), [])
+    gallery.keep_calibration('{"fingerprint": "another"}')
+    with pytest.raises(GalleryError, match="calibration"):
+        search_gallery(gallery, seen(0, 9)[None], [NIGHT])

@@ -1,0 +1,90 @@
+"""The run folder's own files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vireid.data.layouts import DataSource
+from vireid.errors import RunError
+from vireid.methods import DLISConfig, dlis
+from vireid.runs import Run, RunFolder
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    weights=st.sampled_from(["imagenet", "none", Path("a b/ü.pth"), Path("true")]),
+    shared=st.sampled_from([None, "stem", "layer4"]),
+    center=st.floats(0, 10),
+)
+def test_the_config_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    weights: Path,
+    shared: None,
+    center: float,
+) -> None:
+    recipe = replace(
+        dlis.strong_recipe(),
+        method=DLISConfig(weights=weights, shared_from=shared, center=center, size=(96, 48)),
+    )
+    data = DataSource(layout="regdb", root=Path("ø/cam"), trial=2)
+    run = Run(name="dlis-strong", recipe=recipe, data=data, seed=seed)
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.start(run)
+    assert folder.read_config() == run
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seed: 0", "seed: many", "seed"),
+        ("stripes: 6", "strips: 6", "strips"),
+        ("trial: 1", "trail: 1", "trail"),
+        ("stripes: 6", "stripes: 0", "'0' stripes"),
+        ("name: dlis", "name: [", "config.yaml"),
+    ],
+)
+def test_an_edited_config_is_refused_by_name(
+    old: str, new: str, words: str, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path)
+    data = DataSource(layout="regdb", root=Path("x"))
+    folder.start(Run(name="dlis", recipe=dlis.recipe(), data=data))
+    text = folder.config_file.read_text()
+    assert old in text
+    folder.config_file.write_text(text.replace(old, new))
+    with pytest.raises(RunError, match="cannot be read") as caught:
+        folder.read_config()
+    assert words in str(caught.value)
+
+
+def test_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        RunFolder(tmp_path).read_config()
+    with pytest.raises(RunError, match="no run folder"):
+        RunFolder(tmp_path).read_model()
+
+
+def test_a_damaged_model_is_refused(finished: Path, tmp_path: Path) -> None:
+    data = bytearray((finished / "model.safetensors").read_bytes())
+    (tmp_path / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    folder = RunFolder(tmp_path)
+    data[-5] ^= 1
+    folder.model_file.write_bytes(data)
+    with pytest.raises(RunError, match="damaged"):
+        folder.read_model()
+    folder.model_file.write_bytes(data[:-100])
+    with pytest.raises(RunError, match="damaged"):
+        folder.read_model()
+
+
+def test_damaged_metrics_are_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_metrics([{"epoch": 1}, {"epoch": 2}])
+    whole = folder.metrics_file.read_text()
+    folder.metrics_file.write_text(whole[:-3])
+    with pytest.raises(RunError, match=r"metrics\.jsonl' cannot be read.*--resume"):
+        folder.read_metrics()

@@ -1,0 +1,54 @@
+"""The collapse watch speaks when it should and is silent otherwise."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from vireid.training.collapse import collapse, cosines
+
+
+def history(identity: list[float], center: list[float], different: float = 0.0) -> list[Any]:
+    return [
+        {
+            "epoch": i + 1,
+            "identity_loss": a,
+            "terms": {"identity": a, "center": b},
+            "cosine_different": different,
+        }
+        for i, (a, b) in enumerate(zip(identity, center, strict=True))
+    ]
+
+
+def test_cosines_are_means_over_pairs_across_modalities() -> None:
+    x = torch.nn.functional.normalize(torch.randn(7, 4, dtype=torch.float64), dim=1)
+    labels = torch.tensor([0, 1, 1, 2, 1, 0, 2])
+    same, different = cosines(x, labels, 4)
+    pairs: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(4):
+        for j in range(4, 7):
+            pairs[bool(labels[i] == labels[j])].append(float(x[i] @ x[j]))
+    assert float(same) == pytest.approx(sum(pairs[True]) / len(pairs[True]))
+    assert float(different) == pytest.approx(sum(pairs[False]) / len(pairs[False]))
+
+
+def test_a_stuck_identity_loss_with_a_falling_center_term() -> None:
+    nothing = math.log(100)
+    text = collapse(history([nothing] * 4, [2.0, 1.0, 0.5, 0.2]), classes=100, steps=64)
+    assert "ln(100)" in text
+    assert "fell from 2.000 to 0.200" in text
+    assert "--center-reduction mean" in text
+
+
+def test_one_point_for_everyone() -> None:
+    text = collapse(history([1.0] * 3, [1.0] * 3, different=0.95), classes=100, steps=64)
+    assert "0.95" in text
+
+
+@pytest.mark.parametrize(
+    ("identity", "steps"),
+    [([4.6, 4.0, 3.0], 64), ([4.6, 4.6], 64), ([4.6] * 3, 5), ([4.6, 4.6, 4.6, 4.0], 64), ([], 64)],
+)
+def test_silent_while_it_learns_or_has_not_begun(identity: list[float], steps: int) -> None:
+    assert collapse(history(identity, [1.0] * len(identity)), classes=100, steps=steps) == ""
