@@ -1,4 +1,4 @@
-"""Telling the user something on standard error."""
+"""Messages to the user, on standard error."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ __all__ = ["log", "printable"]
 def log(text: str) -> None:
     """Print a line on standard error without breaking a progress bar.
 
-    Of several processes that work together only the first one speaks.
-    """
-    if sys.modules.get("torch") is not None:  # without torch, this is the only process
-        from vireid.distributed.comm import is_main_process
+    In a process group only the main process prints.
 
-        if not is_main_process():
-            return
-    tqdm.write(text, file=sys.stderr)
+    Args:
+        text: One line.
+    """
+    # A process that has not imported torch belongs to no group, and need not wait for the import.
+    group = sys.modules.get("torch.distributed")
+    if group is None or not group.is_initialized() or group.get_rank() == 0:
+        tqdm.write(text, file=sys.stderr)
 
 
 def printable(name: str) -> str:
-    """A name without what a terminal cannot print, or would obey.
+    """Replace characters of a name that a terminal cannot print, or would interpret.
 
     Args:
-        name: What somebody else called something.
+        name: Text from outside, such as a file name.
     """
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
