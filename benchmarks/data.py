@@ -19,7 +19,7 @@ from benchmarks.common import Case
 from benchmarks.machine import machine_summary
 from benchmarks.train import images_a_second
 from vireid.data.cache import PackedImages
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.layouts import DataSource
 from vireid.methods import DLISConfig, Recipe
 from vireid.nn import BackboneName

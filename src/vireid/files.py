@@ -53,8 +53,8 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         # Mode 0666 is narrowed by the user's umask; tempfile would force 0600 on a shared disk.
-        feature = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(feature, "wb") as file:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -79,12 +79,12 @@ def held(folder: Path) -> Iterator[None]:
         BlockingIOError: Another process, or another part of this one, holds it.
         OSError: The file system has no such locks, as some network ones.
     """
-    feature = os.open(folder, os.O_RDONLY)
+    fd = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(feature, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
-        os.close(feature)
+        os.close(fd)
 
 
 def clear_temporaries(folder: Path) -> int:
@@ -105,8 +105,8 @@ def clear_temporaries(folder: Path) -> int:
 def _sync_folder(folder: Path) -> None:
     """Flush a folder's list of names, where the file system knows how."""
     with contextlib.suppress(OSError):
-        feature = os.open(folder, os.O_RDONLY)
+        fd = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(feature)
+            os.fsync(fd)
         finally:
-            os.close(feature)
+            os.close(fd)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import backends, common, encode, floor, train
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.transforms import normalise
 from vireid.methods import Batch
 from vireid.types import Modality

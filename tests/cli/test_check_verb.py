@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,17 @@ def test_folders_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     root = write_folders(tmp_path / "own", pattern)
     assert check("folders", root, pattern=pattern).findings == ()
     assert "All is well" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["regdb", "{root}"]])
+def test_torch_is_not_imported(root: Path, arguments: list[str]) -> None:
+    words = ["check", *(argument.format(root=root) for argument in arguments)]
+    code = (
+        "import atexit, sys, vireid.cli as c;"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+        f"sys.exit(c.main({words!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stderr.split())
+    assert "vireid.data.check" in imported
+    assert not imported & {"torch", "matplotlib", "pandas"}

@@ -26,7 +26,8 @@ from tests.helpers.packed import (
 
 from vireid.data import _packs
 from vireid.data.cache import PackedImages, default_cache, open_images
-from vireid.data.images import DECODER, ImageStack
+from vireid.data.image_stack import ImageStack
+from vireid.data.images import DECODER
 from vireid.errors import ConfigError, ImageError
 from vireid.types import ImageRecord
 

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 
-from vireid.data.images import ImageStack, read_image, read_resized
+from vireid.data.image_stack import ImageStack
+from vireid.data.images import read_image, read_resized
 from vireid.errors import ConfigError, DatasetError, ImageError
 from vireid.types import ImageRecord, Modality
 

@@ -10,7 +10,7 @@ import torch
 from tests.training.test_loop import metrics, same_run
 from torch import Tensor, nn
 
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.sampler import class_indices
 from vireid.data.transforms import normalise
 from vireid.methods import DLIS, DLISConfig, Losses, OptimizerStep, Phase

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data._packs import PackFolder
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.layouts import folder_of
 from vireid.errors import CacheError
 from vireid.log import log
@@ -76,7 +76,7 @@ class PackedImages(ImageStack):
         size: Height and width to resize to, in pixels (bilinear, antialiased).
         folder: The cache. It knows files below its parent folder by their relative paths, so that a
             data set can be renamed with the cache inside of it.
-        threads: Threads that decode and read; as in :class:`~vireid.data.images.ImageStack`.
+        threads: Threads that decode and read; as in :class:`~vireid.data.image_stack.ImageStack`.
         progress: Show a bar with images/s on standard error while building.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.distributed.comm import all_gather_rows, is_main_process, rank, world_size
 from vireid.features.extractor import FeatureExtractor
 from vireid.types import Features, ImageRecord, Modality

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.prefetch import prefetch
 from vireid.errors import ConfigError, RunError, WeightsError
 from vireid.features.exported_backend import is_export, open_export

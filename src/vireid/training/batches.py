@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireid.data.cache import open_images
-from vireid.data.images import ImageStack
+from vireid.data.image_stack import ImageStack
 from vireid.data.sampler import WHOLE, BatchIndices, CrossModalSampler, Part, class_indices
 from vireid.data.transforms import augment, normalise
 from vireid.errors import ConfigError

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from vireid.errors import DatasetError
 
@@ -191,6 +190,9 @@ def _read_text(path: Path) -> list[int]:
 
 
 def _read_matlab(path: Path, key: str) -> NDArray[np.generic]:
+    # Importing it takes longer than everything else that a check imports.
+    from scipy.io import loadmat
+
     try:
         contents = loadmat(path, variable_names=[key])
     except Exception as error:  # scipy raises whatever a damaged file leads it to

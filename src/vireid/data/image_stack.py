@@ -1,0 +1,112 @@
+"""Many images at once, resized to one size, as tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vireid.data.images import read_resized
+from vireid.errors import ConfigError
+from vireid.types import ImageRecord
+
+__all__ = ["ImageStack"]
+
+
+class ImageStack:
+    """The images of a set of records, resized to one size, decoded each time they are asked for.
+
+    Several threads decode. Safe to use from several threads. Close it, or use it as a context
+    manager, to end its threads.
+
+    Args:
+        records: The images; a position in this sequence is an image's index.
+        size: Height and width to resize to, in pixels (bilinear, antialiased).
+        threads: Threads that decode; as many as there are processors, at most 8, by default.
+
+    Attributes:
+        records: The images.
+        size: Height and width, in pixels.
+
+    Raises:
+        ConfigError: If a size or the number of threads is out of range.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        *,
+        size: tuple[int, int],
+        threads: int | None = None,
+    ) -> None:
+        if min(size) < 1:
+            raise ConfigError(f"--size {size[0]} {size[1]} is out of range; expected at least 1 1.")
+        if threads is None:
+            threads = min(8, os.cpu_count() or 1)
+        if threads < 1:
+            raise ConfigError(f"{threads} threads are out of range; expected at least 1.")
+        self.records = tuple(records)
+        self.size = size
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-images")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def name(self, index: int) -> str:
+        """Return the file of one image, for messages."""
+        return str(self.records[index].path)
+
+    def fetch(self, indices: Iterable[int] | NDArray[np.integer] | Tensor) -> Tensor:
+        """Return images by index, repeats allowed.
+
+        Args:
+            indices: Indices of the images, ``[n]``.
+
+        Returns:
+            uint8 ``[n, 3, H, W]``, in channels-last memory; the caller's to change.
+
+        Raises:
+            ImageError: If an image cannot be read; the first of ``indices`` that fails.
+            IndexError: If an index is out of range.
+        """
+        wanted = _as_indices(indices)
+        if ((wanted < 0) | (wanted >= len(self))).any():
+            raise IndexError(f"indices {wanted.min()} to {wanted.max()} are not within {len(self)}")
+        pixels = np.empty((len(wanted), *self.size, 3), dtype=np.uint8)
+        for _ in self._pool.map(self._read, wanted.tolist(), pixels):
+            pass
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+    def close(self) -> None:
+        """End the threads; the stack cannot be used again."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _read(self, index: int, into: NDArray[np.uint8]) -> None:
+        """Put the pixels of one image into an array ``[H, W, 3]``."""
+        into[:] = read_resized(self.records[index].path, self.size)
+
+
+def _as_indices(indices: Iterable[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:
+    if isinstance(indices, Tensor):
+        indices = indices.numpy(force=True)
+    values = indices if isinstance(indices, np.ndarray) else np.fromiter(indices, dtype=np.int64)
+    return values.astype(np.int64)
