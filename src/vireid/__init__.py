@@ -31,7 +31,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import, and the processes that render SynVI do without it.
     if name in ("FeatureExtractor", "load"):
-        from vireid import extractor
+        from vireid import features
 
-        return getattr(extractor, name)
+        return getattr(features, name)
     raise AttributeError(f"module 'vireid' has no attribute '{name}'")
