@@ -28,7 +28,7 @@ from vireid.features import FeatureExtractor, TorchBackend
 from vireid.features.exported_backend import Interface, open_graphs
 from vireid.features.runtimes import ExportPrecision, Format, multiplies_bytes
 from vireid.features.torch_backend import FeatureBackend
-from vireid.runs.run import Precision
+from vireid.runs import Precision
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CALIBRATED", "ExtractedBatch", "Way", "Work", "plain_way", "torch_way", "write_exports"]

@@ -10,7 +10,7 @@ from torch import nn
 
 from vireid.methods import DLIS, Batch, DLISConfig
 from vireid.nn import BackboneName
-from vireid.runs.run import Precision
+from vireid.runs import Precision
 from vireid.types import Modality
 
 __all__ = ["Case", "Side"]

@@ -26,7 +26,7 @@ from vireid.errors import ExportError
 from vireid.features.optional_packages import require_packages
 from vireid.features.runtimes import ExportPrecision
 from vireid.log import log
-from vireid.runs.run import Precision
+from vireid.runs import Precision
 from vireid.types import Modality
 
 __all__ = ["EncodeTiming", "Row", "measure_encode", "report_encode"]

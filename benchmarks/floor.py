@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from vireid.runs.run import Precision
+from vireid.runs import Precision
 
 __all__ = ["Demand", "Rates", "demand", "fast_bfloat16", "measure_rates"]
 

@@ -26,7 +26,7 @@ from vireid.data.cache import default_cache
 from vireid.data.layouts import DataSource
 from vireid.methods import Optimisation, Recipe
 from vireid.runs import Run, RunFolder
-from vireid.training import train
+from vireid.training import fit
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["StepTiming", "images_a_second", "measure_step", "report_step"]
@@ -173,7 +173,7 @@ def _vireid(case: Case, data: DataSource, steps: int, out: Path) -> list[float]:
         method=case.method, batch=case.batch, optimisation=Optimisation(epochs=1 + steps)
     )
     run = Run(name="dlis", recipe=recipe, data=data, precision=case.precision, device="cpu")
-    train(run, out, keep=1, progress_bar=False, cache=default_cache(data.root))
+    fit(run, out, keep=1, progress_bar=False, cache=default_cache(data.root))
     return [line["seconds"] for line in RunFolder(out).read_metrics()][1:]
 
 

@@ -10,7 +10,7 @@ from tests.helpers.trees import write_sysu
 from vireid.data.layouts import DataSource
 from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
 from vireid.runs import Run
-from vireid.training import train
+from vireid.training import fit
 
 # Two cores shared with others: a slow example is no failure.
 settings.register_profile("vireid", deadline=None)
@@ -45,7 +45,7 @@ def run(tree: Path) -> Run:
 @pytest.fixture(scope="session")
 def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run, uninterrupted."""
-    return train(run, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)
+    return fit(run, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +58,4 @@ def longer(run: Run) -> Run:
 @pytest.fixture(scope="session")
 def finished_longer(longer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The longer run, uninterrupted."""
-    return train(longer, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)
+    return fit(longer, tmp_path_factory.mktemp("runs") / "whole", progress_bar=False)

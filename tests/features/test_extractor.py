@@ -14,7 +14,7 @@ from vireid.errors import ImageError, RunError
 from vireid.features import FeatureExtractor, TorchBackend, load
 from vireid.methods import Batch, DLISConfig, Optimisation, Recipe
 from vireid.runs import Run
-from vireid.training import train
+from vireid.training import fit
 from vireid.types import ImageRecord, Modality
 
 
@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def folder(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(run, tmp_path_factory.mktemp("runs") / "r", progress_bar=False)
+    return fit(run, tmp_path_factory.mktemp("runs") / "r", progress_bar=False)
 
 
 @pytest.fixture(scope="module")

@@ -155,11 +155,11 @@ def test_features_are_reckoned_once_for_all_moves_of_the_discriminator() -> None
     given, other = batch(), batch()
     passes: list[int] = []
     model.streams.register_forward_hook(lambda *_: passes.append(1))
-    (stage,) = model.stages(7)
+    (stage,) = model.phases(7)
     assert stage.epochs == 7
-    assert [turn.name for turn in stage.turns] == ["discriminator"] * 3 + ["generator"]
+    assert [turn.name for turn in stage.steps] == ["discriminator"] * 3 + ["generator"]
     told = []
-    for turn in stage.turns:
+    for turn in stage.steps:
         told.append("modality_accuracy" in model.step_losses(given, turn.name).seen)
     assert told == [True, False, False, False]
     assert len(passes) == 2
@@ -195,8 +195,8 @@ def test_every_parameter_moves_in_one_turn_at_one_rate() -> None:
     groups = model.parameter_groups()
     grouped = [id(p) for group in groups.values() for p in group]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
-    (stage,) = model.stages(1)
-    trained = [set(turn.trains) for turn in stage.turns]
+    (stage,) = model.phases(1)
+    trained = [set(turn.trains) for turn in stage.steps]
     assert trained == [{"discriminator"}] * 3 + [{"backbone", "heads"}]
     assert model.own_rates() == {"discriminator": SMALL.discriminator_lr}
 

@@ -17,7 +17,7 @@ from vireid.data.layouts import DataSource
 from vireid.methods import AnyMethod, Batch, Method, MethodConfig, Optimisation, Recipe, catalogue
 from vireid.nn.two_stream import PerModality
 from vireid.runs import Run, RunFolder
-from vireid.training import train
+from vireid.training import fit
 from vireid.training.batches import TrainingSet
 from vireid.types import Modality
 
@@ -62,7 +62,7 @@ def trained(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         torch.manual_seed(run.seed)
         start = run.recipe.method.build(classes=CLASSES)
         out = tmp_path_factory.mktemp("runs") / name
-        train(run, out, keep=9, progress_bar=False)
+        fit(run, out, keep=9, progress_bar=False)
         state, classes, _ = RunFolder(out).read_model()
         assert classes == CLASSES
         end = run.recipe.method.build(classes=classes)
@@ -126,10 +126,10 @@ def test_every_parameter_has_one_rate_and_a_turn(name: str) -> None:
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(p) for p in model.parameters() if p.requires_grad}
     for epochs in (2, 3, 16, 60):
-        stages = model.stages(epochs)
+        stages = model.phases(epochs)
         assert sum(stage.epochs for stage in stages) == epochs
-        assert all(stage.epochs > 0 and stage.turns for stage in stages)
-        trained = {group for stage in stages for turn in stage.turns for group in turn.trains}
+        assert all(stage.epochs > 0 and stage.steps for stage in stages)
+        trained = {group for stage in stages for turn in stage.steps for group in turn.trains}
         assert trained == set(groups)
 
 
@@ -150,7 +150,7 @@ def test_resumed_is_the_same_to_the_last_bit(name: str, trained: Any, tmp_path: 
     (again / "model.safetensors").unlink()
     for later in sorted((again / "checkpoints").iterdir())[1:]:
         later.unlink()
-    train(found.run, again, resume=True, progress_bar=False)
+    fit(found.run, again, resume=True, progress_bar=False)
     assert same_run(again, found.out)
 
 
@@ -198,8 +198,8 @@ def test_losses_are_finite_scalars_and_what_is_watched_is_detached(name: str, tr
     with TrainingSet(found.run) as data:
         batch = next(iter(data.batches(0, 0, lambda x: x)))
     told = []
-    for stage in model.stages(2):
-        for turn in stage.turns:
+    for stage in model.phases(2):
+        for turn in stage.steps:
             losses = model.step_losses(batch, turn.name)
             assert losses.total.isfinite()
             assert all(term.ndim == 0 for term in losses.terms.values())

@@ -51,19 +51,19 @@ def test_the_stated_size() -> None:
 
 def test_first_the_pictures_then_the_people() -> None:
     model = D2RL(dataclasses.replace(SMALL, share=0.4), classes=5)
-    first, second = model.stages(16)
+    first, second = model.phases(16)
     assert (first.epochs, second.epochs) == (6, 10)
-    assert [(turn.name, turn.trains) for turn in first.turns] == [
+    assert [(turn.name, turn.trains) for turn in first.steps] == [
         ("translators", ("translators",)),
         ("discriminators", ("discriminators",)),
     ]
-    assert [(turn.name, turn.trains) for turn in second.turns] == [
+    assert [(turn.name, turn.trains) for turn in second.steps] == [
         ("identities", ("backbone", "heads"))
     ]
     # The people always have an epoch; a stage of none is left out.
-    assert [stage.epochs for stage in model.stages(1)] == [1]
+    assert [stage.epochs for stage in model.phases(1)] == [1]
     greedy = D2RL(dataclasses.replace(SMALL, share=0.99), classes=5)
-    assert [stage.epochs for stage in greedy.stages(5)] == [4, 1]
+    assert [stage.epochs for stage in greedy.phases(5)] == [4, 1]
 
 
 def test_unified_images_have_their_own_planes_and_translated_ones() -> None:
@@ -201,7 +201,7 @@ def test_a_turn_reaches_all_that_it_trains(turn: str) -> None:
     model.step_losses(batch(), turn).total.backward()
     reached = {name for name, ps in groups.items() if all(p.grad is not None for p in ps)}
     touched = {name for name, ps in groups.items() if any(p.grad is not None for p in ps)}
-    trains = {t.name: set(t.trains) for stage in model.stages(4) for t in stage.turns}[turn]
+    trains = {t.name: set(t.trains) for stage in model.phases(4) for t in stage.steps}[turn]
     assert trains <= reached
     if turn == "identities":
         assert touched == trains

@@ -15,7 +15,7 @@ from vireid.errors import ConfigError, RunError
 from vireid.methods import dlis
 from vireid.reports.grid import plan, refuse_foreign
 from vireid.runs import Run, RunFolder
-from vireid.runs.naming import options
+from vireid.runs.names import options
 
 BASE = Run(
     name="dlis", recipe=dlis.recipe(), data=DataSource(layout="regdb", root=Path("data")), seed=7

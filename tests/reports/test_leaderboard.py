@@ -25,7 +25,7 @@ from vireid.reports.leaderboard import (
     markdown,
 )
 from vireid.runs import Run
-from vireid.runs.naming import options, overrides, row_names
+from vireid.runs.names import options, overrides, row_names
 
 SCORES: tuple[Score, ...] = ("R-1", "R-5", "R-10", "R-20", "mAP", "mINP")
 PROTOCOL = toy(people=20)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vireid.runs import Run, RunFolder
-from vireid.training import train
+from vireid.training import fit
 
 
 # torch's own tracer looks at what has no gradient.
@@ -21,7 +21,7 @@ def test_a_translated_network_trains_as_the_plain_one(
     # minutes that a C++ compiler takes.
     optimisation = replace(run.recipe.optimisation, epochs=1)
     short = replace(run, precision="64-true", recipe=replace(run.recipe, optimisation=optimisation))
-    plain = train(short, tmp_path / "plain", progress_bar=False)
+    plain = fit(short, tmp_path / "plain", progress_bar=False)
     traced: list[torch.fx.GraphModule] = []
 
     def as_traced(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
@@ -29,7 +29,7 @@ def test_a_translated_network_trains_as_the_plain_one(
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=as_traced))
-    out = train(replace(short, compile=True), tmp_path / "compiled", progress_bar=False)
+    out = fit(replace(short, compile=True), tmp_path / "compiled", progress_bar=False)
     assert len(traced) >= 3  # streams, pool, heads
     [before], [after] = (RunFolder(path).read_metrics() for path in (plain, out))
     assert after["terms"] == pytest.approx(before["terms"], rel=1e-9)

@@ -20,7 +20,7 @@ from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
 from vireid.methods import Optimisation
 from vireid.runs import Run, RunFolder, checkpoint
-from vireid.training import train
+from vireid.training import fit
 from vireid.training.batches import TrainingSet
 from vireid.training.schedule import rate_factor
 
@@ -78,9 +78,9 @@ def test_a_run_folder_has_what_it_promises(finished: Path, run: Run) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits(finished: Path, run: Run, tmp_path: Path) -> None:
-    again = train(run, tmp_path / "again", progress_bar=False)
+    again = fit(run, tmp_path / "again", progress_bar=False)
     assert same_run(again, finished)
-    other = train(replace(run, seed=5), tmp_path / "other", progress_bar=False)
+    other = fit(replace(run, seed=5), tmp_path / "other", progress_bar=False)
     assert not same_run(other, finished)
 
 
@@ -93,14 +93,14 @@ def test_killed_while_training(finished_longer: Path, longer: Run, tmp_path: Pat
     assert not (out / "model.safetensors").exists()
     with pytest.raises(RunError, match="not finished"):
         RunFolder(out).read_model()
-    train(longer, out, resume=True, progress_bar=False)
+    fit(longer, out, resume=True, progress_bar=False)
     assert same_run(out, finished_longer)
     assert not list(out.rglob(".*.tmp"))
 
 
 def test_killed_before_the_first_checkpoint(finished: Path, run: Run, tmp_path: Path) -> None:
     RunFolder(tmp_path / "early").start(run)
-    train(run, tmp_path / "early", resume=True, progress_bar=False)
+    fit(run, tmp_path / "early", resume=True, progress_bar=False)
     assert same_run(tmp_path / "early", finished)
 
 
@@ -111,7 +111,7 @@ def test_a_second_trainer_of_a_folder_is_refused(run: Run, tmp_path: Path) -> No
         folder.alone(),
         pytest.raises(RunError, match=r"Another process is training into '.*run'; wait"),
     ):
-        train(run, folder.path, resume=True, progress_bar=False)
+        fit(run, folder.path, resume=True, progress_bar=False)
     assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
     with folder.alone():  # whoever was refused holds nothing
         pass
@@ -125,7 +125,7 @@ def test_sigterm_saves_and_leaves(finished_longer: Path, longer: Run, tmp_path: 
     _, error = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, error.decode()
     assert b"vireid train --resume" in error
-    train(longer, out, resume=True, progress_bar=False)
+    fit(longer, out, resume=True, progress_bar=False)
     assert same_run(out, finished_longer)
 
 
@@ -144,13 +144,13 @@ def test_stopped_in_the_middle_of_an_epoch(
     monkeypatch.setattr("vireid.methods.dlis.hetero_center_loss", count)
     out = tmp_path / "middle"
     with pytest.raises(SystemExit) as left:
-        train(run, out, progress_bar=False)
+        fit(run, out, progress_bar=False)
     assert left.value.code == 143
     assert steps == STOP_AT
     path, _ = checkpoint.newest(out / "checkpoints")
     assert path is not None
     assert "step-000000" not in path.name
-    train(run, out, resume=True, progress_bar=False)
+    fit(run, out, resume=True, progress_bar=False)
     assert same_run(out, finished)
 
 
@@ -167,7 +167,7 @@ def test_sigterm_in_the_last_step_leaves_with_the_run_finished(
 
     monkeypatch.setattr("vireid.methods.dlis.hetero_center_loss", count)
     with pytest.raises(SystemExit) as exited:
-        train(run, tmp_path / "last", progress_bar=False)
+        fit(run, tmp_path / "last", progress_bar=False)
     assert exited.value.code == 143
     assert same_run(tmp_path / "last", finished)
 
@@ -179,7 +179,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     with_stop = replace(
         run, recipe=replace(run.recipe, optimisation=Optimisation(**_fields(run), epochs=2))
     )
-    train(with_stop, out, progress_bar=False)
+    fit(with_stop, out, progress_bar=False)
     # The same first two epochs, since the step schedule does not know how many there are.
     (out / "model.safetensors").unlink()
     RunFolder(out).start(run)
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    train(run, out, resume=True, progress_bar=False)
+    fit(run, out, resume=True, progress_bar=False)
     assert f"'{newest}' is damaged" in capsys.readouterr().err
     assert same_run(out, finished)
 
@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> 
         ),
     )
     with pytest.raises(TrainingError) as caught:
-        train(broken, tmp_path / "nan", progress_bar=False)
+        fit(broken, tmp_path / "nan", progress_bar=False)
     text = str(caught.value)
     assert "epoch 1, step" in text
     assert "holds 16 images" in text
@@ -217,22 +217,22 @@ def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> 
 def test_a_folder_in_use_is_not_written_over(finished: Path, run: Run) -> None:
     before = (finished / "model.safetensors").stat().st_mtime_ns
     with pytest.raises(RunError, match=r"not empty.*--resume"):
-        train(run, finished)
+        fit(run, finished)
     with pytest.raises(RunError, match="other options"):
-        train(replace(run, seed=9), finished, resume=True)
+        fit(replace(run, seed=9), finished, resume=True)
     assert (finished / "model.safetensors").stat().st_mtime_ns == before
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: Path, run: Run) -> None:
     before = (finished / "model.safetensors").read_bytes()
-    train(run, finished, resume=True, progress_bar=False)
+    fit(run, finished, resume=True, progress_bar=False)
     assert (finished / "model.safetensors").read_bytes() == before
 
 
 def test_a_failure_before_training_leaves_no_folder(run: Run, tmp_path: Path) -> None:
     weights = replace(run.recipe.method, weights=tmp_path / "none.pth")
     with pytest.raises(Exception, match=r"none\.pth"):
-        train(replace(run, recipe=replace(run.recipe, method=weights)), tmp_path / "out")
+        fit(replace(run, recipe=replace(run.recipe, method=weights)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -242,11 +242,11 @@ def test_resuming_does_not_need_the_weights_it_started_from(run: Run, tmp_path: 
     begun = replace(
         run, recipe=replace(run.recipe, method=replace(run.recipe.method, weights=weights))
     )
-    out = train(begun, tmp_path / "out", progress_bar=False)
+    out = fit(begun, tmp_path / "out", progress_bar=False)
     before = (out / "model.safetensors").read_bytes()
     (out / "model.safetensors").unlink()
     weights.unlink()
-    train(begun, out, resume=True, progress_bar=False)
+    fit(begun, out, resume=True, progress_bar=False)
     assert (out / "model.safetensors").read_bytes() == before
 
 
@@ -262,7 +262,7 @@ def test_tensorboard_and_bfloat16(
         return y
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", seen)
-    train(short, tmp_path / "b", tensorboard=True, progress_bar=False)
+    fit(short, tmp_path / "b", tensorboard=True, progress_bar=False)
     assert set(halves) == {torch.bfloat16}
     assert list((tmp_path / "b" / "tensorboard").glob("events*"))
     for line in metrics(tmp_path / "b"):

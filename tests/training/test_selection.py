@@ -15,7 +15,7 @@ from vireid.evaluation import evaluate, validation
 from vireid.methods import Method
 from vireid.nn.weights import fingerprint
 from vireid.runs import Run, RunFolder
-from vireid.training import train
+from vireid.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_best_epoch_becomes_the_model(
     selecting: Run, tmp_path: Path, scores: tuple[float, ...], best: int
 ) -> None:
     judge = Scripted(*scores)
-    out = train(selecting, tmp_path / "run", progress_bar=False, validate=judge)
+    out = fit(selecting, tmp_path / "run", progress_bar=False, validate=judge)
     _, _, name = RunFolder(out).read_model()
     assert name == judge.seen[best]
     assert len(set(judge.seen)) == 3
@@ -61,7 +61,7 @@ def test_the_best_epoch_becomes_the_model(
 def test_measured_but_not_chosen_by(selecting: Run, tmp_path: Path) -> None:
     judge = Scripted(0.9, 0.5, 0.1)
     last = replace(selecting, select="last")
-    out = train(last, tmp_path / "run", progress_bar=False, validate=judge)
+    out = fit(last, tmp_path / "run", progress_bar=False, validate=judge)
     assert RunFolder(out).read_model()[2] == judge.seen[2]
     assert RunFolder(out).read_metrics()[0]["validation"]["mAP"] == 0.9
     assert not RunFolder(out).best_file.exists()
@@ -69,7 +69,7 @@ def test_measured_but_not_chosen_by(selecting: Run, tmp_path: Path) -> None:
 
 def test_a_stopped_run_remembers_its_best(selecting: Run, tmp_path: Path) -> None:
     judge = Scripted(0.9, 0.5, 0.1)
-    whole = train(selecting, tmp_path / "whole", progress_bar=False, validate=judge)
+    whole = fit(selecting, tmp_path / "whole", progress_bar=False, validate=judge)
 
     class KilledError(Exception):
         pass
@@ -82,20 +82,20 @@ def test_a_stopped_run_remembers_its_best(selecting: Run, tmp_path: Path) -> Non
     first = Scripted(0.9)
     out = tmp_path / "killed"
     with pytest.raises(KilledError):
-        train(selecting, out, progress_bar=False, validate=dying)
-    train(selecting, out, resume=True, progress_bar=False, validate=Scripted(0.5, 0.1))
+        fit(selecting, out, progress_bar=False, validate=dying)
+    fit(selecting, out, resume=True, progress_bar=False, validate=Scripted(0.5, 0.1))
     assert RunFolder(out).read_model()[2] == RunFolder(whole).read_model()[2] == first.seen[0]
 
     RunFolder(out).best_file.unlink()
     with pytest.raises(RunError, match=r"no best\.safetensors"):
-        train(selecting, out, resume=True, progress_bar=False, validate=Scripted())
+        fit(selecting, out, resume=True, progress_bar=False, validate=Scripted())
 
 
 def test_selection_needs_identities_and_a_judge(run: Run, selecting: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--hold-out"):
         replace(run, select="validation")
     with pytest.raises(ConfigError, match="needs the argument validate="):
-        train(selecting, tmp_path / "run")
+        fit(selecting, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -112,7 +112,7 @@ def test_the_command_scores_the_held_out_identities(
     assert result.mean_ap.mean == pytest.approx(best, abs=1e-9)
     assert f"by validation mAP {100 * best:.2f}" in capfd.readouterr().err
     # Looking at the network changed nothing in its training.
-    blind = train(
+    blind = fit(
         replace(selecting, select="last"),
         tmp_path / "blind",
         progress_bar=False,

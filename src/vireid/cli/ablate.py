@@ -25,7 +25,7 @@ from vireid.reports.ablation import ablation_section
 from vireid.reports.grid import BASE, PlannedRun, plan, refuse_foreign
 from vireid.reports.leaderboard import Entry, Row
 from vireid.runs import Run, RunFolder
-from vireid.runs.naming import options, overrides
+from vireid.runs.names import options, overrides
 from vireid.training.batches import TrainingSet
 
 __all__ = ["ablate", "app"]
@@ -100,7 +100,7 @@ def ablate(
         ConfigError: An option, a value or a combination of values that cannot be trained.
         RunError: A folder of the grid holds something else.
         TrainingError: The loss of some runs was not finite; all others are done.
-        VireidError: As :func:`vireid.training.train`.
+        VireidError: As :func:`vireid.training.fit`.
     """
     planned = plan(base, vary, seeds=seeds, product=product)
     for one in planned:

@@ -24,8 +24,7 @@ from vireid.openset.fitting import calibrate as learn
 from vireid.openset.fitting import check
 from vireid.openset.statistics import Estimate, View, check_rates
 from vireid.openset.validation import Measured
-from vireid.runs import RunFolder
-from vireid.runs.run import Device
+from vireid.runs import Device, RunFolder
 from vireid.types import ImageRecord
 
 __all__ = ["Asked", "Labelled", "calibrate", "format_calibration", "format_validation"]

@@ -35,8 +35,7 @@ from vireid.reports import (
     training_figure,
     write_report,
 )
-from vireid.runs import Run, RunFolder
-from vireid.runs.run import Device, Precision
+from vireid.runs import Device, Precision, Run, RunFolder
 from vireid.types import Features, ImageRecord, Modality
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from vireid.features.bulk import Summary, extract_to_file
 from vireid.features.parquet import check_ending
 from vireid.features.shards import WHOLE, Part, extract_to_folder
 from vireid.log import printable
-from vireid.runs.run import Device
+from vireid.runs import Device
 from vireid.types import Modality
 
 __all__ = ["BY_THEMSELVES", "Describing", "encode", "tell_bad", "tell_guessed"]

@@ -32,8 +32,7 @@ from vireid.evaluation.analysis import Search
 from vireid.features import FeatureExtractor, extract_distributed, load
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
-from vireid.runs import RunFolder
-from vireid.runs.run import Device
+from vireid.runs import Device, RunFolder
 from vireid.types import Features
 
 __all__ = ["PostProcessing", "evaluate", "extract_for", "score_extractor"]

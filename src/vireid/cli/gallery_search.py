@@ -22,7 +22,7 @@ from vireid.gallery import Hit, id_of, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import View
-from vireid.runs.run import Device
+from vireid.runs import Device
 from vireid.types import Modality
 
 __all__ = ["Query", "search"]

@@ -22,7 +22,7 @@ from vireid.errors import ConfigError
 from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.log import log
-from vireid.runs.run import Device
+from vireid.runs import Device
 
 __all__ = ["Logging", "serve"]
 

@@ -23,9 +23,8 @@ from vireid.evaluation import evaluate, validation
 from vireid.features import FeatureExtractor, TorchBackend, extract_distributed, local_records
 from vireid.features.exported_backend import is_export
 from vireid.methods import Method, Recipe, catalogue
-from vireid.runs import Run, RunFolder
-from vireid.runs.run import Device, Precision, Selection
-from vireid.training import Validate, train
+from vireid.runs import Device, Precision, Run, RunFolder, Selection
+from vireid.training import Validate, fit
 
 __all__ = [
     "TRAINED_ALONE",
@@ -202,7 +201,7 @@ def train_run(
 
     Raises:
         ProcessError: If a process is gone; the newest checkpoint is whole.
-        VireidError: As :func:`vireid.training.train`.
+        VireidError: As :func:`vireid.training.fit`.
     """
     return launch(
         partial(_train_here, run, out, resume, keeping, processes.sync_batchnorm),
@@ -219,7 +218,7 @@ def _train_here(
     keep_memory()
     cache = None if keeping.no_cache else keeping.cache or default_cache(run.data.root)
     with _validator(run, cache) as validate:
-        return train(
+        return fit(
             run,
             out,
             resume=resume,

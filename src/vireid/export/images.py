@@ -14,7 +14,7 @@ from vireid.data.listing import ListedImage
 from vireid.data.portrait import guess_modality
 from vireid.errors import ConfigError, DatasetError
 from vireid.export.parity import Picture
-from vireid.runs.run import Run
+from vireid.runs import Run
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CHECKED", "Pictures", "pictures_listed", "pictures_of_run"]

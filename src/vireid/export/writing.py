@@ -42,7 +42,7 @@ from vireid.features.runtimes import ExportPrecision, Format
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.files import held, write_atomic
 from vireid.log import log
-from vireid.runs.run import RunFolder
+from vireid.runs import RunFolder
 from vireid.types import Modality
 
 __all__ = ["check_options", "export_run", "write_graphs"]

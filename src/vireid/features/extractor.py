@@ -28,7 +28,7 @@ from vireid.features.exported_backend import is_export, open_export
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
-from vireid.runs.run import Device, Precision, Run, RunFolder
+from vireid.runs import Device, Precision, Run, RunFolder
 from vireid.types import Features, ImageRecord, Modality
 
 __all__ = ["AttentionMap", "FeatureExtractor", "Translation", "load"]

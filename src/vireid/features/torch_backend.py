@@ -16,7 +16,7 @@ from vireid.distributed.comm import local_device
 from vireid.methods import Method
 from vireid.nn import PALM, fold_batch_norms, record_attention, use_fast_convolutions
 from vireid.nn.weights import fingerprint
-from vireid.runs.run import Device, Precision
+from vireid.runs import Device, Precision
 from vireid.types import Modality
 
 __all__ = ["FeatureBackend", "TorchBackend", "Translated"]

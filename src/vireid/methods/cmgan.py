@@ -159,16 +159,16 @@ class CmGAN(Method):
         """
         return self.neck(self.pool(self.streams(images, n_visible)).squeeze(1))  # type: ignore[no-any-return]
 
-    def stages(self, epochs: int) -> tuple[Phase, ...]:
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
         """One stage; in each step the discriminator moves K times, then the generator once."""
         moves = (
             OptimizerStep("discriminator", ("discriminator",)),
         ) * self.config.discriminator_steps
         return (Phase(epochs, (*moves, OptimizerStep("generator", ("backbone", "heads")))),)
 
-    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
+    def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
         """The discriminator's loss, or the generator's."""
-        if turn == "generator":
+        if step == "generator":
             self._judged = None
             return self.losses(batch)
         # While the discriminator moves the generator stands still: one pass serves all K moves.

@@ -158,22 +158,22 @@ class D2RL(OneStreamMethod):
             {m: PatchDiscriminator(planes, width=config.width) for m, planes in _PLANES.items()}
         )
 
-    def stages(self, epochs: int) -> tuple[Phase, ...]:
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
         """Translators and discriminators by turns, then the identities."""
         first = min(round(self.config.share * epochs), epochs - 1)
         turns = tuple(OptimizerStep(name, (name,)) for name in ("translators", "discriminators"))
         identities = Phase(epochs - first, (OptimizerStep("identities", ("backbone", "heads")),))
         return (Phase(first, turns), identities) if first else (identities,)
 
-    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
-        """Losses of the turns ``translators``, ``discriminators`` and ``identities``."""
-        if turn == "identities":
+    def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
+        """Losses of the steps ``translators``, ``discriminators`` and ``identities``."""
+        if step == "identities":
             return self.losses(batch)
         real = {
             Modality.VISIBLE: self._pictures(batch.visible, Modality.VISIBLE),
             Modality.INFRARED: self._pictures(batch.infrared, Modality.INFRARED),
         }
-        return self._translators(real) if turn == "translators" else self._discriminators(real)
+        return self._translators(real) if step == "translators" else self._discriminators(real)
 
     def _translators(self, real: Mapping[Modality, Tensor]) -> Losses:
         """L_G of pictures by their modality."""

@@ -23,7 +23,7 @@ __all__ = ["Losses", "Method", "MethodConfig", "OptimizerStep", "Phase"]
 class Losses(NamedTuple):
     """The losses of one batch, and what the collapse watch looks at.
 
-    A turn that tells no identities apart (a discriminator's, a translator's) has terms only.
+    A step that tells no identities apart (a discriminator's, a translator's) has terms only.
 
     Attributes:
         terms: Loss terms by name, weighted; their sum is what is minimised.
@@ -64,11 +64,11 @@ class Phase(NamedTuple):
 
     Attributes:
         epochs: How long it takes.
-        turns: What an optimisation step is made of, in order.
+        steps: What an optimisation step is made of, in order.
     """
 
     epochs: int
-    turns: tuple[OptimizerStep, ...]
+    steps: tuple[OptimizerStep, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +109,8 @@ class MethodConfig(ABC):
 class Method(nn.Module, ABC):
     """A network with its losses, and how it is optimised.
 
-    Most methods have one stage of one turn, and write :meth:`losses`, :meth:`describe` and
-    :meth:`backbone_parameters` only. An adversary takes turns (:meth:`stages`,
+    Most methods have one phase of one step, and write :meth:`losses`, :meth:`describe` and
+    :meth:`backbone_parameters` only. An adversary alternates steps (:meth:`phases`,
     :meth:`step_losses`); what is fitted once training is over is :meth:`fit`.
     """
 
@@ -119,8 +119,8 @@ class Method(nn.Module, ABC):
     fits: ClassVar[bool] = False
     """Whether :meth:`fit` does anything."""
     shareable: bool = False
-    """Whether several processes can train it: it takes one turn, and its losses are those of
-    :func:`vireid.distributed.gather`."""
+    """Whether several processes can train it: it takes one optimizer step a batch, and computes its
+    losses from :func:`vireid.distributed.gather.gather_batch`."""
 
     @abstractmethod
     def losses(self, batch: CrossModalBatch) -> Losses:
@@ -151,18 +151,18 @@ class Method(nn.Module, ABC):
         """Learning rates of the groups other than ``backbone`` and ``heads``."""
         return {}
 
-    def stages(self, epochs: int) -> tuple[Phase, ...]:
-        """How training goes; the stages' epochs add up to ``epochs``."""
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """How training goes; the epochs of the phases add up to ``epochs``."""
         return (Phase(epochs, (OptimizerStep("identities", tuple(self.parameter_groups())),)),)
 
-    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
-        """Losses of one turn.
+    def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
+        """Losses of one optimizer step.
 
         Args:
             batch: Images and labels.
-            turn: The turn's name.
+            step: The name of the optimizer step.
         """
-        del turn
+        del step
         return self.losses(batch)
 
     def fit(

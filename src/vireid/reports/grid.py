@@ -25,8 +25,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from vireid.errors import ConfigError, RunError
 from vireid.methods import Recipe
-from vireid.runs.naming import options
-from vireid.runs.run import Run, RunFolder
+from vireid.runs import Run, RunFolder
+from vireid.runs.names import options
 
 __all__ = ["BASE", "PlannedRun", "plan", "refuse_foreign"]
 

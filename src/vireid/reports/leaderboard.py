@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.result import RANKS, Result, Statistic
 from vireid.evaluation.table import chance_cells, markdown_list, markdown_table, row_name
-from vireid.runs.naming import overrides, row_names
-from vireid.runs.run import Run
+from vireid.runs import Run
+from vireid.runs.names import overrides, row_names
 
 __all__ = ["SYNTHETIC", "Board", "Entry", "Row", "Score", "leaderboard", "markdown"]
 

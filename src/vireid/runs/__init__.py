@@ -1,5 +1,6 @@
-"""Run folders: what a training was asked to do, its checkpoints and the model it left."""
+"""Run folders: a training's configuration, its checkpoints and the trained network."""
 
-from vireid.runs.run import Run, RunFolder
+from vireid.runs.config import Device, Precision, Run, Selection
+from vireid.runs.folder import RunFolder
 
-__all__ = ["Run", "RunFolder"]
+__all__ = ["Device", "Precision", "Run", "RunFolder", "Selection"]

@@ -1,5 +1,5 @@
 """Training: one loop, augmented batches, and warnings when training collapses."""
 
-from vireid.training.loop import Validate, train
+from vireid.training.loop import Validate, fit
 
-__all__ = ["Validate", "train"]
+__all__ = ["Validate", "fit"]

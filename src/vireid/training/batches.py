@@ -20,7 +20,7 @@ from vireid.data.image_stack import ImageStack
 from vireid.data.sampler import WHOLE, BatchIndices, CrossModalSampler, Part, class_indices
 from vireid.data.transforms import augment, normalise
 from vireid.errors import ConfigError
-from vireid.runs.run import Run
+from vireid.runs import Run
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["TrainingSet", "mix_seed"]

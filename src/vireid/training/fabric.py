@@ -11,7 +11,7 @@ from torch import nn
 from vireid.distributed.comm import local_device, make_fabric, world_size
 from vireid.errors import ConfigError, RunError
 from vireid.methods import Method
-from vireid.runs.run import Run
+from vireid.runs import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

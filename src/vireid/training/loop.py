@@ -32,9 +32,8 @@ from vireid.errors import ConfigError, RunError, TrainingError
 from vireid.log import log
 from vireid.methods import Losses, Method, Optimisation, Phase
 from vireid.nn import use_fast_convolutions
-from vireid.runs import checkpoint
+from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import Progress
-from vireid.runs.run import Run, RunFolder
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse, cosines
 from vireid.training.fabric import (
@@ -52,13 +51,13 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 
-__all__ = ["Validate", "build_optimizer", "train"]
+__all__ = ["Validate", "build_optimizer", "fit"]
 
 Validate = Callable[[Method], Mapping[str, float]]
 """Scores a network in training on identities that are held out; the scores hold ``mAP``."""
 
 
-def train(
+def fit(
     run: Run,
     out: Path,
     *,
@@ -262,27 +261,27 @@ def _step(
 ) -> dict[str, float]:
     """One optimisation step, turn by turn; returns what the metrics report of it."""
     options = run.recipe.optimisation
-    stage, before = _stage(model, options.epochs, place.epoch)
+    phase, before = _phase(model, options.epochs, place.epoch)
     epoch = place.epoch - before + place.step / steps
     # What draws inside of the network (dropout) draws for this process's images alone.
     torch.manual_seed(mix_seed(run.seed, place.epoch, place.step, rank()))
     for group in optimizer.param_groups:
-        factor = rate_factor(replace(options, epochs=stage.epochs), epoch)
+        factor = rate_factor(replace(options, epochs=phase.epochs), epoch)
         group["lr"] = group["base_lr"] * factor
     dtype = optimizer.param_groups[0]["params"][0].dtype
     batch = batch._replace(visible=batch.visible.to(dtype), infrared=batch.infrared.to(dtype))
     seen: dict[str, float] = {}
-    for turn in stage.turns:
+    for step in phase.steps:
         # On one device Fabric calls a marked method as it is, without the precision's context.
         with fabric.autocast():
-            losses: Losses = model.step_losses(batch, turn.name)
+            losses: Losses = model.step_losses(batch, step.name)
         total = losses.total
         if not torch.isfinite(total):
             raise TrainingError(_not_finite(losses, batch, place))
         optimizer.zero_grad()
         fabric.backward(total)
         for group in optimizer.param_groups:
-            if group["name"] not in turn.trains:
+            if group["name"] not in step.trains:
                 # An optimiser leaves alone what has no gradient: no step, no decay, no moment.
                 for parameter in group["params"]:
                     parameter.grad = None
@@ -293,15 +292,15 @@ def _step(
     return seen
 
 
-def _stage(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Phase, int]:
-    """The stage that an epoch belongs to, and the epochs before that stage."""
+def _phase(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Phase, int]:
+    """The phase that an epoch belongs to, and the epochs before that phase."""
     before = 0
-    stages: tuple[Phase, ...] = model.stages(epochs)
-    for stage in stages:
-        if epoch < before + stage.epochs:
-            return stage, before
-        before += stage.epochs
-    raise ValueError(f"Stages {stages} do not add up to {epochs} epochs.")
+    phases: tuple[Phase, ...] = model.phases(epochs)
+    for phase in phases:
+        if epoch < before + phase.epochs:
+            return phase, before
+        before += phase.epochs
+    raise ValueError(f"Phases {phases} do not add up to {epochs} epochs.")
 
 
 def build_optimizer(model: Method, options: Optimisation) -> Optimizer:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.methods import catalogue
-from vireid.runs.run import Run
+from vireid.runs import Run
 
 __all__ = ["options", "overrides", "row_names"]
 

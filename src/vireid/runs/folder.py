@@ -14,59 +14,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError, RunError
 from vireid.files import clear_temporaries, held, write_atomic
-from vireid.methods import AnyMethod, Recipe
 from vireid.nn.weights import fingerprint
+from vireid.runs.config import Run
 
-__all__ = ["Device", "Precision", "Run", "RunFolder", "Selection"]
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["32-true", "bf16-mixed", "64-true"]
-Selection = Literal["last", "validation"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Everything that decides a training run."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    name: str
-    """The recipe's name."""
-    recipe: Recipe[AnyMethod]
-    """What is trained, and how."""
-    data: DataSource
-    """What it is trained on."""
-    select: Selection = "last"
-    """Which epoch's network becomes the model."""
-    seed: int = 0
-    """Seed of every random draw."""
-    precision: Precision = "32-true"
-    """Arithmetic of the network; bf16-mixed is bfloat16 autocast, 64-true trains in double."""
-    device: Device = "auto"
-    """auto takes a GPU when there is one."""
-    compile: bool = False
-    """Whether torch.compile translates the network's parts before the first step."""
-
-    def __post_init__(self) -> None:
-        if self.select == "validation" and not self.data.hold_out:
-            raise ConfigError(
-                "--select validation chooses by identities that are held out of training; add "
-                "--hold-out, or leave --select at 'last'."
-            )
+__all__ = ["RunFolder"]
 
 
 class RunFolder:

@@ -1,4 +1,4 @@
-"""Optimisation in turns and stages, and what is fitted once training is over."""
+"""Phases, optimizer steps, and what is fitted once training is over."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from vireid.data.sampler import class_indices
 from vireid.data.transforms import normalise
 from vireid.methods import DLIS, DLISConfig, Losses, OptimizerStep, Phase
 from vireid.runs import Run, RunFolder
-from vireid.training import train
+from vireid.training import fit
 from vireid.types import CrossModalBatch, Modality
 
 BOTH = (OptimizerStep("judge", ("judge",)), OptimizerStep("people", ("backbone", "heads")))
@@ -40,16 +40,16 @@ class Judged(DLIS):
     def own_rates(self) -> Mapping[str, float]:
         return {"judge": 0.5}
 
-    def stages(self, epochs: int) -> tuple[Phase, ...]:
-        return tuple(Phase(n, turns) for n, turns in self.plan)
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        return tuple(Phase(n, steps) for n, steps in self.plan)
 
-    def step_losses(self, batch: CrossModalBatch, turn: str) -> Losses:
-        self.seen.append((turn, {k: v.clone() for k, v in self.named_parameters()}))
+    def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
+        self.seen.append((step, {k: v.clone() for k, v in self.named_parameters()}))
         found = self.losses(batch)
         assert found.features is not None
         embeddings = self(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
         verdict = self.judge(embeddings.flatten(1)).mean()
-        if turn == "judge":
+        if step == "judge":
             return Losses(terms={"verdict": verdict}, seen={"verdict_size": verdict.abs()})
         return found._replace(terms={**found.terms, "wrong": -verdict})
 
@@ -103,17 +103,17 @@ def of(run: Run, kind: type[DLISConfig], **options: object) -> Run:
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_each_turn_moves_its_own_parameters_only(run: Run, tmp_path: Path) -> None:
-    train(of(run, JudgedConfig), tmp_path / "run", progress_bar=False)
+def test_each_step_moves_its_own_parameters_only(run: Run, tmp_path: Path) -> None:
+    fit(of(run, JudgedConfig), tmp_path / "run", progress_bar=False)
     network = BUILT[-1]
     assert isinstance(network, Judged)
     assert [name for name, _ in network.seen[:4]] == ["judge", "people"] * 2
     last = ("judge", {k: v.detach() for k, v in network.named_parameters()})
-    for (turn, before), (_, after) in zip(network.seen, [*network.seen[1:], last], strict=True):
+    for (step, before), (_, after) in zip(network.seen, [*network.seen[1:], last], strict=True):
         moved = {name for name, p in after.items() if not torch.equal(p, before[name])}
         judges = {"judge.weight", "judge.bias"}
         assert moved
-        assert moved <= judges if turn == "judge" else not moved & judges
+        assert moved <= judges if step == "judge" else not moved & judges
     lines = metrics(tmp_path / "run")
     assert set(lines[0]["terms"]) == {"verdict", "identity", "center", "wrong"}
     assert {"accuracy", "cosine_same", "verdict_size"} <= set(lines[0])
@@ -123,12 +123,12 @@ def test_each_turn_moves_its_own_parameters_only(run: Run, tmp_path: Path) -> No
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_stages_follow_each_other_and_rates_begin_anew(run: Run, tmp_path: Path) -> None:
+def test_phases_follow_each_other_and_rates_restart(run: Run, tmp_path: Path) -> None:
     alone, people = BOTH[:1], BOTH[1:]
-    staged = of(run, JudgedConfig, plan=((1, alone), (2, people)))
+    phased = of(run, JudgedConfig, plan=((1, alone), (2, people)))
     optimisation = replace(run.recipe.optimisation, schedule="step", milestones=(1,))
-    staged = replace(staged, recipe=replace(staged.recipe, optimisation=optimisation))
-    train(staged, tmp_path / "run", progress_bar=False)
+    phased = replace(phased, recipe=replace(phased.recipe, optimisation=optimisation))
+    fit(phased, tmp_path / "run", progress_bar=False)
     lines = metrics(tmp_path / "run")
     assert [set(line["terms"]) for line in lines] == [
         {"verdict"},
@@ -140,15 +140,15 @@ def test_stages_follow_each_other_and_rates_begin_anew(run: Run, tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_stages_that_do_not_add_up(run: Run, tmp_path: Path) -> None:
+def test_phases_that_do_not_add_up(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="do not add up to 3 epochs"):
-        train(of(run, JudgedConfig, plan=((1, BOTH),)), tmp_path / "run", progress_bar=False)
+        fit(of(run, JudgedConfig, plan=((1, BOTH),)), tmp_path / "run", progress_bar=False)
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) -> None:
     measured = of(run, MeasuredConfig)
-    out = train(measured, tmp_path / "run", progress_bar=False)
+    out = fit(measured, tmp_path / "run", progress_bar=False)
     network = BUILT[-1]
     assert isinstance(network, Measured)
     assert isinstance(network.means, Tensor)
@@ -166,7 +166,7 @@ def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_fitting_does_not_touch_training(run: Run, finished: Path, tmp_path: Path) -> None:
-    out = train(of(run, MeasuredConfig), tmp_path / "run", progress_bar=False)
+def test_fit_does_not_change_training(run: Run, finished: Path, tmp_path: Path) -> None:
+    out = fit(of(run, MeasuredConfig), tmp_path / "run", progress_bar=False)
     assert metrics(out) == metrics(finished)
     assert not same_run(out, finished)  # its model holds the means besides
