@@ -1,6 +1,7 @@
 """Two processes compute what one computes: norms, losses and gradients, in float64."""
 
 import copy
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -161,6 +162,7 @@ def talk() -> dict[str, Any]:
         "unequal": refused(
             lambda: check_same_on_all_ranks("hats", f"{rank()} grey", mend="buy some")
         ),
+        "waiting": os.environ.get("OMP_WAIT_POLICY"),
         "adversary": refused(lambda: check_shareable(build("cmgan"), "cmgan")),
     }
 
@@ -189,6 +191,7 @@ def test_processes_tell_one_another_and_refuse_what_differs(by_two: dict[str, An
     assert said["equal"] == ""
     assert "Process 1 does not have the same hats as process 0" in said["unequal"]
     assert said["unequal"].endswith("buy some.")
+    assert said["waiting"] == os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     assert said["adversary"].startswith("'cmgan' cannot be trained by 2 processes")
 
 

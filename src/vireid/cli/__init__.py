@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vireid.distributed.waiting import wait_passively
 from vireid.errors import VireidError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend;
         141 where whoever reads the output stopped reading.
     """
+    wait_passively()
     words = sys.argv[1:] if args is None else args
     # Here and not above: the processes that render SynVI import this module and need none of it.
     from tyro.extras import SubcommandApp

@@ -31,6 +31,7 @@ from vireid.distributed.comm import (
     process_info_from_environment,
     world_size,
 )
+from vireid.distributed.waiting import wait_passively
 from vireid.errors import ConfigError, ProcessError, VireidError
 
 __all__ = ["ONE_PROCESS", "Processes", "launch"]
@@ -123,6 +124,7 @@ class _Launcher:
         self._said: dict[int, Any] = {}
         self._codes: dict[int, int] = {}
         self._crew: list[SpawnProcess] = []
+        wait_passively()  # for the processes, which inherit the environment
         context = multiprocessing.get_context("spawn")
         port = _free_port()
         for rank in range(self._size):
