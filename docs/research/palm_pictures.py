@@ -1,6 +1,6 @@
-"""Where the PALMs of several runs look, over one person in both modalities, in one picture.
+"""Draw the attention maps of several runs for one person in both modalities.
 
-python docs/research/palm_pictures.py RUN… --out maps.jpg
+python -m docs.research.palm_pictures RUN… --out maps.jpg
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from vireid.types import Modality
 
 
 def main() -> None:
-    """Draw it."""
+    """Draw the figure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--person", type=int, default=0, help="which of the test people")
+    parser.add_argument("--person", type=int, default=0, help="index of the test identity")
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    records = RunFolder(given.runs[0]).read_config().data.open().test()
-    person = sorted({r.identity for r in records})[given.person]
+    args = parser.parse_args()
+    records = RunFolder(args.runs[0]).read_config().data.open().test()
+    person = sorted({r.identity for r in records})[args.person]
     shown = [
         next(r for r in records if r.identity == person and r.modality is modality)
         for modality in Modality
     ]
     panels = [
         AttentionPanel.of(found, name=f"{run.name}, {found.record.modality}")
-        for run in given.runs
+        for run in args.runs
         for found in load(run).attention(shown)
     ]
-    attention_figure(panels).savefig(given.out, dpi=80, pil_kwargs={"quality": 85})
+    attention_figure(panels).savefig(args.out, dpi=80, pil_kwargs={"quality": 85})
 
 
 if __name__ == "__main__":

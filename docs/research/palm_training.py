@@ -1,12 +1,11 @@
-"""What PALM does and learns, epoch by epoch, from the checkpoints of a run.
+"""Statistics of PALM and the gradient of its branch, epoch by epoch, from a run's checkpoints.
 
     vireid train RECIPE … --keep 99 --out RUN
-    python docs/research/palm_training.py RUN
+    python -m docs.research.palm_training RUN
 
-One line an epoch and modality: of the test images, what
-:class:`vireid.nn.PalmStatistics` says; of training batches that are the same in every epoch, the
-mean of the gradient that the branch's own weight (gamma, or the batch norm's weights) gets, and
-its size. Training itself is not touched.
+Prints one row per epoch and modality: :class:`palm_statistics.PalmStatistics` over test images;
+the mean of the branch's weight (gamma, or the BatchNorm's weights); and the mean of its gradient
+over training batches that are the same in every epoch. The run itself is not changed.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ import copy
 from pathlib import Path
 
 import torch
+from docs.research.palm_statistics import observe_palm
 from torch import Tensor
 
 from vireid.data.cache import default_cache
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.methods import Method
-from vireid.nn import PALM, observe_palm
+from vireid.nn import PALM
 from vireid.runs import RunFolder, checkpoint
 from vireid.training.batches import TrainingSet
 from vireid.training.loop import build_optimizer
@@ -32,11 +32,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
-    parser.add_argument("--every", type=int, default=8, help="take every so-manieth test image")
-    parser.add_argument("--batches", type=int, default=8, help="training batches for the gradient")
-    given = parser.parse_args()
-    run = RunFolder(given.run).read_config()
-    records = run.data.open().test()[:: given.every]
+    parser.add_argument("--every", type=int, default=8, help="use every Nth test image")
+    parser.add_argument(
+        "--batches", type=int, default=8, help="number of training batches for the gradient"
+    )
+    args = parser.parse_args()
+    run = RunFolder(args.run).read_config()
+    records = run.data.open().test()[:: args.every]
     print(
         "| epoch | accuracy | images | entropy | rows alike | change | constant "
         "| cosine of stripes | weight | gradient |"
@@ -45,17 +47,17 @@ def main() -> None:
     with TrainingSet(run, cache=default_cache(run.data.root)) as data:
         network = run.recipe.method.build(classes=data.classes)
         optimizer = build_optimizer(network, run.recipe.optimisation)
-        for path in sorted((given.run / "checkpoints").glob("epoch-*-step-000000.safetensors")):
+        for path in sorted((args.run / "checkpoints").glob("epoch-*-step-000000.safetensors")):
             place = checkpoint.load(path, network, optimizer)
-            weight, gradient = slope(network, data, given.batches)
+            weight, gradient = slope(network, data, args.batches)
             for modality in Modality:
                 some = [r for r in records if r.modality is modality]
-                # Describing folds the batch norms away for good.
-                described = copy.deepcopy(network)
+                # Extraction folds the batch norms into the convolutions, in place.
+                folded = copy.deepcopy(network)
                 extractor = FeatureExtractor(
-                    TorchBackend(described, device="cpu", precision="32-true")
+                    TorchBackend(folded, device="cpu", precision="32-true")
                 )
-                with observe_palm(described, stripes=6) as (seen, *_):
+                with observe_palm(folded, stripes=6) as (seen, *_):
                     extractor.extract(some, progress=False)
                 print(
                     f"| {place.epoch} | {place.history[-1]['accuracy']:.2f} "

@@ -25,12 +25,12 @@ def planned(recipe: str, part: Part) -> list[PlannedRun]:
     [
         (
             "palm",
-            "palm=off palm=layer3 palm=stripes palm=whole palm-shared=no palm-scaled=yes "
-            "palm-branch=batch_norm palm-branch=centred palm-branch=guide "
-            "palm-position=relative palm-exchange=0.5",
+            "palm=off palm=layer3 palm=stripes palm-shared=no palm-scaled=yes "
+            "palm-branch=batch_norm palm-branch=centred "
+            "palm-position=relative",
         ),
         ("center", "center=0 center=0.1 center=1 center-reduction=mean"),
-        ("stripes", "stripes=1 stripes=2 stripes=3 stripes=9 whole=yes"),
+        ("stripes", "stripes=1 stripes=2 stripes=3 stripes=9"),
         ("sharing", " ".join(f"shared-from={s}" for s in ("stem", *(f"layer{n}" for n in "1234")))),
         ("embedding", "dim=128 dim=256"),
     ],

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 import pytest
 import torch
@@ -53,18 +53,15 @@ def test_the_published_shapes() -> None:
     [
         *({"palm_branch": branch} for branch in get_args(PalmBranch)),
         {"palm_branch": "centred", "palm_position": "relative"},
-        {"palm_branch": "guide", "palm_position": "relative", "pooling": "gem"},
+        {"palm_branch": "centred", "palm_position": "relative", "pooling": "gem"},
         {"palm": "layer3", "palm_branch": "batch_norm"},
         {"palm": "stripes", "palm_scaled": True},
-        {"palm": "whole", "whole": True},
-        {"palm": "whole", "whole": True, "palm_branch": "batch_norm", "pooling": "gem"},
-        {"palm_exchange": 1.0},
     ],
 )
 def test_at_its_start_it_is_tslfn_bit_for_bit(training: bool, options: dict[str, object]) -> None:
     outputs = []
     chosen = dataclasses.replace(SMALL, **options)  # type: ignore[arg-type]
-    for config in (chosen, dataclasses.replace(chosen, palm="off", palm_exchange=0.0)):
+    for config in (chosen, dataclasses.replace(chosen, palm="off")):
         torch.manual_seed(7)
         model = DLIS(config, classes=5).train(training)
         torch.manual_seed(8)
@@ -126,63 +123,6 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("palm", ["off", "whole"])
-def test_the_whole_is_one_more_part_that_leaves_the_stripes_as_they_are(
-    palm: Literal["off", "whole"],
-) -> None:
-    torch.manual_seed(2)
-    config = dataclasses.replace(SMALL, palm=palm, whole=True, palm_shared=False)
-    model = DLIS(config, classes=5).eval()
-    for module in model.modules():
-        if isinstance(module, PALM):
-            nn.init.constant_(module.gamma, 0.5)
-    data = batch()
-    images = torch.cat([data.visible, data.infrared])
-    maps = model.streams(images, 4)
-    parts = [maps[:, :, row] for row in range(6)]  # six stripes of one row each
-    if palm == "whole":
-        assert model.whole_palm is not None
-        seen = [model.whole_palm.visible(maps[:4]), model.whole_palm.infrared(maps[4:])]
-        parts.append(torch.cat(seen).flatten(2))
-    else:
-        parts.append(maps.flatten(2))
-    pooled = torch.stack([part.mean(2) for part in parts], 1)
-    embeddings = model.heads(pooled)
-    assert torch.allclose(model(images, 4), embeddings, atol=1e-5)
-    assert model.extract_features(images[:4], Modality.VISIBLE).shape == (4, 7 * 16)
-    labels = torch.cat([data.visible_labels, data.infrared_labels])
-    logits = model.heads.classify(embeddings)
-    identity = sum(float(F.cross_entropy(logits[:, p], labels)) for p in range(7))
-    assert float(model.losses(data).terms["identity"]) == pytest.approx(identity, rel=1e-5)
-
-
-def test_palm_before_the_whole_brings_that_part_along() -> None:
-    assert [DLISConfig(palm=palm).parts for palm in ("off", "whole")] == [6, 7]
-    assert dataclasses.replace(SMALL, palm="off", whole=True).parts == 7
-
-
-@torch.no_grad()
-def test_exchanged_maps_are_gathered_from_the_same_person_in_the_other_modality() -> None:
-    torch.manual_seed(2)
-    config = dataclasses.replace(SMALL, palm_branch="guide", palm_exchange=0.25, guard=0.0)
-    model = DLIS(config, classes=5).eval()
-    # Each person once in either modality, in another order; the last visible one has no partner.
-    data = batch()._replace(
-        visible_labels=torch.tensor([0, 1, 2, 3]), infrared_labels=torch.tensor([2, 0, 1, 4])
-    )
-    partners = [5, 6, 4, 3, 2, 0, 1, 7]
-    maps = model.streams(torch.cat([data.visible, data.infrared]), 4)
-    palm = next(m for m in model.modules() if isinstance(m, PALM))
-    labels = torch.cat([data.visible_labels, data.infrared_labels])
-    expected = 0.0
-    for image, partner in enumerate(partners):
-        gathered = palm.gather(maps[image : image + 1], maps[partner : partner + 1])
-        logits = model.heads.classify(model.heads(model.pool(gathered)))[0]
-        expected += sum(float(F.cross_entropy(row, labels[image])) for row in logits) / 8
-    assert float(model.losses(data).terms["exchange"]) == pytest.approx(0.25 * expected, rel=1e-5)
-
-
-@torch.no_grad()
 def test_the_guard_holds_the_center_term_back_until_the_classifiers_know_something() -> None:
     model = DLIS(dataclasses.replace(SMALL, guard=0.2), classes=50).eval()
     free = DLIS(dataclasses.replace(SMALL, guard=0.0), classes=50).eval()
@@ -220,11 +160,8 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
         {"shared_from": "stem", "pooling": "gem", "embedding_bias": False},
         {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean", "guard": 0.0},
         {"palm_branch": "centred", "palm_position": "relative"},
-        {"palm_branch": "guide", "palm_position": "relative"},
-        {"palm_branch": "guide", "palm_exchange": 1.0, "guard": 0.0},
-        {"palm": "whole", "palm_branch": "batch_norm", "palm_exchange": 1.0, "guard": 0.0},
-        {"palm": "whole", "palm_shared": False, "palm_lr": "backbone"},
-        {"palm": "off", "whole": True, "pooling": "gem"},
+        {"palm_branch": "gamma", "palm_position": "relative", "palm_lr": "backbone"},
+        {"palm": "off", "pooling": "gem"},
     ],
 )
 def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:
@@ -284,8 +221,6 @@ def test_a_feature_depends_on_its_own_image_and_stream() -> None:
         ({"guard": 1.0}, "'1.0'"),
         ({"center": -1.0}, "'-1.0'"),
         ({"center": math.nan}, "'nan'"),
-        ({"palm_exchange": 0.5, "palm": "layer3"}, "--palm-exchange '0.5' needs one PALM"),
-        ({"palm_exchange": 0.5, "palm_shared": False}, "--palm-exchange '0.5' needs one PALM"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, object], words: str) -> None:

@@ -18,20 +18,18 @@ __all__ = ["DLIS_ABLATIONS", "Part", "preset"]
 Part = Literal["palm", "center", "stripes", "sharing", "embedding"]
 
 DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
-    # Off; behind layer3; in each stripe; before a part of its own; one a modality; logits scaled;
-    # what becomes of the attention; logits that know positions; maps gathered from the other
-    # modality in training.
+    # Off; behind layer3; within each stripe; one a modality; scaled logits; how the sum is scaled;
+    # logits that depend on positions.
     "palm": (
-        "palm=off,layer3,layer4,stripes,whole",
+        "palm=off,layer3,layer4,stripes",
         "palm-shared=yes,no",
         "palm-scaled=yes,no",
-        "palm-branch=gamma,batch_norm,centred,guide",
+        "palm-branch=gamma,batch_norm,centred",
         "palm-position=none,relative",
-        "palm-exchange=0,0.5",
     ),
     # Off; other lambdas; sum or mean over the identities of a batch.
     "center": ("center=0,0.1,0.5,1", "center-reduction=sum,mean"),
-    "stripes": ("stripes=1,2,3,6,9", "whole=yes,no"),
+    "stripes": ("stripes=1,2,3,6,9",),
     "sharing": ("shared-from=None,stem,layer1,layer2,layer3,layer4",),
     "embedding": ("dim=128,256,512",),
 }

@@ -78,18 +78,13 @@ class DLISConfig(MethodConfig):
     kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
     shared_from: StageName | None = None
     """From this stage on both modalities share one trunk; None: wholly separate streams."""
-    palm: Literal["off", "layer3", "layer4", "stripes", "whole"] = "layer4"
-    """Where PALM sits: behind a stage, inside each stripe, or before one more part that pools the
-    whole map and leaves the stripes as they are; off: TSLFN."""
+    palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
+    """Where PALM is applied: behind a stage, or behind layer4 within each stripe; off: TSLFN."""
     palm_branch: PalmBranch = "gamma"
-    """What becomes of PALM's attention: its sum is scaled by a scalar or by a batch norm (centred:
-    its mean over the image taken away first); or it guides the pooling and adds nothing. All start
-    at zero."""
+    """How what PALM adds is scaled: by a learned scalar (gamma), by a BatchNorm, or by a BatchNorm
+    after its mean over the image is subtracted (centred). All start at zero."""
     palm_position: Literal["none", "relative"] = "none"
-    """Whether PALM's logits know where a position is: a learned bias for each offset."""
-    palm_exchange: float = 0.0
-    """Weight of the identity loss on maps that PALM gathers from the same person's image of the
-    other modality, in training only."""
+    """Whether PALM's logits depend on positions: relative learns a bias for each offset."""
     palm_scaled: bool = False
     """Divide PALM's logits by the square root of the queries' length."""
     palm_shared: bool = True
@@ -98,8 +93,6 @@ class DLISConfig(MethodConfig):
     """Which learning rate PALM trains with."""
     stripes: int = 6
     """Number of horizontal stripes."""
-    whole: bool = False
-    """One more part beside the stripes, which pools the whole map; with palm=whole in any case."""
     dim: int = 512
     """Length of a stripe's embedding."""
     embedding_bias: bool = True
@@ -128,19 +121,7 @@ class DLISConfig(MethodConfig):
             raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        not_negative(self, "center", "triplet", "margin", "palm_exchange")
-        behind = self.palm in ("layer4", "whole") and self.palm_shared
-        if self.palm_exchange > 0 and not behind:
-            raise ConfigError(
-                f"--palm-exchange '{self.palm_exchange}' needs one PALM for both modalities behind "
-                "the last stage; expected --palm layer4 or whole, and --palm-shared, or "
-                "--palm-exchange 0."
-            )
-
-    @property
-    def parts(self) -> int:
-        """Embeddings of an image: one a stripe, and that of the whole map where there is one."""
-        return self.stripes + (self.whole or self.palm == "whole")
+        not_negative(self, "center", "triplet", "margin")
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""
@@ -159,34 +140,29 @@ class DLIS(Method):
         classes: Number of training identities.
     """
 
+    shareable: bool = True
+
     def __init__(self, config: DLISConfig, *, classes: int) -> None:
         super().__init__()
         self.config = config
         self.size = config.size
-        # Partners are drawn among the images of one process.
-        self.shareable = config.palm_exchange == 0
         stages, channels = build_stages(config.backbone, config.weights)
-        pool = GeM if config.pooling == "gem" else StripePool
-        self.pool = pool(config.stripes)
-        self.whole_pool = pool(1) if config.parts > config.stripes else None
+        self.pool = (GeM if config.pooling == "gem" else StripePool)(config.stripes)
         self.heads = StripeHeads(
             channels,
-            stripes=config.parts,
+            stripes=config.stripes,
             dim=config.dim,
             classes=classes,
             bias=config.embedding_bias,
         )
-        # PALM is drawn last: with one seed, all else starts equal whether it is there or not.
+        # PALM is initialised last: with one seed, all other weights are the same without it.
         after: dict[StageName, PerModality] = {}
-        self.whole_palm: PerModality | None = None
         if config.palm != "off":
             stage: StageName = "layer3" if config.palm == "layer3" else "layer4"
             width = channels if stage == "layer4" else output_channels(stages[stage])
-            palm = PerModality(self._palm(width), None if config.palm_shared else self._palm(width))
-            if config.palm == "whole":
-                self.whole_palm = palm
-            else:
-                after[stage] = palm
+            after[stage] = PerModality(
+                self._palm(width), None if config.palm_shared else self._palm(width)
+            )
         self.streams = TwoStream(stages, shared_from=config.shared_from, after=after)
 
     def _palm(self, channels: int) -> PALM:
@@ -196,14 +172,16 @@ class DLIS(Method):
             branch=self.config.palm_branch,
             scaled=self.config.palm_scaled,
             stripes=self.config.stripes if self.config.palm == "stripes" else None,
-            # Every backbone halves four times, rounding up.
-            grid=(-(-height // 16), -(-width // 16))
-            if self.config.palm_position == "relative"
-            else None,
+            grid=(
+                # Every backbone halves four times, rounding up.
+                (-(-height // 16), -(-width // 16))
+                if self.config.palm_position == "relative"
+                else None
+            ),
         )
 
     def forward(self, images: Tensor, n_visible: int) -> Tensor:
-        """Embed the parts of images: the stripes, and behind them the whole where it is one.
+        """Embed the stripes of images.
 
         Args:
             images: ``[n_v + n_t, 3, H, W]``, visible ones first.
@@ -212,34 +190,26 @@ class DLIS(Method):
         Returns:
             Embeddings, ``[n, p, d]``, not normalised.
         """
-        return self._embed(self.streams(images, n_visible), n_visible)
-
-    def _embed(self, maps: Tensor, n_visible: int) -> Tensor:
-        """``[n, C, h, w]`` to ``[n, p, d]``."""
-        pooled = self.pool(maps)
-        if self.whole_pool is not None:
-            whole = maps if self.whole_palm is None else self.whole_palm(maps, n_visible)
-            pooled = torch.cat([pooled, self.whole_pool(whole)], 1)
-        return self.heads(pooled)  # type: ignore[no-any-return]
+        return self.heads(self.pool(self.streams(images, n_visible)))  # type: ignore[no-any-return]
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy and hetero-center loss summed over the parts (and a triplet loss)."""
+        """Cross-entropy and hetero-center loss summed over the stripes (and a triplet loss)."""
         config = self.config
         n = len(batch.visible_labels)
-        maps = self.streams(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
-        embeddings = gather_batch(self._embed(maps, len(batch.visible)), batch)
+        images = torch.cat([batch.visible, batch.infrared])
+        embeddings = gather_batch(self(images, len(batch.visible)), batch)
         logits = self.heads.classify(embeddings)
         # Losses are means and differences of many small numbers: float32 whatever the network's.
         embeddings, logits = embeddings.float(), logits.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
-        target = labels[:, None].expand(-1, config.parts).flatten()
+        target = labels[:, None].expand(-1, config.stripes).flatten()
         flat = logits.flatten(0, 1)
         features = join_stripes(embeddings)
         with torch.no_grad():
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
         smoothed = F.cross_entropy(flat, target, label_smoothing=config.smoothing)
-        terms = {"identity": config.parts * smoothed}
+        terms = {"identity": config.stripes * smoothed}
         if config.center > 0:
             terms["center"] = (
                 config.center
@@ -256,32 +226,7 @@ class DLIS(Method):
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
                 features, labels, margin=config.margin
             )
-        if config.palm_exchange > 0:
-            exchanged = self._exchanged(maps, batch).float().flatten(0, 1)
-            terms["exchange"] = (
-                config.palm_exchange
-                * self._guard(identity)
-                * config.parts
-                * F.cross_entropy(exchanged, target, label_smoothing=config.smoothing)
-            )
         return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features.detach())
-
-    def _exchanged(self, maps: Tensor, batch: CrossModalBatch) -> Tensor:
-        """Logits of each image, its map gathered from one of the same person's other modality.
-
-        They are a batch of their own for the heads' batch norms, so that the other embeddings are
-        what they would be without them.
-        """
-        palm = next(m for m in self.modules() if isinstance(m, PALM))
-        own = torch.cat([batch.visible_labels, batch.infrared_labels])
-        is_visible = torch.arange(len(own), device=own.device) < len(batch.visible_labels)
-        fits = (own[:, None] == own) & (is_visible[:, None] != is_visible)
-        # Every image that fits is as likely, and an image without one gathers from itself.
-        drawn = torch.rand_like(fits, dtype=torch.float32).masked_fill_(~fits, -1.0)
-        found, partner = drawn.max(1)
-        partner = torch.where(found < 0, torch.arange(len(own), device=own.device), partner)
-        gathered = palm.gather(maps, maps[partner])
-        return self.heads.classify(self._embed(gathered, len(batch.visible)))
 
     def _guard(self, identity: Tensor) -> Tensor | float:
         """How much of its weight the center term has.
@@ -296,7 +241,7 @@ class DLIS(Method):
         return ((nothing - identity) / (self.config.guard * nothing)).clamp(0, 1)
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """The unit embeddings of the parts side by side, normalised again: ``[n, p·d]``."""
+        """The unit embeddings of the stripes, concatenated and normalised again: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return join_stripes(self(images, n_visible).float())
 

@@ -1,4 +1,4 @@
-"""Pure torch blocks, usable alone; they know no data set and no loss."""
+"""Torch modules that depend on no data set and no loss."""
 
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
 from vireid.nn.convolution import use_fast_convolutions
@@ -7,7 +7,6 @@ from vireid.nn.input_planes import set_input_planes
 from vireid.nn.modality_classifier import ModalityClassifier
 from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
-from vireid.nn.palm_statistics import PalmStatistics, observe_palm
 from vireid.nn.pooling import GeM, StripePool
 from vireid.nn.stripes import StripeHeads, join_stripes
 from vireid.nn.translator import PatchDiscriminator, Translator
@@ -22,19 +21,14 @@ __all__ = [
     "GeM",
     "ModalityClassifier",
     "NonLocal",
-    "PalmStatistics",
     "PatchDiscriminator",
     "StripeHeads",
     "StripePool",
-    "SyncBatchNorm",
     "Translator",
     "TwoStream",
     "build_stages",
-    "convert_sync_batchnorm",
     "fold_batch_norms",
-    "gather_batch",
     "join_stripes",
-    "observe_palm",
     "read_weights",
     "record_attention",
     "set_input_planes",

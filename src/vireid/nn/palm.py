@@ -5,23 +5,17 @@
         ├── value 1x1 ── v [C,   N] ──────────────────────────────── Σ_j a_ij v_j ── branch ─┐
         └─────────────────────────────────────────────────────────────────────────────────── + ── y
 
-``branch`` is a learned scalar gamma that starts at 0, or a BatchNorm whose weight starts at 0, with
-or without the mean over the positions taken from the sum first. In the branch ``guide`` nothing is
-added: the attention that a position receives, Σ_i a_ij, weighs it inside its own row,
-
-    y_j = x_j · r_j^gamma / mean over the row of r^gamma,    r_j = (1 + Σ_i a_ij) / 2
-
-so that the average of a row, and of every stripe of rows, becomes a weighted average of the same
-positions. Under uniform attention r is 1; what nobody looks at still has half of that. In all forms
-training starts from the network without PALM.
+``branch`` is a learned scalar gamma that starts at 0, or a BatchNorm whose weight starts at 0,
+with or without first subtracting the mean over the positions. In all forms training starts from
+the network without PALM.
 
 Sources: Wu et al., "Position Attention-Guided Learning for Infrared-Visible Person
 Re-identification", ICIC 2020, names the module and its purpose; its equations are not openly
 available. The form with gamma is the position attention of Fu et al., "Dual Attention Network for
 Scene Segmentation", CVPR 2019, which the paper's description fits best (see docs/dlis.md). The bias
-b, 0 unless asked for, is learned for each offset between two positions, as in Shaw et al.,
-"Self-Attention with Relative Position Representations", NAACL 2018. The others are this project's
-own (see docs/research/palm.md).
+b, 0 unless ``grid`` is given, is learned for each offset between two positions, as in Shaw et al.,
+"Self-Attention with Relative Position Representations", NAACL 2018. The BatchNorm forms are this
+project's own (see docs/research/palm.md).
 
 Example:
     >>> import torch
@@ -47,29 +41,27 @@ from vireid.errors import ConfigError
 
 __all__ = ["PALM", "PalmBranch", "record_attention"]
 
-PalmBranch = Literal["gamma", "batch_norm", "centred", "guide"]
-"""What becomes of the attention; see :class:`PALM`."""
+PalmBranch = Literal["gamma", "batch_norm", "centred"]
+"""How the attended values are scaled; see :class:`PALM`."""
 
 
 class PALM(nn.Module):
-    """Self-attention over the positions of a feature map, added to it or weighing it.
+    """Self-attention over the positions of a feature map, added to it.
 
-    With gamma the parameters number 2 (C·C/8 + C/8) + C·C + C + 1: 5,245,441 at C = 2048. A batch
-    norm has 2 C instead of the 1; ``guide`` has no values, 2 (C·C/8 + C/8) + 1; the position bias
-    has 2 h - 1 + 2 w - 1 more.
+    With gamma the parameters number 2 (C·C/8 + C/8) + C·C + C + 1: 5,245,441 at C = 2048. A
+    BatchNorm has 2 C instead of the 1; the position bias has 2 h - 1 + 2 w - 1 more.
 
     Args:
         channels: C, a multiple of ``reduction``.
         reduction: Queries and keys have C / reduction channels.
         branch: What scales the attended values before the sum: ``gamma``, one learned scalar that
             starts at 0; ``batch_norm``, a BatchNorm whose weight and bias start at 0; ``centred``,
-            the same after taking away the mean over the positions of each image. ``guide``:
-            nothing is added, the map is weighed inside its rows.
+            the same after subtracting the mean over the positions of each image.
         scaled: Divide the logits by the square root of the queries' length.
         stripes: If given, a position attends only to positions of its own horizontal stripe.
-        grid: Height and width of the largest map: learn a bias of the logits for each offset of
-            rows and one for each offset of columns. Rows start with minus their distance, columns
-            with 0. None: the logits do not know where a position is.
+        grid: Height and width of the largest map: learn a bias of the logits for each row offset
+            and each column offset. A row offset starts at minus its absolute value, a column
+            offset at 0. None: the logits do not depend on the positions.
 
     Raises:
         ConfigError: If ``channels`` is not a multiple of ``reduction``.
@@ -93,12 +85,12 @@ class PALM(nn.Module):
             )
         self.query = nn.Conv2d(channels, channels // reduction, 1)
         self.key = nn.Conv2d(channels, channels // reduction, 1)
-        self.value = None if branch == "guide" else nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
         self.scale = (channels // reduction) ** -0.5 if scaled else 1.0
         self.stripes = stripes
         self.centred = branch == "centred"
         self.norm: nn.BatchNorm2d | None = None
-        if branch in ("gamma", "guide"):
+        if branch == "gamma":
             self.gamma = nn.Parameter(torch.zeros(()))
         else:
             self.norm = nn.BatchNorm2d(channels)
@@ -107,7 +99,7 @@ class PALM(nn.Module):
         self.recorded: list[Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add to every position what it attends to, or weigh it by what attends to it.
+        """Add to every position what it attends to.
 
         Args:
             x: Feature map, ``[n, C, h, w]``.
@@ -116,50 +108,27 @@ class PALM(nn.Module):
             ``[n, C, h, w]``.
         """
         n, _, h, w = x.shape
-        q, k = _positions(self.query(x)), _positions(self.key(x))
+        q, k, v = (_positions(conv(x)) for conv in (self.query, self.key, self.value))
         bias = self._bias(h, w, x.device)
         if self.recorded is not None:
             self.recorded.append(self._attention(q, k, bias).detach())
-        if self.value is None:
-            received = self._attention(q, k, bias).sum(1).reshape(n, h, w)
-            return x * self._weights(received).to(x.dtype).unsqueeze(1)
-        attended = self._attended(q, k, _positions(self.value(x)), bias)
+        if bias is not None and bias.is_floating_point():
+            bias = bias.to(q.dtype)
+        # The fused kernel never builds the attention matrix.
+        attended = F.scaled_dot_product_attention(
+            q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1), bias, scale=self.scale
+        ).squeeze(1)
         branch = attended.transpose(1, 2).reshape(n, -1, h, w)
         if self.centred:
             branch = branch - branch.mean((2, 3), keepdim=True)
         scaled: Tensor = branch * self.gamma if self.norm is None else self.norm(branch)
         return x + scaled
 
-    def gather(self, x: Tensor, other: Tensor) -> Tensor:
-        """Show one map by the positions of another: each position takes what it attends to there.
-
-        Queries are of ``x``, keys of ``other``, and what is gathered is ``other`` itself.
-
-        Args:
-            x: Feature map, ``[n, C, h, w]``.
-            other: As many maps of that shape.
-
-        Returns:
-            Σ_j a_ij other_j at each position i, ``[n, C, h, w]``.
-        """
-        h, w = x.shape[2:]
-        q, k = _positions(self.query(x)), _positions(self.key(other))
-        gathered = self._attended(q, k, _positions(other), self._bias(h, w, x.device))
-        return gathered.transpose(1, 2).reshape(x.shape)
-
-    def _attended(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-        """Σ_j a_ij v_j, ``[n, N, C]``, without building a where the fused kernel can."""
-        if bias is not None and bias.is_floating_point():
-            bias = bias.to(q.dtype)
-        return F.scaled_dot_product_attention(
-            q.unsqueeze(1), k.unsqueeze(1), v.to(q.dtype).unsqueeze(1), bias, scale=self.scale
-        ).squeeze(1)
-
     def _attention(self, q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
-        """A float32 ``[n, N, N]``, or float64 where the queries are."""
+        """The attention matrix ``[n, N, N]``, float32, or float64 where the queries are."""
         if q.dtype != torch.float64:
             q, k = q.float(), k.float()
-        with torch.autocast(q.device.type, enabled=False):  # it would make the product half again
+        with torch.autocast(q.device.type, enabled=False):  # it would use half precision
             logits = q @ k.transpose(1, 2) * self.scale
         if bias is None:
             return logits.softmax(dim=-1)
@@ -167,14 +136,8 @@ class PALM(nn.Module):
             return logits.masked_fill(~bias, float("-inf")).softmax(dim=-1)
         return (logits + bias).softmax(dim=-1)
 
-    def _weights(self, received: Tensor) -> Tensor:
-        """r^gamma over its mean in the row, of attention received ``[n, h, w]``; 1 at gamma 0."""
-        powers = self.gamma * (0.5 + 0.5 * received).log()
-        weights = (powers - powers.detach().amax(2, keepdim=True)).exp()
-        return weights / weights.mean(2, keepdim=True)
-
     def _bias(self, h: int, w: int, device: torch.device) -> Tensor | None:
-        """What is added to the logits, float ``[N, N]``; or which pairs attend, bool ``[N, N]``."""
+        """``[N, N]``: added to the logits if float, True where a pair attends if bool."""
         mask = None if self.stripes is None else _same_stripe(h, w, self.stripes, device)
         if self.offsets is None:
             return mask
@@ -183,7 +146,7 @@ class PALM(nn.Module):
 
 
 class RelativePosition(nn.Module):
-    """A bias for each pair of positions that depends on how far apart they are.
+    """A learned bias for each pair of positions, by their row offset and column offset.
 
     Args:
         height: Rows of the largest map.
@@ -211,8 +174,8 @@ class RelativePosition(nn.Module):
         """
         if h > self.height or w > self.width:
             raise ConfigError(
-                f"PALM knows offsets in maps of up to {self.height} x {self.width} positions, and "
-                f"got one of '{h} x {w}'; give it images of the size that it was built for."
+                f"PALM has position offsets for maps of up to {self.height} x {self.width} and got "
+                f"one of '{h} x {w}'; use images of the size that it was built for."
             )
         y = torch.arange(h, device=self.rows.device)
         x = torch.arange(w, device=self.rows.device)
@@ -225,14 +188,15 @@ class RelativePosition(nn.Module):
 def record_attention(module: nn.Module) -> Iterator[list[Tensor]]:
     """Record the attention of every forward pass through the PALMs inside ``module``.
 
-    Outside this block nothing is kept and the fused kernel never builds the matrix.
+    Outside this context nothing is recorded, and the fused kernel never builds the matrix.
 
     Args:
-        module: A PALM, or any module that holds some.
+        module: A PALM, or any module that contains some.
 
     Yields:
-        A list that grows by one float32 tensor ``[n, N, N]`` a PALM and pass: row i holds the
-        weights with which position i attends to all N = h·w positions (row-major) and sums to 1.
+        A list to which every forward pass of a PALM appends a float32 tensor ``[n, N, N]``: row i
+        holds the weights with which position i attends to all N = h·w positions (row-major), and
+        sums to 1.
     """
     palms = [m for m in module.modules() if isinstance(m, PALM)]
     maps: list[Tensor] = []
@@ -251,7 +215,7 @@ def _positions(x: Tensor) -> Tensor:
 
 
 def _same_stripe(h: int, w: int, stripes: int, device: torch.device) -> Tensor:
-    """Which positions share a stripe, bool ``[N, N]``; a row is in the stripe of its middle."""
+    """Which positions share a stripe, bool ``[N, N]``; the middle of a row decides."""
     rows = torch.arange(h, device=device)
     stripe = ((2 * rows + 1) * stripes // (2 * h)).repeat_interleave(w)
     return stripe[:, None] == stripe[None, :]

@@ -60,8 +60,8 @@ def check_shareable(network: Method, name: str) -> None:
     if world_size() > 1 and not network.shareable:
         raise ConfigError(
             f"'{name}' cannot be trained by {world_size()} processes: its networks compete with "
-            "one another, or its PALM exchanges maps (--palm-exchange), which is not proven to be "
-            "the same by several; expected one process: leave --devices at 1."
+            "one another, which is not proven to give the same result; expected one process: "
+            "leave --devices at 1."
         )
 
 

@@ -1,15 +1,18 @@
-"""Statistics of PALM against loops, and at their ends."""
+"""Statistics of PALM against loops, and in limiting cases."""
 
+import doctest
 import itertools
 import math
 
 import pytest
 import torch
+from docs.research import palm_statistics
+from docs.research.palm_statistics import observe_palm
 from torch import Tensor
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
-from vireid.nn import PALM, observe_palm, record_attention
+from vireid.nn import PALM, record_attention
 
 
 def share_of_the_mean(vectors: list[Tensor]) -> float:
@@ -33,7 +36,7 @@ def test_equal_a_loop_over_images_in_two_batches() -> None:
     with observe_palm(torch.nn.Sequential(palm), stripes=3) as (seen,):
         for x in batches:
             palm(x)
-    palm(batches[0])  # is not counted any more
+    palm(batches[0])  # no longer counted
     assert (seen.images, seen.positions) == (5, 12)
 
     expected: dict[str, list[float]] = {name: [] for name in vars(type(seen)) if name in NAMES}
@@ -58,7 +61,7 @@ NAMES = {"entropy", "alike", "change", "constant", "cosine_before", "cosine_afte
 
 
 @torch.no_grad()
-def test_uniform_attention_adds_the_same_everywhere_and_draws_stripes_together() -> None:
+def test_uniform_attention_adds_one_vector_everywhere_and_makes_stripes_more_alike() -> None:
     torch.manual_seed(0)
     palm = PALM(16)
     for conv in (palm.query, palm.key):
@@ -73,7 +76,7 @@ def test_uniform_attention_adds_the_same_everywhere_and_draws_stripes_together()
 
 
 @torch.no_grad()
-def test_a_palm_at_its_start_changes_nothing_and_one_that_looks_at_one_key_has_no_entropy() -> None:
+def test_an_untrained_palm_changes_nothing_and_attention_to_one_key_has_no_entropy() -> None:
     torch.manual_seed(0)
     palm = PALM(16)
     for conv in (palm.query, palm.key):
@@ -86,7 +89,7 @@ def test_a_palm_at_its_start_changes_nothing_and_one_that_looks_at_one_key_has_n
     assert seen.cosine_after == seen.cosine_before
 
 
-def test_one_a_palm_and_none_without() -> None:
+def test_one_result_per_palm() -> None:
     with observe_palm(torch.nn.Sequential(PALM(8), PALM(8)), stripes=2) as seen:
         pass
     assert [one.images for one in seen] == [0, 0]
@@ -96,6 +99,10 @@ def test_one_a_palm_and_none_without() -> None:
     assert seen == ()
 
 
-def test_one_stripe_has_no_other() -> None:
+def test_one_stripe_is_refused() -> None:
     with pytest.raises(ConfigError, match="'1' stripes"), observe_palm(PALM(8), stripes=1):
         pass
+
+
+def test_the_example() -> None:
+    assert doctest.testmod(palm_statistics).attempted == 6

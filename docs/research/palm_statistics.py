@@ -1,7 +1,8 @@
-"""What PALM does to the maps that pass through it, in numbers.
+"""Statistics of PALM's attention and of what it adds to a feature map.
 
 Example:
     >>> import torch
+    >>> from docs.research.palm_statistics import observe_palm
     >>> from vireid.nn import PALM
     >>> palm = PALM(64)
     >>> with observe_palm(palm, stripes=3) as (seen,):
@@ -30,14 +31,14 @@ __all__ = ["PalmStatistics", "observe_palm"]
 
 @dataclass
 class PalmStatistics:
-    """Means over all images that passed through one PALM, each image weighing alike.
+    """Means over all images that pass through one PALM, with equal weight.
 
-    With x the map before it, y the map after it, d = y - x what it changes, and a its attention:
+    x is the map before PALM, y the map after it, d = y - x, and a the attention.
 
     Attributes:
-        stripes: Number of horizontal stripes that maps are averaged over for the cosines.
-        images: How many images passed.
-        positions: N, the positions of the last map.
+        stripes: Number of horizontal stripes whose averages the cosines compare.
+        images: Number of images.
+        positions: N, the number of positions of the last map.
     """
 
     stripes: int
@@ -47,12 +48,12 @@ class PalmStatistics:
 
     @property
     def entropy(self) -> float:
-        """Entropy of a row of a over ln N: 1 where attention is uniform, 0 where it is one key."""
+        """Entropy of a row of a, over ln N: 1 for uniform attention, 0 for a single key."""
         return self._mean("entropy")
 
     @property
     def alike(self) -> float:
-        """Share of a's energy that is the mean over its rows: 1 where all positions look alike."""
+        """Share of a's energy in the mean of its rows: 1 if all positions attend alike."""
         return self._mean("alike")
 
     @property
@@ -62,7 +63,7 @@ class PalmStatistics:
 
     @property
     def constant(self) -> float:
-        """Share of d's energy that is its mean over the positions; NaN where d is 0."""
+        """Share of d's energy in its mean over the positions; NaN if d is 0."""
         return self._mean("constant")
 
     @property
@@ -84,7 +85,7 @@ class PalmStatistics:
         )
 
     def add(self, x: Tensor, y: Tensor, attention: Tensor) -> None:
-        """Count the images of a batch.
+        """Add the images of a batch.
 
         Args:
             x: Maps before PALM, ``[n, C, h, w]``.
@@ -118,14 +119,14 @@ class PalmStatistics:
 
 @contextmanager
 def observe_palm(module: nn.Module, *, stripes: int = 6) -> Iterator[tuple[PalmStatistics, ...]]:
-    """Count what the PALMs inside a module do in every forward pass.
+    """Collect statistics of the PALMs inside a module in every forward pass.
 
     Args:
-        module: A PALM, or any module that holds some.
-        stripes: Number of horizontal stripes that are compared, at least 2.
+        module: A PALM, or any module that contains some.
+        stripes: Number of horizontal stripes to compare, at least 2.
 
     Yields:
-        Statistics that grow with each pass, one a PALM in the order of ``module.modules()``.
+        One :class:`PalmStatistics` per PALM, in the order of ``module.modules()``.
 
     Raises:
         ConfigError: If there are fewer than two stripes.
@@ -136,18 +137,18 @@ def observe_palm(module: nn.Module, *, stripes: int = 6) -> Iterator[tuple[PalmS
     found = tuple(PalmStatistics(stripes) for _ in palms)
     with ExitStack() as closing, record_attention(module) as maps:
 
-        def count(statistics: PalmStatistics, x: Tensor, y: Tensor) -> None:
+        def add(statistics: PalmStatistics, x: Tensor, y: Tensor) -> None:
             statistics.add(x, y, maps.pop())
 
         for palm, statistics in zip(palms, found, strict=True):
             handle = palm.register_forward_hook(
-                lambda _, given, y, statistics=statistics: count(statistics, given[0], y)
+                lambda _, inputs, y, statistics=statistics: add(statistics, inputs[0], y)
             )
             closing.callback(handle.remove)
         yield found
 
 
 def _common_share(vectors: Tensor) -> Tensor:
-    """Of vectors ``[n, c, N]``, the share of the energy of all N that is their mean's, ``[n]``."""
+    """Of vectors ``[n, c, N]``, the share of the energy of all N in their mean, ``[n]``."""
     energy = vectors.square().sum(1).mean(1)
     return vectors.mean(2).square().sum(1) / energy
