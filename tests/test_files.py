@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.files import clear_temporaries, write_atomic
+from vireid.files import clear_temporaries, held, write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -55,3 +55,11 @@ def test_leftovers_of_a_kill_are_cleared_and_nothing_else(tmp_path: Path) -> Non
     assert clear_temporaries(tmp_path) == 1
     assert clear_temporaries(tmp_path) == 0
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [".hidden", "x.json"]
+
+
+def test_a_held_folder_is_refused_to_others(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(BlockingIOError, match=r"is locked"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

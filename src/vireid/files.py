@@ -1,16 +1,17 @@
-"""Writing files so that a kill, a full disk or a power cut never leaves half of one."""
+"""Atomic files and locked folders: no kill, full disk or power cut leaves half a file."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["clear_temporaries", "held", "open_atomic", "write_atomic"]
+from filelock import FileLock, Timeout
+
+__all__ = ["clear_temporaries", "held", "open_atomic", "sync", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
@@ -33,17 +34,17 @@ def write_atomic(path: Path, data: bytes) -> Path:
 
 @contextlib.contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing: afterwards the file is the old one or the new one, never half.
+    """Open ``path`` for atomic writing: afterwards it holds either the old or the new content.
 
     The bytes go to a hidden temporary file in the same folder, are flushed to the disk, and the
-    file then takes the name in one step; the folder is flushed too, so that the new name
-    survives a power cut. Missing parent folders are made.
+    file is then renamed; the folder is flushed too, so that the new name survives a power cut.
+    Missing parent folders are created.
 
     Args:
         path: The file to write or to replace.
 
     Yields:
-        The temporary file, empty; it takes the name when the block is left without an error.
+        The temporary file, empty; it is renamed when the block ends without an error.
 
     Raises:
         OSError: The folder cannot be written to or the disk is full; ``path`` is then untouched
@@ -63,38 +64,45 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that others see that somebody is at work in it.
+    """Lock a folder by a file ``.lock`` in it.
 
-    Whoever ends lets go of it, however that happens.
+    The system releases the lock when the process ends, however it ends.
 
     Args:
-        folder: It has to be there.
+        folder: An existing folder.
 
     Raises:
-        BlockingIOError: Another process, or another part of this one, holds it.
-        OSError: The file system has no such locks, as some network ones.
+        BlockingIOError: Another process, or another part of this one, holds the lock.
+        OSError: The folder cannot be written, or its file system has no locks.
     """
-    fd = os.open(folder, os.O_RDONLY)
+    file = folder / ".lock"
+    lock = FileLock(file)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise BlockingIOError(f"'{folder}' is locked") from error
+    try:
         yield
     finally:
-        os.close(fd)
+        # FileLock does not take a file for locked that was removed before it got the lock.
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+        lock.release()
 
 
 def clear_temporaries(folder: Path) -> int:
-    """Remove what processes that were killed in :func:`write_atomic` left below a folder.
+    """Remove the temporary files that processes killed in :func:`open_atomic` left.
 
     Args:
-        folder: A folder that no other process is writing to.
+        folder: A folder that no other process is writing to; searched recursively.
 
     Returns:
-        How many files there were.
+        The number of files removed.
     """
     stale = [path for path in folder.rglob(".*.tmp") if path.is_file()]
     for path in stale:
@@ -102,10 +110,14 @@ def clear_temporaries(folder: Path) -> int:
     return len(stale)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names, where the file system knows how."""
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk, where the file system can.
+
+    Args:
+        path: The file or folder.
+    """
     with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:

@@ -241,7 +241,7 @@ class TestOpenImages:
         with open_images(records, size=SIZE, cache=folder) as images:
             assert torch.equal(images.fetch(range(8)), decode(records))
         assert capsys.readouterr().err == (
-            f"Images are decoded anew each time: '{folder}' cannot keep the packed images (Not a"
+            f"Images are decoded each time: '{folder}' cannot hold the packed images (Not a"
             " directory); choose another folder with --cache.\n"
         )
 

@@ -1,4 +1,4 @@
-"""Small images, and the packed cache of them compared with decoding."""
+"""Small images, and a packed cache of them to compare with decoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = (12, 6)
 ROW = 12 * 6 * 3
 """Bytes of a row."""
 WHOLE = [".gz", ".lock", ".rgb"]
-"""The kinds of files of a cache without left-overs."""
+"""The kinds of files of a cache without leftovers."""
 
 
 def write_bmp(path: Path, seed: int) -> None:
@@ -48,13 +48,13 @@ def pack(records: Sequence[ImageRecord], root: Path) -> PackedImages:
 
 
 def decode(records: Sequence[ImageRecord]) -> torch.Tensor:
-    """What every test compares with."""
+    """The images, decoded without a cache."""
     rows = [resized(read_image(r.path), SIZE) for r in records]
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2)
 
 
 def is_good(records: Sequence[ImageRecord], root: Path) -> bool:
-    """Whether the cache, mended where it must be, gives the pixels of decoding."""
+    """Whether the cache gives the same pixels as decoding."""
     with pack(records, root) as packed:
         return torch.equal(packed.fetch(range(len(records))), decode(records))
 

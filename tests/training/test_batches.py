@@ -143,5 +143,5 @@ def test_training_goes_on_without_room_for_a_cache(
     batches = epoch(run, some_file / "cache")
     assert all(equal(a, b) for a, b in zip(batches, epoch(run, None), strict=True))
     said = capsys.readouterr().err
-    assert said.startswith(f"Images are decoded anew each time: '{some_file}/cache' cannot keep")
+    assert said.startswith(f"Images are decoded each time: '{some_file}/cache' cannot hold")
     assert said.count("\n") == 1

@@ -19,10 +19,10 @@ __all__ = ["PackedImages", "default_cache", "open_images"]
 
 
 def default_cache(root: Path) -> Path:
-    """Where the packed images of a data set lie unless somebody says otherwise.
+    """The folder of a data set's packed images unless another is given.
 
-    Data sets for re-identification are given out under agreements that also say when to delete
-    them. The copies of their images therefore lie inside of them, and are deleted with them.
+    Re-identification data sets come with agreements that also say when to delete them. The copies
+    of their images are therefore inside the data set's folder, and are deleted with it.
 
     Args:
         root: The folder of the data set, or the file that lists or holds its images.
@@ -37,14 +37,14 @@ def open_images(
     cache: Path | None,
     progress: bool = False,
 ) -> ImageStack:
-    """Open images that are wanted more than once: from a packed cache if there can be one.
+    """Open images for repeated use, from a packed cache if possible.
 
-    Where there cannot, a sentence on standard error says why, and images are decoded each time.
+    Where it is not, a message on standard error says why, and images are decoded each time.
 
     Args:
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
-        cache: The folder of the packed cache; None decodes each time without a word.
+        cache: The folder of the packed cache; None decodes each time, without a message.
         progress: Show a bar with images/s on standard error while the cache is built.
 
     Raises:
@@ -55,32 +55,32 @@ def open_images(
         try:
             return PackedImages(records, size=size, folder=cache, progress=progress)
         except CacheError as error:
-            log(f"Images are decoded anew each time: {error}")
+            log(f"Images are decoded each time: {error}")
     return ImageStack(records, size=size)
 
 
 class PackedImages(ImageStack):
     """The images of a set of records, resized to one size, read from a packed image cache.
 
-    When it is opened, what the cache lacks is decoded and added, and so is every image whose file
-    has changed (its length, or the time at which its content or attributes changed last). Images
-    of other records stay in the cache until their files change or are gone, so that all splits of
-    a data set share it. Processes that would build at once wait for one another; a build that was
-    killed is taken up again.
+    Opening it builds the cache if images are missing from it or their files have changed (length,
+    or time of the last change of content or attributes); unchanged rows are copied, the rest is
+    decoded. Images of other records stay in the cache until their files change or are gone, so
+    that all splits of a data set share it. Only one process builds at a time; a killed build
+    leaves the previous cache as it was.
 
-    An image's checksum is compared when it is first fetched. One that is damaged is decoded again,
-    and mended in the cache.
+    An image's checksum is compared when it is first fetched. A damaged image is decoded instead,
+    and the next opening builds the whole cache anew.
 
     Args:
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
-        folder: The cache. It knows files below its parent folder by their relative paths, so that a
-            data set can be renamed with the cache inside of it.
+        folder: The cache. Files below its parent folder are known by their relative paths, so that
+            a data set can be moved with the cache inside it.
         threads: Threads that decode and read; as in :class:`~vireid.data.image_stack.ImageStack`.
         progress: Show a bar with images/s on standard error while building.
 
     Raises:
-        CacheError: If the cache has to be built but cannot be written, or has no room.
+        CacheError: If the cache has to be built but cannot be written, or there is no space.
         ConfigError: If a size or the number of threads is out of range.
         ImageError: If an image cannot be read.
     """
@@ -97,8 +97,8 @@ class PackedImages(ImageStack):
         super().__init__(records, size=size, threads=threads)
         self._folder = PackFolder(folder, size)
         self._names = [self._folder.name(record.path) for record in self.records]
-        self._warned = False
-        # Before anything is decoded: a file that changes meanwhile is then found changed next time.
+        self._damaged = False
+        # Before decoding: a file that changes during it is then found changed next time.
         needed = {name: self._folder.stamp(name) for name in self._names}
         try:
             self._pack = self._folder.find(needed) or self._folder.build(
@@ -106,7 +106,7 @@ class PackedImages(ImageStack):
             )
         except OSError as error:
             raise CacheError(
-                f"'{folder}' cannot keep the packed images ({error.strerror}); choose another"
+                f"'{folder}' cannot hold the packed images ({error.strerror}); choose another"
                 " folder with --cache."
             ) from error
 
@@ -120,10 +120,10 @@ class PackedImages(ImageStack):
         if self._pack.read(name, into):
             return
         super()._read(index, into)
-        self._pack.mend(name, into)
-        if not self._warned:
-            self._warned = True
+        if not self._damaged:
+            self._damaged = True
+            self._folder.invalidate()
             log(
                 f"The packed image cache '{self._folder.path}' is damaged, first noticed at"
-                f" '{name}'; what is damaged is decoded again."
+                f" '{name}'; damaged images are decoded instead, and the next run rebuilds it."
             )

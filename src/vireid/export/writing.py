@@ -7,7 +7,6 @@ import glob
 import hashlib
 import io
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ from vireid.features.extractor import about_run, trained_network
 from vireid.features.optional_packages import package, quiet, require_packages
 from vireid.features.runtimes import ExportPrecision, Format
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
-from vireid.files import held, write_atomic
+from vireid.files import held, sync, write_atomic
 from vireid.log import log
 from vireid.runs import RunFolder
 from vireid.types import Modality
@@ -275,22 +274,22 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear_stale(out)
         staging = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
-        staging.mkdir()
+        folder = staging / "export"
+        folder.mkdir(parents=True)
         with held(staging):
             try:
-                yield staging
-                for file in staging.iterdir():
-                    _flush(file)
-                _flush(staging)
-                staging.rename(out)
-            except BaseException:
+                yield folder
+                for file in folder.iterdir():
+                    sync(file)
+                sync(folder)
+                folder.rename(out)
+            finally:
                 shutil.rmtree(staging, ignore_errors=True)
-                raise
-        _flush(out.parent)
+        sync(out.parent)
     except OSError as error:
         raise ExportError(
             f"'{out}' cannot be written ({error.strerror or error}); expected a folder that you may"
-            " write, with room; choose another with --out. Nothing was written."
+            " write, with enough space; choose another with --out. Nothing was written."
         ) from error
 
 
@@ -299,12 +298,3 @@ def _clear_stale(out: Path) -> None:
     for stale in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
         with contextlib.suppress(OSError), held(stale):
             shutil.rmtree(stale)
-
-
-def _flush(path: Path) -> None:
-    """Put a file, or a folder's list of names, on the disk."""
-    feature = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(feature)
-    finally:
-        os.close(feature)
