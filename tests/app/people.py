@@ -34,7 +34,13 @@ from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import open_gallery
 from vireid.methods import DLISConfig, Recipe
 from vireid.openset.calibration import Calibration
-from vireid.openset.statistics import Estimate, Frames, GenuineScores, ImpostorScores, View
+from vireid.openset.statistics import (
+    CameraView,
+    EffectiveImages,
+    Estimate,
+    GenuineScores,
+    ImpostorScores,
+)
 from vireid.openset.tail import LEVELS
 from vireid.runs import Run, RunFolder
 from vireid.types import Modality
@@ -124,7 +130,7 @@ def write_gallery(folder: Path, extractor: FeatureExtractor, *, files: Path | No
 
 def calibrate(folder: Path) -> None:
     """Let a gallery give verdicts on infrared queries, with thresholds that suit these people."""
-    infrared, visible = View(Modality.INFRARED), View(Modality.VISIBLE)
+    infrared, visible = CameraView(Modality.INFRARED), CameraView(Modality.VISIBLE)
     with open_gallery(folder, write=True) as gallery:
         calibration = Calibration(
             fingerprint=gallery.model.fingerprint,
@@ -139,25 +145,25 @@ def calibrate(folder: Path) -> None:
                     second=visible,
                     people=50,
                     pairs=100_000,
-                    likely=(exactly(0.998),) * len(LEVELS),
-                    seen=1e-9,
+                    thresholds=(exactly(0.998),) * len(LEVELS),
+                    observed_fmr=1e-9,
                 ),
             ),
-            mates=(
+            genuine=(
                 GenuineScores(
                     query=infrared,
-                    searched=visible,
+                    gallery=visible,
                     people=50,
                     searches=500,
-                    unlike=exactly(0.99),
+                    threshold=exactly(0.99),
                 ),
             ),
-            frames=(
-                Frames(
+            effective_images=(
+                EffectiveImages(
                     query=infrared.modality,
-                    searched=visible.modality,
+                    gallery=visible.modality,
                     images=3,
-                    independent=exactly(2),
+                    effective=exactly(2),
                 ),
             ),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.app.people import photograph, write_run
 from tests.helpers.trees import save_manifest, write_sysu
-from tests.openset.test_calibration import DAY, NIGHT, by_hand, strangers
+from tests.openset.test_calibration import DAY, NIGHT, impostor_scores, toy_calibration
 
 from vireid.cli import main
 from vireid.cli.calibrate import format_calibration, format_validation
@@ -18,7 +18,7 @@ from vireid.features import load
 from vireid.gallery import Model, open_gallery
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import Estimate
-from vireid.openset.validation import Measured, Rates
+from vireid.openset.validation import OutcomeRates, Validation
 from vireid.runs import RunFolder
 from vireid.types import Modality
 
@@ -164,7 +164,7 @@ def test_what_no_verdict_can_promise_is_refused(
 
 
 def test_what_was_learnt_in_words() -> None:
-    told = format_calibration(by_hand())
+    told = format_calibration(toy_calibration())
     rows = [cells(line) for line in told.splitlines() if line.startswith("|")]
     # The careful end and the estimate, by hand: a factor of ten is 0.1 in similarity.
     assert [
@@ -182,7 +182,8 @@ def test_what_was_learnt_in_words() -> None:
 
 def test_what_no_cosine_reaches_is_no_threshold() -> None:
     by_careful = replace(
-        by_hand(), impostors=(strangers(NIGHT, DAY, 0.795), *by_hand().impostors[1:])
+        toy_calibration(),
+        impostors=(impostor_scores(NIGHT, DAY, 0.795), *toy_calibration().impostors[1:]),
     )
     told = format_calibration(by_careful)
     row = next(cells(line) for line in told.splitlines() if "10,000 pairs" in line)
@@ -192,15 +193,15 @@ def test_what_no_cosine_reaches_is_no_threshold() -> None:
 def test_what_was_checked_in_words() -> None:
     share = Estimate(0.0123, 0.004, 0.02)
     none = Estimate(0.0, 0.0, 0.0)
-    measured = Measured(
+    measured = Validation(
         query=NIGHT.modality,
-        searched=DAY.modality,
+        gallery=DAY.modality,
         size=10,
         images=1_600,
         people=310,
         searches=3_100,
-        not_there=Rates(likely=share, uncertain=share, absent=share, right=none),
-        there=Rates(likely=none, uncertain=share, absent=share, right=none),
+        non_mated=OutcomeRates(likely=share, uncertain=share, absent=share, correct=none),
+        mated=OutcomeRates(likely=none, uncertain=share, absent=share, correct=none),
     )
     told = format_validation([measured])
     assert "310 people" in told

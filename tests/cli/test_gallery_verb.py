@@ -477,7 +477,9 @@ class TestVerdicts:
         records = tuple(
             ImageRecord(Path(f"{m}{n}"), n // 4, 0, m) for m in Modality for n in range(160)
         )
-        learnt = calibrate(Features(values, records), fingerprint=extractor.fingerprint, draws=20)
+        learnt = calibrate(
+            Features(values, records), fingerprint=extractor.fingerprint, resamples=20
+        )
         with open_gallery(place, write=True) as gallery:
             gallery.keep_calibration(learnt.to_json())
         return place

@@ -18,11 +18,11 @@ from vireid.gallery.near_duplicates import fuse
 from vireid.openset.calibration import Calibration, PairVerdict, Verdict
 from vireid.openset.fitting import calibrate
 from vireid.openset.search import search_gallery
-from vireid.openset.statistics import View
+from vireid.openset.statistics import CameraView
 from vireid.types import Features, ImageRecord, Modality
 
 MODEL = Model(fingerprint="a1b2", dimension=64)
-NIGHT = View(Modality.INFRARED)
+NIGHT = CameraView(Modality.INFRARED)
 
 
 def seen(person: int, frame: int) -> NDArray[np.float32]:
@@ -67,7 +67,7 @@ def calibration() -> Calibration:
         for frame in range(4)
     )
     values = np.stack([seen(r.identity, 10 + n % 7) for n, r in enumerate(records)])
-    return calibrate(Features(values, records), fingerprint=MODEL.fingerprint, draws=20)
+    return calibrate(Features(values, records), fingerprint=MODEL.fingerprint, resamples=20)
 
 
 def test_hits_are_those_of_the_gallery_and_groups_are_walks(gallery: Gallery) -> None:
@@ -147,8 +147,8 @@ def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibr
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
     assert (found.verdict, found.verdicts) == (None, ())
     assert found.remark == "No verdict: this gallery is not calibrated."
-    by_day = [c for c in calibration.frames if c.query is Modality.VISIBLE]
-    gallery.keep_calibration(replace(calibration, frames=tuple(by_day)).to_json())
+    by_day = [c for c in calibration.effective_images if c.query is Modality.VISIBLE]
+    gallery.keep_calibration(replace(calibration, effective_images=tuple(by_day)).to_json())
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
     assert found.remark == "No verdict: the calibration does not know these modalities."
     gallery.keep_calibration(calibration.to_json())

@@ -43,7 +43,7 @@ from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_bytes
 from vireid.gallery import Entry, Gallery, Row, id_of
 from vireid.openset.search import search_gallery
-from vireid.openset.statistics import View
+from vireid.openset.statistics import CameraView
 from vireid.types import Modality
 
 __all__ = ["Service", "Source"]
@@ -184,8 +184,8 @@ class Service:
         described = [
             self._extract_features(picture, modality=asked.query_modality) for picture in pictures
         ]
-        views = [View(one.portraits[0].modality) for one in described]
-        views += [View(row.entry.modality, row.entry.camera) for row in rows]
+        views = [CameraView(one.portraits[0].modality) for one in described]
+        views += [CameraView(row.entry.modality, row.entry.camera) for row in rows]
         values = [*(one.values[0] for one in described), *(row.feature for row in rows)]
         found = search_gallery(
             self.gallery,

@@ -20,10 +20,10 @@ from vireid.evaluation.table import markdown_table
 from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration
-from vireid.openset.fitting import calibrate as learn
-from vireid.openset.fitting import check
-from vireid.openset.statistics import Estimate, View, check_rates
-from vireid.openset.validation import Measured
+from vireid.openset.fitting import calibrate as fit
+from vireid.openset.fitting import cross_validate
+from vireid.openset.statistics import CameraView, Estimate, check_rates
+from vireid.openset.validation import Validation
 from vireid.runs import Device, RunFolder
 from vireid.types import ImageRecord
 
@@ -136,7 +136,7 @@ def calibrate(
     open_gallery(gallery, model=model_of(extractor)).close()
     features = extractor.extract(records, batch_size=batch_size)
     cameras = layout.camera_names if isinstance(layout, Manifest | Folders) else {}
-    found = learn(
+    found = fit(
         features,
         fingerprint=extractor.fingerprint,
         cameras=cameras,
@@ -146,7 +146,7 @@ def calibrate(
     )
     print(format_calibration(found), end="\n\n")
     try:
-        measured = check(
+        measured = cross_validate(
             features,
             fingerprint=extractor.fingerprint,
             sizes=_SIZES,
@@ -171,9 +171,9 @@ def format_calibration(calibration: Calibration) -> str:
         calibration: What was learnt.
     """
     frames = "\n".join(
-        f"- {one.images:.0f} {one.searched} images of a person count as"
-        f" {one.independent.value:.1f} to {one.query} queries"
-        for one in calibration.frames
+        f"- {one.images:.0f} {one.gallery} images of a person count as"
+        f" {one.effective.value:.1f} to {one.query} queries"
+        for one in calibration.effective_images
     )
     exact = sum(bool(found.first.camera) for found in calibration.impostors)
     return f"""\
@@ -193,7 +193,7 @@ PROBABLY NOT IN THIS GALLERY: all hits are less similar than this. At most
 {100 * calibration.missed:g} % of the searches for people who ARE in it end so, if it has at least
 {many(calibration.own_images, "image")} of them from one camera.
 
-{markdown_table(_unlike(calibration), left=2)}
+{markdown_table(_non_match(calibration), left=2)}
 
 The tables are of all cameras together; {many(exact, "pair")} of cameras had enough people for
 thresholds of their own. Where all images that are searched are labelled with the person, not every
@@ -202,7 +202,7 @@ image counts as another one:
 {frames}"""
 
 
-def format_validation(measured: Sequence[Measured]) -> str:
+def format_validation(measured: Sequence[Validation]) -> str:
     """How verdicts fared on people whom they were not learnt from, as text for people.
 
     Args:
@@ -221,16 +221,16 @@ def _likely(calibration: Calibration) -> list[list[str]]:
     lines = [
         ["search", "different people compared", *(f"{n:,} images" for n in _GALLERIES)],
     ]
-    for frames in calibration.frames:
-        found = known[frozenset((View(frames.query), View(frames.searched)))]
+    for one in calibration.effective_images:
+        found = known[frozenset((CameraView(one.query), CameraView(one.gallery)))]
         cells = []
         for number in _GALLERIES:
-            share = calibration.false_match / number
-            limit = found.at(share)
-            mark = "*" if share < found.seen else ""
+            fmr = calibration.false_match / number
+            limit = found.threshold(fmr)
+            mark = "*" if fmr < found.observed_fmr else ""
             cells.append(f"{_reached(limit.high)} ({_reached(limit.value)}){mark}")
         people = f"{found.people:,} in {found.pairs:,} pairs of images"
-        lines.append([f"{frames.query} to {frames.searched}", people, *cells])
+        lines.append([f"{one.query} to {one.gallery}", people, *cells])
     return lines
 
 
@@ -239,17 +239,17 @@ def _reached(threshold: float) -> str:
     return f"{threshold:.3f}" if threshold <= 1 else "never"
 
 
-def _unlike(calibration: Calibration) -> list[list[str]]:
+def _non_match(calibration: Calibration) -> list[list[str]]:
     lines = [["search", "people compared with themselves", "similarity"]]
-    for mates in calibration.mates:
-        if not mates.query.camera:
-            people = f"{mates.people:,} in {mates.searches:,} searches"
-            limit = f"{mates.unlike.low:.3f} ({mates.unlike.value:.3f})"
-            lines.append([f"{mates.query} to {mates.searched}", people, limit])
+    for one in calibration.genuine:
+        if not one.query.camera:
+            people = f"{one.people:,} in {one.searches:,} searches"
+            limit = f"{one.threshold.low:.3f} ({one.threshold.value:.3f})"
+            lines.append([f"{one.query} to {one.gallery}", people, limit])
     return lines
 
 
-def _checked(measured: Sequence[Measured]) -> list[list[str]]:
+def _checked(measured: Sequence[Validation]) -> list[list[str]]:
     lines = [
         [
             "search",
@@ -264,13 +264,13 @@ def _checked(measured: Sequence[Measured]) -> list[list[str]]:
     for one in measured:
         lines.append(
             [
-                f"{one.query} to {one.searched}",
+                f"{one.query} to {one.gallery}",
                 f"{one.size:,} ({one.images:,})",
-                _percent(one.not_there.likely),
-                _percent(one.not_there.absent),
-                _percent(one.there.likely),
-                _percent(one.there.right) if one.there.likely.value else "-",
-                _percent(one.there.absent),
+                _percent(one.non_mated.likely),
+                _percent(one.non_mated.absent),
+                _percent(one.mated.likely),
+                _percent(one.mated.correct) if one.mated.likely.value else "-",
+                _percent(one.mated.absent),
             ]
         )
     return lines

@@ -21,7 +21,7 @@ from vireid.features import extract_from_files, load
 from vireid.gallery import Hit, id_of, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
-from vireid.openset.statistics import View
+from vireid.openset.statistics import CameraView
 from vireid.runs import Device
 from vireid.types import Modality
 
@@ -89,7 +89,7 @@ def search(
         found = search_gallery(
             opened,
             np.concatenate([batch.values for batch in batches]),
-            [View(portrait.modality, image.camera) for image, portrait in asked],
+            [CameraView(portrait.modality, image.camera) for image, portrait in asked],
             filters=filters,
             limit=limit,
             # That an image finds itself tells nobody anything.

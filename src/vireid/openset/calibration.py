@@ -1,23 +1,26 @@
-"""How sure an answer is: verdicts on searches and pairs, at rates of error learnt from labels.
+"""Verdicts on searches and pairs at chosen error rates, from the statistics of labelled images.
 
-A search for somebody who is *not* in a gallery still brings hits. How often one of them passes for
-that person is the false positive identification rate of ISO/IEC 19795-1 (testing of biometric
-performance); it depends on the threshold and on how much is searched. Let p be the share of pairs
-of images of two different people that are at least so similar. Then
+A search for somebody who is *not* in a gallery still returns hits. The share of such searches with
+a hit above a threshold is the false positive identification rate (FPIR) of ISO/IEC 19795-1
+(biometric performance testing); it depends on the threshold and on the size of the gallery. Let p
+be the false match rate of the threshold: the share of image pairs of two different people that
+exceed it. Then
 
-    rate of such searches with a hit at least so similar <= n p
+    FPIR <= n p
 
-where n is the number of images searched, for the expected number of wrong hits bounds the chance
-of one, whatever the images have in common. Frames of one person have much in common: where the
-number of people is known, n is their number times what the frames of one person count. A hit is
-*likely* from the threshold of p = false_match / n on, which rises with what is searched.
+where n is the number of images searched: the expected number of false matches bounds the
+probability of at least one, however the images depend on each other. Images of one person do
+depend on each other: where the number of people is known, n is their number times the effective
+number of images of one person. A hit is *likely* above the threshold of p = false_match / n, which
+rises with the size of the gallery.
 
-The other way round, the share ``missed`` of the pairs of images of one person are less similar than
-the threshold below which a hit is *probably not* the person. If all hits are, the person is sent
-away; that happens to at most that share of those who are there, in a gallery of any size. To say so
-is evidence of at least 1 to ``missed``, 20 to 1, that the person is not there.
+Conversely, the share ``missed`` of the comparisons of images of the same person fall below the
+threshold under which a hit is *probably not* the person. If all hits do, the search is rejected;
+this happens to at most that share of mated searches (the false negative identification rate, FNIR),
+whatever the size of the gallery. Such a verdict is evidence of at least 1 to ``missed``, 20 to 1,
+that the person is not there.
 
-Both thresholds are taken at the careful end of their 95 % intervals over people.
+Both thresholds are taken at the conservative end of their 95 % confidence intervals over people.
 """
 
 from __future__ import annotations
@@ -33,7 +36,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vireid.errors import ConfigError, GalleryError
 from vireid.gallery.entry import Hit
-from vireid.openset.statistics import Frames, GenuineScores, ImpostorScores, View, check_rates
+from vireid.openset.statistics import (
+    CameraView,
+    EffectiveImages,
+    GenuineScores,
+    ImpostorScores,
+    check_rates,
+)
 from vireid.openset.tail import STRICT, Estimate
 from vireid.types import Modality
 
@@ -41,7 +50,7 @@ __all__ = ["Answer", "Calibration", "PairVerdict", "Verdict"]
 
 
 class Verdict(StrEnum):
-    """What a search says of the person who was searched for."""
+    """The decision on a search: whether the person is in the gallery."""
 
     LIKELY = "likely match"
     UNCERTAIN = "uncertain"
@@ -49,7 +58,7 @@ class Verdict(StrEnum):
 
 
 class PairVerdict(StrEnum):
-    """What a comparison says of the people in two images."""
+    """The decision on two images: whether they show the same person."""
 
     SAME = "likely the same person"
     UNCERTAIN = "uncertain"
@@ -58,13 +67,13 @@ class PairVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search says.
+    """The decisions on a search.
 
     Attributes:
-        verdict: Of the person who was searched for.
-        hits: Of each hit whether it shows that person, in the order of the hits. More is asked of
-            a hit than of two images that somebody compares: it was the best of many.
-        note: Where more was searched than the calibration has seen, a sentence that says so.
+        verdict: On the search.
+        hits: On each hit, in the order of the hits. The threshold for a hit is higher than that
+            for a single pair of images, since it is the best of many.
+        note: A sentence if the threshold is extrapolated, else empty.
     """
 
     verdict: Verdict
@@ -74,22 +83,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What was learnt from labelled images about the similarities that one network gives.
+    """Statistics of one network's scores, estimated from labelled images.
 
     Attributes:
-        fingerprint: Short name of the network's weights.
-        false_match: At most this share of the searches for people who are not in a gallery are
-            called a likely match.
-        missed: At most this share of the searches for people who are in it are called probably
-            not there, however large it is.
-        own_images: ``missed`` holds for people of whom there are at least so many images from one
-            camera.
-        people: How many people it was learnt from.
-        images: How many images of them.
-        impostors: Of two modalities, all cameras together, and of two cameras each where there
-            was enough.
-        mates: The same.
-        frames: What several images of one person count.
+        fingerprint: Fingerprint of the network's weights.
+        false_match: Upper bound of the share of non-mated searches called a likely match (FPIR).
+        missed: Upper bound of the share of mated searches called probably not in the gallery
+            (FNIR), whatever the size of the gallery.
+        own_images: ``missed`` holds for people with at least this many images from one camera.
+        people: Number of people in the labelled images.
+        images: Number of labelled images.
+        impostors: For two modalities over all their cameras, and for each two cameras with enough
+            people.
+        genuine: Likewise.
+        effective_images: For each direction of search between modalities.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -101,39 +108,39 @@ class Calibration:
     people: int
     images: int
     impostors: tuple[ImpostorScores, ...]
-    mates: tuple[GenuineScores, ...]
-    frames: tuple[Frames, ...]
+    genuine: tuple[GenuineScores, ...]
+    effective_images: tuple[EffectiveImages, ...]
 
     def __post_init__(self) -> None:
         check_rates(self.false_match, self.missed, self.own_images)
-        general = {(found.first, found.second) for found in self.impostors}
-        own = {(mates.query, mates.searched) for mates in self.mates}
-        for frames in self.frames:
-            pair = View(frames.query), View(frames.searched)
-            if tuple(sorted(pair)) not in general or pair not in own:
-                raise ValueError(f"no thresholds of {frames.query} to {frames.searched} searches")
+        impostors = {(scores.first, scores.second) for scores in self.impostors}
+        genuine = {(scores.query, scores.gallery) for scores in self.genuine}
+        for one in self.effective_images:
+            pair = CameraView(one.query), CameraView(one.gallery)
+            if tuple(sorted(pair)) not in impostors or pair not in genuine:
+                raise ValueError(f"no thresholds of {one.query} to {one.gallery} searches")
 
     def answer(
         self,
         hits: Sequence[Hit],
         *,
-        query: View,
+        query: CameraView,
         images: Mapping[Modality, int],
         people: int | None = None,
     ) -> Answer | None:
-        """The verdicts on a search by one image.
+        """Decide on a search with one image.
 
         Args:
-            hits: What it brought, best first; not all that was searched need be there.
-            query: Where the query comes from.
-            images: How many images of each modality were searched, those that are no hits too.
-            people: How many different people they show at most; each image another if unknown.
+            hits: The hits, best first; not all images searched need to be among them.
+            query: View of the query.
+            images: Number of images searched of each modality, including those that are no hits.
+            people: Number of people they show at most; None takes every image as another person.
 
         Returns:
-            None where nothing was searched, or a modality that was not calibrated.
+            None where nothing was searched, or a modality is not calibrated.
 
         Raises:
-            GalleryError: A score is no number, or there are more hits than images searched.
+            GalleryError: A score is not finite, or there are more hits than images searched.
         """
         for modality, number in Counter(hit.entry.modality for hit in hits).items():
             if number > images.get(modality, 0):
@@ -143,83 +150,83 @@ class Calibration:
                     "images searched: pass what the gallery counts with the same filters."
                 )
         for hit in hits:
-            _require_number(hit.score)
-        counted = self._counted(query.modality, images, people)
-        if not counted:
+            _check_finite(hit.score)
+        effective = self._effective_number(query.modality, images, people)
+        if not effective:
             return None
-        share = self.false_match / counted
+        fmr = self.false_match / effective
         verdicts = tuple(
-            self._judge(hit.score, query, View(hit.entry.modality, hit.entry.camera), share)
+            self._judge(hit.score, query, CameraView(hit.entry.modality, hit.entry.camera), fmr)
             for hit in hits
         )
         return Answer(
             verdict=self._verdict(hits, verdicts, query, images),
             hits=verdicts,
-            note=self._note(query.modality, images, share),
+            note=self._note(query.modality, images, fmr),
         )
 
-    def pair(self, score: float, first: View, second: View) -> PairVerdict | None:
-        """The verdict on two images that were not found by a search.
+    def pair(self, score: float, first: CameraView, second: CameraView) -> PairVerdict | None:
+        """Decide on two images that do not come from a search (verification, 1:1).
 
         Two images of different people are called the same person in at most ``false_match`` of
-        all cases. For a hit of a search that is far too little: see :meth:`answer`.
+        all cases. For a hit of a search that is far too lenient: see :meth:`answer`.
 
         Args:
             score: Cosine of their features.
-            first: Where the one comes from.
-            second: Where the other comes from.
+            first: View of the one.
+            second: View of the other.
 
         Returns:
-            None where their modalities were not calibrated.
+            None where their modalities are not calibrated.
 
         Raises:
-            GalleryError: The score is no number.
+            GalleryError: The score is not finite.
         """
-        _require_number(score)
-        if self._frames(first.modality, second.modality) is None:
+        _check_finite(score)
+        if self._effective_images(first.modality, second.modality) is None:
             return None
         return self._judge(score, first, second, self.false_match)
 
-    def likely(
+    def match_threshold(
         self,
-        query: View,
-        found: View,
+        query: CameraView,
+        found: CameraView,
         *,
         images: Mapping[Modality, int],
         people: int | None = None,
     ) -> Estimate | None:
-        """The score from which a hit is called likely; the upper end of its interval is used.
+        """The score from which a hit is a likely match; the upper end of the interval is used.
 
         Args:
-            query: Where the query comes from.
-            found: Where the hit comes from.
-            images: How many images of each modality were searched.
-            people: How many different people they show at most; each image another if unknown.
+            query: View of the query.
+            found: View of the hit.
+            images: Number of images searched of each modality.
+            people: Number of people they show at most; None takes every image as another person.
 
         Returns:
-            None where nothing is searched, or a modality that was not calibrated.
+            None where nothing is searched, or a modality is not calibrated.
         """
-        counted = self._counted(query.modality, images, people)
-        if not counted or self._frames(query.modality, found.modality) is None:
+        effective = self._effective_number(query.modality, images, people)
+        if not effective or self._effective_images(query.modality, found.modality) is None:
             return None
-        return self._strangers(query, found).at(self.false_match / counted)
+        return self._impostors(query, found).threshold(self.false_match / effective)
 
-    def unlike(self, query: View, found: View) -> Estimate | None:
+    def non_match_threshold(self, query: CameraView, found: CameraView) -> Estimate | None:
         """The score below which a hit is probably another person; the lower end is used.
 
         Args:
-            query: Where the query comes from.
-            found: Where the hit comes from.
+            query: View of the query.
+            found: View of the hit.
 
         Returns:
-            None where their modalities were not calibrated.
+            None where their modalities are not calibrated.
         """
-        if self._frames(query.modality, found.modality) is None:
+        if self._effective_images(query.modality, found.modality) is None:
             return None
-        return self._unlike(query, found)
+        return self._non_match_threshold(query, found)
 
     def to_json(self) -> str:
-        """The calibration as text, to be kept beside the gallery's rows."""
+        """The calibration as JSON, to be stored with the gallery."""
         return TypeAdapter(type(self)).dump_json(self).decode()
 
     @classmethod
@@ -227,71 +234,71 @@ class Calibration:
         """Read what :meth:`to_json` wrote.
 
         Args:
-            text: The text.
-            fingerprint: Of the network whose similarities are to be judged.
+            text: The JSON.
+            fingerprint: Fingerprint of the network whose scores are to be judged.
 
         Raises:
-            GalleryError: The text is damaged, or was learnt of another network.
+            GalleryError: The JSON is damaged, or the calibration is of another network.
         """
-        mend = "run `vireid gallery calibrate` with the run that describes the gallery."
+        fix = "run `vireid gallery calibrate` with the run of the gallery's network."
         try:
             found = TypeAdapter(cls).validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "the whole"
+            field = ".".join(map(str, first["loc"])) or "the whole"
             raise GalleryError(
-                f"The gallery's calibration is damaged ({place}: {first['msg']}); {mend}"
+                f"The gallery's calibration is damaged ({field}: {first['msg']}); {fix}"
             ) from None
         except ConfigError as error:
-            raise GalleryError(f"The gallery's calibration is damaged ({error}); {mend}") from None
+            raise GalleryError(f"The gallery's calibration is damaged ({error}); {fix}") from None
         if found.fingerprint != fingerprint:
             raise GalleryError(
                 f"The gallery's calibration is of the network '{found.fingerprint}', not of "
-                f"'{fingerprint}', whose similarities mean something else; {mend}"
+                f"'{fingerprint}', whose scores are not comparable; {fix}"
             )
         return found
 
-    def _counted(
+    def _effective_number(
         self, query: Modality, images: Mapping[Modality, int], people: int | None
     ) -> float | None:
-        """How many images of different people those that are searched count; None if unknown."""
-        counted = 0.0
-        for searched, number in images.items():
+        """Effective number of images searched; None where a modality is not calibrated."""
+        effective = 0.0
+        for gallery, number in images.items():
             if number == 0:
                 continue
-            frames = self._frames(query, searched)
-            if frames is None:
+            known = self._effective_images(query, gallery)
+            if known is None:
                 return None
             shown = number if people is None else min(max(people, 1), number)
             each = number / shown
-            # Neither more than their number, nor than as many people with as many frames as were
-            # calibrated with; beyond these, frames count in proportion.
-            beyond = max(1.0, each / frames.images)
-            counted += shown * min(each, frames.independent.value * beyond)
-        return counted
+            # At most their number. Up to as many images a person as in the calibration, they count
+            # as many as those; beyond, in proportion.
+            beyond = max(1.0, each / known.images)
+            effective += shown * min(each, known.effective.value * beyond)
+        return effective
 
-    def _frames(self, query: Modality, searched: Modality) -> Frames | None:
-        known = (f for f in self.frames if (f.query, f.searched) == (query, searched))
+    def _effective_images(self, query: Modality, gallery: Modality) -> EffectiveImages | None:
+        known = (e for e in self.effective_images if (e.query, e.gallery) == (query, gallery))
         return next(known, None)
 
-    def _strangers(self, one: View, other: View) -> ImpostorScores:
-        """What was learnt of strangers on two cameras, or else in their modalities."""
-        known = {(found.first, found.second): found for found in self.impostors}
+    def _impostors(self, one: CameraView, other: CameraView) -> ImpostorScores:
+        """Impostor scores of two cameras, or else of their modalities."""
+        known = {(scores.first, scores.second): scores for scores in self.impostors}
         first, second = sorted((one, other))
         if (exact := known.get((first, second))) is not None:
             return exact
-        return known[View(first.modality), View(second.modality)]
+        return known[CameraView(first.modality), CameraView(second.modality)]
 
-    def _unlike(self, query: View, found: View) -> Estimate:
+    def _non_match_threshold(self, query: CameraView, found: CameraView) -> Estimate:
         """The threshold of two cameras, or else of their modalities."""
-        known = {(mates.query, mates.searched): mates.unlike for mates in self.mates}
-        general = known[View(query.modality), View(found.modality)]
+        known = {(scores.query, scores.gallery): scores.threshold for scores in self.genuine}
+        general = known[CameraView(query.modality), CameraView(found.modality)]
         return known.get((query, found), general)
 
-    def _judge(self, score: float, query: View, found: View, share: float) -> PairVerdict:
-        if score >= self._strangers(query, found).at(share).high:
+    def _judge(self, score: float, query: CameraView, found: CameraView, fmr: float) -> PairVerdict:
+        if score >= self._impostors(query, found).threshold(fmr).high:
             return PairVerdict.SAME
-        if score < self._unlike(query, found).low:
+        if score < self._non_match_threshold(query, found).low:
             return PairVerdict.DIFFERENT
         return PairVerdict.UNCERTAIN
 
@@ -299,7 +306,7 @@ class Calibration:
         self,
         hits: Sequence[Hit],
         verdicts: Sequence[PairVerdict],
-        query: View,
+        query: CameraView,
         images: Mapping[Modality, int],
     ) -> Verdict:
         if PairVerdict.SAME in verdicts:
@@ -307,29 +314,29 @@ class Calibration:
         if PairVerdict.UNCERTAIN in verdicts:
             return Verdict.UNCERTAIN
         if len(hits) < sum(images.values()):
-            # An image that is not listed may be as similar as the last one that is, and come from
-            # a camera of which less is asked.
+            # An image that is not listed may score as high as the last one listed, and come from
+            # a camera with a lower threshold.
             highest = hits[-1].score if hits else math.inf
-            views = {mates.searched for mates in self.mates if images.get(mates.searched.modality)}
-            if any(highest >= self._unlike(query, view).low for view in views):
+            views = {one.gallery for one in self.genuine if images.get(one.gallery.modality)}
+            if any(highest >= self._non_match_threshold(query, view).low for view in views):
                 return Verdict.UNCERTAIN
         return Verdict.ABSENT
 
-    def _note(self, query: Modality, images: Mapping[Modality, int], share: float) -> str:
-        searched = [View(modality) for modality, number in images.items() if number]
-        seen = max(self._strangers(View(query), view).seen for view in searched)
-        if share >= seen:
+    def _note(self, query: Modality, images: Mapping[Modality, int], fmr: float) -> str:
+        searched = [CameraView(modality) for modality, number in images.items() if number]
+        observed = max(self._impostors(CameraView(query), v).observed_fmr for v in searched)
+        if fmr >= observed:
             return ""
         return (
-            f"Calibrated for searches among up to {self.false_match / seen:,.0f} images of "
-            f"different people; this one counts as {self.false_match / share:,.0f}, so that its "
+            f"Calibrated for searches among up to {self.false_match / observed:,.0f} images of "
+            f"different people; this one counts as {self.false_match / fmr:,.0f}, so that its "
             "threshold is extrapolated."
         )
 
 
-def _require_number(score: float) -> None:
+def _check_finite(score: float) -> None:
     if not math.isfinite(score):
         raise GalleryError(
-            f"The score {score} is no number; expected a cosine in [-1, 1]: run `vireid gallery "
+            f"The score {score} is not finite; expected a cosine in [-1, 1]: run `vireid gallery "
             "verify` to find the damaged feature."
         )

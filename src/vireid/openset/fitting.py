@@ -1,10 +1,9 @@
-"""Learning from labelled images how much a network's similarities say of who is who.
+"""Calibration: estimate the thresholds of a network's scores from labelled images.
 
-Everything is learnt from pairs of images: of different people (how alike are they at most) and of
-one person (how unlike). What is learnt of two cameras holds for them; what is learnt of all cameras
-of two modalities together is taken where two cameras have seen too few people, or are not known.
-Nothing is carried from one pair of modalities to another: to a network, two people in visible light
-are more alike than one of them in visible light and the other in infrared.
+Statistics of two cameras hold for these; those of all cameras of two modalities together are used
+where two cameras have too few people, or are unknown. Nothing is transferred from one pair of
+modalities to another: to a network, two people in visible light look more alike than one of them in
+visible light and the other in infrared.
 """
 
 from __future__ import annotations
@@ -17,28 +16,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError, first_few
-from vireid.openset import tail as tails
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
-    Frames,
+    CameraView,
+    EffectiveImages,
     GenuineScores,
     ImpostorScores,
-    View,
     check_rates,
-    sides_of,
+    group_by_view,
 )
-from vireid.openset.tail import Side, Tail
-from vireid.openset.validation import Measured, measure
+from vireid.openset.tail import (
+    GenuineComparisons,
+    ImageSet,
+    ImpostorTail,
+    compare_genuine,
+    compare_impostors,
+    resample_people,
+)
+from vireid.openset.validation import Validation, validate
 from vireid.types import Features, Modality
 
-__all__ = ["DRAWS", "MIN_PAIRS", "MIN_PEOPLE", "calibrate", "check"]
+__all__ = ["MIN_PAIRS", "MIN_PEOPLE", "RESAMPLES", "calibrate", "cross_validate"]
 
 MIN_PEOPLE = 30
-"""Fewer people than this, in either view, say too little of others."""
+"""Fewer people in either view do not represent others."""
 MIN_PAIRS = 5_000
-"""Fewer pairs of images of different people than this leave too few in the tail."""
-DRAWS = 400
-"""Bootstrap draws."""
+"""Fewer image pairs of different people leave too few in the tail."""
+RESAMPLES = 400
+"""Bootstrap resamples."""
 
 _SEED = 0
 
@@ -51,63 +56,61 @@ def calibrate(
     false_match: float = 0.01,
     missed: float = 0.05,
     own_images: int = 1,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
 ) -> Calibration:
-    """Learn the thresholds of verdicts from labelled images.
+    """Estimate the thresholds of verdicts from labelled images.
 
-    The people must not be those that the network was trained on: it tells them apart far better
-    than others, so that the thresholds would be wrong for everybody else.
+    The people must not be those that the network was trained on: it separates them far better
+    than others, so the thresholds would be wrong for everybody else.
 
     Args:
         features: Features of labelled images.
-        fingerprint: Short name of the weights of the network that made them.
-        cameras: What a gallery calls the cameras, by number; by default their numbers.
-        false_match: At most this share of the searches for people who are not in a gallery may be
-            called a likely match.
-        missed: At most this share of the searches for people who are there may be called probably
-            not there.
-        own_images: Of somebody who is there, a gallery has at least so many images from one camera;
-            the more, the more often it can be said of others that they are not there.
-        draws: Bootstrap draws for the intervals.
+        fingerprint: Fingerprint of the weights of the network that made them.
+        cameras: Names of the cameras in the gallery, by number; their numbers by default.
+        false_match: Upper bound of the share of non-mated searches called a likely match.
+        missed: Upper bound of the share of mated searches called probably not in the gallery.
+        own_images: A person in the gallery has at least this many images from one camera; the more,
+            the more non-mated searches are recognised as such.
+        resamples: Bootstrap resamples for the confidence intervals.
 
     Returns:
-        The calibration; the same images give the same.
+        The calibration; deterministic.
 
     Raises:
         ConfigError: A rate is not between 0 and 0.5, or ``own_images`` is less than 1.
-        EvaluationError: There are too few people or images, a feature is damaged, or they were
-            made with test-time augmentation, which a gallery's are not.
+        EvaluationError: There are too few people or images, a feature is damaged, or the features
+            were made with test-time augmentation, unlike those of a gallery.
     """
     check_rates(false_match, missed, own_images)
-    _require_plain(features)
+    _check_features(features)
     people = len(np.unique(features.identities))
-    learner = _Learner(
-        sides=sides_of(features, cameras or {}),
-        drawn=tails.draw_people(people, draws=draws, seed=_SEED),
+    estimator = _Estimator(
+        views=group_by_view(features, cameras or {}),
+        resamples=resample_people(people, resamples=resamples, seed=_SEED),
         missed=missed,
         own_images=own_images,
     )
     impostors: list[ImpostorScores] = []
-    mates: list[GenuineScores] = []
-    frames: list[Frames] = []
+    genuine: list[GenuineScores] = []
+    effective: list[EffectiveImages] = []
     for one, other in combinations_with_replacement(sorted(Modality), 2):
-        first, second = View(one), View(other)
-        tail = learner.tail(first, second)
-        own = [learner.mates(*views) for views in _orders(first, second)]
+        first, second = CameraView(one), CameraView(other)
+        tail = estimator.tail(first, second)
+        own = [estimator.genuine(*views) for views in _directions(first, second)]
         if tail is None or None in own:
             if one is not other:
-                raise EvaluationError(learner.too_little(first, second, people))
+                raise EvaluationError(estimator.insufficient(first, second, people))
             continue
-        impostors.append(learner.impostors(first, second, tail))
-        mates += [found for found in own if found is not None]
-        frames.append(learner.frames(one, other, tail, side=1))
+        impostors.append(estimator.impostors(first, second, tail))
+        genuine += [scores for scores in own if scores is not None]
+        effective.append(estimator.effective_images(one, other, tail, side=1))
         if one is not other:
-            frames.append(learner.frames(other, one, tail, side=0))
-        for pair in learner.cameras(one, other):
-            if (tail := learner.tail(*pair)) is not None:
-                impostors.append(learner.impostors(*pair, tail))
-            own = [learner.mates(*views) for views in _orders(*pair)]
-            mates += [found for found in own if found is not None]
+            effective.append(estimator.effective_images(other, one, tail, side=0))
+        for pair in estimator.camera_pairs(one, other):
+            if (tail := estimator.tail(*pair)) is not None:
+                impostors.append(estimator.impostors(*pair, tail))
+            own = [estimator.genuine(*views) for views in _directions(*pair)]
+            genuine += [scores for scores in own if scores is not None]
     return Calibration(
         fingerprint=fingerprint,
         false_match=false_match,
@@ -116,12 +119,12 @@ def calibrate(
         people=people,
         images=len(features.records),
         impostors=tuple(impostors),
-        mates=tuple(mates),
-        frames=tuple(frames),
+        genuine=tuple(genuine),
+        effective_images=tuple(effective),
     )
 
 
-def check(
+def cross_validate(
     features: Features,
     *,
     fingerprint: str,
@@ -131,21 +134,22 @@ def check(
     missed: float = 0.05,
     own_images: int = 1,
     people_known: bool = True,
-) -> list[Measured]:
-    """Calibrate on one half of the people, search for the other half, and the other way round.
+) -> list[Validation]:
+    """Two-fold cross-validation over people: calibrate on one half, search for the other half.
 
     Args:
         features: Features of labelled images.
         fingerprint: As in :func:`calibrate`.
-        sizes: People in a gallery; those beyond nine tenths of a half are left out.
-        cameras: As there.
+        sizes: Numbers of people in a gallery; those above nine tenths of a half are skipped.
+        cameras: As in :func:`calibrate`.
         false_match: As there.
         missed: As there.
         own_images: As there.
-        people_known: Tell the verdicts how many people are in the gallery, as labels would.
+        people_known: Pass the number of people in the gallery to the calibration, as if the gallery
+            were labelled.
 
     Returns:
-        What was measured, by direction and size.
+        The measured rates, by direction and size.
 
     Raises:
         ConfigError: A rate is not between 0 and 0.5.
@@ -158,96 +162,100 @@ def check(
             f"{2 * MIN_PEOPLE}: add labelled images of people whom the network was not trained on."
         )
     shuffled = np.random.default_rng(_SEED).permutation(everyone)
-    halves = [_only(features, half) for half in np.array_split(shuffled, 2)]
+    halves = [_select_people(features, half) for half in np.array_split(shuffled, 2)]
     folds = [
         (
             calibrate(
-                learnt,
+                fitted,
                 fingerprint=fingerprint,
                 cameras=cameras,
                 false_match=false_match,
                 missed=missed,
                 own_images=own_images,
             ),
-            searched,
+            held_out,
         )
-        for learnt, searched in (halves, halves[::-1])
+        for fitted, held_out in (halves, halves[::-1])
     ]
-    return measure(folds, sizes=sizes, cameras=cameras, people_known=people_known)
+    return validate(folds, sizes=sizes, cameras=cameras, people_known=people_known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Learner:
-    """Learns from two views at a time.
+class _Estimator:
+    """Estimates the statistics of two views at a time.
 
     Attributes:
-        sides: The images of each view.
-        drawn: Bootstrap draws, float64 ``[draws, people]``.
+        views: The images of each view.
+        resamples: Bootstrap resamples, float64 ``[resamples, people]``.
         missed: As in :func:`calibrate`.
-        own_images: The same.
+        own_images: As there.
     """
 
-    sides: Mapping[View, Side]
-    drawn: NDArray[np.float64]
+    views: Mapping[CameraView, ImageSet]
+    resamples: NDArray[np.float64]
     missed: float
     own_images: int
 
-    def cameras(self, one: Modality, other: Modality) -> Iterator[tuple[View, View]]:
+    def camera_pairs(
+        self, one: Modality, other: Modality
+    ) -> Iterator[tuple[CameraView, CameraView]]:
         """Every two cameras of two modalities, each pair once."""
         firsts, seconds = (
-            sorted(view for view in self.sides if view.modality is modality and view.camera)
+            sorted(view for view in self.views if view.modality is modality and view.camera)
             for modality in (one, other)
         )
         if one is other:
             return combinations_with_replacement(firsts, 2)
         return product(firsts, seconds)
 
-    def tail(self, one: View, other: View) -> Tail | None:
-        """The most similar images of different people; None where there are too few."""
-        people, pairs = self._different(one, other)
+    def tail(self, one: CameraView, other: CameraView) -> ImpostorTail | None:
+        """The highest impostor scores; None where there are too few people or pairs."""
+        people, pairs = self._count_impostors(one, other)
         if people < MIN_PEOPLE or pairs < MIN_PAIRS:
             return None
-        return tails.impostors(self.sides[one], self.sides[other])
+        return compare_impostors(self.views[one], self.views[other])
 
-    def impostors(self, one: View, other: View, tail: Tail) -> ImpostorScores:
-        """What the tail says."""
-        people, pairs = self._different(one, other)
+    def impostors(self, one: CameraView, other: CameraView, tail: ImpostorTail) -> ImpostorScores:
+        """Statistics of the impostor scores."""
+        people, pairs = self._count_impostors(one, other)
         return ImpostorScores(
             first=one,
             second=other,
             people=people,
             pairs=pairs,
-            likely=tuple(tail.thresholds(self.drawn)),
-            seen=tail.seen(),
+            thresholds=tuple(tail.thresholds(self.resamples)),
+            observed_fmr=tail.observed_fmr(),
         )
 
-    def frames(self, query: Modality, searched: Modality, tail: Tail, *, side: int) -> Frames:
-        """What several images of one person count, on one side of a tail."""
+    def effective_images(
+        self, query: Modality, gallery: Modality, tail: ImpostorTail, *, side: int
+    ) -> EffectiveImages:
+        """Effective number of a person's images, on one side of the comparison."""
         images = tail.images[side]
-        return Frames(
+        return EffectiveImages(
             query=query,
-            searched=searched,
+            gallery=gallery,
             images=float(images[images > 0].mean()),
-            independent=tail.independent(side, self.drawn),
+            effective=tail.effective_images(side, self.resamples),
         )
 
-    def mates(self, query: View, searched: View) -> GenuineScores | None:
-        """What images of one person say; None where there are too few people."""
-        found = self._own(query, searched)
-        if found.people < MIN_PEOPLE:
+    def genuine(self, query: CameraView, gallery: CameraView) -> GenuineScores | None:
+        """Statistics of the genuine scores; None where there are too few people."""
+        scores = self._compare_genuine(query, gallery)
+        if scores.people < MIN_PEOPLE:
             return None
         return GenuineScores(
             query=query,
-            searched=searched,
-            people=found.people,
-            searches=found.searches,
-            unlike=found.floor(self.missed, self.drawn),
+            gallery=gallery,
+            people=scores.people,
+            searches=scores.searches,
+            threshold=scores.threshold(self.missed, self.resamples),
         )
 
-    def too_little(self, one: View, other: View, everyone: int) -> str:
-        """What is missing, for a message."""
-        _, pairs = self._different(one, other)
-        both = min(self._own(*views).people for views in _orders(one, other))
+    def insufficient(self, one: CameraView, other: CameraView, everyone: int) -> str:
+        """The error message for too few people or pairs."""
+        _, pairs = self._count_impostors(one, other)
+        both = min(self._compare_genuine(*views).people for views in _directions(one, other))
         each = f" with at least {self.own_images} images from a camera" * (self.own_images > 1)
         return (
             f"Of {everyone} people {both} are seen in both modalities{each}, and their images make "
@@ -255,35 +263,35 @@ class _Learner:
             f"people and {MIN_PAIRS:,} pairs to calibrate with: add labelled images of people whom "
             f"the network was not trained on ({MIN_PEOPLE} people with three visible and two "
             "infrared images each are just enough; with 100 and more the thresholds are less "
-            "cautious)."
+            "conservative)."
         )
 
-    def _different(self, one: View, other: View) -> tuple[int, int]:
-        """How many people the view with fewer shows, and how many pairs of different people."""
-        first, second = self._side(one), self._side(other)
+    def _count_impostors(self, one: CameraView, other: CameraView) -> tuple[int, int]:
+        """Number of people in the view with fewer, and of image pairs of different people."""
+        first, second = self._images(one), self._images(other)
         pairs = len(first.person) * len(second.person) - int(first.images @ second.images)
-        # Within one view every pair is there in both orders.
-        return min(first.shown, second.shown), pairs // 2 if one == other else pairs
+        # Within one view every pair occurs in both orders.
+        return min(first.people_shown, second.people_shown), pairs // 2 if one == other else pairs
 
-    def _own(self, query: View, searched: View) -> tails.Genuine:
-        return tails.genuine(
-            self._side(query),
-            self._side(searched),
+    def _compare_genuine(self, query: CameraView, gallery: CameraView) -> GenuineComparisons:
+        return compare_genuine(
+            self._images(query),
+            self._images(gallery),
             images=self.own_images,
-            other_camera=query.modality is searched.modality,
+            other_camera=query.modality is gallery.modality,
         )
 
-    def _side(self, view: View) -> Side:
-        return self.sides.get(view) or Side.empty(self.drawn.shape[1])
+    def _images(self, view: CameraView) -> ImageSet:
+        return self.views.get(view) or ImageSet.empty(self.resamples.shape[1])
 
 
-def _orders(one: View, other: View) -> list[tuple[View, View]]:
-    """Two views as query and searched, and the other way round if that is another search."""
+def _directions(one: CameraView, other: CameraView) -> list[tuple[CameraView, CameraView]]:
+    """Query and gallery view, and the reverse if that is another search."""
     return list(dict.fromkeys([(one, other), (other, one)]))
 
 
-def _require_plain(features: Features) -> None:
-    """Refuse features that are none, damaged, or unlike a gallery's."""
+def _check_features(features: Features) -> None:
+    """Refuse features that are missing, damaged, or unlike those of a gallery."""
     if not features.records:
         raise EvaluationError(
             f"There is no image to calibrate with; expected labelled images of at least "
@@ -292,7 +300,7 @@ def _require_plain(features: Features) -> None:
     if features.augmentation != "none":
         raise EvaluationError(
             f"These features were made with test-time augmentation "
-            f"('{features.augmentation}'), which a gallery's are not; encode without it."
+            f"('{features.augmentation}'), unlike those of a gallery; extract them without it."
         )
     norms = np.linalg.norm(features.values.astype(np.float64), axis=-1)
     damaged = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))
@@ -300,11 +308,11 @@ def _require_plain(features: Features) -> None:
         paths = (features.records[row].path for row in damaged)
         raise EvaluationError(
             f"The features of {first_few(paths)} are not of length 1 (the first: "
-            f"{norms[damaged[0]]:g}); expected unit features: encode these images again."
+            f"{norms[damaged[0]]:g}); expected unit features: extract these features again."
         )
 
 
-def _only(features: Features, people: NDArray[np.int64]) -> Features:
+def _select_people(features: Features, people: NDArray[np.int64]) -> Features:
     """The images of some people."""
     rows = np.flatnonzero(np.isin(features.identities, people))
     records = tuple(features.records[row] for row in rows)

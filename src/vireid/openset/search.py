@@ -18,7 +18,7 @@ from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery
 from vireid.gallery.near_duplicates import fuse, group
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
-from vireid.openset.statistics import View
+from vireid.openset.statistics import CameraView
 from vireid.types import Modality
 
 __all__ = ["SearchResult", "search_gallery"]
@@ -51,7 +51,7 @@ class SearchResult:
 def search_gallery(
     gallery: Gallery,
     features: NDArray[np.float32],
-    views: Sequence[View],
+    views: Sequence[CameraView],
     *,
     filters: Filters = EVERYTHING,
     limit: int = 20,
@@ -116,7 +116,7 @@ def _grouped(gallery: Gallery, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], ..
 def _judge(
     gallery: Gallery,
     hits: Sequence[Hit],
-    views: Sequence[View],
+    views: Sequence[CameraView],
     filters: Filters,
     images: Mapping[Modality, int],
 ) -> tuple[Answer | None, str]:

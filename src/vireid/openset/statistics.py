@@ -1,8 +1,4 @@
-"""What labelled images say about similarities: of strangers, of one person, of frames of a person.
-
-These are parts of a :class:`~vireid.openset.calibration.Calibration`, which can be read back from
-text.
-"""
+"""Statistics of genuine and impostor scores: the parts of a calibration, readable from JSON."""
 
 from __future__ import annotations
 
@@ -15,27 +11,27 @@ import numpy as np
 from pydantic import ConfigDict
 
 from vireid.errors import ConfigError
-from vireid.openset.tail import LEVELS, STRICT, Estimate, Side
+from vireid.openset.tail import LEVELS, STRICT, Estimate, ImageSet
 from vireid.types import Features, Modality
 
 __all__ = [
+    "CameraView",
+    "EffectiveImages",
     "Estimate",
-    "Frames",
     "GenuineScores",
     "ImpostorScores",
-    "View",
     "check_rates",
-    "sides_of",
+    "group_by_view",
 ]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class View:
-    """Where an image comes from.
+class CameraView:
+    """The modality and camera of an image.
 
     Attributes:
-        modality: The light it was taken in.
-        camera: Which camera took it; empty where unknown, and for all cameras together.
+        modality: The modality.
+        camera: Name of the camera; empty where unknown, and for all cameras of the modality.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -45,7 +41,7 @@ class View:
 
     @classmethod
     def of(cls, modality: Modality, camera: int, names: Mapping[int, str]) -> Self:
-        """The view of an image of a data set, whose cameras have numbers; 0 where unknown."""
+        """The view of a data set's image, whose camera has a number; 0 where unknown."""
         return cls(modality, names.get(camera, str(camera)) if camera else "")
 
     def __str__(self) -> str:
@@ -54,109 +50,110 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpostorScores:
-    """What was learnt from images of different people, of one view and another in either order.
+    """Scores of images of different people, from two views in either order.
 
     Attributes:
-        first: The one view.
-        second: The other; not before the first.
-        people: How many people the view with fewer shows.
-        pairs: How many pairs of images were compared.
-        likely: The similarity that the shares ``LEVELS`` of the pairs exceed.
-        seen: The smallest share that was counted; thresholds of smaller ones are extrapolated.
+        first: One view.
+        second: The other; sorts after the first or equals it.
+        people: Number of people in the view with fewer.
+        pairs: Number of image pairs compared.
+        thresholds: The threshold at each false match rate of ``LEVELS``.
+        observed_fmr: The smallest observed false match rate; thresholds of smaller ones are
+            extrapolated.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    first: View
-    second: View
+    first: CameraView
+    second: CameraView
     people: int
     pairs: int
-    likely: tuple[Estimate, ...]
-    seen: float
+    thresholds: tuple[Estimate, ...]
+    observed_fmr: float
 
     def __post_init__(self) -> None:
-        if len(self.likely) != len(LEVELS):
-            raise ValueError(f"{len(self.likely)} thresholds; expected {len(LEVELS)}")
+        if len(self.thresholds) != len(LEVELS):
+            raise ValueError(f"{len(self.thresholds)} thresholds; expected {len(LEVELS)}")
 
-    def at(self, share: float) -> Estimate:
-        """The similarity that a share of the pairs exceeds.
+    def threshold(self, fmr: float) -> Estimate:
+        """The threshold at a false match rate, interpolated in its logarithm.
 
-        That of the largest share that thresholds are kept for if it is larger; infinite if it is
-        smaller than the smallest.
+        Above the largest of ``LEVELS`` it is that level's threshold; below the smallest it is
+        infinite.
         """
-        if share < LEVELS[-1]:
+        if fmr < LEVELS[-1]:
             return Estimate(math.inf, math.inf, math.inf)
-        ends = ([e.value, e.low, e.high] for e in self.likely)
-        place, places = -math.log10(share), -np.log10(LEVELS)
-        return Estimate(*(float(np.interp(place, places, end)) for end in zip(*ends, strict=True)))
+        ends = ([e.value, e.low, e.high] for e in self.thresholds)
+        x, grid = -math.log10(fmr), -np.log10(LEVELS)
+        return Estimate(*(float(np.interp(x, grid, end)) for end in zip(*ends, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenuineScores:
-    """What was learnt from images of one person.
+    """Scores of images of the same person, in one direction.
 
     Attributes:
-        query: Where the query comes from.
-        searched: Where the images searched come from.
-        people: How many people were compared with themselves.
-        searches: How many times an image was compared with a person's images from one camera.
-        unlike: The similarity that the share ``missed`` of the best of these falls below.
+        query: View of the queries.
+        gallery: View of the images searched.
+        people: Number of people compared.
+        searches: Number of comparisons of a query with a person's images from one camera.
+        threshold: The score that the share ``missed`` of the best scores falls below.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    query: View
-    searched: View
+    query: CameraView
+    gallery: CameraView
     people: int
     searches: int
-    unlike: Estimate
+    threshold: Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frames:
-    """What several images of one person count in a search.
+class EffectiveImages:
+    """Effective number of a person's images in a search.
 
     Attributes:
         query: Modality of the query.
-        searched: Modality of the images searched.
-        images: How many of them a person had, on average.
-        independent: As how many images of different people these count.
+        gallery: Modality of the images searched.
+        images: Number of images of a person, on average.
+        effective: As how many images of different people these count.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     query: Modality
-    searched: Modality
+    gallery: Modality
     images: float
-    independent: Estimate
+    effective: Estimate
 
 
-def sides_of(features: Features, cameras: Mapping[int, str]) -> dict[View, Side]:
+def group_by_view(features: Features, cameras: Mapping[int, str]) -> dict[CameraView, ImageSet]:
     """The images of each modality, and of each known camera in it."""
     identities, person = np.unique(features.identities, return_inverse=True)
-    rows: dict[View, list[int]] = {}
+    rows: dict[CameraView, list[int]] = {}
     for row, record in enumerate(features.records):
-        view = View.of(record.modality, record.camera, cameras)
-        for known in {view, View(record.modality)}:
-            rows.setdefault(known, []).append(row)
+        view = CameraView.of(record.modality, record.camera, cameras)
+        for key in {view, CameraView(record.modality)}:
+            rows.setdefault(key, []).append(row)
     return {
-        view: Side(
-            values=features.values[found],
-            person=person[found],
-            camera=features.cameras[found],
+        view: ImageSet(
+            values=features.values[own],
+            person=person[own],
+            camera=features.cameras[own],
             people=len(identities),
         )
-        for view, found in rows.items()
+        for view, own in rows.items()
     }
 
 
 def check_rates(false_match: float, missed: float, own_images: int) -> None:
-    """Refuse what no calibration can be asked for.
+    """Refuse error rates that no calibration can have.
 
     Args:
         false_match: As in :class:`~vireid.openset.calibration.Calibration`.
-        missed: The same.
-        own_images: The same.
+        missed: As there.
+        own_images: As there.
 
     Raises:
         ConfigError: A rate is not between 0 and 0.5, or ``own_images`` is less than 1.
@@ -164,8 +161,8 @@ def check_rates(false_match: float, missed: float, own_images: int) -> None:
     for flag, value in (("false-match", false_match), ("missed", missed)):
         if not 0 < value <= 0.5:
             raise ConfigError(
-                f"--{flag} {value} is no rate of error; expected more than 0 and at most 0.5, such "
-                "as 0.01 for 1 in 100."
+                f"--{flag} {value} is not an error rate; expected more than 0 and at most 0.5, "
+                "such as 0.01 for 1 in 100."
             )
     if own_images < 1:
         raise ConfigError(

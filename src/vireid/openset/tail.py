@@ -1,18 +1,19 @@
-"""Similarities of pairs of images, with the people in them: what thresholds are learnt from.
+"""Genuine and impostor scores of labelled images, and thresholds estimated from them.
 
-Of impostor pairs (two different people) only the highest similarities matter: above which one lies
-a share p of all pairs. Where too few pairs are left to count them, the excess y over a high
-similarity follows a generalised Pareto distribution (Pickands, Annals of Statistics 3(1), 1975),
-fitted here by probability-weighted moments (Hosking and Wallis, Technometrics 29(3), 1987):
+Of impostor comparisons (images of two different people) only the tail of high scores matters: the
+threshold at a false match rate (FMR) p is the score that the share p of all comparisons exceeds.
+Where too few scores are left to count, the excess y over a high score follows a generalised Pareto
+distribution (Pickands, Annals of Statistics 3(1), 1975), fitted here by probability-weighted
+moments (Hosking and Wallis, Technometrics 29(3), 1987):
 
     P(excess > y) = (1 - k y / s)^(1 / k)
     k = a0 / (a0 - 2 a1) - 2,  s = 2 a0 a1 / (a0 - 2 a1),  a0 = E[y],  a1 = E[y P(excess > y)]
 
-Every pair of people counts the same, however many images they have. The pairs of one person are no
-independent sample, so intervals come from a bootstrap over people: a draw takes people with
-replacement, and a pair of people counts as often as both were drawn (the vertex bootstrap of
-Snijders and Borgatti, Connections 22(2), 1999; for biometrics, Bolle, Ratha and Pankanti, Computer
-Vision and Image Understanding 93(1), 2004).
+Every pair of people has the same weight, however many images they have. Comparisons that share a
+person are not independent, so confidence intervals come from a bootstrap over people: a resample
+draws people with replacement, and a pair of people counts as often as both were drawn (the vertex
+bootstrap of Snijders and Borgatti, Connections 22(2), 1999; for biometrics, Bolle, Ratha and
+Pankanti, Computer Vision and Image Understanding 93(1), 2004).
 """
 
 from __future__ import annotations
@@ -30,24 +31,25 @@ __all__ = [
     "LEVELS",
     "STRICT",
     "Estimate",
-    "Genuine",
-    "Side",
-    "Tail",
-    "draw_people",
-    "genuine",
-    "impostors",
+    "GenuineComparisons",
+    "ImageSet",
+    "ImpostorTail",
+    "compare_genuine",
+    "compare_impostors",
+    "resample_people",
 ]
 
-IMAGES = 4_000
-"""Images of a side among which similarities to other people are looked at; the rest is thinned."""
+MAX_IMAGES = 4_000
+"""Images of an image set that are compared with those of other people; the rest is dropped."""
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-"""How text is read back: nothing unknown, and no number that is none."""
+"""How JSON is read: no unknown fields, finite numbers only."""
 LEVELS = tuple(10.0 ** (-exponent / 2) for exponent in range(4, 19))
-"""Shares of impostor pairs whose thresholds are kept: 1e-2, 10^-2.5, 1e-3 and so on to 1e-9."""
+"""False match rates whose thresholds are stored: 1e-2, 10^-2.5, 1e-3 and so on to 1e-9."""
 TAIL = 0.02
-"""Share of the impostor pairs, the most similar ones, to which the tail is fitted."""
-WITNESSES = 10
-"""A share counts as seen, not extrapolated, where so many pairs of people lie beyond it."""
+"""Share of the impostor comparisons, those of the highest scores, that the tail is fitted to."""
+MIN_OBSERVED = 10
+"""A false match rate counts as observed, not extrapolated, if at least this many pairs of people
+exceed its threshold."""
 
 _INTERVAL = (0.025, 0.975)
 
@@ -57,7 +59,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number that was estimated, with its 95 % interval over people."""
+    """An estimated number with its 95 % confidence interval over people."""
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -67,14 +69,14 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """Images on one side of a comparison.
+class ImageSet:
+    """Labelled images on one side of a comparison.
 
     Attributes:
         values: Unit features, float32 ``[n, d]``.
-        person: Whom each shows, int64 ``[n]``: a place in the list of all people.
-        camera: Which camera took it, int64 ``[n]``; 0 where unknown.
-        people: How many people that list has.
+        person: Index of each image's person in the list of all people, int64 ``[n]``.
+        camera: Number of each image's camera, int64 ``[n]``; 0 where unknown.
+        people: Length of the list of all people.
     """
 
     values: NDArray[np.float32]
@@ -84,50 +86,50 @@ class Side:
 
     @classmethod
     def empty(cls, people: int) -> Self:
-        """No images of so many people."""
-        nobody = np.empty(0, dtype=np.int64)
-        return cls(np.empty((0, 1), dtype=np.float32), nobody, nobody, people)
+        """A set without images."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(np.empty((0, 1), dtype=np.float32), none, none, people)
 
     @property
     def images(self) -> Ints:
-        """How many images each person has, int64 ``[people]``."""
+        """Number of images of each person, int64 ``[people]``."""
         return np.bincount(self.person, minlength=self.people)
 
     @property
-    def shown(self) -> int:
-        """How many people have an image."""
+    def people_shown(self) -> int:
+        """Number of people with at least one image."""
         return int(np.count_nonzero(self.images))
 
-    def thinned(self) -> Side:
-        """About ``IMAGES`` of them: more frames of the same people say little about others."""
-        limit = max(1, IMAGES // max(self.shown, 1))
+    def subsample(self) -> ImageSet:
+        """About ``MAX_IMAGES`` images, evenly spaced, with every person represented."""
+        limit = max(1, MAX_IMAGES // max(self.people_shown, 1))
         order = np.argsort(self.person, kind="stable")
         kept = []
         for own in np.split(order, np.cumsum(self.images)[:-1]):
             few = min(limit, len(own))
             kept.append(own[np.linspace(0, len(own) - 1, few).round().astype(np.int64)])
         rows = np.concatenate(kept)
-        return Side(self.values[rows], self.person[rows], self.camera[rows], self.people)
+        return ImageSet(self.values[rows], self.person[rows], self.camera[rows], self.people)
 
 
-def draw_people(people: int, *, draws: int, seed: int) -> Floats:
-    """How often each person is in each bootstrap draw, float64 ``[draws, people]``."""
+def resample_people(people: int, *, resamples: int, seed: int) -> Floats:
+    """How often each person occurs in each bootstrap resample, float64 ``[resamples, people]``."""
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(people, np.full(people, 1 / people), size=draws)
-    return drawn.astype(np.float64)
+    counts = generator.multinomial(people, np.full(people, 1 / people), size=resamples)
+    return counts.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tail:
-    """The ``n`` highest similarities between images of different people.
+class ImpostorTail:
+    """The ``n`` highest impostor scores of two image sets.
 
     Attributes:
-        start: All similarities of at least this are here.
-        score: The similarities, descending, float64 ``[n]``.
-        image: Which images of the thinned sides they are of, the first and the second, int64
+        start: All scores of at least this are included.
+        score: The scores, descending, float64 ``[n]``.
+        image: Indices of the compared images in the subsampled first and second set, int64
             ``[2, n]``.
-        person: Whom these show, int64 ``[2, n]``.
-        images: How many images each person has on either side, float64 ``[2, people]``.
+        person: The people they show, int64 ``[2, n]``.
+        images: Number of images of each person in either set, float64 ``[2, people]``.
     """
 
     start: float
@@ -136,100 +138,101 @@ class Tail:
     person: Ints
     images: Floats
 
-    def thresholds(self, drawn: Floats) -> list[Estimate]:
-        """The similarity that a share of the impostor pairs exceeds, for each of ``LEVELS``.
+    def thresholds(self, resamples: Floats) -> list[Estimate]:
+        """The threshold at each false match rate of ``LEVELS``.
 
         Args:
-            drawn: Bootstrap draws, float64 ``[draws, people]``.
+            resamples: Bootstrap resamples, float64 ``[resamples, people]``.
         """
-        return _estimates(self._fitted, drawn)
+        return _bootstrap(self._fit, resamples)
 
-    def seen(self) -> float:
-        """The smallest share that was seen: beyond it thresholds are extrapolated by the fit."""
+    def observed_fmr(self) -> float:
+        """The smallest observed false match rate; thresholds of smaller ones are extrapolated."""
         everyone = np.ones(self.images.shape[1])
-        weights = self._weights(everyone)[: self._reached_by(WITNESSES)]
-        return float(weights.sum() / self._compared(everyone))
+        weights = self._weights(everyone)[: self._rank_of_pair(MIN_OBSERVED)]
+        return float(weights.sum() / self._total_weight(everyone))
 
-    def independent(self, side: int, drawn: Floats) -> Estimate:
-        """As how many independent images all images of one person count, on one side.
+    def effective_images(self, side: int, resamples: Floats) -> Estimate:
+        """Effective number of images of one person: as how many independent images they count.
 
-        That is how many times as often one of them all exceeds a high similarity as one of them
-        alone: 1 if they were copies of one image, their number if they were unrelated. It is taken
-        at the similarity that ``10 * WITNESSES`` pairs of people reach, since images of one person
-        are the less alike in this the higher it is.
+        This is how many times as often at least one image of the person exceeds a high threshold
+        as a single one does: 1 if all were copies of one image, their number if they were
+        independent. It is measured at the score that ``10 * MIN_OBSERVED`` pairs of people exceed,
+        because the dependence falls with the threshold.
 
         Args:
-            side: 0 for the first side, 1 for the second.
-            drawn: Bootstrap draws, float64 ``[draws, people]``.
+            side: 0 for the first image set, 1 for the second.
+            resamples: Bootstrap resamples, float64 ``[resamples, people]``.
         """
-        top = slice(0, self._reached_by(10 * WITNESSES))
+        top = slice(0, self._rank_of_pair(10 * MIN_OBSERVED))
         person, image = self.person[side, top], self.image[1 - side, top]
-        # One image against all of one person counts once, however many of these it resembles.
-        _, places = np.unique(image * self.images.shape[1] + person, return_index=True)
+        # One image against all of one person counts once, however many of them it matches.
+        _, first = np.unique(image * self.images.shape[1] + person, return_index=True)
 
-        def ratio(times: Floats) -> Floats:
-            single = self._weights(times)[top]
-            whole = single[places] * self.images[side, person[places]]
-            return np.atleast_1d(whole.sum() / max(single.sum(), np.finfo(float).tiny))
+        def ratio(counts: Floats) -> Floats:
+            single = self._weights(counts)[top]
+            grouped = single[first] * self.images[side, person[first]]
+            return np.atleast_1d(grouped.sum() / max(single.sum(), np.finfo(float).tiny))
 
-        return _estimates(ratio, drawn)[0]
+        return _bootstrap(ratio, resamples)[0]
 
-    def _reached_by(self, pairs: int) -> int:
-        """How many of the highest similarities it takes until so many pairs of people are there."""
+    def _rank_of_pair(self, pairs: int) -> int:
+        """How many of the highest scores it takes to include this many pairs of people."""
         low, high = np.sort(self.person, axis=0)
-        _, places = np.unique(low * self.images.shape[1] + high, return_index=True)
-        return int(np.sort(places)[:pairs][-1]) + 1
+        _, first = np.unique(low * self.images.shape[1] + high, return_index=True)
+        return int(np.sort(first)[:pairs][-1]) + 1
 
-    def _weights(self, times: Floats) -> Floats:
-        """Weight of each similarity, where each person counts so many times, ``[people]``."""
-        one, other = times / np.maximum(self.images, 1)
+    def _weights(self, counts: Floats) -> Floats:
+        """Weight of each score, given how often each person counts, ``[people]``."""
+        one, other = counts / np.maximum(self.images, 1)
         weights: Floats = one[self.person[0]] * other[self.person[1]]
         return weights
 
-    def _compared(self, times: Floats) -> float:
-        """The weights of all similarities, those below the start too."""
-        one, other = times * (self.images > 0)
+    def _total_weight(self, counts: Floats) -> float:
+        """Weight of all comparisons, including those below the tail."""
+        one, other = counts * (self.images > 0)
         return float(one.sum() * other.sum() - one @ other)
 
-    def _fitted(self, times: Floats) -> Floats:
-        """Thresholds ``[levels]``, where each person counts so many times, ``[people]``."""
-        weights = self._weights(times)
+    def _fit(self, counts: Floats) -> Floats:
+        """Thresholds ``[levels]``, given how often each person counts, ``[people]``."""
+        weights = self._weights(counts)
         total = max(weights.sum(), np.finfo(float).tiny)
         excess = self.score - self.start
         above = (np.cumsum(weights) - weights / 2) / total
         a0 = weights @ excess / total
         a1 = weights @ (excess * above) / total
-        spare = a0 - 2 * a1
-        if spare <= 0:  # all similarities of the tail are equal
+        spread = a0 - 2 * a1
+        if spread <= 0:  # all scores of the tail are equal
             return np.full(len(LEVELS), self.start + a0)
-        k, scale = a0 / spare - 2, 2 * a0 * a1 / spare
-        # Nothing is known below the tail's start; to stay there asks for more than is needed.
-        log_share = np.minimum(np.log(LEVELS) - np.log(total / self._compared(times)), 0.0)
-        reach = -log_share if abs(k) < 1e-9 else -np.expm1(k * log_share) / k
-        fitted: Floats = self.start + scale * reach
+        k, scale = a0 / spread - 2, 2 * a0 * a1 / spread
+        # Nothing is known below the start of the tail; using the start there is conservative.
+        log_share = np.minimum(np.log(LEVELS) - np.log(total / self._total_weight(counts)), 0.0)
+        quantile = -log_share if abs(k) < 1e-9 else -np.expm1(k * log_share) / k
+        fitted: Floats = self.start + scale * quantile
         return fitted
 
 
-def impostors(first: Side, second: Side) -> Tail:
-    """The highest similarities between images of different people.
+def compare_impostors(first: ImageSet, second: ImageSet) -> ImpostorTail:
+    """Compare images of different people.
 
     Args:
         first: Some images.
         second: Others, or the same.
 
     Returns:
-        About the share ``TAIL`` of all pairs of different people, of ``IMAGES`` a side.
+        About the share ``TAIL`` of all comparisons of different people, with at most about
+        ``MAX_IMAGES`` images in either set.
     """
-    first, second = first.thinned(), second.thinned()
+    first, second = first.subsample(), second.subsample()
     scores = first.values @ second.values.T
-    other = first.person[:, None] != second.person
-    among = scores[other]
-    place = int(len(among) * (1 - TAIL))
-    start = np.partition(among, place)[place]
-    row, column = np.nonzero((scores >= start) & other)
+    different = first.person[:, None] != second.person
+    among = scores[different]
+    rank = int(len(among) * (1 - TAIL))
+    start = np.partition(among, rank)[rank]
+    row, column = np.nonzero((scores >= start) & different)
     order = np.argsort(-scores[row, column], kind="stable")
     row, column = row[order], column[order]
-    return Tail(
+    return ImpostorTail(
         start=float(start),
         score=scores[row, column].astype(np.float64),
         image=np.stack([row, column]),
@@ -239,13 +242,14 @@ def impostors(first: Side, second: Side) -> Tail:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Genuine:
-    """How alike images of one person are: a query and the best of some images from one camera.
+class GenuineComparisons:
+    """Mated searches: a query compared with images of the same person from one camera.
 
     Attributes:
-        score: Similarities, float64 ``[n]``.
-        person: Whom each shows, int64 ``[n]``.
-        weight: Chance of each to be the best, float64 ``[n]``; 1 in all for a query and a camera.
+        score: Possible best scores, float64 ``[n]``.
+        person: The person of each, int64 ``[n]``.
+        weight: Probability that each is the best score, float64 ``[n]``; they sum to 1 for each
+            query and camera.
     """
 
     score: Floats
@@ -254,68 +258,72 @@ class Genuine:
 
     @property
     def people(self) -> int:
-        """How many people there are."""
+        """Number of people."""
         return len(np.unique(self.person))
 
     @property
     def searches(self) -> int:
-        """How many times a query was compared with the images from one camera."""
+        """Number of comparisons of a query with the images of one camera."""
         return round(float(self.weight.sum()))
 
-    def floor(self, missed: float, drawn: Floats) -> Estimate:
-        """The similarity that at most a share falls below; every person counts the same.
+    def threshold(self, missed: float, resamples: Floats) -> Estimate:
+        """The score that at most a share of searches falls below; every person has equal weight.
 
         Args:
             missed: The share.
-            drawn: Bootstrap draws, float64 ``[draws, people]``.
+            resamples: Bootstrap resamples, float64 ``[resamples, people]``.
         """
         order = np.argsort(self.score, kind="stable")
         score, person, weight = self.score[order], self.person[order], self.weight[order]
         share = weight / np.bincount(person, weight)[person]
 
-        def lowest(times: Floats) -> Floats:
-            below = np.cumsum(share * times[person])
-            place = np.searchsorted(below, missed * below[-1], side="right")
-            return score[[min(int(place), len(score) - 1)]]
+        def quantile(counts: Floats) -> Floats:
+            below = np.cumsum(share * counts[person])
+            rank = np.searchsorted(below, missed * below[-1], side="right")
+            return score[[min(int(rank), len(score) - 1)]]
 
-        return _estimates(lowest, drawn)[0]
+        return _bootstrap(quantile, resamples)[0]
 
 
-def genuine(query: Side, searched: Side, *, images: int, other_camera: bool) -> Genuine:
-    """Compare images of one person.
+def compare_genuine(
+    query: ImageSet, gallery: ImageSet, *, images: int, other_camera: bool
+) -> GenuineComparisons:
+    """Compare images of the same person.
 
     Args:
-        query: Images that are searched with.
-        searched: Images that are searched.
-        images: The best of so many images from one camera counts, whichever these are.
-        other_camera: Only images from another camera than the query's, both known: frames of one
-            walk past one camera resemble each other more than images of another day.
+        query: The queries.
+        gallery: The images searched.
+        images: The best of this many images of one camera counts, averaged over all choices.
+        other_camera: Compare only across two different, known cameras: frames of one tracklet are
+            more similar than images of another day.
     """
     scores, people, weights = [np.empty(0)], [np.empty(0, dtype=np.int64)], [np.empty(0)]
-    for person in np.intersect1d(query.person, searched.person):
-        asked, shown = query.person == person, searched.person == person
-        alike = query.values[asked] @ searched.values[shown].T
-        for camera in np.unique(searched.camera[shown]):
-            columns = searched.camera[shown] == camera
-            there = int(columns.sum())
-            if there < images:
+    for person in np.intersect1d(query.person, gallery.person):
+        own_queries, own_images = query.person == person, gallery.person == person
+        similarity = query.values[own_queries] @ gallery.values[own_images].T
+        for camera in np.unique(gallery.camera[own_images]):
+            columns = gallery.camera[own_images] == camera
+            count = int(columns.sum())
+            if count < images:
                 continue
-            rows = np.ones(len(alike), dtype=np.bool_)
+            rows = np.ones(len(similarity), dtype=np.bool_)
             if other_camera:
-                own = query.camera[asked]
-                rows = (own > 0) & (own != camera) & (camera > 0)
-            # Where some of them are drawn, the r-th most similar is the best of those drawn if it
-            # is drawn itself and the others come from behind it.
-            chance = [math.comb(there - 1 - r, images - 1) for r in range(there - images + 1)]
-            best = -np.sort(-alike[rows][:, columns], axis=1)[:, : len(chance)]
+                query_camera = query.camera[own_queries]
+                rows = (query_camera > 0) & (query_camera != camera) & (camera > 0)
+            # The r-th most similar image is the best of a random choice if it is chosen itself
+            # and all others of the choice rank below it.
+            chance = [math.comb(count - 1 - r, images - 1) for r in range(count - images + 1)]
+            best = -np.sort(-similarity[rows][:, columns], axis=1)[:, : len(chance)]
             scores.append(best.ravel().astype(np.float64))
             people.append(np.full(best.size, person))
-            weights.append(np.tile(np.array(chance) / math.comb(there, images), len(best)))
-    return Genuine(np.concatenate(scores), np.concatenate(people), np.concatenate(weights))
+            weights.append(np.tile(np.array(chance) / math.comb(count, images), len(best)))
+    return GenuineComparisons(
+        np.concatenate(scores), np.concatenate(people), np.concatenate(weights)
+    )
 
 
-def _estimates(reckon: Callable[[Floats], Floats], drawn: Floats) -> list[Estimate]:
-    """Numbers where everybody counts once, with their intervals over the draws."""
-    values = reckon(np.ones(drawn.shape[1]))
-    low, high = np.quantile([reckon(times) for times in drawn], _INTERVAL, axis=0)
+def _bootstrap(statistic: Callable[[Floats], Floats], resamples: Floats) -> list[Estimate]:
+    """A vector statistic of the sample, with percentile intervals over the resamples."""
+    values = statistic(np.ones(resamples.shape[1]))
+    low, high = np.quantile([statistic(counts) for counts in resamples], _INTERVAL, axis=0)
     return [Estimate(*map(float, three)) for three in zip(values, low, high, strict=True)]

@@ -1,4 +1,4 @@
-"""Features of people who resemble themselves and nobody else."""
+"""Synthetic features: clusters of unit vectors, one a person."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from vireid.types import Features, ImageRecord, Modality
 
-__all__ = ["crowd"]
+__all__ = ["synthetic_people"]
 
 
-def crowd(
+def synthetic_people(
     seed: int,
     *,
     people: int,
@@ -22,7 +22,7 @@ def crowd(
     noise: float = 0.6,
     size: int = 16,
 ) -> Features:
-    """So many people with so many images of each modality, by turns from so many cameras."""
+    """Features of people with a number of images of each modality, spread over its cameras."""
     rng = np.random.default_rng(seed)
     records, rows = [], []
     for person in range(people):
