@@ -151,7 +151,7 @@ class PlainDLIS(nn.Module):
             center.append(torch.stack(distances).sum())
         mean = torch.stack(identity).mean().item()
         nothing = math.log(logits.shape[1])
-        trust = min(1.0, max(0.0, (nothing - mean) / (self.config.guard * nothing)))
+        trust = min(1.0, max(0.0, (nothing - mean) / (self.config.center_gate * nothing)))
         return {
             "identity": torch.stack(identity).sum(),
             "center": self.config.center * trust * torch.stack(center).sum(),
@@ -238,9 +238,9 @@ def _check(config: DLISConfig) -> None:
         stripes=config.stripes,
         dim=config.dim,
         center=config.center,
-        guard=config.guard,
+        center_gate=config.center_gate,
     )
-    if config != written_out or not config.guard or not config.center:
+    if config != written_out or not config.center_gate or not config.center:
         raise ConfigError(
             f"The plain reference has DLIS in its paper-like form only; got '{config}'. Leave the "
             "options of the recipe dlis as they are."

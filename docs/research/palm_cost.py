@@ -51,7 +51,7 @@ def main() -> None:
     batch = CrossModalBatch(visible, infrared, labels, labels)
     prepared = {}
     for name, form in FORMS.items():
-        options = {"size": tuple(args.size), "weights": "none", "guard": 0.0, **form}
+        options = {"size": tuple(args.size), "weights": "none", "center_gate": 0.0, **form}
         network = use_fast_convolutions(
             replace(recipe.method, **options).build(classes=206)
         ).train()

@@ -36,7 +36,7 @@ RECIPE = Recipe(
         shared_from="layer2",
         center_reduction="mean",
         triplet=1.0,
-        guard=0.0,
+        center_gate=0.0,
     ),
     batch=Batch(identities=4, images=4),
     # Slow, so that what rounding changes does not grow within these steps.

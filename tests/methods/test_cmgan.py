@@ -130,7 +130,7 @@ def test_the_discriminator_weighs_modalities_alike(n_visible: int) -> None:
     loss, right = judged_by_hand(logits, n_visible)
     assert list(found.terms) == ["modality"]
     assert found.total.item() == pytest.approx(loss, abs=1e-6)
-    assert found.seen["modality_accuracy"].item() == pytest.approx(right)
+    assert found.metrics["modality_accuracy"].item() == pytest.approx(right)
     assert found.identity is found.accuracy is found.features is None
 
 
@@ -139,7 +139,7 @@ def test_a_discriminator_that_leans_nowhere_is_right_half_the_time() -> None:
     for parameter in model.discriminator.layers[-1].parameters():
         torch.nn.init.zeros_(parameter)
     found = model.step_losses(batch(), "discriminator")
-    assert found.seen["modality_accuracy"].item() == 0.5
+    assert found.metrics["modality_accuracy"].item() == 0.5
     assert found.total.item() == pytest.approx(math.log(2))
 
 
@@ -160,7 +160,7 @@ def test_features_are_reckoned_once_for_all_moves_of_the_discriminator() -> None
     assert [turn.name for turn in stage.steps] == ["discriminator"] * 3 + ["generator"]
     told = []
     for turn in stage.steps:
-        told.append("modality_accuracy" in model.step_losses(given, turn.name).seen)
+        told.append("modality_accuracy" in model.step_losses(given, turn.name).metrics)
     assert told == [True, False, False, False]
     assert len(passes) == 2
     # Another batch, or the same after the generator had its move: the features are new.
@@ -196,9 +196,9 @@ def test_every_parameter_moves_in_one_turn_at_one_rate() -> None:
     grouped = [id(p) for group in groups.values() for p in group]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     (stage,) = model.phases(1)
-    trained = [set(turn.trains) for turn in stage.steps]
+    trained = [set(turn.groups) for turn in stage.steps]
     assert trained == [{"discriminator"}] * 3 + [{"backbone", "heads"}]
-    assert model.own_rates() == {"discriminator": SMALL.discriminator_lr}
+    assert model.group_lrs() == {"discriminator": SMALL.discriminator_lr}
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_every_parameter_has_one_rate_and_a_turn(name: str) -> None:
     model = small(name).build(classes=CLASSES)
     groups = model.parameter_groups()
     assert {"backbone", "heads"} <= set(groups)
-    assert set(groups) - {"backbone", "heads"} == set(model.own_rates())
+    assert set(groups) - {"backbone", "heads"} == set(model.group_lrs())
     grouped = [id(p) for group in groups.values() for p in group]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(p) for p in model.parameters() if p.requires_grad}
@@ -129,7 +129,7 @@ def test_every_parameter_has_one_rate_and_a_turn(name: str) -> None:
         stages = model.phases(epochs)
         assert sum(stage.epochs for stage in stages) == epochs
         assert all(stage.epochs > 0 and stage.steps for stage in stages)
-        trained = {group for stage in stages for turn in stage.steps for group in turn.trains}
+        trained = {group for stage in stages for turn in stage.steps for group in turn.groups}
         assert trained == set(groups)
 
 
@@ -203,7 +203,7 @@ def test_losses_are_finite_scalars_and_what_is_watched_is_detached(name: str, tr
             losses = model.step_losses(batch, turn.name)
             assert losses.total.isfinite()
             assert all(term.ndim == 0 for term in losses.terms.values())
-            watched = [losses.identity, losses.accuracy, losses.features, *losses.seen.values()]
+            watched = [losses.identity, losses.accuracy, losses.features, *losses.metrics.values()]
             told += [losses.features] if losses.features is not None else []
             assert not any(x.requires_grad for x in watched if x is not None)
     # One turn at least tells identities apart, of every image of the batch.

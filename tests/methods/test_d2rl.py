@@ -53,11 +53,11 @@ def test_first_the_pictures_then_the_people() -> None:
     model = D2RL(dataclasses.replace(SMALL, share=0.4), classes=5)
     first, second = model.phases(16)
     assert (first.epochs, second.epochs) == (6, 10)
-    assert [(turn.name, turn.trains) for turn in first.steps] == [
+    assert [(turn.name, turn.groups) for turn in first.steps] == [
         ("translators", ("translators",)),
         ("discriminators", ("discriminators",)),
     ]
-    assert [(turn.name, turn.trains) for turn in second.steps] == [
+    assert [(turn.name, turn.groups) for turn in second.steps] == [
         ("identities", ("backbone", "heads"))
     ]
     # The people always have an epoch; a stage of none is left out.
@@ -171,7 +171,7 @@ def test_the_discriminators_accuracy_is_their_share_of_right_patches() -> None:
         for parameter in judge.parameters():
             torch.nn.init.zeros_(parameter)
     # A score of 0 for everything: all that is made is told right, and nothing that is real.
-    assert model.step_losses(batch(), "discriminators").seen["discriminators_accuracy"] == 0.5
+    assert model.step_losses(batch(), "discriminators").metrics["discriminators_accuracy"] == 0.5
 
 
 def test_the_feature_levels_losses_are_the_two_of_the_paper() -> None:
@@ -201,7 +201,7 @@ def test_a_turn_reaches_all_that_it_trains(turn: str) -> None:
     model.step_losses(batch(), turn).total.backward()
     reached = {name for name, ps in groups.items() if all(p.grad is not None for p in ps)}
     touched = {name for name, ps in groups.items() if any(p.grad is not None for p in ps)}
-    trains = {t.name: set(t.trains) for stage in model.phases(4) for t in stage.steps}[turn]
+    trains = {t.name: set(t.groups) for stage in model.phases(4) for t in stage.steps}[turn]
     assert trains <= reached
     if turn == "identities":
         assert touched == trains

@@ -97,7 +97,7 @@ def test_the_paper_like_recipe() -> None:
 @torch.no_grad()
 def test_the_loss_is_a_sum_over_stripes() -> None:
     torch.manual_seed(2)
-    config = dataclasses.replace(SMALL, center=0.25, guard=0.0)
+    config = dataclasses.replace(SMALL, center=0.25, center_gate=0.0)
     model = DLIS(config, classes=5).eval()
     data = batch()
     losses = model.losses(data)
@@ -123,16 +123,16 @@ def test_the_loss_is_a_sum_over_stripes() -> None:
 
 
 @torch.no_grad()
-def test_the_guard_holds_the_center_term_back_until_the_classifiers_know_something() -> None:
-    model = DLIS(dataclasses.replace(SMALL, guard=0.2), classes=50).eval()
-    free = DLIS(dataclasses.replace(SMALL, guard=0.0), classes=50).eval()
+def test_the_gate_holds_the_center_loss_back_until_the_identity_loss_falls() -> None:
+    model = DLIS(dataclasses.replace(SMALL, center_gate=0.2), classes=50).eval()
+    free = DLIS(dataclasses.replace(SMALL, center_gate=0.0), classes=50).eval()
     data = batch()
     nn.init.normal_(model.heads.classifier_weight, std=1e-6)
     free.load_state_dict(model.state_dict())
     held, full = model.losses(data).terms, free.losses(data).terms
     assert float(full["center"]) > 0
     assert float(held["center"]) == pytest.approx(0, abs=1e-4)
-    # The classifiers' biases alone lower the loss: by a tenth, so half of the guard's fifth.
+    # The classifiers' biases alone lower the loss: by a tenth, half of the gate's fifth.
     identity = 0.9 * math.log(50)
     ahead = math.exp(-identity) * 4  # probability of each of the batch's four classes, summed
     nn.init.constant_(model.heads.classifier_bias[..., :4], math.log(46 * ahead / 4 / (1 - ahead)))
@@ -158,7 +158,7 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
         {"palm": "stripes", "palm_scaled": True},
         {"palm_branch": "batch_norm", "shared_from": "layer1"},
         {"shared_from": "stem", "pooling": "gem", "embedding_bias": False},
-        {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean", "guard": 0.0},
+        {"triplet": 1.0, "smoothing": 0.1, "center_reduction": "mean", "center_gate": 0.0},
         {"palm_branch": "centred", "palm_position": "relative"},
         {"palm_branch": "gamma", "palm_position": "relative", "palm_lr": "backbone"},
         {"palm": "off", "pooling": "gem"},
@@ -218,7 +218,7 @@ def test_a_feature_depends_on_its_own_image_and_stream() -> None:
         ({"size": (64, 64), "stripes": 6}, "'6' stripes do not fit a map of 4 rows"),
         ({"stripes": 0}, "'0' stripes"),
         ({"smoothing": 1.0}, "'1.0'"),
-        ({"guard": 1.0}, "'1.0'"),
+        ({"center_gate": 1.0}, "'1.0'"),
         ({"center": -1.0}, "'-1.0'"),
         ({"center": math.nan}, "'nan'"),
     ],

@@ -47,7 +47,7 @@ def test_it_is_trained_as_tone_is() -> None:
         for field in dataclasses.fields(theirs.method):
             if field.name != "kind":
                 assert getattr(mine.method, field.name) == getattr(theirs.method, field.name)
-    assert HCML.fits
+    assert HCML.needs_fit
 
 
 def test_before_the_fit_it_describes_as_tone_does() -> None:

@@ -25,7 +25,7 @@ from vireid.distributed.launch import Processes, launch
 from vireid.distributed.sync_norm import convert_sync_batchnorm
 from vireid.errors import ConfigError, RunError, VireidError
 from vireid.methods import Method, catalogue
-from vireid.training.fabric import check_parts, check_shareable, separate_parts
+from vireid.training.fabric import check_distributed, check_parts, separate_parts
 from vireid.types import CrossModalBatch
 
 METHODS = ("agw", "bdtr", "dlis-strong", "hcml", "mgn", "pcb", "tone", "zero-padding-cpu")
@@ -163,7 +163,7 @@ def talk() -> dict[str, Any]:
             lambda: check_same_on_all_ranks("hats", f"{rank()} grey", mend="buy some")
         ),
         "waiting": os.environ.get("OMP_WAIT_POLICY"),
-        "adversary": refused(lambda: check_shareable(build("cmgan"), "cmgan")),
+        "adversary": refused(lambda: check_distributed(build("cmgan"), "cmgan")),
     }
 
 

@@ -37,7 +37,7 @@ class Judged(DLIS):
         groups["heads"] = [p for p in groups["heads"] if id(p) not in own]
         return {**groups, "judge": list(self.judge.parameters())}
 
-    def own_rates(self) -> Mapping[str, float]:
+    def group_lrs(self) -> Mapping[str, float]:
         return {"judge": 0.5}
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
@@ -50,14 +50,14 @@ class Judged(DLIS):
         embeddings = self(torch.cat([batch.visible, batch.infrared]), len(batch.visible))
         verdict = self.judge(embeddings.flatten(1)).mean()
         if step == "judge":
-            return Losses(terms={"verdict": verdict}, seen={"verdict_size": verdict.abs()})
+            return Losses(terms={"verdict": verdict}, metrics={"verdict_size": verdict.abs()})
         return found._replace(terms={**found.terms, "wrong": -verdict})
 
 
 class Measured(DLIS):
     """DLIS that counts its training images when all is done."""
 
-    fits = True
+    needs_fit = True
 
     def __init__(self, config: "MeasuredConfig", *, classes: int) -> None:
         super().__init__(config, classes=classes)

@@ -32,7 +32,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -80,7 +80,7 @@ class AGW(Method):
         classes: Number of training identities.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(self, config: AGWConfig, *, classes: int) -> None:
         super().__init__()

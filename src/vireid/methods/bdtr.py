@@ -46,7 +46,7 @@ import tyro
 from torch import Tensor
 
 from vireid.losses import top_ranking_loss
-from vireid.methods._checks import not_negative
+from vireid.methods._checks import check_non_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 
@@ -79,7 +79,7 @@ class BDTRConfig(EmbeddingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "rank", "margin", "intra", "intra_margin")
+        check_non_negative(self, "rank", "margin", "intra", "intra_margin")
 
     def build(self, *, classes: int) -> BDTR:
         """The network for a number of training identities."""

@@ -73,7 +73,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.losses import top_ranking_loss
-from vireid.methods._checks import not_negative, positive
+from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import Losses, Method, MethodConfig, OptimizerStep, Phase
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import ModalityClassifier, StripePool, TwoStream, build_stages
@@ -118,8 +118,8 @@ class CmGANConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "alpha", "beta", "gamma", "margin")
-        positive(self, "discriminator_steps", "discriminator_lr")
+        check_non_negative(self, "alpha", "beta", "gamma", "margin")
+        check_positive(self, "discriminator_steps", "discriminator_lr")
 
     def build(self, *, classes: int) -> CmGAN:
         """The network for a number of training identities."""
@@ -183,7 +183,7 @@ class CmGAN(Method):
         right = torch.heaviside((own - either).detach(), own.new_tensor(0.5))
         # Only before its first move are these features new to it.
         seen = {"modality_accuracy": _balanced(right, n)} if first else {}
-        return Losses({"modality": -_balanced(own, n)}, seen=seen)
+        return Losses({"modality": -_balanced(own, n)}, metrics=seen)
 
     def losses(self, batch: CrossModalBatch) -> Losses:
         """The generator's: triplets, identities, and what the discriminator makes of it."""
@@ -244,7 +244,7 @@ class CmGAN(Method):
             "discriminator": list(self.discriminator.parameters()),
         }
 
-    def own_rates(self) -> Mapping[str, float]:
+    def group_lrs(self) -> Mapping[str, float]:
         """The discriminator's."""
         return {"discriminator": self.config.discriminator_lr}
 

@@ -36,7 +36,7 @@ What was changed or chosen; the paper's text was not at hand beyond its abstract
   the weights of all terms (its released configuration's). The latent is sampled in the first stage
   only; whatever is described or shown comes from its mean, so a feature is a function of the
   image.
-- The infrared plane's filters start as the sum of the colours' (:mod:`vireid.nn.input_planes`).
+- The infrared plane's filters start as the sum of the colours' (:mod:`vireid.nn.input_channels`).
 - Triplets are of the unit features, which are what is ranked. Of plain features, whose distances
   outweigh the identity loss at first, they kept it from learning anything on SynVI demo (six epochs
   of the recipe for two cores, before it had the batch norm).
@@ -59,7 +59,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -70,12 +70,12 @@ from vireid.data.pixels import denormalise, grey
 from vireid.data.transforms import normalise
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
-from vireid.methods._checks import not_negative, positive
+from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import Losses, OptimizerStep, Phase
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import PatchDiscriminator, Translator
-from vireid.nn.input_planes import BLUE, GREEN, GREY, RED
+from vireid.nn.input_channels import BLUE, GREEN, GREY, RED
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["D2RL", "PAPER", "D2RLConfig", "cpu_recipe", "recipe"]
@@ -132,8 +132,8 @@ class D2RLConfig(OneStreamConfig):
                 f"'{self.halvings}' halvings of pictures '{self.reduction}' times smaller; "
                 "expected 0 or more (--halvings) and 1 or more (--reduction)."
             )
-        positive(self, "translator_lr")
-        not_negative(self, "reconstruction", "cycle", "kl", "adversarial", "margin")
+        check_positive(self, "translator_lr")
+        check_non_negative(self, "reconstruction", "cycle", "kl", "adversarial", "margin")
 
     def build(self, *, classes: int) -> D2RL:
         """The network for a number of training identities."""
@@ -148,7 +148,7 @@ class D2RL(OneStreamMethod):
         classes: Number of training identities.
     """
 
-    shareable: bool = False
+    supports_distributed: ClassVar[bool] = False
 
     def __init__(self, config: D2RLConfig, *, classes: int) -> None:
         super().__init__(config, classes=classes, stands_for=(RED, GREEN, BLUE, GREY))
@@ -214,7 +214,7 @@ class D2RL(OneStreamMethod):
             told += [(on_real > 0.5).float().mean(), (on_made < 0.5).float().mean()]
         return Losses(
             terms={"discriminators": torch.stack(terms).sum()},
-            seen={"discriminators_accuracy": torch.stack(told).mean()},
+            metrics={"discriminators_accuracy": torch.stack(told).mean()},
         )
 
     def metric_terms(self, features: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
@@ -253,7 +253,7 @@ class D2RL(OneStreamMethod):
             "discriminators": list(self.discriminators.parameters()),
         }
 
-    def own_rates(self) -> Mapping[str, float]:
+    def group_lrs(self) -> Mapping[str, float]:
         """Translators and discriminators keep step with one another."""
         return dict.fromkeys(("translators", "discriminators"), self.config.translator_lr)
 

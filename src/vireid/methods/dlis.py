@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -41,7 +41,7 @@ from vireid.data.transforms import Augmentation
 from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
-from vireid.methods._checks import not_negative
+from vireid.methods._checks import check_non_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
@@ -104,9 +104,9 @@ class DLISConfig(MethodConfig):
     """lambda, the weight of the hetero-center loss."""
     center_reduction: Literal["sum", "mean"] = "sum"
     """Sum or mean over the identities of a batch."""
-    guard: float = 0.5
-    """The center term has its full weight once the identity loss is this share below ln(classes),
-    and none while the classifiers know nothing; 0: full weight always."""
+    center_gate: float = 0.5
+    """Scales the hetero-center loss from 0, while the identity loss is ln(classes), to its full
+    weight, once the identity loss is this fraction below it; 0: always full weight."""
     smoothing: float = 0.0
     """Label smoothing of the cross-entropy."""
     triplet: float = 0.0
@@ -117,11 +117,13 @@ class DLISConfig(MethodConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_stripes(self.stripes, dim=self.dim, height=self.size[0])
-        if not 0 <= self.guard < 1:
-            raise ConfigError(f"The guard '{self.guard}' is not in [0, 1) (--guard).")
+        if not 0 <= self.center_gate < 1:
+            raise ConfigError(
+                f"The center-loss gate '{self.center_gate}' is not in [0, 1) (--center-gate)."
+            )
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        not_negative(self, "center", "triplet", "margin")
+        check_non_negative(self, "center", "triplet", "margin")
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""
@@ -140,7 +142,7 @@ class DLIS(Method):
         classes: Number of training identities.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(self, config: DLISConfig, *, classes: int) -> None:
         super().__init__()
@@ -213,7 +215,7 @@ class DLIS(Method):
         if config.center > 0:
             terms["center"] = (
                 config.center
-                * self._guard(identity)
+                * self._center_gate(identity)
                 * hetero_center_loss(
                     embeddings[:n],
                     embeddings[n:],
@@ -228,17 +230,17 @@ class DLIS(Method):
             )
         return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features.detach())
 
-    def _guard(self, identity: Tensor) -> Tensor | float:
-        """How much of its weight the center term has.
+    def _center_gate(self, identity: Tensor) -> Tensor | float:
+        """The center-loss gate: the factor of the hetero-center loss, in [0, 1].
 
-        Classifiers start near nought and so pass no gradient on: at first the center term would
-        act alone, and pull all embeddings to one point from which the identity loss does not
-        recover. It waits until that has begun to fall, however long it takes.
+        The classifiers start near 0 and so pass on almost no gradient: at first the hetero-center
+        loss would act alone and collapse all embeddings to one point, from which the identity loss
+        does not recover. The gate opens as the identity loss falls.
         """
-        if self.config.guard == 0:
+        if self.config.center_gate == 0:
             return 1.0
-        nothing = math.log(self.heads.classifier_weight.shape[2])
-        return ((nothing - identity) / (self.config.guard * nothing)).clamp(0, 1)
+        uniform = math.log(self.heads.classifier_weight.shape[2])
+        return ((uniform - identity) / (self.config.center_gate * uniform)).clamp(0, 1)
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """The unit embeddings of the stripes, concatenated and normalised again: ``[n, p·d]``."""

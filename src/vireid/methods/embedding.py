@@ -17,6 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class EmbeddingMethod(Method):
         classes: Number of training identities.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(self, config: EmbeddingConfig, *, classes: int) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ from torch.nn import functional
 
 from vireid.errors import ConfigError
 from vireid.methods import tone
-from vireid.methods._checks import not_negative, positive
+from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.hierarchical_metric import learn_metric
 from vireid.methods.recipe import Recipe, on_cpu
 from vireid.types import Modality
@@ -106,8 +106,8 @@ class HCMLConfig(tone.TONEOptions):
                     f"'{getattr(self, name)}' is too few; expected {least} or more "
                     f"(--{name.replace('_', '-')})."
                 )
-        not_negative(self, "intra", "threshold", "shrinkage")
-        positive(self, "scale")
+        check_non_negative(self, "intra", "threshold", "shrinkage")
+        check_positive(self, "scale")
 
     def build(self, *, classes: int) -> HCML:
         """The network for a number of training identities."""
@@ -129,7 +129,7 @@ class HCML(tone.TONE):
         infrared_map: The same for infrared ones.
     """
 
-    fits: ClassVar[bool] = True
+    needs_fit: ClassVar[bool] = True
     mean: Tensor
     visible_map: Tensor
     infrared_map: Tensor

@@ -1,4 +1,4 @@
-"""What every method offers to the training loop and to the encoder."""
+"""The interface of a method: its options, losses, optimizer steps and features."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ __all__ = ["Losses", "Method", "MethodConfig", "OptimizerStep", "Phase"]
 
 
 class Losses(NamedTuple):
-    """The losses of one batch, and what the collapse watch looks at.
+    """The losses of one batch, and the quantities that the collapse watch monitors.
 
-    A step that tells no identities apart (a discriminator's, a translator's) has terms only.
+    An optimizer step without an identity classifier (a discriminator's, a translator's) has terms
+    only.
 
     Attributes:
-        terms: Loss terms by name, weighted; their sum is what is minimised.
-        identity: Mean cross-entropy of one classifier against the plain labels, in nats:
-            ln(classes) when the classifier knows nothing. Detached.
-        accuracy: Share of images whose identity the classifiers' mean logits name. Detached.
-        features: Unit features of the batch, ``[n, d]``, visible first. Detached.
-        seen: Other scalars for the metrics, by name, such as a discriminator's accuracy. Detached.
+        terms: Weighted loss terms by name; their sum is minimised.
+        identity: Mean cross-entropy of one classifier without label smoothing, in nats:
+            ln(classes) for a uniform prediction. Detached.
+        accuracy: Share of images that the mean logits of the classifiers classify correctly.
+            Detached.
+        features: L2-normalised features of the batch, ``[n, d]``, visible first. Detached.
+        metrics: Other scalars to log by name, such as a discriminator's accuracy. Detached.
     """
 
     terms: Mapping[str, Tensor]
     identity: Tensor | None = None
     accuracy: Tensor | None = None
     features: Tensor | None = None
-    seen: Mapping[str, Tensor] = MappingProxyType({})
+    metrics: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
     def total(self) -> Tensor:
@@ -47,24 +49,24 @@ class Losses(NamedTuple):
 
 
 class OptimizerStep(NamedTuple):
-    """A part of an optimisation step: some losses, minimised by some of the parameters.
+    """One optimizer step on a batch: a loss, minimised with respect to some of the parameters.
 
     Attributes:
-        name: What :meth:`Method.step_losses` is asked for.
-        trains: The groups of :meth:`Method.parameter_groups` that move; all others stay as they
-            are, whatever gradient reaches them.
+        name: The argument of :meth:`Method.step_losses`.
+        groups: The groups of :meth:`Method.parameter_groups` to update; all other parameters stay
+            unchanged.
     """
 
     name: str
-    trains: tuple[str, ...]
+    groups: tuple[str, ...]
 
 
 class Phase(NamedTuple):
-    """A part of training; warm-up and schedule of the learning rates begin anew in each.
+    """A phase of training; the learning rate schedule restarts in each.
 
     Attributes:
-        epochs: How long it takes.
-        steps: What an optimisation step is made of, in order.
+        epochs: Number of epochs.
+        steps: The optimizer steps on each batch, in order.
     """
 
     epochs: int
@@ -73,15 +75,15 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig(ABC):
-    """The options that every method has; each has its own besides."""
+    """The options that all methods share."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     backbone: BackboneName = "resnet50"
     """The network of each stream."""
     weights: Literal["imagenet", "none"] | Path = "imagenet"
-    """What the backbone starts from: imagenet (downloaded once), none (random), or a FILE
-    (safetensors or a weights-only state dict in torchvision's keys)."""
+    """Initial weights of the backbone: imagenet (downloaded once), none (random), or a FILE
+    (safetensors or a weights-only state dict with torchvision's keys)."""
     size: tuple[int, int] = (288, 144)
     """Height and width of the input, in pixels."""
 
@@ -95,10 +97,10 @@ class MethodConfig(ABC):
 
     @abstractmethod
     def build(self, *, classes: int) -> Method:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
 
     def about(self) -> dict[str, str]:
-        """What a result says of the network."""
+        """The description of the network that results carry."""
         return {
             "backbone": self.backbone,
             "weights": str(self.weights),
@@ -107,20 +109,20 @@ class MethodConfig(ABC):
 
 
 class Method(nn.Module, ABC):
-    """A network with its losses, and how it is optimised.
+    """A network, its losses, and how it is optimised.
 
-    Most methods have one phase of one step, and write :meth:`losses`, :meth:`describe` and
-    :meth:`backbone_parameters` only. An adversary alternates steps (:meth:`phases`,
-    :meth:`step_losses`); what is fitted once training is over is :meth:`fit`.
+    Most methods need one optimizer step per batch and define :meth:`losses`,
+    :meth:`extract_features` and :meth:`backbone_parameters` only. Adversarial methods alternate
+    steps (:meth:`phases`, :meth:`step_losses`); :meth:`fit` is called once after training.
     """
 
     size: tuple[int, int]
-    """Height and width of the images it takes, in pixels."""
-    fits: ClassVar[bool] = False
-    """Whether :meth:`fit` does anything."""
-    shareable: bool = False
-    """Whether several processes can train it: it takes one optimizer step a batch, and computes its
-    losses from :func:`vireid.distributed.gather.gather_batch`."""
+    """Height and width of the input, in pixels."""
+    needs_fit: ClassVar[bool] = False
+    """Whether the method implements :meth:`fit`."""
+    supports_distributed: ClassVar[bool] = False
+    """Whether several processes can train it: it takes one optimizer step per batch and computes
+    its losses from :func:`vireid.distributed.gather.gather_batch`."""
 
     @abstractmethod
     def losses(self, batch: CrossModalBatch) -> Losses:
@@ -132,14 +134,22 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """Features of images of one modality: ``[n, 3, H, W]`` to unit rows ``[n, d]``."""
+        """Extract the features of images of one modality.
+
+        Args:
+            images: ``[n, 3, H, W]``, normalised.
+            modality: Modality of the images.
+
+        Returns:
+            L2-normalised rows, ``[n, d]``.
+        """
 
     @abstractmethod
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The trainable parameters that train with the backbone's learning rate."""
+        """The trainable parameters that use the backbone's learning rate."""
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All trainable parameters by group: ``backbone``, ``heads``, and those of own rates."""
+        """Trainable parameters by group: ``backbone``, ``heads``, those of :meth:`group_lrs`."""
         backbone = self.backbone_parameters()
         taken = {id(p) for p in backbone}
         return {
@@ -147,12 +157,12 @@ class Method(nn.Module, ABC):
             "heads": [p for p in self.parameters() if p.requires_grad and id(p) not in taken],
         }
 
-    def own_rates(self) -> Mapping[str, float]:
+    def group_lrs(self) -> Mapping[str, float]:
         """Learning rates of the groups other than ``backbone`` and ``heads``."""
         return {}
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        """How training goes; the epochs of the phases add up to ``epochs``."""
+        """The phases of training; their epochs add up to ``epochs``."""
         return (Phase(epochs, (OptimizerStep("identities", tuple(self.parameter_groups())),)),)
 
     def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
@@ -168,24 +178,24 @@ class Method(nn.Module, ABC):
     def fit(
         self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
     ) -> None:
-        """Fit what is learnt after training, once; its outcome belongs into buffers.
+        """Fit the part of the model that is estimated after training; store it in buffers.
 
         Args:
-            visible: What :meth:`describe` makes of all visible training images, ``[n_v, d]``.
-            infrared: The same of all infrared ones, ``[n_t, d]``.
+            visible: Features of all visible training images, ``[n_v, d]``.
+            infrared: Features of all infrared training images, ``[n_t, d]``.
             visible_labels: Class indices, int64 ``[n_v]``.
             infrared_labels: Class indices, int64 ``[n_t]``.
         """
 
     def translate(self, images: Tensor, modality: Modality) -> Tensor | None:
-        """What the method makes of images in the other modality; None where it does not do that.
+        """Translate images into the other modality.
 
         Args:
             images: ``[n, 3, H, W]``, normalised.
-            modality: The modality that they have.
+            modality: Modality of the images.
 
         Returns:
-            ``[n, 3, H, W]``, normalised alike.
+            ``[n, 3, H, W]``, normalised; None if the method does not translate images.
         """
         del images, modality
         return None

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -57,7 +57,7 @@ from vireid.data.transforms import Augmentation
 from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
-from vireid.methods._checks import not_negative
+from vireid.methods._checks import check_non_negative
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 from vireid.nn import StripeHeads, build_stages
@@ -100,7 +100,7 @@ class MGNConfig(MethodConfig):
         super().__post_init__()
         if self.dim < 1:
             raise ConfigError(f"Features of '{self.dim}' channels; expected 1 or more (--dim).")
-        not_negative(self, "triplet", "margin")
+        check_non_negative(self, "triplet", "margin")
 
     def build(self, *, classes: int) -> MGN:
         """The network for a number of training identities."""
@@ -115,7 +115,7 @@ class MGN(Method):
         classes: Number of training identities.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(self, config: MGNConfig, *, classes: int) -> None:
         super().__init__()

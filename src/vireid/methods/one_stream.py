@@ -20,6 +20,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,8 @@ from torch.nn import functional as F
 
 from vireid.distributed.gather import gather_batch
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.nn import StripePool, build_stages, set_input_planes
-from vireid.nn.input_planes import Colour
+from vireid.nn import StripePool, build_stages, set_input_channels
+from vireid.nn.input_channels import Colour
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["OneStreamConfig", "OneStreamMethod"]
@@ -49,10 +50,10 @@ class OneStreamMethod(Method):
         config: Its options.
         classes: Number of training identities.
         stands_for: What each input plane stands for, as
-            :func:`~vireid.nn.set_input_planes` takes it.
+            :func:`~vireid.nn.set_input_channels` takes it.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(
         self, config: OneStreamConfig, *, classes: int, stands_for: Sequence[Colour]
@@ -60,7 +61,7 @@ class OneStreamMethod(Method):
         super().__init__()
         self.size = config.size
         stages, channels = build_stages(config.backbone, config.weights)
-        set_input_planes(stages["stem"], stands_for)
+        set_input_channels(stages["stem"], stands_for)
         self.backbone = nn.Sequential(*stages.values())
         self.pool = StripePool(1)
         self.neck = nn.BatchNorm1d(channels) if config.neck else nn.Identity()

@@ -39,7 +39,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import tyro
@@ -105,7 +105,7 @@ class PCB(Method):
         classes: Number of training identities.
     """
 
-    shareable: bool = True
+    supports_distributed: ClassVar[bool] = True
 
     def __init__(self, config: PCBConfig, *, classes: int) -> None:
         super().__init__()

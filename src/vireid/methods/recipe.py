@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 
 from vireid.data.transforms import Augmentation
 from vireid.errors import ConfigError
-from vireid.methods._checks import not_negative, positive
+from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import MethodConfig
 
 __all__ = ["Batch", "Optimisation", "Paper", "Recipe", "on_cpu"]
@@ -79,10 +79,10 @@ class Optimisation:
     """Largest norm of the gradient; 0: no clipping."""
 
     def __post_init__(self) -> None:
-        positive(self, "lr", "backbone_lr")
+        check_positive(self, "lr", "backbone_lr")
         if self.epochs < 1:
             raise ConfigError(f"'{self.epochs}' epochs of training; expected 1 or more (--epochs).")
-        not_negative(self, "weight_decay", "warmup", "clip")
+        check_non_negative(self, "weight_decay", "warmup", "clip")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ import tyro
 from torch import Tensor
 
 from vireid.losses import contrastive_loss
-from vireid.methods._checks import not_negative
+from vireid.methods._checks import check_non_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
 
@@ -73,7 +73,7 @@ class TONEOptions(EmbeddingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "contrastive", "margin")
+        check_non_negative(self, "contrastive", "margin")
 
 
 @dataclass(frozen=True, kw_only=True)

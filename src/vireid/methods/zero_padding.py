@@ -22,7 +22,7 @@ What was changed or chosen:
 
 - The backbone is a ResNet-50 from ImageNet weights instead of the paper's small residual network.
   Each plane starts with the sum of the three colours' filters, which is what those filters see in a
-  grey picture (:mod:`vireid.nn.input_planes`): training starts from equal filters on both planes.
+  grey picture (:mod:`vireid.nn.input_channels`): training starts from equal filters on both planes.
 - The paper pads raw zeros, black. Here a zero is one behind the normalisation, ImageNet's mean
   grey: only so does the empty plane add exactly nothing to the first convolution, which the paper's
   argument for modality-specific nodes needs. A raw black would add a constant to every filter.
@@ -54,7 +54,7 @@ from torch import Tensor
 from vireid.data.pixels import grey
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
 from vireid.methods.recipe import Paper, Recipe, on_cpu
-from vireid.nn.input_planes import GREY
+from vireid.nn.input_channels import GREY
 from vireid.types import Modality
 
 __all__ = ["PAPER", "ZeroPadding", "ZeroPaddingConfig", "cpu_recipe", "recipe"]

@@ -3,7 +3,7 @@
 from vireid.nn.backbone import BACKBONES, STAGES, BackboneName, build_stages
 from vireid.nn.convolution import use_fast_convolutions
 from vireid.nn.folding import fold_batch_norms
-from vireid.nn.input_planes import set_input_planes
+from vireid.nn.input_channels import set_input_channels
 from vireid.nn.modality_classifier import ModalityClassifier
 from vireid.nn.non_local import NonLocal, with_non_local
 from vireid.nn.palm import PALM, record_attention
@@ -31,7 +31,7 @@ __all__ = [
     "join_stripes",
     "read_weights",
     "record_attention",
-    "set_input_planes",
+    "set_input_channels",
     "use_fast_convolutions",
     "with_non_local",
 ]

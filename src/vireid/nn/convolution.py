@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from vireid.nn.depthwise import depthwise_conv, is_faster
 from vireid.nn.winograd import count_tiles, transform_filters, winograd_conv
 
-__all__ = ["Conv2d", "left_to_torch", "use_fast_convolutions"]
+__all__ = ["Conv2d", "is_supported", "use_fast_convolutions"]
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -35,7 +35,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[n, C, h, w]`` to ``[n, K, h', w']``."""
-        if left_to_torch(x) or self.dilation != (1, 1):
+        if not is_supported(x) or self.dilation != (1, 1):
             return super().forward(x)
         if self.groups != 1:
             padding = self._padding_of_depthwise()
@@ -83,12 +83,12 @@ def use_fast_convolutions(network: ModuleT) -> ModuleT:
     return network
 
 
-def left_to_torch(x: Tensor) -> bool:
-    """Whether the ways of this module are none for a map ``[n, C, h, w]``."""
+def is_supported(x: Tensor) -> bool:
+    """Whether the kernels of this module apply to a map ``[n, C, h, w]``."""
     return (
-        x.device.type != "cpu"
-        or x.dtype not in (torch.float32, torch.float64)
-        or torch.is_autocast_enabled("cpu")
-        or torch.compiler.is_compiling()
-        or not x.is_contiguous(memory_format=torch.channels_last)
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and x.is_contiguous(memory_format=torch.channels_last)
     )

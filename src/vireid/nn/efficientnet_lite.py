@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.errors import WeightsError
-from vireid.nn.convolution import left_to_torch
+from vireid.nn.convolution import is_supported
 from vireid.nn.depthwise import depthwise_conv, is_faster
 from vireid.nn.weights import read_weights
 
@@ -56,12 +56,7 @@ class SameConv2d(nn.Conv2d):
 
     def _convolve(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         depthwise = self.groups == self.in_channels == self.out_channels and self.bias is None
-        if (
-            depthwise
-            and self.stride == (1, 1)
-            and not left_to_torch(x)
-            and is_faster(x, self.weight)
-        ):
+        if depthwise and self.stride == (1, 1) and is_supported(x) and is_faster(x, self.weight):
             return depthwise_conv(x, self.weight, padding)
         # What is even is left to the convolution, which pads faster than a copy does.
         return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)

@@ -3,7 +3,7 @@
 The hetero-center loss is least where every embedding is the same, or where an identity's images
 scatter so that their mean is near nought. When it wins over the cross-entropy early on, the
 identity loss stays near ln(classes) and the ranking is chance. DLIS guards against it (see
-``DLISConfig.guard``); the watch sees what comes through, in any method.
+``DLISConfig.center_gate``); the watch sees what comes through, in any method.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) 
         return ""
     return (
         f"COLLAPSE WATCH, epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
-        "chance. If the center or triplet term outweighs the identity loss, use --guard 0.5, "
+        "chance. If the center or triplet term outweighs the identity loss, use --center-gate 0.5, "
         "--center-reduction mean or a smaller --center; otherwise train longer, or with another "
         "--lr."
     )

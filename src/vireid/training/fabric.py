@@ -16,7 +16,7 @@ from vireid.runs import Run
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["check_parts", "check_shareable", "equalise_buffers", "open_fabric", "separate_parts"]
+__all__ = ["check_distributed", "check_parts", "equalise_buffers", "open_fabric", "separate_parts"]
 
 
 def open_fabric(run: Run) -> Fabric:
@@ -47,7 +47,7 @@ def open_fabric(run: Run) -> Fabric:
     )
 
 
-def check_shareable(network: Method, name: str) -> None:
+def check_distributed(network: Method, name: str) -> None:
     """Refuse methods whose losses have not been proven to be the same by several processes.
 
     Args:
@@ -57,7 +57,7 @@ def check_shareable(network: Method, name: str) -> None:
     Raises:
         ConfigError: If it is one of them, and there are several processes.
     """
-    if world_size() > 1 and not network.shareable:
+    if world_size() > 1 and not network.supports_distributed:
         raise ConfigError(
             f"'{name}' cannot be trained by {world_size()} processes: its networks compete with "
             "one another, which is not proven to give the same result; expected one process: "

@@ -37,8 +37,8 @@ from vireid.runs.checkpoint import Progress
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse, cosines
 from vireid.training.fabric import (
+    check_distributed,
     check_parts,
-    check_shareable,
     equalise_buffers,
     open_fabric,
     separate_parts,
@@ -181,7 +181,7 @@ def _begin(
     network = use_fast_convolutions(start.build(classes=classes)).to(
         memory_format=torch.channels_last
     )
-    check_shareable(network, run.name)
+    check_distributed(network, run.name)
     if run.precision == "64-true":
         network.double()  # before it is given the state that it had
     if sync_batchnorm and world_size() > 1:
@@ -281,7 +281,7 @@ def _step(
         optimizer.zero_grad()
         fabric.backward(total)
         for group in optimizer.param_groups:
-            if group["name"] not in step.trains:
+            if group["name"] not in step.groups:
                 # An optimiser leaves alone what has no gradient: no step, no decay, no moment.
                 for parameter in group["params"]:
                     parameter.grad = None
@@ -305,7 +305,7 @@ def _phase(model: Method | _FabricModule, epochs: int, epoch: int) -> tuple[Phas
 
 def build_optimizer(model: Method, options: Optimisation) -> Optimizer:
     """The optimiser of a recipe, one group of parameters a learning rate."""
-    rates = {"backbone": options.backbone_lr, "heads": options.lr, **model.own_rates()}
+    rates = {"backbone": options.backbone_lr, "heads": options.lr, **model.group_lrs()}
     groups: list[dict[str, Any]] = [
         {"params": parameters, "name": name, "lr": rates[name], "base_lr": rates[name]}
         for name, parameters in model.parameter_groups().items()
@@ -334,7 +334,7 @@ def _finish(
         best = max(place.history, key=lambda line: line["validation"]["mAP"])  # first of equals
         mean_ap = 100 * best["validation"]["mAP"]
         chosen = f", of epoch {best['epoch']} by validation mAP {mean_ap:.2f}"
-    if network.fits:
+    if network.needs_fit:
         _fit(network, data, fabric)
     name = folder.write_model(network.state_dict(), classes=data.classes)
     return f"Finished: '{folder.path}', weights {name}{chosen}."
@@ -408,7 +408,7 @@ def _observe(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
         seen["cosine_same"], seen["cosine_different"] = cosines(
             losses.features, labels, len(batch.visible_labels)
         )
-    seen |= losses.seen
+    seen |= losses.metrics
     return {name: value.detach().item() for name, value in seen.items()}
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vireid.nn import BACKBONES, BackboneName, build_stages
-from vireid.nn.input_planes import BLUE, GREEN, GREY, RED, set_input_planes
+from vireid.nn.input_channels import BLUE, GREEN, GREY, RED, set_input_channels
 
 
 def stems(name: BackboneName, planes: list[tuple[float, float, float]]) -> list[nn.Module]:
@@ -14,7 +14,7 @@ def stems(name: BackboneName, planes: list[tuple[float, float, float]]) -> list[
     for _ in range(2):
         torch.manual_seed(0)
         pair.append(build_stages(name)[0]["stem"].double().eval())
-    set_input_planes(pair[1], planes)
+    set_input_channels(pair[1], planes)
     return pair
 
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import torch
 from torch import nn
 
-__all__ = ["BLUE", "GREEN", "GREY", "RED", "Colour", "set_input_planes"]
+__all__ = ["BLUE", "GREEN", "GREY", "RED", "Colour", "set_input_channels"]
 
 Colour: TypeAlias = tuple[float, float, float]
 """How much red, green and blue a plane stands for."""
@@ -33,7 +33,7 @@ GREY: Colour = (1.0, 1.0, 1.0)
 """A plane that stands for itself repeated three times."""
 
 
-def set_input_planes(stem: nn.Module, planes: Sequence[Colour]) -> None:
+def set_input_channels(stem: nn.Module, planes: Sequence[Colour]) -> None:
     """Change a stem in place so that it takes ``[n, len(planes), H, W]``.
 
     Args:
