@@ -13,7 +13,7 @@ from vireid.synvi import Preset
 from vireid.synvi.layouts import index_files
 from vireid.synvi.presets import PRESETS, Plan, resolve
 
-PROTOCOL = Path(__file__).resolve().parents[4] / "shared" / "protocol" / "sysu_mm01"
+PROTOCOL = Path(__file__).resolve().parents[3] / "shared" / "protocol" / "sysu_mm01"
 needs_protocol = pytest.mark.skipif(not PROTOCOL.is_dir(), reason="no ../shared/protocol here")
 
 

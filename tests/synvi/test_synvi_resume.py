@@ -113,7 +113,7 @@ def test_ctrl_c_is_reported_and_leaves_at_once(tmp_path: Path, workers: int) -> 
         _, said = process.communicate(timeout=DEADLINE)
     assert process.returncode != 0
     assert "interrupted:" in said
-    assert "the same command goes on" in said
+    assert "the same command continues" in said
     assert "CUDA" not in said
     assert not (tree / "synvi.json").exists()
 

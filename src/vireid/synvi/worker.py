@@ -26,9 +26,16 @@ from vireid.synvi.shading import Picture
 from vireid.synvi.skinning import Poser
 from vireid.synvi.tailor import dress
 
-__all__ = ["Studio", "render_task", "start_worker"]
+__all__ = ["Studio", "compile_kernels", "render_task", "start_worker"]
 
 _REGDB_SIZE = (128, 64)  # rows, columns
+
+
+def compile_kernels() -> None:
+    """Load warp's kernels, compiling those that are not in its cache."""
+    quiet_warp.start()
+    for module in (raster, shading, skinning):
+        wp.load_module(module.__name__, device="cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,8 @@ class Studio:
 
     @classmethod
     def build(cls, plan: Plan, template: Template) -> Studio:
-        """Set the stage."""
-        quiet_warp.start()
-        for module in (raster, shading, skinning):
-            wp.load_module(module.__name__, device="cpu")
+        """Load the renderer and build the cameras' environments."""
+        compile_kernels()
         places = tuple(camera.place() for camera in plan.cameras())
         return cls(plan, template, regions_of(template), places)
 
