@@ -1,4 +1,4 @@
-"""The shell: the commands of the README work on the published layouts, and errors can be mended."""
+"""The README's commands on the published layouts, and errors that users can fix."""
 
 import inspect
 import json
@@ -14,7 +14,7 @@ import torch
 import torchvision.models as tv
 from tests.helpers.trees import write_regdb, write_sysu
 
-from vireid.cli import VERBS, main
+from vireid.cli import COMMANDS, main
 from vireid.evaluation import Result
 
 REGDB = "published-split-all-test-images"
@@ -84,7 +84,7 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
         ("evaluate nowhere", ["'nowhere' is no run folder"]),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence(
+def test_an_error_that_the_user_can_fix_is_one_sentence(
     words: str,
     expected: list[str],
     regdb: Path,
@@ -101,8 +101,8 @@ def test_what_the_user_can_mend_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_verb_is_summed_up_by_its_own_first_line() -> None:
-    for name, summary in VERBS.items():
+def test_the_summary_of_a_command_is_the_first_line_of_its_docstring() -> None:
+    for name, summary in COMMANDS.items():
         module = import_module(f"vireid.cli.{name}")
         if not hasattr(module, "app"):
             first = inspect.getdoc(getattr(module, name)).split("\n\n")[0]  # type: ignore[union-attr]
@@ -117,18 +117,18 @@ def test_every_verb_is_summed_up_by_its_own_first_line() -> None:
         ("import vireid.features", ["torchvision", "torch._dynamo", "lightning_fabric"]),
     ],
 )
-def test_nothing_slow_is_imported_before_it_is_needed(code: str, slow: list[str]) -> None:
+def test_slow_packages_are_imported_on_demand(code: str, slow: list[str]) -> None:
     ended = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); {code}"
     done = subprocess.run([sys.executable, "-c", ended], capture_output=True, text=True, check=True)
     assert "vireid" in done.stdout.split()
     assert not set(slow) & set(done.stdout.split())
 
 
-def test_a_word_that_is_no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["trian"])
     said = capsys.readouterr()
-    for word in ("trian", *VERBS):
+    for word in ("trian", *COMMANDS):
         assert word in said.out + said.err
 
 

@@ -45,7 +45,7 @@ def test_a_folder(
             f" {extractor.fingerprint}." in printed
         )
         assert (
-            "The modality of 5 images was guessed from the colours: 3 visible and 2 infrared."
+            "The modality of 5 images was detected from the colours: 3 visible and 2 infrared."
             in printed
         )
         file = FeatureFile(out)

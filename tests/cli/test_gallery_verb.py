@@ -150,7 +150,7 @@ class TestAdd:
         printed = vireid("gallery", "add", place, "--run", run, more)
         assert "holds 9 entries: 1 new; 8 were there already and stay as they were." in printed
         # Those that are known are not described, and nothing is guessed of them.
-        assert "of 1 image was guessed from the colours: 1 infrared." in printed
+        assert "of 1 image was detected from the colours: 1 infrared." in printed
         after = rows_in(place)
         assert after.pop("Eve.png").entry.modality is Modality.INFRARED
         assert {n: r.entry for n, r in after.items()} == {n: r.entry for n, r in before.items()}
@@ -265,7 +265,7 @@ class TestSearch:
     ) -> None:
         printed = vireid("gallery", "search", filled, "--run", run, night, "--limit", "5")
         assert printed.startswith(
-            "Searched with 'night.png' (infrared, guessed from the colours) among 8 entries.\n"
+            "Searched with 'night.png' (infrared, detected from the colours) among 8 entries.\n"
             "No verdict: this gallery is not calibrated.\n"
         )
         lines = table(printed)
@@ -328,7 +328,7 @@ class TestSearch:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(photograph(1, frame=frame + 7, grey=frame > 0))
         printed = vireid("gallery", "search", filled, "--run", run, tmp_path / "crops")
-        assert "Searched with 3 images of one person (2 infrared and 1 visible, guessed" in printed
+        assert "Searched with 3 images of one person (2 infrared and 1 visible, detected" in printed
         assert [line["identity"] for line in table(printed)[:2]] == ["Ben", "Ben"]
         told = vireid(
             *("gallery", "search", filled, "--run", run, tmp_path / "crops"),
@@ -351,7 +351,7 @@ class TestSearch:
         lines = table(printed)
         assert len(lines) == 4
         assert lines[0]["alike"] == "+ 3"
-        assert "alike: further entries that are nearly the same; --each shows them." in printed
+        assert "alike: further near-duplicates; --each lists them." in printed
         each = vireid(*words, "--each")
         assert "alike" not in each
         assert [line["rank"] for line in table(each)] == [str(n) for n in range(1, 8)]
@@ -526,7 +526,7 @@ def test_info(filled: Path, vireid: Vireid) -> None:
         ("export {filled} --out a.csv", "'a.csv' ends in '.csv'"),
         ("export {filled} --out /proc/a.parquet", "'/proc/a.parquet' cannot be written"),
         ("forget {filled} --image nowhere.png", "--image 'nowhere.png' cannot be read"),
-        ("expire {filled} --older-than 30", "'30' is no length of time; expected a number and"),
+        ("expire {filled} --older-than 30", "'30' is not a valid duration; expected a number and"),
         ("copy nowhere new", "'nowhere' is no gallery"),
     ],
 )
@@ -565,5 +565,5 @@ def test_lengths_of_time(text: str, expected: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5h", "1y", "99999w", "٣d", "1d 2h"])
 def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no length of time; expected"):
+    with pytest.raises(ConfigError, match="is not a valid duration; expected"):
         parse_duration(text)

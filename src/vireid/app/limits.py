@@ -1,4 +1,4 @@
-"""How much a visitor may ask of the server at once."""
+"""Limits on requests to the server."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from vireid.errors import ConfigError
 __all__ = ["DEFAULT_LIMITS", "PICTURES", "Limits"]
 
 PICTURES = 8
-"""The most pictures in one request."""
+"""Maximum number of images per request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a visitor may ask of the server at once."""
+    """Limits on requests to the server."""
 
     megabytes: float = 10.0
-    """The most that one request may upload, in millions of bytes."""
+    """Maximum size of an upload, in MB (10^6 bytes)."""
     megapixels: float = 25.0
-    """The largest picture, in millions of pixels; read from its header before it is decoded."""
+    """Maximum image size in megapixels; checked in the header before decoding."""
     upload_seconds: float = 30.0
-    """How long a request may take to arrive."""
+    """Maximum time to receive a request, in seconds."""
     queue: int = 64
-    """How many requests may be in work or waiting; others are asked to come again (503)."""
+    """Maximum number of requests in progress or waiting; others get status 503."""
     threads: int = 2
-    """Threads that answer requests; the network serves one of them at a time."""
+    """Number of worker threads; inference runs in one of them at a time."""
 
     def __post_init__(self) -> None:
         if not all(
@@ -44,12 +44,12 @@ class Limits:
 
     @property
     def bytes(self) -> int:
-        """The most bytes in the body of one request."""
+        """Maximum number of bytes in the body of a request."""
         return int(self.megabytes * 1e6)
 
     @property
     def pixels(self) -> int:
-        """The most pixels in one picture."""
+        """Maximum number of pixels in an image."""
         return int(self.megapixels * 1e6)
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file a verb, and a verb is a typed function that is also the Python API."""
+"""The command line: one file per command; a command is a typed function, usable from Python too."""
 
 from __future__ import annotations
 
@@ -15,70 +15,69 @@ from vireid.errors import VireidError
 if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
 
-__all__ = ["VERBS", "main", "run_app"]
+__all__ = ["COMMANDS", "main", "run_app"]
 
-VERBS: Mapping[str, str] = {
+COMMANDS: Mapping[str, str] = {
     "demo": "Render synthetic people, train DLIS and TSLFN on them, evaluate, and write a report.",
-    "synvi": "Render SynVI, synthetic people in the exact layout of SYSU-MM01 or RegDB.",
-    "difficulty": "How near to chance matching without learning stays on a SynVI tree.",
-    "check": "Say whether a data set is laid out as published and whether its images are whole.",
+    "synvi": "Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB.",
+    "difficulty": "Evaluate non-learned baselines on a SynVI tree.",
+    "check": "Check the layout of a data set and the integrity of its images.",
     "methods": "List the methods: paper, backbone, input, feature, parameters, GFLOPs.",
-    "train": "Train a recipe into a run folder, or --resume one.",
+    "train": "Train a recipe, or --resume a run.",
     "evaluate": "Evaluate runs under the published protocol of their data set.",
-    "ablate": "Train variants of a recipe, and make one table of them.",
+    "ablate": "Train variants of a recipe and tabulate their results.",
     "compare": "Compare two evaluated runs by a paired bootstrap over identities.",
-    "leaderboard": "Put evaluated runs side by side, one table for all that may be compared.",
-    "score": "Score features that your own network computed; no image is read.",
-    "encode": (
-        "Describe images by a trained network, into a file of features or a folder of such files."
-    ),
-    "export": "Export a trained network to ONNX or OpenVINO, with all preprocessing inside.",
-    "gallery": "Add images to a gallery, search it, keep it in order, forget people.",
-    "serve": "Serve a gallery as a page and a REST interface, until Ctrl-C or SIGTERM.",
+    "leaderboard": "Rank evaluated runs; only comparable results share a table.",
+    "score": "Score features computed by another network; no image is read.",
+    "encode": "Extract features with a trained model into a file or a folder of shards.",
+    "export": "Export a trained model to ONNX or OpenVINO, preprocessing included.",
+    "gallery": "Add images to a gallery, search it, and maintain it.",
+    "serve": "Serve a gallery as a web page and a REST API.",
 }
-"""Every verb and what it is for: the first line of its function, where it is one function."""
+"""The commands and their summaries: the first line of the docstring, where a command is one
+function."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one verb.
+    """Run one command.
 
     Args:
-        args: The words after ``vireid``; those of the process by default.
+        args: The arguments after ``vireid``; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 where `check` found a fault; 2 after an error that the user can mend;
-        141 where whoever reads the output stopped reading.
+        The exit status: 0; 1 if `check` found a fault; 2 after an error that the user can fix;
+        141 if the reader of the output closed it.
     """
     wait_passively()
     words = sys.argv[1:] if args is None else args
-    # Here and not above: the processes that render SynVI import this module and need none of it.
+    # Imported here because the processes that render SynVI import this module and do not need it.
     from tyro.extras import SubcommandApp
 
     app = SubcommandApp()
-    for name, summary in VERBS.items():
-        # torch takes seconds to import; only the verb that was asked for is.
-        verb: Any = _verb(name) if name in words[:1] else _no_verb
-        in_full = verb is not _no_verb and not isinstance(verb, SubcommandApp)
-        app.command(verb, name=name, help=None if in_full else summary)
+    for name, summary in COMMANDS.items():
+        # Importing torch takes seconds: import only the module of the given command.
+        command: Any = _command(name) if name in words[:1] else _placeholder
+        in_full = command is not _placeholder and not isinstance(command, SubcommandApp)
+        app.command(command, name=name, help=None if in_full else summary)
     return run_app(
         app,
         words,
         prog="vireid",
         description=(
             "Visible-infrared person re-identification: DLIS with PALM. Start with "
-            "`vireid demo`; run any command with --help for its options."
+            "`vireid demo`. Run any command with --help for its options."
         ),
     )
 
 
 def run_app(app: SubcommandApp, args: Sequence[str] | None, *, prog: str, description: str) -> int:
-    """Parse arguments, run the command they name, and turn its errors into an exit status.
+    """Parse arguments, run the command they name, and convert errors to an exit status.
 
     Args:
         app: The commands.
         args: The arguments; those of the process by default.
-        prog: Name of the program, for its help.
-        description: What the program is for, for its help.
+        prog: Name of the program.
+        description: Description in the program's help.
 
     Returns:
         The exit status, as :func:`main` returns it.
@@ -86,28 +85,28 @@ def run_app(app: SubcommandApp, args: Sequence[str] | None, *, prog: str, descri
     import tyro
 
     try:
-        found = app.cli(
+        result = app.cli(
             prog=prog,
             description=description,
             args=args,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            config=(tyro.conf.OmitArgPrefixes,),
         )
         sys.stdout.flush()
     except VireidError as error:
         print(f"{prog}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader (`| head`) has seen enough; python would complain once more when it exits.
+        # The reader (`| head`) has stopped; without this python reports the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    return getattr(found, "exit_status", 0)
+    return getattr(result, "exit_status", 0)
 
 
-def _verb(name: str) -> Any:
-    """What a verb runs: the function of its name in its file, or the app of its own verbs."""
+def _command(name: str) -> Any:
+    """The function of a command, or the app of its sub-commands."""
     module = import_module(f"vireid.cli.{name}")
     return module.app() if hasattr(module, "app") else getattr(module, name)
 
 
-def _no_verb() -> None:
-    """Stands for a verb that was not asked for."""
+def _placeholder() -> None:
+    """Placeholder for all other commands."""

@@ -11,6 +11,7 @@ import torch
 import tyro
 from tyro.extras import SubcommandApp
 
+from vireid.cli._flags import Switch
 from vireid.cli.evaluate import evaluate
 from vireid.cli.leaderboard import read_entries
 from vireid.cli.train import Conditions, OutputOptions, by_recipe, train_run
@@ -40,15 +41,15 @@ class Grid(Conditions):
     vary: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION=VALUE,...")
     ] = ()
-    """An option of the recipe and the values to try besides its own, such as palm=off,layer3;
-    switches take yes and no."""
+    """An option of the recipe and the values to try in addition to its own, such as
+    palm=off,layer3; flags take yes and no. Repeatable."""
     preset: Annotated[tuple[Part | Literal["all"], ...], tyro.conf.UseAppendAction] = ()
     """Recipes of DLIS: try the alternatives to a part of it."""
-    grid: bool = False
+    grid: Switch = False
     """Train every combination of values; without it one option at a time deviates."""
     seeds: tuple[int, ...] = (0,)
     """Train each variant once with each of these seeds."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Check everything and show the plan; train nothing."""
 
 
@@ -76,7 +77,7 @@ def ablate(
     vary: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     product: bool = False,
-    dry_run: bool = False,
+    dry_run: Switch = False,
     keeping: OutputOptions | None = None,
 ) -> Path:
     """Train and evaluate a run and its variants, one after the other, and make one table of them.

@@ -35,18 +35,18 @@ _SIZES = (10, 50, 100, 200, 500)
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Images of known people whom the network was not trained on."""
+    """Labelled images of people that the network was not trained on."""
 
     layout: LayoutName
-    """The layout of the data set."""
+    """Layout of the data set."""
     root: Path
-    """Where it lies; of a manifest the CSV or Parquet file."""
+    """Folder of the data set; of a manifest, the CSV or Parquet file."""
     split: Literal["val", "test"] = "val"
-    """Whom to take: the people held out of training to choose a model by, or the test set."""
+    """Identities to use: the validation split or the test split."""
     trial: int = 1
-    """RegDB: which of the ten splits."""
+    """RegDB: number of the split, 1 to 10."""
     pattern: str = ""
-    """Layout folders: what the paths of images look like."""
+    """Layout folders: pattern of the image paths."""
 
     def open(self) -> Layout:
         """The data set.
@@ -82,17 +82,16 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """How often a verdict may be wrong."""
+    """Allowed error rates of the verdicts."""
 
     false_match: float = 0.01
-    """At most this share of the searches for people who are not in the gallery may be called a
-    likely match."""
+    """Maximum share of searches for people not in the gallery that end in a likely match."""
     missed: float = 0.05
-    """At most this share of the searches for people who are in it may be called probably not in
-    it."""
+    """Maximum share of searches for people in the gallery that end in probably not in the
+    gallery."""
     own_images: int = 1
-    """Of somebody who is in it, the gallery has at least so many images from one camera; the more,
-    the more often it can be said of others that they are not there."""
+    """Minimum number of images per camera that the gallery holds of anyone in it. A higher number
+    allows more verdicts that a person is not in the gallery."""
 
     def __post_init__(self) -> None:
         check_rates(self.false_match, self.missed, self.own_images)
@@ -108,25 +107,25 @@ def calibrate(
     batch_size: int = 64,
     device: Device | None = None,
 ) -> Calibration:
-    """Learn from labelled images when a hit is a likely match, and when nobody in the gallery is.
+    """Estimate the score thresholds of a gallery's verdicts from labelled images.
 
-    From then on, searches of the gallery answer with a verdict. Images of at least 30 people are
-    needed whom the network was not trained on, taken by cameras like those of the gallery; 100 and
-    more are better. Where the gallery calls its cameras as the labelled images do, each two cameras
-    have thresholds of their own. The images are not added to the gallery.
+    Searches of a calibrated gallery return a verdict. Calibration needs images of at least 30
+    people (better 100 or more) that the network was not trained on, from cameras like those of the
+    gallery. Camera names shared with the gallery get thresholds per pair of cameras. The images
+    are not added to the gallery.
 
-    Also printed: how the verdicts fare on people whom they were not learnt from.
+    Also prints the error rates of the verdicts on held-out people.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        run: The run folder of the gallery's network.
-        labelled: The labelled images.
-        asked: How often a verdict may be wrong.
-        batch_size: Images a forward pass.
-        device: Where to run; as in training by default.
+        run: Run folder of the gallery's model.
+        labelled: Labelled images.
+        asked: Allowed error rates of the verdicts.
+        batch_size: Inference batch size.
+        device: Device; the one used for training by default.
 
     Returns:
-        The calibration that the gallery keeps.
+        The calibration, which is saved in the gallery.
     """
     layout = labelled.open()
     records = labelled.images(layout)

@@ -25,20 +25,20 @@ def check(
     json: Path | None = None,
     threads: int | None = None,
 ) -> CheckReport:
-    """Say whether a data set is laid out as published and whether its images are whole.
+    """Check the layout of a data set and the integrity of its images.
 
-    Prints counts beside the published ones and everything that is wrong: lists, folders, damaged
-    files, images in the wrong place or there twice, identities without a modality.
+    Compares all counts with the published ones and reports faulty lists and folders, damaged,
+    misplaced and duplicate images, and identities without images of one modality.
 
     Args:
-        layout: The data set's published layout.
-        root: Where the data set lies.
-        trial: RegDB: which of the ten splits; the lists of all ten are read.
-        pattern: Layout folders: what the paths of images look like, such as
+        layout: Layout of the data set.
+        root: Folder of the data set; of a manifest, the CSV or Parquet file.
+        trial: RegDB: number of the split, 1 to 10; the lists of all ten are checked.
+        pattern: Layout folders: pattern of the image paths, such as
             '{split}/{modality}/cam{camera}/{identity}/{name}'.
         sheet: Also write a contact sheet of some identities of each split (.jpg or .png).
-        json: Also write the report as JSON, with every file that is wrong.
-        threads: Threads that decode; one a processor by default, at most 8.
+        json: Also write the report as JSON, with every faulty file.
+        threads: Number of decoding threads; by default one per processor, at most 8.
 
     Returns:
         What was found; its exit_status is 1 if there is an error.

@@ -57,11 +57,11 @@ def demo(
 ) -> Path:
     """Render synthetic people, train DLIS and TSLFN on them, evaluate, and write a report.
 
-    Needs no data and no download. Stopped, it goes on where it was when called again.
+    Needs no data and no download. Run the same command again to continue after an interruption.
 
     Args:
-        out: The folder for data, runs and the report.
-        epochs: How long to train each network.
+        out: Output folder of the data, the runs and the report.
+        epochs: Number of training epochs of each network.
         seed: Seed of the people and of the networks.
         device: auto takes a GPU when there is one.
 

@@ -28,16 +28,17 @@ def difficulty(
     backbone: BackboneName = "resnet18",
     seed: int = 0,
 ) -> dict[str, list[Result]]:
-    """How near to chance matching without learning stays on a SynVI tree.
+    """Evaluate non-learned baselines on a SynVI tree.
 
-    By colour histogram, by brightness histogram, by the exact silhouette, and by a network with
-    random weights. If one of them worked, a trained network would learn that shortcut.
+    The baselines are a colour histogram, a brightness histogram, the exact silhouette, and a
+    network with random weights. A baseline far above chance is a shortcut that a trained network
+    would learn.
 
     Args:
-        tree: A tree that `vireid synvi` wrote.
-        layout: Its form.
-        backbone: The network of random weights.
-        seed: Seed of its weights.
+        tree: Folder written by `vireid synvi`.
+        layout: Layout of the tree.
+        backbone: Backbone of the network with random weights.
+        seed: Seed of the random weights.
 
     Returns:
         Results by shortcut, one a protocol.

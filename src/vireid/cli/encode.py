@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.layouts._common import many
 from vireid.data.listing import ListedImage, list_images
@@ -33,17 +34,16 @@ class Describing:
     """What is told of the images, and how they are described."""
 
     modality: Literal["visible", "infrared"] | None = None
-    """The light of all images whose manifest does not tell it; otherwise it is guessed from each
-    image: without colour, infrared."""
+    """Modality where the manifest gives none; detected from each image by default: infrared if it
+    has no colour."""
     camera: str = ""
-    """The camera of all images whose manifest does not tell it, as you call it."""
-    skip_bad: bool = False
-    """Leave images out that cannot be read, and list them; otherwise the first one ends the
-    command."""
+    """Camera where the manifest gives none."""
+    skip_bad: Switch = False
+    """Skip and list unreadable images instead of stopping at the first."""
     batch_size: int = 64
-    """Images a forward pass."""
+    """Inference batch size."""
     device: Device | None = None
-    """Where to run; as in training by default."""
+    """Device; the one used for training by default."""
 
     def __post_init__(self) -> None:
         try:
@@ -92,24 +92,24 @@ def encode(
     describing: Describing = BY_THEMSELVES,
     processes: Processes = ONE_PROCESS,
 ) -> Summary:
-    """Describe images by a trained network, into a file of features or a folder of such files.
+    """Extract features with a trained model into a file or a folder of shards.
 
-    The file is Parquet or safetensors, by its ending, and names the network; `vireid gallery add
-    --encoded` takes it, and a folder too. Interrupted, the same command goes on where it was.
+    `vireid gallery add --encoded` accepts the file or folder. Run the same command again to
+    continue after an interruption.
 
     Args:
-        run: A finished run folder.
-        images: Image files, folders (searched with all folders below), patterns in quotes such as
-            'day/**/*.jpg', and manifests: .csv or .parquet files with a column path and, if told,
-            modality, camera, identity, time (ISO 8601, UTC where it names no zone) and note.
-        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without);
-            with shards the folder.
-        shard_rows: Write a folder of Parquet files with so many images each, for galleries that
-            are too large for one file; 10000 is a good number.
-        part: With shards: describe only the I-th of N parts of them, written I/N, such as 2/4, so
-            that several machines share the work.
-        describing: About the images.
-        processes: How many share the images.
+        run: Finished run folder or export.
+        images: Image files, folders (searched recursively), quoted patterns ('day/**/*.jpg'),
+            and manifests: .csv or .parquet files with a column path and, optionally, modality,
+            camera, identity, time (ISO 8601, UTC unless it has an offset) and note.
+        out: Output file, .parquet (with thumbnails) or .safetensors (without); with --shard-rows
+            the output folder.
+        shard_rows: Write a folder of Parquet files with this many images each, for galleries
+            too large for one file; 10000 is a good value.
+        part: With --shard-rows, process only the I-th of N parts, written I/N (such as 2/4), to
+            split the work between machines.
+        describing: Options for the images.
+        processes: Processes that share the images.
 
     Returns:
         What the file, or this part of the folder, holds.
@@ -192,8 +192,8 @@ def tell_guessed(guessed: Mapping[Modality, int]) -> None:
     if number:
         each = " and ".join(f"{guessed[m]:,} {m}" for m in Modality if guessed.get(m))
         print(
-            f"The modality of {many(number, 'image')} was guessed from the colours: {each}. Where"
-            " that is wrong, tell it by --modality or in a manifest."
+            f"The modality of {many(number, 'image')} was detected from the colours: {each}."
+            " Override with --modality or in a manifest."
         )
 
 

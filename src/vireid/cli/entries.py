@@ -48,18 +48,18 @@ class EntryFilter:
     """Which entries; all conditions that are given must hold."""
 
     camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Taken by this camera; once more for another one."""
+    """Taken by this camera; repeatable."""
     modality: Literal["visible", "infrared"] | None = None
-    """Taken in this light."""
+    """Of this modality."""
     since: str = ""
-    """Taken at this time or later, such as 2024-05-31 or 2024-05-31T22:15+02:00; UTC where it names
-    no zone."""
+    """Taken at this time or later, such as 2024-05-31 or 2024-05-31T22:15+02:00; UTC
+    unless it has an offset."""
     until: str = ""
     """Taken before this time."""
     identity: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Shows this person; once more for another one."""
+    """Shows this identity; repeatable."""
     note: str = ""
-    """Has this text in its note."""
+    """Note contains this text."""
 
     def filters(self, *, ids: tuple[str, ...] = ()) -> Filters:
         """The same, as a gallery takes it.
@@ -93,12 +93,12 @@ ALL = EntryFilter()
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionOptions:
-    """How a gallery that is made on a Qdrant server is spread over its nodes."""
+    """Options for a new gallery on a Qdrant server."""
 
     shards: int | None = None
-    """Into how many parts it is cut; as the server is set up by default."""
+    """Number of shards; the server's default if not given."""
     replicas: int | None = None
-    """On how many nodes each part lies; as the server is set up by default."""
+    """Replication factor; the server's default if not given."""
 
     def options(self) -> ServerOptions:
         """The same, as a gallery takes it."""
@@ -110,7 +110,7 @@ AS_SET_UP = CollectionOptions()
 
 
 def parse_duration(text: str) -> timedelta:
-    """A length of time such as ``30d``, ``12h``, ``90m`` or ``2w``.
+    """Parse a duration such as ``30d``, ``12h``, ``90m`` or ``2w``.
 
     Raises:
         ConfigError: It is something else, or not shorter than about 270 years.
@@ -119,7 +119,7 @@ def parse_duration(text: str) -> timedelta:
     length = int(found[1]) * _UNITS[found[2]] if found else _LONGEST
     if length >= _LONGEST:
         raise ConfigError(
-            f"'{text}' is no length of time; expected a number and its unit: 90m (minutes), 12h"
+            f"'{text}' is not a valid duration; expected a number and its unit: 90m (minutes), 12h"
             " (hours), 30d (days) or 2w (weeks)."
         )
     return length

@@ -45,9 +45,9 @@ class PostProcessing:
     rerank: bool = False
     """Re-rank by k-reciprocal neighbours (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
     expand: int = 0
-    """Query expansion over so many nearest gallery images (alpha 3); 0: none."""
+    """Query expansion over this many nearest gallery images (alpha 3); 0: none."""
     memory_limit: float = 4.0
-    """The most memory that re-ranking may take, in GiB; beyond it, it is refused."""
+    """Memory limit of re-ranking, in GiB; re-ranking that needs more is refused."""
 
     def ranking(self) -> Ranking:
         """The treatment as the evaluation takes it.
@@ -83,22 +83,22 @@ def evaluate(
 ) -> list[Result]:
     """Evaluate runs under the published protocol of their data set.
 
-    Prints the field's table with the chance level beneath, and writes RUN/results: a JSON file a
-    protocol, its figures, and report.html with all of them. Of several runs on the splits of
-    RegDB, their mean is printed too.
+    Prints a table of the scores and the chance level, and writes RUN/results: one JSON file per
+    protocol, figures, and report.html. For several runs on the splits of RegDB it also prints
+    their mean.
 
     Args:
-        runs: Finished run folders.
-        root: Where the data set lies now, if it was moved since training.
-        settings: Which protocols.
+        runs: Finished run folders or exports.
+        root: Current folder of the data set, if it was moved since training.
+        settings: Protocols.
         treatment: Re-ranking and query expansion.
-        flip: Test-time augmentation: describe each image and its mirror image.
-        figures: Draw the figures and the report, and keep the details they show; this holds all
-            similarities of a trial in memory at once.
-        out: Where the mean over the splits of RegDB is saved, a folder.
-        batch_size: Images a forward pass.
-        device: Where to run; as in training by default.
-        processes: How many share the encoding; the results are the same.
+        flip: Test-time augmentation: average the features of each image and its mirror image.
+        figures: Write figures and report.html, and save the details they show; keeps the full
+            similarity matrix of a trial in memory.
+        out: Folder for the mean over the splits of RegDB.
+        batch_size: Inference batch size.
+        device: Device; the one used for training by default.
+        processes: Processes that share the feature extraction; the results do not depend on them.
 
     Returns:
         One result a run and protocol, then the means over splits.
@@ -206,7 +206,7 @@ def extract_for(
     Args:
         extractor: The network.
         protocols: The protocols.
-        batch_size: Images a forward pass.
+        batch_size: Inference batch size.
         flip: Test-time augmentation by the mirror image.
     """
     records = sorted({record for protocol in protocols for record in protocol.records})

@@ -31,23 +31,21 @@ def export(
     calibrate: int = 300,
     seed: int = 0,
 ) -> ExportInfo:
-    """Export a trained network to ONNX or OpenVINO, with all preprocessing inside.
+    """Export a trained model to ONNX or OpenVINO, preprocessing included.
 
-    The folder is taken wherever a run folder is: by evaluate, encode, gallery and serve. Before it
-    appears, its features are compared with the run's on real images; in f32 they must be equal,
-    and so must the ranking.
+    Every command that accepts a run accepts an export. Before it is saved, its features are
+    compared with the run's on real images; in f32 features and rankings must be equal.
 
     Args:
-        run: A finished run folder.
-        format: onnx, which onnxruntime and many others run, or openvino, for Intel's and other
-            processors.
-        out: The folder to make.
+        run: Finished run folder.
+        format: onnx, for onnxruntime and others, or openvino, for Intel and other processors.
+        out: Output folder.
         precision: f32; bf16, OpenVINO's arithmetic on processors that have it; int8, quantised.
-        images: Images of both modalities to check and to calibrate with: files, folders, patterns
-            and manifests as of `vireid encode`. By default those of the run's data set.
-        root: Where the run's data set lies now, if it was moved since training.
-        calibrate: How many images int8 is calibrated with.
-        seed: Seed of the draw of images.
+        images: Images of both modalities for the comparison and the calibration, as for `vireid
+            encode`; those of the run's data set by default.
+        root: Current folder of the run's data set, if it was moved since training.
+        calibrate: Number of images for the calibration of int8.
+        seed: Seed of the selection of images.
 
     Returns:
         What was written, and what was measured.

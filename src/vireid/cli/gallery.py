@@ -16,6 +16,7 @@ import tyro
 from tqdm import tqdm
 from tyro.extras import SubcommandApp
 
+from vireid.cli._flags import Switch
 from vireid.cli.calibrate import calibrate
 from vireid.cli.encode import BY_THEMSELVES, Describing, tell_bad, tell_guessed
 from vireid.cli.entries import (
@@ -82,24 +83,24 @@ def add(
     describing: Describing = BY_THEMSELVES,
     spread: CollectionOptions = AS_SET_UP,
 ) -> Added:
-    """Add images to a gallery, which is made where there is none.
+    """Add images to a gallery; create the gallery if it does not exist.
 
-    An image whose very bytes are there already changes nothing, so that the same command can be
-    run again after an interruption, or every night on a folder that grows.
+    Images that the gallery already holds (same bytes) are skipped, so the command can be run again
+    after an interruption, or regularly on a growing folder.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        images: Image files, folders, patterns and manifests, as `vireid encode` takes them.
-        run: The run folder of the network that describes them; the same one for all images.
-        encoded: Instead of images and run: a file that `vireid encode` or `vireid gallery export`
-            wrote, or a folder of `vireid encode --shard-rows`.
-        part: Of such a folder, add only the I-th of N parts, written I/N, such as 2/4. Commands
-            with different parts may fill a gallery on a server at the same time.
-        describing: About the images.
-        spread: About a new gallery.
+        images: Image files, folders, patterns and manifests, as for `vireid encode`.
+        run: Run folder of the model; one model per gallery.
+        encoded: Instead of images and --run: a file written by `vireid encode` or `vireid gallery
+            export`, or a folder written by `vireid encode --shard-rows`.
+        part: Of a folder of shards, add only the I-th of N parts, written I/N (such as 2/4).
+            Several commands may add different parts to a gallery on a server concurrently.
+        describing: Options for the images.
+        spread: Options for a new gallery on a Qdrant server.
 
     Returns:
-        How many were new.
+        How many images were new, and how many known.
     """
     now = datetime.now(UTC)
     if encoded is not None:
@@ -145,13 +146,13 @@ def add(
 
 
 def info(gallery: Place, /) -> Info:
-    """Say what a gallery holds.
+    """Print a summary of a gallery.
 
     Args:
-        gallery: The gallery.
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
 
     Returns:
-        What it holds.
+        The summary.
     """
     with open_gallery(gallery) as opened:
         found = opened.info()
@@ -160,15 +161,15 @@ def info(gallery: Place, /) -> Info:
 
 
 def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
-    """Write entries with their features into a file, which `vireid gallery add --encoded` takes.
+    """Export entries and their features to a file for `vireid gallery add --encoded`.
 
     Args:
-        gallery: The gallery.
-        out: The file to write, ending in .parquet (with thumbnails) or .safetensors (without).
-        which: Of which entries.
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        out: Output file, ending in .parquet (with thumbnails) or .safetensors (without).
+        which: Filters; all entries by default.
 
     Returns:
-        How many there are.
+        The number of exported entries.
     """
     check_ending(out)
     filters = which.filters()
@@ -192,22 +193,21 @@ def forget(
     id: Ids = (),
     image: tyro.conf.UseAppendAction[tuple[Path, ...]] = (),
     which: EntryFilter = ALL,
-    yes: bool = False,
+    yes: Switch = False,
 ) -> int:
-    """Delete entries for good, thumbnails and features included, and prove it.
+    """Delete entries for good, thumbnails and features included, and verify the deletion.
 
-    Image files and exported files stay where they are.
+    Image files and exported files are not touched.
 
     Args:
-        gallery: The gallery.
-        id: The entry with this id (`vireid gallery search --json` shows it); once more for
-            another one.
-        image: The entry of exactly this image file; once more for another one.
-        which: All entries to which this applies; beside ids or images, those of them.
-        yes: Do so even if it is more than one.
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        id: Delete the entry with this id, as shown by `vireid gallery search --json`; repeatable.
+        image: Delete the entry of this image file; repeatable.
+        which: Delete all entries that match these filters (with --id or --image: those of them).
+        yes: Confirm deleting more than one entry.
 
     Returns:
-        How many there were.
+        The number of deleted entries.
     """
     filters = which.filters(ids=(*id, *map(_id_of_file, image)))
     if filters == EVERYTHING:
@@ -229,16 +229,16 @@ def forget(
 
 
 def expire(gallery: Place, /, *, older_than: str) -> int:
-    """Forget entries that have been kept for long enough, and prove it.
+    """Delete entries older than a retention period for good, and verify the deletion.
 
-    An entry's age counts from when its image was taken or added, whichever came first.
+    The age of an entry counts from when its image was taken or added, whichever came first.
 
     Args:
-        gallery: The gallery.
-        older_than: Forget what is older than this: 30d, 12h, 90m or 2w.
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        older_than: Retention period, such as 30d, 12h, 90m or 2w.
 
     Returns:
-        How many there were.
+        The number of deleted entries.
     """
     before = datetime.now(UTC) - parse_duration(older_than)
     with open_gallery(gallery, write=True) as opened:
@@ -246,17 +246,17 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
 
 
 def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_UP) -> int:
-    """Copy all entries of a gallery, and its calibration, into another one.
+    """Copy all entries and the calibration of a gallery to another gallery.
 
-    The other one is made where there is none, so that this moves a gallery to a server and back.
+    The target is created if it does not exist. Use this to move a gallery to a server or back.
 
     Args:
-        source: The gallery to read.
-        target: The gallery to add to.
-        spread: About a new gallery.
+        source: Gallery to read.
+        target: Gallery to add to.
+        spread: Options for a new gallery on a Qdrant server.
 
     Returns:
-        How many entries were new.
+        The number of new entries.
     """
     if _same(source, target):
         raise ConfigError(
@@ -276,14 +276,14 @@ def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_
 
 
 def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
-    """Read every entry of a gallery, and say what is damaged and which image files are gone.
+    """Read every entry of a gallery; report damaged entries and missing image files.
 
     Args:
-        gallery: The gallery.
-        gone: Also look for any trace of the forgotten entry with this id; once more for another.
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        gone: Also search for traces of the deleted entry with this id; repeatable.
 
     Returns:
-        What was found.
+        The report.
     """
     with open_gallery(gallery) as opened:
         found = opened.verify(gone=gone)

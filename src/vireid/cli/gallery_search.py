@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from vireid.cli._flags import Switch
 from vireid.cli.entries import ALL, EntryFilter, model_of
 from vireid.data.layouts._common import many
 from vireid.data.listing import ListedImage, list_images
@@ -30,15 +31,16 @@ __all__ = ["Query", "search"]
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """About the images that are searched with."""
+    """The query images."""
 
     query_modality: Literal["visible", "infrared"] | None = None
-    """The light they were taken in; otherwise it is guessed from each image: without colour,
-    infrared."""
+    """Modality of the query images; detected from each image by default: infrared if it has no
+    colour."""
     query_camera: str = ""
-    """The camera that took them, as the gallery calls it; a calibration may know more of it."""
+    """Camera of the query images, by its name in the gallery; selects the calibration's thresholds
+    for that camera."""
     device: Device | None = None
-    """Where to run; as in training by default."""
+    """Device; the one used for training by default."""
 
 
 def search(
@@ -50,30 +52,29 @@ def search(
     query: Query = Query(),
     which: EntryFilter = ALL,
     limit: int = 20,
-    each: bool = False,
-    exact: bool = False,
-    json: bool = False,
+    each: Switch = False,
+    exact: Switch = False,
+    json: Switch = False,
 ) -> SearchResult:
-    """Show the entries that are most similar to the person in one or several images.
+    """Search a gallery for the person shown in one or more images.
 
-    Several images are taken to show one person. Entries of both modalities are found unless
-    --modality chooses one; those that are nearly the same, such as frames of one walk past a
-    camera, are one line. A verdict is given where the gallery is calibrated.
+    All query images must show the same person. Entries of both modalities are searched unless
+    --modality selects one. Near-duplicates, such as consecutive frames of one camera, share a
+    line. A calibrated gallery adds a verdict to each result.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        images: Images of one person: files, folders, patterns or manifests.
-        run: The run folder of the gallery's network.
-        query: About these images.
-        which: Among which entries.
-        limit: How many entries are found at most.
-        each: Show every entry on a line of its own.
-        exact: Compare with every entry; in a very large gallery a graph is faster and may miss a
-            few.
-        json: Print JSON, with the ids of the entries, instead of a table.
+        images: Images of one person, as for `vireid encode`.
+        run: Run folder of the gallery's model.
+        query: Options for the query images.
+        which: Filters; all entries by default.
+        limit: Maximum number of results.
+        each: Do not group near-duplicates.
+        exact: Exact search; very large galleries otherwise use a faster approximate index.
+        json: Print JSON with entry ids instead of a table.
 
     Returns:
-        What was found.
+        The results.
     """
     filters = which.filters()
     modality = Modality(query.query_modality) if query.query_modality else None
@@ -92,7 +93,7 @@ def search(
             [CameraView(portrait.modality, image.camera) for image, portrait in asked],
             filters=filters,
             limit=limit,
-            # That an image finds itself tells nobody anything.
+            # A query image that is in the gallery would only find itself.
             leave_out={id_of(portrait.sha256) for _, portrait in asked},
             exact=exact or None,
         )
@@ -117,9 +118,9 @@ def _as_text(asked: _Asked, found: SearchResult, *, each: bool) -> str:
         table = _table(groups, found)
         lines += ["", markdown_table(table, left=len(table[0]))]
         if len(groups) < len(found.hits):
-            lines += ["", "alike: further entries that are nearly the same; --each shows them."]
+            lines += ["", "alike: further near-duplicates; --each lists them."]
     else:
-        lines.append("Nothing to find: no entry has what was asked for.")
+        lines.append("No entries match the filters.")
     return "\n".join(lines)
 
 
@@ -133,7 +134,7 @@ def _told(asked: _Asked) -> str:
     )
     first, _ = asked[0]
     what = f"'{first.path.name}'" if len(asked) == 1 else f"{len(asked):,} images of one person"
-    return f"{what} ({light}{', guessed from the colours' if guessed else ''})"
+    return f"{what} ({light}{', detected from the colours' if guessed else ''})"
 
 
 def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[str]]:

@@ -26,16 +26,16 @@ def leaderboard(
     sort: Score = "mAP",
     out: Path | None = None,
 ) -> list[Board]:
-    """Put evaluated runs side by side, one table for all that may be compared.
+    """Rank evaluated runs; only comparable results share a table.
 
-    Results of another protocol, direction, gallery convention, data, similarity or treatment get a
-    table of their own. Runs of one recipe that differ in the seed only are one row, their mean
-    with the deviation over seeds; what else differs between rows is said under the table.
+    Results that differ in protocol, direction, gallery convention, data, similarity or
+    post-processing get separate tables. Runs of one recipe that differ only in the seed share a
+    row: mean and standard deviation over seeds. Other differences are listed below the table.
 
     Args:
-        runs: Run folders that `vireid evaluate` was run on, or single result files.
-        sort: The score that rows are sorted by.
-        out: A folder to write leaderboard.md and leaderboard.html into.
+        runs: Evaluated run folders, or single result files.
+        sort: Score to sort by.
+        out: Also write leaderboard.md and leaderboard.html into this folder.
 
     Returns:
         The tables.

@@ -12,6 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from vireid.cli._flags import Switch
 from vireid.methods import MethodConfig, catalogue
 from vireid.types import Modality
 
@@ -73,7 +74,7 @@ class Listing:
     summary: str
 
 
-def methods(*, json: bool = False) -> list[Listing]:
+def methods(*, json: Switch = False) -> list[Listing]:
     """List the methods: paper, backbone, input, feature, parameters, GFLOPs.
 
     Args:

@@ -31,11 +31,11 @@ class AsGiven:
     """How query and gallery are scored as they are, without a data set."""
 
     protocol: ProtocolName = "plain"
-    """By whose rules images are removed and CMC counts; sysu-mm01 and llcm need cameras."""
+    """Protocol whose rules apply to gallery exclusion and CMC; sysu-mm01 and llcm need cameras."""
     cmc: CmcKind | None = None
-    """Protocol plain: what CMC counts, images by default."""
+    """Protocol plain: whether CMC counts images (the default) or identities."""
     query_modality: Literal["visible", "infrared"] | None = None
-    """What the queries are, for the result to name its direction."""
+    """Modality of the queries, to record the direction of the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class DataSet:
     """The data set whose published draws are made; features are found by name."""
 
     layout: LayoutName | None = None
-    """Its published layout."""
+    """Layout of the data set."""
     root: Path | None = None
-    """Where it lies; names are paths of images from here on."""
+    """Folder of the data set; the names of the features are image paths relative to it."""
     trial: int = 1
-    """RegDB: which of the ten splits."""
+    """RegDB: number of the split, 1 to 10."""
     pattern: str = ""
-    """Layout folders: what the paths of images look like."""
+    """Layout folders: pattern of the image paths."""
 
     def source(self) -> DataSource | None:
         """The data set, if one is given.
@@ -83,24 +83,26 @@ def score(
     augmentation: str = "none",
     out: Path | None = None,
 ) -> list[Result]:
-    """Score features that your own network computed; no image is read.
+    """Score features computed by another network; no image is read.
 
-    Either --query and --gallery as they are, in one trial; or these with --layout and --root, in
-    the published draws; or --mat and --splits, SYSU-MM01 in the official form. An .npz file holds
-    features [n, d] and, one a row, identities, cameras (integers) and names (text) as needed.
+    Three forms of input: --query and --gallery alone, scored in one trial; --query and --gallery
+    with --layout and --root, scored with the published draws; or --mat and --splits, the official
+    files of SYSU-MM01. An .npz file holds features [n, d] and, per row, identities and cameras
+    (integers) and names (text) as needed.
 
     Args:
-        query: An .npz file with features of the queries.
-        gallery: An .npz file with features of the gallery; beside a data set it may be the same.
-        given: Without a data set.
+        query: An .npz file with the features of the queries.
+        gallery: An .npz file with the features of the gallery; with --layout, --query and --gallery
+            may be the same file.
+        given: Rules for features without a data set.
         data: The data set.
         mat: FOLDER/NAME of the files NAME_cam1.mat to NAME_cam6.mat.
         splits: The folder of test_id.txt (or .mat) and rand_perm_cam.mat.
-        settings: Which published draws; of own data, whether the own camera is left out.
+        settings: Protocols.
         similarity: cosine, or euclidean as in the official demo of SYSU-MM01.
         treatment: Re-ranking and query expansion.
-        augmentation: Test-time augmentation that the features were made with; the result says so.
-        out: Save the result to this file .json, or the results into this folder.
+        augmentation: Test-time augmentation that the features were made with, to record it.
+        out: Save the result to this .json file, or the results to this folder.
 
     Returns:
         One result a protocol.

@@ -1,4 +1,4 @@
-"""``vireid serve GALLERY``: a gallery as a page and a REST interface."""
+"""``vireid serve GALLERY``: a web page and a REST API for a gallery."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import tyro
 from vireid.app.audit import Audit
 from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.tokens import Tokens
+from vireid.cli._flags import Switch
 from vireid.cli.entries import model_of
 from vireid.errors import ConfigError
 from vireid.features import load
@@ -29,13 +30,13 @@ __all__ = ["Logging", "serve"]
 
 @dataclass(frozen=True, kw_only=True)
 class Logging:
-    """What is written down of visits."""
+    """The audit log."""
 
     audit: Path | None = None
-    """The audit log, a line of JSON for each search, addition and deletion; beside the gallery by
-    default, as GALLERY.audit.jsonl."""
-    audit_pictures: bool = False
-    """Keep small versions of the pictures searched with in the audit log. Visitors are told."""
+    """File of the audit log, one JSON line per search, addition and deletion; by default
+    GALLERY.audit.jsonl in the folder that contains the gallery."""
+    audit_images: Switch = False
+    """Store thumbnails of query images in the audit log. The page discloses this to users."""
 
     def open(self, gallery: str) -> Audit:
         """Open the audit log of a gallery.
@@ -46,41 +47,41 @@ class Logging:
         # Never inside the gallery's folder, where nothing may be left of what is forgotten.
         beside = Path() if "://" in gallery else Path(gallery).resolve().parent
         default = beside / f"{_name(gallery)}.audit.jsonl"
-        return Audit(self.audit or default, pictures=self.audit_pictures)
+        return Audit(self.audit or default, pictures=self.audit_images)
 
 
 def serve(
-    gallery: Annotated[str, tyro.conf.Positional],
+    gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
     /,
     *,
     run: Path,
     host: str = "127.0.0.1",
     port: int = 8350,
     token_file: Path | None = None,
-    read_only: bool = False,
-    create: bool = False,
+    read_only: Switch = False,
+    create: Switch = False,
     logging: Logging = Logging(),
     limits: Limits = DEFAULT_LIMITS,
     device: Device | None = None,
 ) -> None:
-    """Serve a gallery as a page and a REST interface, until Ctrl-C or SIGTERM.
+    """Serve a gallery as a web page and a REST API.
 
-    Without tokens only this machine is served. With tokens every request must carry one; they
-    travel as they are, so put a proxy with TLS in front before leaving a trusted network. Tokens
-    come from --token-file or the environment variable VIREID_TOKENS, a name and a token a line,
-    and never from the command line, which others can read.
+    Runs until Ctrl-C or SIGTERM. Without tokens the server accepts connections from this machine
+    only. With tokens every request needs one. Tokens are read from --token-file or the environment
+    variable VIREID_TOKENS, one name and token per line. They are sent unencrypted: outside a
+    trusted network, use a reverse proxy with TLS.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        run: The run folder of the network that the gallery was made with.
-        host: The address to serve on; other than loopback only with tokens.
-        port: The port to serve on; 0 takes a free one.
-        token_file: A file with a name and a token a line, separated by a space.
-        read_only: Let nobody add or forget; other processes may meanwhile.
-        create: Make the gallery where there is none.
-        logging: What is written down.
-        limits: How much a visitor may ask.
-        device: Where the network runs; as in training by default.
+        run: Run folder of the gallery's model.
+        host: Address to listen on; any other than loopback requires tokens.
+        port: Port to listen on; 0 selects a free one.
+        token_file: File with one name and token per line, separated by a space.
+        read_only: Disable adding and deleting entries through this server.
+        create: Create the gallery if it does not exist.
+        logging: The audit log.
+        limits: Limits on requests.
+        device: Device; the one used for training by default.
     """
     _require_packages()
     # Here and not above: no other verb needs them.
@@ -104,7 +105,7 @@ def serve(
             name=_name(gallery),
             limits=limits,
             read_only=read_only,
-            pictures_kept=logging.audit_pictures,
+            pictures_kept=logging.audit_images,
         )
         desk = Handlers(service, logging.open(gallery))
         closing.callback(desk.close)

@@ -36,17 +36,17 @@ def synvi(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Render SynVI, synthetic people in the exact layout of SYSU-MM01 or RegDB.
+    """Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB.
 
-    Interrupted, it goes on where it was when called again. The same seed gives the same bytes.
-    Its numbers say nothing about real people.
+    Run the same command again to continue after an interruption. The same seed gives the same
+    bytes. Results on synthetic people say nothing about real people.
 
     Args:
-        out: The folder to write to.
-        layout: Which published data set's form to write.
+        out: Output folder.
+        layout: Data set whose layout is written.
         preset: demo renders in about a minute on two cores; standard is for experiments.
-        seed: Seed of every random draw.
-        workers: Processes; one a core by default.
+        seed: Random seed.
+        workers: Number of processes; one per core by default.
     """
     require_renderer()
     from vireid import synvi as renderer

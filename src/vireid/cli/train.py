@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 from tyro.extras import SubcommandApp
 
+from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.cache import default_cache, open_images
 from vireid.data.layouts import DataSource
@@ -40,16 +41,16 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """What is kept on the disk meanwhile."""
+    """Outputs of the training and the image cache."""
 
     keep: int = 2
-    """How many checkpoints to keep."""
-    tensorboard: bool = False
+    """Number of checkpoints to keep."""
+    tensorboard: Switch = False
     """Also write the metrics for TensorBoard, into OUT/tensorboard."""
     cache: Path | None = None
-    """Where decoded images are kept; beside the data, in .vireid-cache, by default."""
-    no_cache: bool = False
-    """Keep no decoded images: decode them in every epoch."""
+    """Folder of the cache of decoded images; by default .vireid-cache in the data set's folder."""
+    no_cache: Switch = False
+    """Do not cache decoded images: decode them in every epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,8 @@ class TrainingProcesses(Processes):
     """How many processes share the training; none of it is in config.yaml."""
 
     sync_batchnorm: bool = True
-    """Batch norms see the images of all processes, as in one process; otherwise each sees its
-    own, which is faster, and another training."""
+    """Compute batch norm statistics over all processes, as one process would. Without it each
+    process uses its own: faster, but the results differ."""
 
 
 TRAINED_ALONE = TrainingProcesses()
@@ -67,7 +68,7 @@ TRAINED_ALONE = TrainingProcesses()
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What to train on, and how it runs."""
+    """Data and execution."""
 
     data: DataSource
     select: Selection = "last"
@@ -75,10 +76,10 @@ class Conditions:
     on the validation identities. Never one that is best on a test gallery."""
     precision: Precision = "32-true"
     """Arithmetic of the network; bf16-mixed is bfloat16 autocast, faster where the processor
-    knows it; 64-true is slow, and tells rounding from faults."""
+    knows it; 64-true is slow; it separates rounding from bugs."""
     device: Device = "auto"
-    """auto takes a GPU when there is one."""
-    compile: bool = False
+    """Device; auto selects a GPU if there is one."""
+    compile: Switch = False
     """Let torch.compile translate the network before the first step: for long runs on a GPU. On two
     cores it takes minutes, and what it then gains has not been measured."""
 
@@ -99,14 +100,14 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Where(Conditions):
-    """What to train on, where to, and how it runs."""
+    """Data, output folder and execution."""
 
     out: Path
-    """The run folder to make."""
+    """Run folder to create."""
     seed: int = 0
-    """Seed of every random draw."""
+    """Random seed."""
     processes: TrainingProcesses = TRAINED_ALONE
-    """Data parallel training."""
+    """Data-parallel training."""
 
 
 ConditionsT = TypeVar("ConditionsT", bound=Conditions)
@@ -163,12 +164,12 @@ def resume(
     keeping: OutputOptions = OutputOptions(),
     processes: TrainingProcesses = TRAINED_ALONE,
 ) -> None:
-    """Continue a run that was stopped, with the options in its config.yaml.
+    """Continue an interrupted run with the options in its config.yaml.
 
     Args:
-        resume: The run folder to continue.
-        keeping: What is kept on the disk meanwhile.
-        processes: Data parallel training; their number may be another than before.
+        resume: Run folder to continue.
+        keeping: Outputs of the training and the image cache.
+        processes: Data-parallel training; the number of processes may differ from before.
     """
     if is_export(resume):
         raise ConfigError(
@@ -193,7 +194,7 @@ def train_run(
         run: What to train, on what, and how.
         out: The run folder.
         resume: Continue the run that is in ``out``.
-        keeping: What is kept on the disk meanwhile.
+        keeping: Outputs of the training and the image cache.
         processes: Data parallel training.
 
     Returns:

@@ -52,12 +52,13 @@ class Augmentation:
 
     Attributes:
         pad: Black border, in pixels of the resized image, before a random crop to the old size.
-        flip: Mirror left and right, half of the time.
+        flip: Mirror each image horizontally with probability 0.5.
         erasing: Probability that a random rectangle is filled with ImageNet's mean.
         channel: Probability that a visible image becomes three copies of its red, its green, its
             blue or its luminance.
-        grey: Whether luminance is among these four.
-        joint: Whether a batch holds each visible image a second time, as :meth:`second_view` says.
+        grey: Include luminance among the four channels that --channel draws from.
+        joint: Add a second view of each visible image to the batch: one of its channels, three
+            times.
 
     Raises:
         ConfigError: If a value is out of range.

@@ -47,10 +47,10 @@ class Processes:
     """How many processes share the work; what comes out does not depend on it."""
 
     devices: int = 1
-    """Processes on this machine, each with a GPU of its own or its share of the cores. Under
-    torchrun and Slurm leave it out: they say how many there are."""
+    """Number of processes on this machine, each with its own GPU or its share of the cores. Not
+    needed under torchrun and Slurm, which set it."""
     timeout: float = 600.0
-    """Seconds after which a process that waits for the others gives them up."""
+    """Seconds that a process waits for the others before it fails."""
 
     def __post_init__(self) -> None:
         if self.devices < 1 or self.timeout <= 0:

@@ -63,7 +63,7 @@ class AGWConfig(MethodConfig):
 
     kind: Annotated[Literal["agw"], tyro.conf.Suppress] = "agw"
     non_local: bool = True
-    """Non-local blocks behind the last two blocks of layer2 and the last three of layer3."""
+    """Insert non-local blocks after the last two blocks of layer2 and the last three of layer3."""
     squared: bool = False
     """Square the differences in the triplet loss, as CAJ does."""
 

@@ -71,7 +71,7 @@ def catalogue() -> dict[str, Entry]:
         "cmgan": Entry(
             cmgan.recipe(),
             cmgan.PAPER,
-            "cmGAN: one network against a discriminator that guesses the modality.",
+            "cmGAN: one network against a discriminator that predicts the modality.",
         ),
         "cmgan-cpu": Entry(cmgan.cpu_recipe(), cmgan.PAPER, "cmgan for two cores."),
         "pcb": Entry(
@@ -89,7 +89,7 @@ def catalogue() -> dict[str, Entry]:
         "d2rl": Entry(
             d2rl.recipe(),
             d2rl.PAPER,
-            "D2RL: pictures translated into the other modality first, then one four-plane network.",
+            "D2RL: images translated into the other modality first, then one four-plane network.",
         ),
         "d2rl-cpu": Entry(d2rl.cpu_recipe(), d2rl.PAPER, "d2rl for two cores."),
         "tslfn": Entry(

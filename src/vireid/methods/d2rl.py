@@ -101,19 +101,19 @@ class D2RLConfig(OneStreamConfig):
     width: int = 32
     """Channels of the translators at their full resolution."""
     halvings: int = 2
-    """How often an encoder halves the picture's height and width."""
+    """How often an encoder halves the image's height and width."""
     reduction: int = 1
-    """The translators work on pictures so many times smaller on a side."""
+    """The translators work on images downscaled by this factor."""
     translator_lr: float = 1e-4
     """Learning rate of the translators and of the discriminators."""
     reconstruction: float = 10.0
-    """Weight of a picture's distance from itself, encoded and decoded."""
+    """Weight of the reconstruction loss."""
     cycle: float = 10.0
-    """Weight of a picture's distance from itself, translated there and back."""
+    """Weight of the cycle consistency loss."""
     kl: float = 0.01
     """Weight of the latents' divergence from the standard normal distribution."""
     adversarial: float = 1.0
-    """Weight of what the discriminators say to a translation."""
+    """Weight of the adversarial loss."""
     margin: float = 0.3
     """Margin of the triplet loss."""
 

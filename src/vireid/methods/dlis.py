@@ -86,9 +86,9 @@ class DLISConfig(MethodConfig):
     palm_position: Literal["none", "relative"] = "none"
     """Whether PALM's logits depend on positions: relative learns a bias for each offset."""
     palm_scaled: bool = False
-    """Divide PALM's logits by the square root of the queries' length."""
+    """Divide PALM's logits by the square root of the query dimension."""
     palm_shared: bool = True
-    """One PALM for both modalities; otherwise one each."""
+    """Share one PALM between the modalities; without it each has its own."""
     palm_lr: Literal["heads", "backbone"] = "heads"
     """Which learning rate PALM trains with."""
     stripes: int = 6
@@ -96,8 +96,8 @@ class DLISConfig(MethodConfig):
     dim: int = 512
     """Length of a stripe's embedding."""
     embedding_bias: bool = True
-    """Learn the bias of the stripes' batch norm; without it a batch's embeddings have mean nought
-    and cannot become one point."""
+    """Learn the bias of the stripes' batch norm; without it a batch's embeddings have zero mean and
+    cannot collapse to one point."""
     pooling: Literal["average", "gem"] = "average"
     """How a stripe is pooled."""
     center: float = 0.5

@@ -81,7 +81,7 @@ class HCMLConfig(tone.TONEOptions):
 
     kind: Annotated[Literal["hcml"], tyro.conf.Suppress] = "hcml"
     components: int = 600
-    """Principal components that the metric is learnt in; fewer where TONE's embedding is shorter
+    """Principal components in which the metric is learned; fewer where TONE's embedding is shorter
     or there are fewer training images."""
     intra: float = 0.2
     """lambda, the weight of the loss within each modality."""
@@ -96,7 +96,7 @@ class HCMLConfig(tone.TONEOptions):
     intra_images: int = 8
     """How many images of an identity and modality the loss within modalities sees at most."""
     iterations: int = 50
-    """Steps of the metric's learning, at most."""
+    """Maximum number of optimisation steps of the metric."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

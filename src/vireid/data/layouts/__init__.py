@@ -120,22 +120,22 @@ class Layout(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Which data set, and where it lies."""
+    """The data set."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     layout: LayoutName
-    """The data set's published layout; sysu-mm01-npy reads the arrays of pre_process_sysu.py,
-    manifest one's own list of images, folders one's own names of folders and files."""
+    """Layout of the data set. sysu-mm01-npy reads the arrays of pre_process_sysu.py, manifest a
+    list of images, folders a custom folder structure."""
     root: Path
-    """Where the data set lies; of a manifest the CSV or Parquet file."""
+    """Folder of the data set; of a manifest, the CSV or Parquet file."""
     trial: int = 1
-    """RegDB: which of the ten splits."""
+    """RegDB: number of the split, 1 to 10."""
     hold_out: bool = False
-    """Keep the validation identities out of training (SYSU-MM01: the official 99), to choose a
-    model by them; images of split val in one's own data are always kept out."""
+    """Hold the validation identities (SYSU-MM01: the official 99) out of training and use them to
+    select a model. Images of the split val in custom data are always held out."""
     pattern: str = ""
-    """Layout folders: what the paths of images look like, such as
+    """Layout folders: pattern of the image paths, such as
     '{split}/{modality}/cam{camera}/{identity}/{name}'."""
 
     def open(self) -> Layout:
