@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import in_fresh_process, machine_summary
-from vireid.gallery import EVERYTHING, Entry, Filters, Model, Row, open_gallery
-from vireid.types import Modality
+from vireid.gallery import EVERYTHING, Filters, open_gallery
+from vireid.types import ImageInfo, IndexedImage, Modality, ModelInfo
 
 __all__ = [
     "GalleryTiming",
@@ -194,13 +194,13 @@ def people(block: int, dimension: int, *, rows: int = _BLOCK, draw: int = 0) -> 
 def _fill(place: Path, rows: int, dimension: int) -> float:
     """Make a gallery; returns the seconds that adding took."""
     thumbnails = np.random.default_rng(_SEED)
-    model = Model(fingerprint="made-up", dimension=dimension)
+    model = ModelInfo(fingerprint="made-up", dimension=dimension)
     seconds = 0.0
     with open_gallery(place, model=model, create=True) as gallery:
         for start in range(0, rows, _BLOCK):
             values = people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
             batch = [
-                Row(entry_of(start + row), value, thumbnails.bytes(THUMBNAIL))
+                IndexedImage(entry_of(start + row), value, thumbnails.bytes(THUMBNAIL))
                 for row, value in enumerate(values)
             ]
             began = time.perf_counter()
@@ -209,12 +209,12 @@ def _fill(place: Path, rows: int, dimension: int) -> float:
     return seconds
 
 
-def entry_of(row: int) -> Entry:
+def entry_of(row: int) -> ImageInfo:
     """The entry of a made-up image, by its number."""
-    return Entry(
+    return ImageInfo(
         # Spread over the whole range of ids, as those of real files are.
         sha256=f"{row * 0x9E3779B97F4A7C15 % 2**64:016x}{row:048x}",
-        name=f"{row:08d}.jpg",
+        path=Path(f"{row:08d}.jpg"),
         modality=list(Modality)[row % 2],
         added=_ADDED,
         camera=f"camera {row % CAMERAS + 1}",
@@ -235,7 +235,7 @@ def _searches(
 
         def search(query: NDArray[np.float32]) -> list[str]:
             [hits] = gallery.search(query[None], filters=filters, limit=LIMIT, exact=exact)
-            return [hit.entry.id for hit in hits]
+            return [hit.info.id for hit in hits]
 
         return timed(search, queries)
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,10 @@ from benchmarks.gallery import (
     timed,
 )
 from benchmarks.machine import in_fresh_process, machine_summary
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import Portrait
 from vireid.features import ExtractedBatch
-from vireid.features.parquet import Network, write_features
+from vireid.features.parquet import write_features
 from vireid.gallery.store import OVERSAMPLING
+from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["FIRST", "Loading", "Quantised", "measure_loading", "measure_quantised", "report_large"]
 
@@ -141,7 +140,7 @@ def measure_loading(rows: int, dimension: int, out: Path | None = None) -> Loadi
     """Load a gallery by the command, twice."""
     with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
         file, place = Path(folder) / "people.parquet", Path(folder) / "people"
-        network = Network("made-up", dimension, {})
+        network = ModelInfo("synthetic", dimension)
         write_features(file, _described(rows, dimension), network)
         seconds, own, peak = _add(file, place)
         kept = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
@@ -169,19 +168,17 @@ def _described(rows: int, dimension: int) -> Iterator[ExtractedBatch]:
     thumbnails = np.random.default_rng(0)
     for start in range(0, rows, _BLOCK):
         values = people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
-        entries = [entry_of(start + row) for row in range(len(values))]
+        infos = [
+            replace(
+                entry_of(start + row), path=Path(f"/synthetic/{start + row:08d}.jpg"), added=None
+            )
+            for row in range(len(values))
+        ]
         yield ExtractedBatch(
-            images=tuple(
-                ListedImage(path=Path("/made-up") / entry.name, camera=entry.camera)
-                for entry in entries
-            ),
-            portraits=tuple(
-                Portrait(entry.sha256, entry.modality, True, thumbnails.bytes(THUMBNAIL))
-                for entry in entries
-            ),
-            values=values,
-            model={},
-            fingerprint="made-up",
+            tuple(
+                IndexedImage(info, value, thumbnails.bytes(THUMBNAIL))
+                for info, value in zip(infos, values, strict=True)
+            )
         )
 
 

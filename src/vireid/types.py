@@ -1,9 +1,11 @@
-"""The nouns that every room of vireid shares."""
+"""The data types that all packages share."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +16,17 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CrossModalBatch", "Features", "ImageRecord", "Modality"]
+__all__ = [
+    "CrossModalBatch",
+    "Features",
+    "ImageInfo",
+    "ImageRecord",
+    "IndexedImage",
+    "Modality",
+    "ModelInfo",
+    "fixed_offset",
+    "id_of",
+]
 
 
 class Modality(StrEnum):
@@ -46,6 +58,112 @@ class ImageRecord:
     camera: int
     modality: Modality
     time: datetime | None = field(default=None, compare=False)
+
+
+def id_of(sha256: str) -> str:
+    """The id of an image: a UUID made of the first half of the SHA-256 of its file's bytes.
+
+    The same bytes have the same id, so adding an image to a gallery twice changes nothing.
+
+    Args:
+        sha256: The SHA-256, 64 hexadecimal digits.
+    """
+    return str(uuid.UUID(hex=sha256[:32]))
+
+
+def fixed_offset(time: datetime) -> datetime:
+    """The same time at a fixed offset of whole minutes from UTC; taken as UTC if it has no zone.
+
+    Named zones are dropped: two times in the hour that a zone repeats never compare equal.
+    """
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    offset = time.utcoffset() or timedelta(0)
+    # RFC 3339 has no seconds in an offset; historical zones do.
+    return time.astimezone(UTC if offset % timedelta(minutes=1) else timezone(offset))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInfo:
+    """What is known of an unlabelled image; a time without a zone is taken as UTC.
+
+    Attributes:
+        path: The image file: absolute once its feature is extracted; of an upload, its name alone.
+        modality: Its modality; None until it is given or guessed.
+        guessed: Whether the modality was guessed from the image; galleries do not store this.
+        camera: The camera, free text; empty if unknown.
+        identity: The person, free text; empty if unknown.
+        time: When it was taken; None if unknown.
+        note: Free text.
+        sha256: SHA-256 of the file's bytes in hexadecimal; empty until the file is read.
+        added: When it was added to a gallery; None before that.
+    """
+
+    path: Path
+    modality: Modality | None = None
+    guessed: bool = False
+    camera: str = ""
+    identity: str = ""
+    time: datetime | None = None
+    note: str = ""
+    sha256: str = ""
+    added: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("time", "added"):
+            time = getattr(self, name)
+            if time is not None:
+                object.__setattr__(self, name, fixed_offset(time))
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def file(self) -> Path | None:
+        """The image file; None for an upload."""
+        return self.path if self.path.is_absolute() else None
+
+    @property
+    def id(self) -> str:
+        """Its id in galleries."""
+        return id_of(self.sha256)
+
+    @property
+    def kept_since(self) -> datetime | None:
+        """Retention counts from here: when it was taken or added, whichever came first."""
+        return min((time for time in (self.time, self.added) if time), default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedImage:
+    """An image with its feature: a row of a gallery or of a feature file.
+
+    Attributes:
+        info: What is known of the image.
+        feature: Unit feature, float32 ``[d]``.
+        thumbnail: A small JPEG of the image; may be empty.
+    """
+
+    info: ImageInfo
+    feature: NDArray[np.float32]
+    thumbnail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """The model that features were extracted with.
+
+    Attributes:
+        fingerprint: Short hash of its weights.
+        dimension: d, the length of a feature.
+        about: Its description as text by name, such as its recipe.
+    """
+
+    fingerprint: str
+    dimension: int
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class CrossModalBatch(NamedTuple):

@@ -10,7 +10,6 @@ from tests.app.people import TOKEN, Served, calibrate, copy, hosted, write_galle
 from tests.app.visitor import Visitor
 
 from vireid.app.limits import Limits
-from vireid.cli.entries import model_of
 from vireid.features import FeatureExtractor, load
 from vireid.gallery import open_gallery
 
@@ -61,7 +60,7 @@ def made(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ada(made: Path, extractor: FeatureExtractor) -> Iterator[Visitor]:
-    with open_gallery(made, model=model_of(extractor)) as gallery:
+    with open_gallery(made, model=extractor.model_info) as gallery:
         visitor = Visitor(gallery, extractor, made.parent / "log", read_only=True)
         yield visitor
         visitor.desk.close()
@@ -70,7 +69,7 @@ def ada(made: Path, extractor: FeatureExtractor) -> Iterator[Visitor]:
 @pytest.fixture
 def owner(gallery: Path, extractor: FeatureExtractor, tmp_path: Path) -> Iterator[Visitor]:
     made = copy(gallery, tmp_path)
-    with open_gallery(made, model=model_of(extractor), write=True) as opened:
+    with open_gallery(made, model=extractor.model_info, write=True) as opened:
         visitor = Visitor(opened, extractor, tmp_path / "log", pictures=True)
         yield visitor
         visitor.desk.close()

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,9 +27,7 @@ from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.server import address, listen, server_of
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
-from vireid.cli.entries import model_of, rows_of
 from vireid.data.layouts import DataSource
-from vireid.data.listing import ListedImage
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import open_gallery
 from vireid.methods import DLISConfig, Recipe
@@ -43,7 +41,7 @@ from vireid.openset.statistics import (
 )
 from vireid.openset.tail import LEVELS
 from vireid.runs import Run, RunFolder
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 PEOPLE = 6
 CAMERAS = ("hall", "street")
@@ -112,7 +110,7 @@ def write_gallery(folder: Path, extractor: FeatureExtractor, *, files: Path | No
                 files.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data[-1])
             images.append(
-                ListedImage(
+                ImageInfo(
                     path=path,
                     modality=Modality.VISIBLE,
                     camera=CAMERAS[camera],
@@ -121,9 +119,13 @@ def write_gallery(folder: Path, extractor: FeatureExtractor, *, files: Path | No
                     note="with a bag" if person == 2 else "",
                 )
             )
-    with open_gallery(folder, model=model_of(extractor), create=True) as gallery:
+    with open_gallery(folder, model=extractor.model_info, create=True) as gallery:
+        extracted = extract_from_bytes(extractor, data, images)
         gallery.add(
-            rows_of(extract_from_bytes(extractor, data, images), now=NOON + timedelta(days=1))
+            [
+                replace(image, info=replace(image.info, path=info.path))
+                for image, info in zip(extracted, images, strict=True)
+            ]
         )
     return folder
 
@@ -207,7 +209,7 @@ def hosted(
     """
     who = Tokens(tokens or {})
     with (
-        open_gallery(gallery, model=model_of(extractor), create=True) as opened,
+        open_gallery(gallery, model=extractor.model_info, create=True) as opened,
         listen("127.0.0.1", 0, tokens=who) as listening,
     ):
         service = Service(opened, extractor, name=gallery.name, limits=limits)

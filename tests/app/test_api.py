@@ -15,10 +15,9 @@ from tests.app.people import NOON, PEOPLE, calibrate, photograph
 from tests.app.test_uploads import HTML, SVG, png_that_says
 from tests.app.visitor import OWN, Visitor, images, names
 
-from vireid.cli.entries import model_of
 from vireid.features import FeatureExtractor
-from vireid.gallery import id_of, open_gallery
-from vireid.types import ImageRecord, Modality
+from vireid.gallery import open_gallery
+from vireid.types import ImageRecord, Modality, id_of
 
 JSON = {"Content-Type": "application/json"}
 
@@ -57,7 +56,7 @@ def test_an_infrared_picture_finds_its_person(ada: Visitor, kind: str) -> None:
 def test_verdicts(made: Path, extractor: FeatureExtractor, tmp_path: Path) -> None:
     calibrated = Path(shutil.copytree(made, tmp_path / "people"))
     calibrate(calibrated)
-    with open_gallery(calibrated, model=model_of(extractor), write=True) as gallery:
+    with open_gallery(calibrated, model=extractor.model_info, write=True) as gallery:
         visitor = Visitor(gallery, extractor, tmp_path / "log")
         assert visitor.get("/api/info")["calibrated"]
         answer = visitor.search(photograph(3, grey=True, frame=9))

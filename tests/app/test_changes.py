@@ -9,9 +9,9 @@ from pathlib import Path
 from tests.app.people import PEOPLE, copy, photograph
 from tests.app.visitor import OWN, Visitor, images, names
 
-from vireid.cli.entries import model_of
 from vireid.features import FeatureExtractor
-from vireid.gallery import Filters, id_of, open_gallery
+from vireid.gallery import Filters, open_gallery
+from vireid.types import id_of
 
 
 def test_read_only(ada: Visitor) -> None:
@@ -51,7 +51,7 @@ def test_adding(owner: Visitor) -> None:
     assert names(owner.search(photograph(9, frame=3), limit=1)) == ["x.jpg"]
     row = owner.gallery.entry(entry["id"])
     assert row is not None
-    assert row.entry.path is None  # a visitor's name is never one of our paths
+    assert row.info.file is None  # a visitor's name is never one of our paths
     added = [id_of(hashlib.sha256(data).hexdigest()) for data in (new, photograph(0), new, damaged)]
     assert [(event["state"], event["asked"]) for event in owner.events()[:2]] == [
         ("begun", added),
@@ -127,7 +127,7 @@ def test_a_list_is_written_down(ada: Visitor) -> None:
 def test_what_cannot_be_written_down_is_neither_answered_nor_done(
     gallery: Path, extractor: FeatureExtractor, tmp_path: Path
 ) -> None:
-    with open_gallery(copy(gallery, tmp_path), model=model_of(extractor), write=True) as opened:
+    with open_gallery(copy(gallery, tmp_path), model=extractor.model_info, write=True) as opened:
         visitor = Visitor(opened, extractor, Path("/dev/full"))
         which = {"identity": ["person 1"], "expected": 3}
         answers = [

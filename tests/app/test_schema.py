@@ -26,7 +26,6 @@ from vireid.app.handlers import Handlers
 from vireid.app.limits import Limits
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
-from vireid.cli.entries import model_of
 from vireid.features import FeatureExtractor
 from vireid.gallery import open_gallery
 
@@ -46,7 +45,7 @@ def schema(
 ) -> Iterator[schemathesis.BaseSchema]:
     folder = tmp_path_factory.mktemp("schema")
     made = copy(gallery, folder)
-    with open_gallery(made, model=model_of(extractor), write=True) as opened:
+    with open_gallery(made, model=extractor.model_info, write=True) as opened:
         service = Service(opened, extractor, name="people", limits=Limits())
         desk = Handlers(service, Audit(folder / "log"))
         app = create_app(desk, tokens=Tokens({"ada": TOKEN}))

@@ -13,14 +13,13 @@ from tests.openset.test_calibration import DAY, NIGHT, impostor_scores, toy_cali
 
 from vireid.cli import main
 from vireid.cli.calibrate import format_calibration, format_validation
-from vireid.cli.entries import model_of
 from vireid.features import load
-from vireid.gallery import Model, open_gallery
+from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import Estimate
 from vireid.openset.validation import OutcomeRates, Validation
 from vireid.runs import RunFolder
-from vireid.types import Modality
+from vireid.types import Modality, ModelInfo
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gallery(run: Path, tmp_path: Path) -> Path:
     place = tmp_path / "gallery"
-    open_gallery(place, model=model_of(load(run)), create=True).close()
+    open_gallery(place, model=load(run).model_info, create=True).close()
     return place
 
 
@@ -139,7 +138,7 @@ def test_the_gallery_of_another_network_is_refused_before_anything_is_read(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "other"
-    open_gallery(place, model=Model(fingerprint="other", dimension=16), create=True).close()
+    open_gallery(place, model=ModelInfo(fingerprint="other", dimension=16), create=True).close()
     root = labelled(tmp_path, 2)
     for image in (tmp_path / "images").iterdir():
         image.write_text("no image")

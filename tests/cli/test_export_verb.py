@@ -14,7 +14,6 @@ from tests.app.visitor import Visitor
 from tests.helpers.exports import traced_networks_kept
 
 from vireid.cli import main
-from vireid.cli.entries import model_of
 from vireid.cli.export import export
 from vireid.errors import ConfigError
 from vireid.features import load
@@ -84,9 +83,10 @@ def test_describing_into_a_file(run: Path, exported: Path, images: Path, tmp_pat
     files = [tmp_path / f"{number}.parquet" for number in range(2)]
     for network, file in zip((run, exported), files, strict=True):
         assert main(["encode", str(network), str(images), "--out", str(file)]) == 0
-    [first], [second] = (list(FeatureFile(file)) for file in files)
-    assert first.fingerprint == second.fingerprint
-    assert [image.path for image in first.images] == [image.path for image in second.images]
+    opened = [FeatureFile(file) for file in files]
+    assert opened[0].model.fingerprint == opened[1].model.fingerprint
+    [first], [second] = map(list, opened)
+    assert [one.info.path for one in first.images] == [one.info.path for one in second.images]
     np.testing.assert_allclose(first.values, second.values, atol=1e-4)
 
 
@@ -108,7 +108,7 @@ def test_a_gallery_of_the_run_is_searched_with_its_export(
 def test_the_page_over_an_export(exported: Path, run: Path, tmp_path: Path) -> None:
     extractor = load(exported)
     place = write_gallery(tmp_path / "people", load(run))
-    with open_gallery(place, model=model_of(extractor)) as gallery:
+    with open_gallery(place, model=extractor.model_info) as gallery:
         visitor = Visitor(gallery, extractor, tmp_path / "log", read_only=True)
         info = visitor.ask("GET", "/api/info").json()
         assert (info["attention"], info["model"]["export"]) == (False, "onnx")

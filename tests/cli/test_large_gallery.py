@@ -14,20 +14,18 @@ import numpy as np
 import pytest
 
 from vireid.cli import main
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import Portrait
 from vireid.features import ExtractedBatch
-from vireid.features.parquet import Network, write_features
+from vireid.features.parquet import write_features
 from vireid.gallery import open_gallery
 from vireid.gallery._about import read_about
-from vireid.types import Modality
+from vireid.types import ImageInfo, IndexedImage, Modality, ModelInfo
 
-NETWORK = Network("made-up", 8, {})
+MODEL = ModelInfo("synthetic", 8)
 ROWS, SHARD = 30, 10
 
 
 def value_of(number: int) -> np.ndarray:
-    value = np.random.default_rng(number).normal(size=NETWORK.dimension).astype(np.float32)
+    value = np.random.default_rng(number).normal(size=MODEL.dimension).astype(np.float32)
     return value / np.linalg.norm(value)
 
 
@@ -39,17 +37,21 @@ def shards(tmp_path: Path) -> Path:
     for shard in range(ROWS // SHARD):
         numbers = range(shard * SHARD, (shard + 1) * SHARD)
         batch = ExtractedBatch(
-            images=tuple(ListedImage(path=Path(f"/{number}.jpg")) for number in numbers),
-            portraits=tuple(
-                Portrait(hashlib.sha256(b"%d" % number).hexdigest(), light, False, b"x")
-                for number, light in zip(numbers, list(Modality) * SHARD, strict=False)
-            ),
-            values=np.stack([value_of(number) for number in numbers]),
-            model={},
-            fingerprint=NETWORK.fingerprint,
+            tuple(
+                IndexedImage(
+                    ImageInfo(
+                        path=Path(f"/{number}.jpg"),
+                        modality=modality,
+                        sha256=hashlib.sha256(b"%d" % number).hexdigest(),
+                    ),
+                    value_of(number),
+                    b"x",
+                )
+                for number, modality in zip(numbers, list(Modality) * SHARD, strict=False)
+            )
         )
-        write_features(folder / f"{shard:08}.parquet", [batch], NETWORK)
-    plan = {"images": ROWS, "listed": "0", "shard_rows": SHARD, "network": asdict(NETWORK)}
+        write_features(folder / f"{shard:08}.parquet", [batch], MODEL)
+    plan = {"images": ROWS, "listed": "0", "shard_rows": SHARD, "model": asdict(MODEL)}
     (folder / "shards.json").write_text(json.dumps(plan))
     return folder
 
@@ -59,6 +61,7 @@ import json, os, signal, sys
 import vireid.cli.gallery as verbs
 from vireid.cli import main
 from vireid.gallery import Gallery
+from vireid.types import ImageInfo, ModelInfo
 
 def run(place, moment):
     # In a process of its own, which is killed around its so-and-so-many-th call.
@@ -111,7 +114,7 @@ def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(shards: Path, tmp_pat
         assert killed == [-signal.SIGKILL, kept[moment]]
         assert second == [0, ROWS - kept[moment]]
         with open_gallery(tmp_path / moment) as gallery:
-            rows = {int(Path(row.entry.name).stem): row for row in gallery.rows()}
+            rows = {int(Path(row.info.name).stem): row for row in gallery.rows()}
             assert gallery.count() == ROWS
         assert sorted(rows) == list(range(ROWS))
         assert all(np.allclose(row.feature, value_of(n)) for n, row in rows.items())

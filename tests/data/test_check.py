@@ -19,9 +19,9 @@ from vireid.data.check import check
 from vireid.data.check.content import COLOUR_FROM, content_findings
 from vireid.data.check.kinds import DAMAGED, NO_IMAGE
 from vireid.data.check.looks import ENDINGS, Look, look, look_at_all
+from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
-from vireid.data.portrait import GREY_BELOW
 from vireid.errors import ConfigError
 from vireid.synvi.layouts import CARD
 from vireid.types import ImageRecord, Modality

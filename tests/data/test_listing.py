@@ -14,9 +14,9 @@ from tests.helpers.messages import refused
 from tests.helpers.trees import save_manifest, write_manifest
 
 from vireid.data.layouts import Manifest
-from vireid.data.listing import ListedImage, list_images, read_time
+from vireid.data.listing import list_images, read_time
 from vireid.errors import ConfigError
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 
 def touch(root: Path, *names: str) -> list[Path]:
@@ -29,7 +29,7 @@ def touch(root: Path, *names: str) -> list[Path]:
 
 def paths(*sources: str | Path) -> list[Path]:
     found = list_images([str(source) for source in sources])
-    assert found == [ListedImage(path=image.path) for image in found]
+    assert found == [ImageInfo(path=image.path) for image in found]
     return [image.path for image in found]
 
 
@@ -105,7 +105,7 @@ class TestFiles:
     def test_what_is_told_of_all(self, tmp_path: Path) -> None:
         (file,) = touch(tmp_path, "a.jpg")
         assert list_images([str(file)], modality=Modality.INFRARED, camera="yard") == [
-            ListedImage(path=file, modality=Modality.INFRARED, camera="yard")
+            ImageInfo(path=file, modality=Modality.INFRARED, camera="yard")
         ]
 
 
@@ -136,21 +136,21 @@ class TestManifests:
         file = save_manifest(tmp_path / f"list.{kind}", ROWS)
         summer = timezone(timedelta(hours=2))
         assert list_images([str(file)], modality=Modality.VISIBLE, camera="roof") == [
-            ListedImage(
+            ImageInfo(
                 path=tmp_path / "day/a.jpg",
                 modality=Modality.VISIBLE,
                 camera="entrance",
                 time=datetime(2024, 5, 31, 12, tzinfo=summer),
                 note="two bags, red",
             ),
-            ListedImage(
+            ImageInfo(
                 path=tmp_path / "night/b.png",
                 modality=Modality.INFRARED,
                 camera="roof",
                 identity="Ada",
                 time=datetime(2024, 5, 31, 23, 10, 0, 500_000, tzinfo=UTC),
             ),
-            ListedImage(path=tmp_path / "c.png", modality=Modality.VISIBLE, camera="7"),
+            ImageInfo(path=tmp_path / "c.png", modality=Modality.VISIBLE, camera="7"),
         ]
 
     def test_a_path_alone_is_enough_and_other_columns_are_passed_over(self, tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ class TestManifests:
         )
         parquet.write_table(table, tmp_path / "list.parquet")
         assert list_images([str(tmp_path / "list.parquet")]) == [
-            ListedImage(path=tmp_path / "a.jpg", camera="1", time=moment),
-            ListedImage(path=tmp_path / "b.jpg"),
+            ImageInfo(path=tmp_path / "a.jpg", camera="1", time=moment),
+            ImageInfo(path=tmp_path / "b.jpg"),
         ]
 
     @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -191,7 +191,7 @@ class TestManifests:
         file = save_manifest(tmp_path / "list.csv", ROWS)
         listed = {image.path: image for image in list_images([str(file)])}
         assert list_images([str(tmp_path), str(file)]) == [
-            listed.get(path, ListedImage(path=path)) for path in files
+            listed.get(path, ImageInfo(path=path)) for path in files
         ]
 
     def test_a_contradiction(self, tmp_path: Path) -> None:

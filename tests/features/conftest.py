@@ -5,10 +5,9 @@ import torch
 from tests.helpers.trees import write_regdb
 
 from vireid.data.layouts import RegDB
-from vireid.data.listing import ListedImage
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.methods import DLISConfig
-from vireid.types import ImageRecord
+from vireid.types import ImageInfo, ImageRecord
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +30,5 @@ def regdb(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageRecord, ...]:
 
 
 @pytest.fixture(scope="session")
-def listed(regdb: tuple[ImageRecord, ...]) -> list[ListedImage]:
-    return [
-        ListedImage(path=r.path, modality=r.modality, camera=f"camera {r.camera}") for r in regdb
-    ]
+def listed(regdb: tuple[ImageRecord, ...]) -> list[ImageInfo]:
+    return [ImageInfo(path=r.path, modality=r.modality, camera=f"camera {r.camera}") for r in regdb]

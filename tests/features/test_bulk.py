@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from tests.features.killing import kill_and_go_on
 from tests.helpers.packed import write_bmp
+from tests.helpers.records import as_listed
 from torch import Tensor
 
-from vireid.data.listing import ListedImage, list_images
+from vireid.data.listing import list_images
 from vireid.errors import ConfigError, ImageError
 from vireid.features import FeatureExtractor, bulk, extract_from_files
 from vireid.features.bulk import extract_to_file
 from vireid.features.parquet import FeatureFile
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 Count = Callable[[], int]
 
@@ -46,7 +47,7 @@ def described(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture
-def own(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
+def own(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
     """Ten images of one's own, to change."""
     (tmp_path / "own").mkdir()
     return [
@@ -55,36 +56,32 @@ def own(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
     ]
 
 
-def is_right(file: Path, extractor: FeatureExtractor, images: list[ListedImage]) -> bool:
+def is_right(file: Path, extractor: FeatureExtractor, images: list[ImageInfo]) -> bool:
     """Whether a file holds these images, and their features, and nothing lies beside it."""
-    found = {
-        image.path: (image, portrait, values)
-        for batch in FeatureFile(file)
-        for image, portrait, values in zip(batch.images, batch.portraits, batch.values, strict=True)
-    }
+    found = {image.info.path: image for batch in FeatureFile(file) for image in batch.images}
     (expected,) = extract_from_files(extractor, images)
     return (
         FeatureFile(file).rows == len(images)
-        and [found[image.path][0] for image in images] == images
-        and [found[image.path][1].sha256 for image in images]
-        == [portrait.sha256 for portrait in expected.portraits]
+        and [as_listed(found[image.path]) for image in images] == images
+        and [found[image.path].info.sha256 for image in images]
+        == [image.info.sha256 for image in expected.images]
         and np.allclose(
-            np.stack([found[image.path][2] for image in images]), expected.values, atol=1e-6
+            np.stack([found[image.path].feature for image in images]), expected.values, atol=1e-6
         )
         and [path for path in file.parent.iterdir() if path.name.startswith(".")] == []
     )
 
 
-def stop_after(images: list[ListedImage], number: int) -> list[ListedImage]:
+def stop_after(images: list[ImageInfo], number: int) -> list[ImageInfo]:
     """The images with one among them that cannot be read, so that describing ends there."""
     bad = images[0].path.parent / "bad.jpg"
     bad.write_text("not an image")
-    return [*images[:number], ListedImage(path=bad), *images[number:]]
+    return [*images[:number], ImageInfo(path=bad), *images[number:]]
 
 
-@pytest.mark.parametrize("name", ["a b.parquet", "é.safetensors"])
+@pytest.mark.parametrize("name", ["a b.parquet", "é.parquet"])
 def test_a_stopped_run_goes_on(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count, name: str
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count, name: str
 ) -> None:
     file = tmp_path / "out" / name
     with pytest.raises(ImageError, match=r"bad\.jpg"):
@@ -98,7 +95,7 @@ def test_a_stopped_run_goes_on(
 
 
 def test_with_bad_images_skipped(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count
 ) -> None:
     file = tmp_path / "a.parquet"
     untold = [replace(image, modality=None) for image in stop_after(own, 4)]
@@ -123,7 +120,7 @@ def test_where_all_images_are_bad_no_file_appears(
 
 
 def test_what_was_described_of_others_makes_no_file(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.parquet"
     bad = stop_after(own, 6)
@@ -135,7 +132,7 @@ def test_what_was_described_of_others_makes_no_file(
 
 
 def test_what_changed_meanwhile_is_described_again(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, described: Count
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count
 ) -> None:
     file = tmp_path / "a.parquet"
     with pytest.raises(ImageError):
@@ -156,7 +153,7 @@ def test_what_changed_meanwhile_is_described_again(
 
 def test_what_another_network_described_does_not_count(
     extractor: FeatureExtractor,
-    own: list[ListedImage],
+    own: list[ImageInfo],
     tmp_path: Path,
     described: Count,
     monkeypatch: pytest.MonkeyPatch,
@@ -175,7 +172,7 @@ def test_what_another_network_described_does_not_count(
 @pytest.mark.parametrize("spoil", [lambda data: data[:-5], lambda data: b""])
 def test_a_damaged_part_is_described_again(
     extractor: FeatureExtractor,
-    own: list[ListedImage],
+    own: list[ImageInfo],
     tmp_path: Path,
     described: Count,
     spoil: Callable[[bytes], bytes],
@@ -192,7 +189,7 @@ def test_a_damaged_part_is_described_again(
 
 
 def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.parquet"
     extract_to_file(extractor, own[:4], file, progress=False)
@@ -205,7 +202,7 @@ def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
 
 
 def test_a_second_process_is_refused(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     (tmp_path / ".a.parquet.parts").mkdir()
     with (tmp_path / ".a.parquet.parts/lock").open("wb") as lock:
@@ -239,7 +236,7 @@ def test_a_lock_that_was_taken_away_between_opening_and_locking_is_none(
 
 
 def test_what_a_kill_left_while_parts_were_removed_is_cleared_away(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     left = tmp_path / ".a.parquet.1-ab.tmp"
     left.mkdir()
@@ -249,7 +246,7 @@ def test_what_a_kill_left_while_parts_were_removed_is_cleared_away(
 
 
 def test_a_file_that_cannot_be_written(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/a\.parquet' cannot be written \("):
@@ -260,19 +257,19 @@ def test_a_file_that_cannot_be_written(
 
 
 def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     # Two flushes a batch: its file before it takes its name, then the folder. The 11th is that of
     # the whole file.
     moments = (5, 6, 11)
-    files = [tmp_path / f"{k}.{('parquet', 'safetensors')[k % 2]}" for k in moments]
+    files = [tmp_path / f"{k}.parquet" for k in moments]
     folder = own[0].path.parent
     outcome = kill_and_go_on(
         "extract_to_file(extractor, images, Path(file), batch_size=2, progress=False)",
         folder,
         dict(zip(moments, files, strict=True)),
     )
-    untold = [ListedImage(path=image.path) for image in own]
+    untold = [ImageInfo(path=image.path) for image in own]
     for moment, file, (killed, second) in zip(moments, files, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.records import as_listed
 from torch import Tensor
 
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import portrait
+from vireid.data.inspection import inspect_image, make_thumbnail
 from vireid.data.prefetch import prefetch
 from vireid.errors import ConfigError, ImageError
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_bytes, extract_from_files
-from vireid.types import ImageRecord, Modality
+from vireid.types import ImageInfo, ImageRecord, Modality
 
 
 def values(batches: Sequence[ExtractedBatch]) -> np.ndarray:
-    return np.concatenate([batch.values for batch in batches])
+    return np.concatenate([batch.values for batch in batches if batch.images])
 
 
 class TestAhead:
@@ -60,7 +60,7 @@ class TestDescribeImages:
         self,
         extractor: FeatureExtractor,
         regdb: tuple[ImageRecord, ...],
-        listed: list[ListedImage],
+        listed: list[ImageInfo],
         batch_size: int,
     ) -> None:
         batches = list(extract_from_files(extractor, listed, batch_size=batch_size))
@@ -68,61 +68,67 @@ class TestDescribeImages:
         expected = extractor.extract(regdb, progress=False).values
         # In other company an image goes through other blocks of a matrix product.
         np.testing.assert_allclose(values(batches), expected, atol=1e-6, rtol=0)
-        assert [image for batch in batches for image in batch.images] == listed
-        assert {batch.fingerprint for batch in batches} == {extractor.fingerprint}
+        assert [as_listed(image) for batch in batches for image in batch.images] == listed
         assert extractor.dimension == expected.shape[1]
 
     def test_features_in_equal_company_are_equal_to_the_bit(
-        self, extractor: FeatureExtractor, regdb: tuple[ImageRecord, ...], listed: list[ListedImage]
+        self, extractor: FeatureExtractor, regdb: tuple[ImageRecord, ...], listed: list[ImageInfo]
     ) -> None:
         expected = extractor.extract(regdb, progress=False).values
         assert np.array_equal(values(list(extract_from_files(extractor, listed))), expected)
 
-    def test_a_modality_that_is_not_told_is_guessed(
-        self, extractor: FeatureExtractor, listed: list[ListedImage]
+    def test_a_modality_that_is_not_given_is_guessed(
+        self, extractor: FeatureExtractor, listed: list[ImageInfo]
     ) -> None:
-        untold = [replace(image, modality=None) for image in listed]
-        (guessed,), (told,) = (list(extract_from_files(extractor, i)) for i in (untold, listed))
-        assert [p.modality for p in guessed.portraits] == [image.modality for image in listed]
-        assert {p.guessed for p in guessed.portraits} == {True}
-        assert {p.guessed for p in told.portraits} == {False}
-        assert np.array_equal(guessed.values, told.values)
+        unknown = [replace(image, modality=None) for image in listed]
+        (guessed,), (given,) = (list(extract_from_files(extractor, i)) for i in (unknown, listed))
+        assert [i.info.modality for i in guessed.images] == [image.modality for image in listed]
+        assert {i.info.guessed for i in guessed.images} == {True}
+        assert {i.info.guessed for i in given.images} == {False}
+        assert np.array_equal(guessed.values, given.values)
 
     def test_paths_become_absolute(
         self,
         extractor: FeatureExtractor,
-        listed: list[ListedImage],
+        listed: list[ImageInfo],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         path = listed[0].path
         monkeypatch.chdir(path.parent)
         near = replace(listed[0], path=Path(path.name))
         (batch,) = extract_from_files(extractor, [near])
-        assert batch.images == (listed[0],)
+        assert list(map(as_listed, batch.images)) == [listed[0]]
 
     def test_bytes_are_described_as_files_are(
-        self, extractor: FeatureExtractor, listed: list[ListedImage]
+        self, extractor: FeatureExtractor, listed: list[ImageInfo]
     ) -> None:
         (expected,) = extract_from_files(extractor, listed)
         data = [image.path.read_bytes() for image in listed]
         named = [replace(image, path=Path(image.path.name)) for image in listed]
         found = extract_from_bytes(extractor, data, named)
-        assert found.images == tuple(named)
-        assert found.portraits == expected.portraits
-        assert found.portraits[3] == portrait(data[3], modality=listed[3].modality, name="a")
-        assert np.array_equal(found.values, expected.values)
+        assert list(map(as_listed, found)) == named
+        assert [i.info.sha256 for i in found] == [i.info.sha256 for i in expected.images]
+        assert [i.thumbnail for i in found] == [i.thumbnail for i in expected.images]
+        decoded, info = inspect_image(data[3], named[3])
+        assert (found[3].info, found[3].thumbnail) == (info, make_thumbnail(decoded))
+        assert np.array_equal(np.stack([i.feature for i in found]), expected.values)
         with pytest.raises(ImageError, match=r"'up\.jpg' \(3 bytes\)"):
             extract_from_bytes(
-                extractor, [data[0], b"abc"], [named[0], ListedImage(path=Path("up.jpg"))]
+                extractor, [data[0], b"abc"], [named[0], ImageInfo(path=Path("up.jpg"))]
             )
+
+    def test_an_upload_is_not_taken_for_a_file(
+        self, extractor: FeatureExtractor, listed: list[ImageInfo]
+    ) -> None:
+        data = [image.path.read_bytes() for image in listed]
+        for image, info in zip(extract_from_bytes(extractor, data, listed), listed, strict=True):
+            assert (image.info.name, image.info.file) == (info.path.name, None)
 
     def test_nothing_to_describe(self, extractor: FeatureExtractor) -> None:
         assert list(extract_from_files(extractor, [])) == []
-        assert extract_from_bytes(extractor, [], []).values.shape == (0, extractor.dimension)
+        assert extract_from_bytes(extractor, [], []) == ()
 
-    def test_a_batch_of_nothing(
-        self, extractor: FeatureExtractor, listed: list[ListedImage]
-    ) -> None:
+    def test_a_batch_of_nothing(self, extractor: FeatureExtractor, listed: list[ImageInfo]) -> None:
         with pytest.raises(ConfigError, match="--batch-size 0"):
             list(extract_from_files(extractor, listed, batch_size=0))
 
@@ -131,11 +137,11 @@ class TestKnown:
     def test_what_is_known_is_not_described(
         self,
         extractor: FeatureExtractor,
-        listed: list[ListedImage],
+        listed: list[ImageInfo],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         (all_of_them,) = extract_from_files(extractor, listed)
-        names = [p.sha256 for p in all_of_them.portraits]
+        names = [i.info.sha256 for i in all_of_them.images]
         _ = extractor.dimension
         described: list[int] = []
         extract = extractor.backend.extract_features
@@ -160,7 +166,7 @@ class TestKnown:
 
 
 @pytest.fixture
-def spoilt(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
+def spoilt(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
     """Good images with bad ones of every kind among them."""
     bad: list[str | bytes] = [
         "empty.jpg",
@@ -177,16 +183,16 @@ def spoilt(listed: list[ListedImage], tmp_path: Path) -> list[ListedImage]:
     os.mkfifo(tmp_path / "pipe.jpg")
     other = os.fsdecode(b"caf\xe9.jpg")
     (tmp_path / other).write_bytes(listed[0].path.read_bytes())
-    images = [ListedImage(path=tmp_path / str(name)) for name in (*bad, other)]
+    images = [ImageInfo(path=tmp_path / str(name)) for name in (*bad, other)]
     return [*listed[:3], *images[:4], *listed[3:5], *images[4:]]
 
 
 class TestBadImages:
     def test_on_request_they_are_skipped_and_told(
-        self, extractor: FeatureExtractor, listed: list[ListedImage], spoilt: list[ListedImage]
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], spoilt: list[ImageInfo]
     ) -> None:
         batches = list(extract_from_files(extractor, spoilt, batch_size=4, skip_bad=True))
-        assert [image for batch in batches for image in batch.images] == listed[:5]
+        assert [as_listed(image) for batch in batches for image in batch.images] == listed[:5]
         assert [batch.seen for batch in batches] == [4, 4, 4]
         (alone,) = extract_from_files(extractor, listed[:5])
         np.testing.assert_allclose(values(batches), alone.values, atol=1e-6, rtol=0)
@@ -210,11 +216,11 @@ class TestBadImages:
             assert fault.endswith("leave it out.")
 
     def test_otherwise_the_first_bad_batch_ends_it(
-        self, extractor: FeatureExtractor, listed: list[ListedImage], spoilt: list[ListedImage]
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], spoilt: list[ImageInfo]
     ) -> None:
         there = [image for image in spoilt if image.path.name != "lost.jpg"]
         walked = extract_from_files(extractor, there, batch_size=3)
-        assert next(walked).images == tuple(listed[:3])
+        assert list(map(as_listed, next(walked).images)) == listed[:3]
         with pytest.raises(ImageError) as caught:
             next(walked)
         message = str(caught.value)
@@ -223,19 +229,19 @@ class TestBadImages:
         assert message.endswith("cut.bmp'.")
 
     def test_missing_files_are_told_before_anything_is_described(
-        self, extractor: FeatureExtractor, listed: list[ListedImage], tmp_path: Path
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], tmp_path: Path
     ) -> None:
-        missing = [ListedImage(path=tmp_path / f"{n}.jpg", modality=Modality.VISIBLE) for n in "ab"]
+        missing = [ImageInfo(path=tmp_path / f"{n}.jpg", modality=Modality.VISIBLE) for n in "ab"]
         with pytest.raises(ImageError, match=r"a\.jpg' does not exist.*first of 2 bad images"):
             next(extract_from_files(extractor, [*listed, *missing], batch_size=2))
         with pytest.raises(ImageError, match=r"a\.jpg' does not exist.*leave it out\.$"):
             next(extract_from_files(extractor, [*listed, missing[0]], batch_size=2))
 
     def test_a_file_too_large_to_be_an_image(
-        self, extractor: FeatureExtractor, listed: list[ListedImage], tmp_path: Path
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], tmp_path: Path
     ) -> None:
         with (tmp_path / "film.jpg").open("wb") as file:
             file.truncate(2**29 + 1)
-        film = ListedImage(path=tmp_path / "film.jpg")
+        film = ImageInfo(path=tmp_path / "film.jpg")
         (batch,) = extract_from_files(extractor, [listed[0], film], skip_bad=True)
         assert "has 536,870,913 bytes; expected an image" in batch.bad[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,18 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
-from safetensors.numpy import load_file, save_file
 from tests.helpers.messages import refused
 
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import Portrait
 from vireid.errors import ConfigError
 from vireid.features import ExtractedBatch
-from vireid.features.parquet import FeatureFile, Network, write_features
-from vireid.types import Modality
+from vireid.features.parquet import FeatureFile, write_features
+from vireid.types import ImageInfo, IndexedImage, Modality, ModelInfo
 
-NETWORK = Network("0123456789abcdef", 6, {"recipe": "dlis", "Größe": '288x144 "夜"'})
-KINDS = ["parquet", "safetensors"]
+MODEL = ModelInfo("0123456789abcdef", 6, {"recipe": "dlis", "Größe": '288x144 "夜"'})
 
 texts = st.text(max_size=8)
 moments = st.none() | st.datetimes(
@@ -34,7 +30,7 @@ moments = st.none() | st.datetimes(
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))]),
 )
 images = st.builds(
-    ListedImage,
+    ImageInfo,
     path=st.just(Path("/a/b.jpg")) | texts.filter(lambda t: t and "\0" not in t).map(Path),
     modality=st.none() | st.sampled_from(Modality),
     camera=texts,
@@ -45,64 +41,57 @@ images = st.builds(
 )
 
 
-def described(images: list[ListedImage], *, seed: int = 0) -> ExtractedBatch:
+def described(infos: list[ImageInfo], *, seed: int = 0) -> ExtractedBatch:
     rng = np.random.default_rng(seed)
-    values = rng.normal(size=(len(images), NETWORK.dimension)).astype(np.float32)
+    values = rng.normal(size=(len(infos), MODEL.dimension)).astype(np.float32)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
     return ExtractedBatch(
-        images=tuple(images),
-        portraits=tuple(
-            Portrait(
-                rng.bytes(32).hex(),
-                image.modality or Modality.VISIBLE,
-                image.modality is None,
+        tuple(
+            IndexedImage(
+                replace(
+                    info,
+                    modality=info.modality or Modality.VISIBLE,
+                    guessed=info.modality is None,
+                    sha256=rng.bytes(32).hex(),
+                ),
+                value,
                 rng.bytes(20),
             )
-            for image in images
-        ),
-        values=values,
-        model=dict(NETWORK.about),
-        fingerprint=NETWORK.fingerprint,
+            for info, value in zip(infos, values, strict=True)
+        )
     )
 
 
 def many(number: int, *, seed: int = 0) -> ExtractedBatch:
     names = (f"/cam é/{seed}-{n}.jpg" for n in range(number))
-    return described([ListedImage(path=Path(name)) for name in names], seed=seed)
+    return described([ImageInfo(path=Path(name)) for name in names], seed=seed)
 
 
-def same(one: ExtractedBatch, other: ExtractedBatch, *, thumbnails: bool) -> bool:
-    def kept(portraits: tuple[Portrait, ...]) -> list[tuple[object, ...]]:
-        return [
-            (p.sha256, p.modality, p.guessed, p.thumbnail if thumbnails else b"") for p in portraits
-        ]
-
+def same(one: ExtractedBatch, other: ExtractedBatch) -> bool:
     return (
-        one.images == other.images
-        and kept(one.portraits) == kept(other.portraits)
+        [i.info for i in one.images] == [i.info for i in other.images]
+        and [i.thumbnail for i in one.images] == [i.thumbnail for i in other.images]
         and np.array_equal(one.values, other.values)
-        and (one.model, one.fingerprint) == (other.model, other.fingerprint)
     )
 
 
-@pytest.fixture(params=KINDS)
-def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return tmp_path / f"a b.{request.param}"
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a b.parquet"
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @given(listed=st.lists(images, max_size=5))
 def test_what_goes_in_comes_out(
-    kind: str, listed: list[ListedImage], tmp_path_factory: pytest.TempPathFactory
+    listed: list[ImageInfo], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    file, batch = tmp_path_factory.mktemp("f") / f"a.{kind}", described(listed)
-    assert write_features(file, [batch], NETWORK) == len(listed)
+    file, batch = tmp_path_factory.mktemp("f") / "a.parquet", described(listed)
+    assert write_features(file, [batch], MODEL) == len(listed)
     opened = FeatureFile(file)
-    assert (opened.network, opened.rows) == (NETWORK, len(listed))
+    assert (opened.model, opened.rows) == (MODEL, len(listed))
     found = list(opened)
     assert len(found) == bool(listed)
     for read in found:
-        assert same(read, batch, thumbnails=kind == "parquet")
+        assert same(read, batch)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
@@ -115,22 +104,22 @@ def test_many_batches_come_back_in_groups_of_bounded_size(file: Path) -> None:
             taken.append(len(batch))
             yield batch
 
-    assert write_features(file, stream(), NETWORK) == sum(taken) == 2504
+    assert write_features(file, stream(), MODEL) == sum(taken) == 2504
     found = list(FeatureFile(file))
     assert max(map(len, found)) <= 1403
     assert len(found) == 3
     assert np.array_equal(
         np.concatenate([read.values for read in found]),
-        np.concatenate([batch.values for batch in batches]),
+        np.concatenate([batch.values for batch in batches if batch.images]),
     )
-    names = [image.path for batch in batches for image in batch.images]
-    assert [image.path for read in found for image in read.images] == names
+    names = [image.info.path for batch in batches for image in batch.images]
+    assert [image.info.path for read in found for image in read.images] == names
 
 
 def test_known_images_are_left_out_and_counted(file: Path) -> None:
     batch = many(2100)
-    write_features(file, [batch], NETWORK)
-    names = [portrait.sha256 for portrait in batch.portraits]
+    write_features(file, [batch], MODEL)
+    names = [image.info.sha256 for image in batch.images]
     # The first thousand and a half, and here and there one of the rest.
     done = {*names[:1500], *names[1500::7]}
     asked: list[str] = []
@@ -143,8 +132,8 @@ def test_known_images_are_left_out_and_counted(file: Path) -> None:
     assert asked == names
     assert sum(read.known for read in found) == len(done)
     left = [number for number, name in enumerate(names) if name not in done]
-    assert [p.sha256 for read in found for p in read.portraits] == [names[n] for n in left]
-    values = np.concatenate([read.values for read in found])
+    assert [i.info.sha256 for read in found for i in read.images] == [names[n] for n in left]
+    values = np.concatenate([read.values for read in found if read.images])
     assert np.array_equal(values, batch.values[left])
     (nothing,) = {len(read) for read in FeatureFile(file).unless(lambda _: names)}
     assert nothing == 0
@@ -153,8 +142,8 @@ def test_known_images_are_left_out_and_counted(file: Path) -> None:
 def test_the_parquet_file_is_as_documented(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     moment = datetime(2024, 5, 31, 22, tzinfo=timezone(timedelta(hours=2)))
-    batch = described([ListedImage(path=Path("/a.jpg"), time=moment), ListedImage(path=Path("b"))])
-    write_features(file, [batch], NETWORK)
+    batch = described([ImageInfo(path=Path("/a.jpg"), time=moment), ImageInfo(path=Path("b"))])
+    write_features(file, [batch], MODEL)
     table = parquet.read_table(file)
     assert table.schema.field("feature").type == pa.list_(pa.float32(), 6)
     assert table.schema.field("time").type == pa.timestamp("us", tz="UTC")
@@ -162,27 +151,14 @@ def test_the_parquet_file_is_as_documented(tmp_path: Path) -> None:
     assert table.column("time").to_pylist() == [moment, None]
     assert table.column("guessed").to_pylist() == [True, True]
     assert json.loads(table.schema.metadata[b"vireid"]) == {
-        "fingerprint": NETWORK.fingerprint,
+        "fingerprint": MODEL.fingerprint,
         "dimension": 6,
-        "about": NETWORK.about,
+        "about": MODEL.about,
     }
 
 
-def test_the_safetensors_file_is_as_documented(tmp_path: Path) -> None:
-    file = tmp_path / "a.safetensors"
-    batch = described([ListedImage(path=Path("/a.jpg"), note="one\ntwo\r\u2028"), *many(2).images])
-    write_features(file, [batch], NETWORK)
-    tensors = load_file(file)
-    assert set(tensors) == {"features", "images"}
-    assert np.array_equal(tensors["features"], batch.values)
-    lines = tensors["images"].tobytes().decode().splitlines()
-    assert [json.loads(line)["path"] for line in lines] == [str(i.path) for i in batch.images]
-    assert json.loads(lines[0])["note"] == "one\ntwo\r\u2028"
-    assert "thumbnail" not in json.loads(lines[0])
-
-
 def test_a_failure_while_writing_leaves_the_old_file(file: Path) -> None:
-    write_features(file, [many(3)], NETWORK)
+    write_features(file, [many(3)], MODEL)
     before = file.read_bytes()
 
     def broken() -> Iterator[ExtractedBatch]:
@@ -190,7 +166,7 @@ def test_a_failure_while_writing_leaves_the_old_file(file: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_features(file, broken(), NETWORK)
+        write_features(file, broken(), MODEL)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
@@ -210,16 +186,15 @@ def read_all(file: Path) -> list[ExtractedBatch]:
     ],
 )
 def test_a_damaged_file_is_refused(file: Path, damage: Callable[[bytes], bytes]) -> None:
-    write_features(file, [many(30)], NETWORK)
+    write_features(file, [many(30)], MODEL)
     file.write_bytes(damage(file.read_bytes()))
     assert refused(lambda: read_all(file)).startswith(f"'{file}' is damaged (")
 
 
 def test_no_flipped_bit_of_a_feature_goes_unnoticed(file: Path) -> None:
     batch = many(30)
-    write_features(file, [batch], NETWORK)
+    write_features(file, [batch], MODEL)
     whole = file.read_bytes()
-    # Adjacent in either form.
     at = whole.index(batch.values[17].tobytes())
     for bit in (0, 5, 9, 24 * 8 - 1):
         spoilt = bytearray(whole)
@@ -230,22 +205,9 @@ def test_no_flipped_bit_of_a_feature_goes_unnoticed(file: Path) -> None:
     assert len(read_all(file)[0]) == 30
 
 
-def foreign_parquet(file: Path) -> None:
+def test_a_file_of_somebody_else_is_refused(file: Path) -> None:
     parquet.write_table(pa.table({"path": ["a.jpg"], "feature": [[1.0]]}), file)
-
-
-def foreign_safetensors(file: Path) -> None:
-    save_file({"features": np.eye(3, dtype=np.float32)}, file)
-
-
-@pytest.mark.parametrize(
-    ("kind", "write"), [("parquet", foreign_parquet), ("safetensors", foreign_safetensors)]
-)
-def test_a_file_of_somebody_else_is_refused(
-    tmp_path: Path, kind: str, write: Callable[[Path], None]
-) -> None:
-    write(tmp_path / f"a.{kind}")
-    message = refused(lambda: read_all(tmp_path / f"a.{kind}"))
+    message = refused(lambda: read_all(file))
     assert "was not written by vireid; expected a file that `vireid encode`" in message
 
 
@@ -253,10 +215,10 @@ def test_rows_that_cannot_be_features_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     for spoilt, why in ((0.5, "norm 1"), (np.nan, "norm 1")):
         batch = many(3)
-        batch.values[1] *= spoilt
-        write_features(file, [batch], NETWORK)
+        batch.images[1].feature[:] *= spoilt
+        write_features(file, [batch], MODEL)
         assert why in refused(lambda: read_all(file))
-    write_features(file, [many(3)], NETWORK)
+    write_features(file, [many(3)], MODEL)
     table = parquet.read_table(file)
     modality = pa.array(["visible", "x-ray", "visible"])
     place = table.schema.get_field_index("modality")
@@ -264,18 +226,9 @@ def test_rows_that_cannot_be_features_are_refused(tmp_path: Path) -> None:
     assert "x-ray" in refused(lambda: read_all(file))
 
 
-def test_a_header_of_safetensors_that_points_elsewhere_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.safetensors"
-    write_features(file, [many(3)], NETWORK)
-    data = bytearray(file.read_bytes())
-    data[:8] = struct.pack("<Q", 2**60)
-    file.write_bytes(data)
-    assert "is damaged (" in refused(lambda: read_all(file))
-
-
 def test_names_of_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"a\.npz' ends in '\.npz'; expected .* \.parquet or"):
-        write_features(tmp_path / "a.npz", [], NETWORK)
+    with pytest.raises(ConfigError, match=r"a\.npz' ends in '\.npz'; expected .* \.parquet\."):
+        write_features(tmp_path / "a.npz", [], MODEL)
     with pytest.raises(ConfigError, match=r"'\.npz'"):
         FeatureFile(tmp_path / "a.npz")
     assert "is no file; expected one that" in refused(lambda: read_all(tmp_path / "a.parquet"))

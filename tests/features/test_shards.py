@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.features.killing import kill_and_go_on
+from tests.helpers.records import as_listed
 from torch import Tensor
 
-from vireid.data.listing import ListedImage
 from vireid.errors import ConfigError, DatasetError, ImageError, VireidError
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
 from vireid.features.parquet import FeatureFile
 from vireid.features.shards import WHOLE, FeatureFolder, Part, extract_to_folder
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def passed(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> list
 
 
 @pytest.fixture
-def own(listed: list[ListedImage]) -> list[ListedImage]:
+def own(listed: list[ImageInfo]) -> list[ImageInfo]:
     return listed[:10]
 
 
@@ -49,24 +49,26 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def is_right(folder: Path, extractor: FeatureExtractor, images: Sequence[ListedImage]) -> bool:
+def is_right(folder: Path, extractor: FeatureExtractor, images: Sequence[ImageInfo]) -> bool:
     """Whether a folder holds these images in their order, and nothing lies beside them."""
     batches = all_of(folder)
     (expected,) = extract_from_files(extractor, images)
     hidden = [name for name in names_in(folder) if name.startswith(".")]
     return (
-        [image for batch in batches for image in batch.images] == list(images)
-        and [p.sha256 for batch in batches for p in batch.portraits]
-        == [portrait.sha256 for portrait in expected.portraits]
+        [as_listed(image) for batch in batches for image in batch.images] == list(images)
+        and [image.info.sha256 for batch in batches for image in batch.images]
+        == [image.info.sha256 for image in expected.images]
         and np.allclose(
-            np.concatenate([batch.values for batch in batches]), expected.values, atol=1e-6
+            np.concatenate([batch.values for batch in batches if batch.images]),
+            expected.values,
+            atol=1e-6,
         )
         and hidden == [".lock"]
     )
 
 
 def test_a_list_in_shards(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     folder = tmp_path / "é 1/shards"
     summary = extract_to_folder(extractor, own, folder, shard_rows=4, progress=False)
@@ -75,12 +77,12 @@ def test_a_list_in_shards(
     assert names_in(folder) == [".lock", *shards, "shards.json"]
     assert [FeatureFile(folder / name).rows for name in shards] == [4, 4, 2]
     found = FeatureFolder(folder)
-    assert (found.rows, found.network) == (10, summary.network)
+    assert (found.rows, found.model) == (10, summary.model)
     assert is_right(folder, extractor, own)
 
 
 def test_parts_are_disjoint_and_together_the_whole(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, passed: list[int]
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, passed: list[int]
 ) -> None:
     rows = []
     for number in (3, 1, 2):
@@ -97,14 +99,14 @@ def test_parts_are_disjoint_and_together_the_whole(
     assert is_right(tmp_path, extractor, own)
 
 
-def make_plan(extractor: FeatureExtractor, images: list[ListedImage], folder: Path) -> Path:
+def make_plan(extractor: FeatureExtractor, images: list[ImageInfo], folder: Path) -> Path:
     """Begin a folder by a part that has no shard."""
     extract_to_folder(extractor, images, folder, shard_rows=2, part=Part(99, 99), progress=False)
     return folder
 
 
 def test_what_is_done_is_not_described_again(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path, passed: list[int]
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, passed: list[int]
 ) -> None:
     absent = replace(own[0], path=tmp_path / "late.bmp")
     images = [*own[:7], absent, *own[7:]]
@@ -126,9 +128,9 @@ def test_what_is_done_is_not_described_again(
 
 
 def test_images_that_cannot_be_read_are_named_by_later_runs_too(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
-    bad = [ListedImage(path=tmp_path / f"{name}.jpg") for name in "abc"]
+    bad = [ImageInfo(path=tmp_path / f"{name}.jpg") for name in "abc"]
     for image in bad:
         image.path.write_text("no image")
     # One in a shard with others, two that are a shard.
@@ -148,12 +150,12 @@ def test_images_that_cannot_be_read_are_named_by_later_runs_too(
 
 def test_a_folder_is_of_one_list_and_one_network(
     extractor: FeatureExtractor,
-    own: list[ListedImage],
+    own: list[ImageInfo],
     tmp_path: Path,
     passed: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run(images: list[ListedImage], rows: int = 4) -> None:
+    def run(images: list[ImageInfo], rows: int = 4) -> None:
         extract_to_folder(extractor, images, tmp_path, shard_rows=rows, progress=False)
 
     run(own)
@@ -189,7 +191,7 @@ def test_a_folder_is_of_one_list_and_one_network(
 )
 def test_a_folder_that_is_not_whole_is_refused(
     extractor: FeatureExtractor,
-    own: list[ListedImage],
+    own: list[ImageInfo],
     tmp_path: Path,
     spoil: object,
     expected: str,
@@ -201,7 +203,7 @@ def test_a_folder_that_is_not_whole_is_refused(
 
 
 def test_a_folder_of_something_else_is_left_alone(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     (tmp_path / "00000000.parquet").write_text("mine")
     with pytest.raises(ConfigError, match=r"has Parquet files but no shards\.json"):
@@ -225,7 +227,7 @@ def test_each_shard_is_in_one_part() -> None:
 
 
 def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
-    extractor: FeatureExtractor, own: list[ListedImage], tmp_path: Path
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     # Two flushes a file: before it takes its name, and of the folder. In order: shards.json, two
     # batches, the first shard whole, a batch, the second shard whole.
@@ -240,7 +242,7 @@ def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
         folder,
         {moment: tmp_path / str(moment) for moment in in_hand},
     )
-    images = [ListedImage(path=path) for path in sorted(folder.iterdir())]
+    images = [ImageInfo(path=path) for path in sorted(folder.iterdir())]
     for moment, (killed, second) in zip(in_hand, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0

@@ -14,8 +14,9 @@ import pytest
 from qdrant_client import QdrantClient
 from tests.gallery.toys import MODEL, NewGallery
 
-from vireid.gallery import Gallery, Model, open_gallery
+from vireid.gallery import Gallery, open_gallery
 from vireid.gallery.server import ServerStore
+from vireid.types import ModelInfo
 
 SERVER = os.environ.get("VIREID_TEST_QDRANT_URL", "").rstrip("/")
 STORES = ("embedded", "memory", *(["server"] if SERVER else []))
@@ -62,7 +63,7 @@ def lasting_gallery(store: str, scratch: Path) -> Iterator[NewGallery]:
 def galleries(store: str, scratch: Path) -> Iterator[NewGallery]:
     with ExitStack() as leaving:
 
-        def new(model: Model = MODEL) -> Gallery:
+        def new(model: ModelInfo = MODEL) -> Gallery:
             name = uuid.uuid4().hex
             if store == "memory":
                 client = QdrantClient(":memory:")

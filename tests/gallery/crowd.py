@@ -89,7 +89,7 @@ def forget(place: Path, pipe: Connection, numbers: list[int]) -> None:
     with small_steps(), open_gallery(place, write=True) as opened:
         pipe.send(None)
         for number in numbers:
-            opened.forget(Filters(ids=(row(number).entry.id,)))
+            opened.forget(Filters(ids=(row(number).info.id,)))
             pipe.send(number)
 
 
@@ -126,7 +126,7 @@ def write_half(place: Path, pipe: Connection, numbers: list[int]) -> None:
         with store._open() as shard:
             rows = [row(number) for number in numbers]
             points = [
-                edge.Point(one.entry.id, one.feature.tolist(), payload_of(one)) for one in rows
+                edge.Point(one.info.id, one.feature.tolist(), payload_of(one)) for one in rows
             ]
             shard.update(edge.UpdateOperation.upsert_points(points))
             pipe.send(None)

@@ -31,10 +31,11 @@ from tests.gallery.crowd import (
 from tests.gallery.toys import MODEL, OTHER, changed, row, same
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, Model, embedded, open_gallery
+from vireid.gallery import Filters, Gallery, embedded, open_gallery
 from vireid.gallery._about import About, read_about
 from vireid.gallery._payload import payload_of
 from vireid.gallery.embedded import EmbeddedStore
+from vireid.types import ModelInfo
 
 
 @pytest.fixture
@@ -56,13 +57,13 @@ def few(place: Path) -> Path:
 def numbers_in(gallery: Gallery) -> set[int]:
     """The numbers of the rows, each of which must be whole, found by its feature, and once."""
     rows = list(gallery.rows())
-    numbers = [int(one.entry.name[:6]) for one in rows]
+    numbers = [int(one.info.name[:6]) for one in rows]
     assert all(same(one, row(number)) for one, number in zip(rows, numbers, strict=True))
     assert gallery.count() == len(set(numbers)) == len(numbers)
     assert sum(gallery.values("camera").values()) == len(numbers)
     if rows:
         answers = gallery.search(np.stack([one.feature for one in rows]), limit=1)
-        assert [hits[0].entry for hits in answers] == [one.entry for one in rows]
+        assert [hits[0].info for hits in answers] == [one.info for one in rows]
     return set(numbers)
 
 
@@ -133,7 +134,7 @@ def test_what_was_never_acknowledged_leaves_no_bytes(made: Path) -> None:
 def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
     """Ctrl-C after the engine took a row: the row may be there, and the next writer clears up."""
     one, mark = row(7), few / "writer.lock"
-    point = edge.Point(one.entry.id, one.feature.tolist(), payload_of(one))
+    point = edge.Point(one.info.id, one.feature.tolist(), payload_of(one))
     with open_gallery(few, write=True) as gallery:
         store = gallery._store
         assert isinstance(store, EmbeddedStore)
@@ -228,7 +229,7 @@ def test_a_reader_gets_in_while_a_writer_is_at_work(few: Path) -> None:
             batch = other.hear()
             seen.append(reader.count())
             [hits] = reader.search(row(batch[-1]).feature[None], limit=1)
-            assert hits[0].entry == row(batch[-1]).entry
+            assert hits[0].info == row(batch[-1]).info
     other.kill()
     assert seen == sorted(seen)
     assert seen[0] >= 5 + BATCH
@@ -266,9 +267,11 @@ def test_a_note_of_another_process_is_seen(few: Path) -> None:
         assert reader.calibration == "new"
 
 
-@pytest.mark.parametrize("model", [OTHER, Model(fingerprint=MODEL.fingerprint, dimension=7)])
+@pytest.mark.parametrize("model", [OTHER, ModelInfo(fingerprint=MODEL.fingerprint, dimension=7)])
 @pytest.mark.parametrize("create", [False, True])
-def test_the_gallery_of_another_network_is_refused(few: Path, model: Model, create: bool) -> None:
+def test_the_gallery_of_another_network_is_refused(
+    few: Path, model: ModelInfo, create: bool
+) -> None:
     """Fault 33; the refused gallery is not left open."""
     expected = rf"the network in use is {model.fingerprint} \(dimension {model.dimension}\)"
     with pytest.raises(GalleryError, match=expected):
@@ -395,7 +398,7 @@ def test_what_another_process_removes_meanwhile_is_not_lost(
         patch.undo()
         about = read_about(folder)
         with suppress(GalleryError):
-            writer.forget(Filters(ids=(row(3).entry.id,)))
+            writer.forget(Filters(ids=(row(3).info.id,)))
         return about
 
     with open_gallery(few) as gallery, open_gallery(few, write=True, patience=0.5) as writer:
@@ -421,13 +424,13 @@ def test_a_lock_that_cannot_be_written_is_let_go(
 
 
 PARTS = {
-    "id": lambda one: uuid.UUID(one.entry.id).bytes,
-    "SHA-256": lambda one: one.entry.sha256.encode(),
+    "id": lambda one: uuid.UUID(one.info.id).bytes,
+    "SHA-256": lambda one: one.info.sha256.encode(),
     "thumbnail": lambda one: base64.b64encode(one.thumbnail)[-64:],
     "feature": lambda one: one.feature.tobytes(),
 }
 NOT_STORED = (
-    lambda one: one.entry.id.encode(),
+    lambda one: one.info.id.encode(),
     lambda one: one.thumbnail[-48:],
 )
 
@@ -440,7 +443,7 @@ def test_nothing_is_left_of_what_was_forgotten(made: Path) -> None:
     assert all(part(one) in whole for one in gone for part in PARTS.values())
     with small_steps(), open_gallery(made, write=True) as gallery:
         before = set(made.glob("shard/segments/*"))
-        assert gallery.forget(Filters(ids=tuple(one.entry.id for one in gone))) == len(gone)
+        assert gallery.forget(Filters(ids=tuple(one.info.id for one in gone))) == len(gone)
         assert before & set(made.glob("shard/segments/*")), "every segment was written anew"
         assert gallery.verify(gone=gone).whole
         rest = contents(made)
@@ -453,7 +456,7 @@ def test_nothing_is_left_of_a_gallery_that_was_emptied(few: Path) -> None:
     """The engine then says that it had nothing to write anew, and goes on holding the old files."""
     gone = [row(number) for number in range(5)]
     with open_gallery(few, write=True) as gallery:
-        assert gallery.forget(Filters(ids=tuple(one.entry.id for one in gone))) == 5
+        assert gallery.forget(Filters(ids=tuple(one.info.id for one in gone))) == 5
         assert gallery.verify(gone=gone).whole
         rest = contents(few)
         assert not any(part(one) in rest for one in gone for part in PARTS.values())
@@ -464,17 +467,17 @@ def test_verification_finds_what_is_left(few: Path) -> None:
     gone, by_id_alone = row(3), row(4)
     leftovers = few / "shard" / "leftovers"
     with open_gallery(few, write=True) as gallery:
-        gallery.forget(Filters(ids=(gone.entry.id, by_id_alone.entry.id)))
+        gallery.forget(Filters(ids=(gone.info.id, by_id_alone.info.id)))
         leftovers.mkdir()
         for what, part in PARTS.items():
             (leftovers / what).write_bytes(b"before" + part(gone) + b"after")
         (leftovers / "thumbnail of the other").write_bytes(PARTS["thumbnail"](by_id_alone))
-        found = gallery.verify(gone=[gone, by_id_alone.entry.id, row(50)])
+        found = gallery.verify(gone=[gone, by_id_alone.info.id, row(50)])
     assert not found.whole
     for what in PARTS:
-        text = f"The {what} of '{gone.entry.id}' is still found in shard/leftovers/{what}."
+        text = f"The {what} of '{gone.info.id}' is still found in shard/leftovers/{what}."
         assert text in str(found)
-    assert by_id_alone.entry.id not in str(found)
+    assert by_id_alone.info.id not in str(found)
     assert "3 forgotten entries" in str(found)
 
 
@@ -484,9 +487,9 @@ def test_what_another_entry_holds_too_is_no_trace(few: Path) -> None:
     twin = changed(one, sha256="ab" * 32)
     with open_gallery(few, write=True) as gallery:
         gallery.add([twin])
-        gallery.forget(Filters(ids=(one.entry.id,)))
+        gallery.forget(Filters(ids=(one.info.id,)))
         assert gallery.verify(gone=[one]).whole
-        gallery.forget(Filters(ids=(twin.entry.id,)))
+        gallery.forget(Filters(ids=(twin.info.id,)))
         assert gallery.verify(gone=[one, twin]).whole
 
 
@@ -500,7 +503,7 @@ def test_proving_that_something_is_gone_reads_no_other_row(
 
     gone = row(3)
     with open_gallery(few, write=True) as gallery:
-        gallery.forget(Filters(ids=(gone.entry.id,)))
+        gallery.forget(Filters(ids=(gone.info.id,)))
         monkeypatch.setattr(EmbeddedStore, "rows", rows)
         found = gallery.verify(gone=[gone], rows=False)
     assert found.whole

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Entry, Hit
+from vireid.gallery.entry import Hit
 from vireid.gallery.near_duplicates import CLOSE, GAP, fuse, group
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 NOON = datetime(2024, 5, 31, 12, tzinfo=UTC)
 
@@ -28,7 +29,9 @@ def hit(
 ) -> Hit:
     sha256 = hashlib.sha256(name.encode()).hexdigest()
     return Hit(
-        Entry(sha256=sha256, name=name, modality=modality, added=NOON, camera=camera, time=time),
+        ImageInfo(
+            sha256=sha256, path=Path(name), modality=modality, added=NOON, camera=camera, time=time
+        ),
         score,
     )
 
@@ -40,8 +43,8 @@ def at(angle: float) -> NDArray[np.float32]:
 
 def names(hits: list[Hit], angles: dict[str, float] | None = None) -> list[list[str]]:
     given_angles = angles or {}
-    features = {one.entry.id: at(given_angles.get(one.entry.name, 0.0)) for one in hits}
-    return [[one.entry.name for one in members] for members in group(hits, features)]
+    features = {one.info.id: at(given_angles.get(one.info.name, 0.0)) for one in hits}
+    return [[one.info.name for one in members] for members in group(hits, features)]
 
 
 def test_frames_of_one_walk_are_one_group_in_the_order_of_the_best() -> None:
@@ -102,15 +105,15 @@ def test_closeness_is_to_the_best_hit_and_does_not_creep() -> None:
 
 def test_limits_can_be_chosen() -> None:
     hits = [hit("a", 0.9), hit("b", 0.8, time=NOON + timedelta(hours=1))]
-    features = {hits[0].entry.id: at(0.0), hits[1].entry.id: at(1.0)}
+    features = {hits[0].info.id: at(0.0), hits[1].info.id: at(1.0)}
     assert len(group(hits, features)) == 2
     assert len(group(hits, features, close=0.5, gap=timedelta(hours=1))) == 1
 
 
 def test_a_hit_without_feature_stays_alone() -> None:
     hits = [hit("a", 0.9), hit("b", 0.8), hit("c", 0.7)]
-    known = {one.entry.id: at(0.0) for one in hits if one.entry.name != "b"}
-    assert [[h.entry.name for h in g] for g in group(hits, known)] == [["a", "c"], ["b"]]
+    known = {one.info.id: at(0.0) for one in hits if one.info.name != "b"}
+    assert [[h.info.name for h in g] for g in group(hits, known)] == [["a", "c"], ["b"]]
     assert group([], {}) == []
 
 
@@ -133,20 +136,20 @@ def test_nothing_is_lost_and_groups_hold_together(
     some: list[tuple[float, str, datetime | None, float]],
 ) -> None:
     hits = [hit(str(n), s, camera=c, time=t) for n, (s, c, t, _) in enumerate(some)]
-    features = {one.entry.id: at(angle) for one, (*_, angle) in zip(hits, some, strict=True)}
+    features = {one.info.id: at(angle) for one, (*_, angle) in zip(hits, some, strict=True)}
     groups = group(hits, features)
     flat = [one for members in groups for one in members]
-    assert sorted(flat, key=lambda one: int(one.entry.name)) == hits
+    assert sorted(flat, key=lambda one: int(one.info.name)) == hits
     best = [members[0] for members in groups]
-    assert best == sorted(best, key=lambda one: (-one.score, int(one.entry.name)))
+    assert best == sorted(best, key=lambda one: (-one.score, int(one.info.name)))
     for members in groups:
-        assert members == sorted(members, key=lambda one: (-one.score, int(one.entry.name)))
+        assert members == sorted(members, key=lambda one: (-one.score, int(one.info.name)))
         for one in members[1:]:
-            first = members[0].entry
-            assert one.entry.camera == first.camera
-            assert features[one.entry.id] @ features[first.id] >= CLOSE
-            if one.entry.time and first.time:
-                assert abs(one.entry.time - first.time) <= GAP
+            first = members[0].info
+            assert one.info.camera == first.camera
+            assert features[one.info.id] @ features[first.id] >= CLOSE
+            if one.info.time and first.time:
+                assert abs(one.info.time - first.time) <= GAP
             else:
                 assert first.camera
 

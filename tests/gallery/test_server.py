@@ -16,8 +16,9 @@ from qdrant_client import QdrantClient, models
 from tests.gallery.toys import MODEL, OTHER, row
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, Model, ServerOptions, open_gallery
+from vireid.gallery import Filters, Gallery, ServerOptions, open_gallery
 from vireid.gallery.server import ServerStore
+from vireid.types import ModelInfo
 
 Answer = tuple[int, str]
 """A status and a body."""
@@ -147,7 +148,7 @@ def test_an_old_server() -> None:
         open_gallery(server.place)
 
 
-def collection(model: Model | None) -> str:
+def collection(model: ModelInfo | None) -> str:
     """What a server says of a collection."""
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
@@ -178,13 +179,13 @@ OPERATIONS: dict[str, Callable[[Gallery], object]] = {
     "add": lambda gallery: gallery.add([row(0)]),
     "calibration": lambda gallery: gallery.calibration,
     "count": lambda gallery: gallery.count(),
-    "entry": lambda gallery: gallery.entry(row(0).entry.id),
+    "entry": lambda gallery: gallery.entry(row(0).info.id),
     "forget": lambda gallery: gallery.forget(Filters(cameras=("a",))),
     "keep_calibration": lambda gallery: gallery.keep_calibration("x"),
     "rows": lambda gallery: list(gallery.rows()),
     "search": lambda gallery: gallery.search(row(0).feature[None]),
     "search exactly": lambda gallery: gallery.search(row(0).feature[None], exact=True),
-    "thumbnail": lambda gallery: gallery.thumbnail(row(0).entry.id),
+    "thumbnail": lambda gallery: gallery.thumbnail(row(0).info.id),
     "values": lambda gallery: gallery.values("camera"),
 }
 
@@ -250,7 +251,7 @@ def test_what_is_left_on_a_server_cannot_be_seen() -> None:
     store = ServerStore(client, url="memory", collection="people", model=MODEL)
     gallery = Gallery(store, place="people", write=True)
     gallery.add([row(0)])
-    gallery.forget(Filters(ids=(row(0).entry.id,)))
+    gallery.forget(Filters(ids=(row(0).info.id,)))
     found = gallery.verify(gone=[row(0)])
     assert (found.traces, found.whole) == (None, True)
     assert "cannot be seen from here" in str(found)

@@ -34,8 +34,8 @@ from tests.gallery.toys import (
 )
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Added, Filters, Gallery, Model, Row, Verification, id_of
-from vireid.types import Modality
+from vireid.gallery import Added, Filters, Gallery, Verification
+from vireid.types import IndexedImage, Modality, ModelInfo, id_of
 
 # What the client's stand-in for a server says that it does not do: none of it changes answers.
 pytestmark = [
@@ -60,7 +60,7 @@ def times() -> st.SearchStrategy[datetime | None]:
     known = [time if time is None or time.tzinfo else time.replace(tzinfo=UTC) for time in TIMES]
     near = st.builds(
         lambda time, step: time and time + timedelta(microseconds=step),
-        st.sampled_from([*known, *(one.entry.added for one in ROWS[:5])]),
+        st.sampled_from([*known, *(one.info.added for one in ROWS[:5])]),
         st.integers(-1, 1),
     )
     return st.none() | near | st.datetimes(timezones=st.just(UTC))
@@ -68,7 +68,7 @@ def times() -> st.SearchStrategy[datetime | None]:
 
 def some_filters() -> st.SearchStrategy[Filters]:
     """Filters of every kind, most of which leave something over."""
-    ids = st.sampled_from([one.entry.id for one in ROWS] + [id_of("0" * 64), "no id", ""])
+    ids = st.sampled_from([one.info.id for one in ROWS] + [id_of("0" * 64), "no id", ""])
     parts = st.sampled_from(["red", "COAT", "ß", "ss", "i̇", "%", "_x*", "t, b", "nowhere"])
     return st.builds(
         Filters,
@@ -94,7 +94,7 @@ def test_rows_come_back_as_they_were(filled: Gallery) -> None:
 
 def test_rows_without_what_is_not_asked_for(filled: Gallery) -> None:
     bare = list(filled.rows(features=False, thumbnails=False))
-    assert [one.entry for one in bare] == [one.entry for one in by_id(ROWS)]
+    assert [one.info for one in bare] == [one.info for one in by_id(ROWS)]
     assert {(len(one.feature), one.thumbnail) for one in bare} == {(0, b"")}
 
 
@@ -102,14 +102,14 @@ def test_more_rows_than_a_page(new_gallery: NewGallery) -> None:
     rows = [row(number) for number in range(700)]
     gallery = new_gallery()
     gallery.add(rows)
-    assert [one.entry.id for one in gallery.rows()] == [one.entry.id for one in by_id(rows)]
+    assert [one.info.id for one in gallery.rows()] == [one.info.id for one in by_id(rows)]
 
 
 def test_one_entry(filled: Gallery) -> None:
-    found = filled.entry(ROWS[7].entry.id)
+    found = filled.entry(ROWS[7].info.id)
     assert found is not None
     assert same(found, ROWS[7])
-    assert filled.thumbnail(ROWS[7].entry.id) == ROWS[7].thumbnail
+    assert filled.thumbnail(ROWS[7].info.id) == ROWS[7].thumbnail
 
 
 @pytest.mark.parametrize("id", [id_of("0" * 64), "no id", "", "../../etc/passwd", "\0"])
@@ -124,11 +124,11 @@ def test_filters_against_a_loop(filled: Gallery, filters: Filters) -> None:
     expected = [one for one in by_id(ROWS) if matches(one, filters)]
     assert filled.count(filters) == len(expected)
     found = filled.rows(filters, features=False, thumbnails=False)
-    assert [one.entry for one in found] == [one.entry for one in expected]
+    assert [one.info for one in found] == [one.info for one in expected]
     for field in ("camera", "modality", "identity"):
         counts: dict[str, int] = {}
         for one in expected:
-            value = str(getattr(one.entry, field))
+            value = str(getattr(one.info, field))
             counts[value] = counts.get(value, 0) + 1
         assert list(filled.values(field, filters).items()) == sorted(counts.items())
 
@@ -145,10 +145,10 @@ def test_search_against_a_loop(
     queries = np.stack([unit(n) for n in numbers]) if numbers else np.zeros((0, DIMENSION), "f4")
     answers = filled.search(queries, filters=filters, limit=limit)
     assert len(answers) == len(numbers)
-    entries = {one.entry.id: one.entry for one in ROWS}
+    entries = {one.info.id: one.info for one in ROWS}
     for hits, query in zip(answers, queries, strict=True):
         expected = ranked(ROWS, query, filters)[:limit]
-        assert [hit.entry for hit in hits] == [entries[id] for id, _ in expected]
+        assert [hit.info for hit in hits] == [entries[id] for id, _ in expected]
         np.testing.assert_allclose([h.score for h in hits], [s for _, s in expected], atol=1e-6)
 
 
@@ -157,14 +157,14 @@ def test_equal_scores_in_the_order_of_ids(new_gallery: NewGallery) -> None:
     others = [row(number) for number in range(50, 60)]
     gallery = new_gallery()
     gallery.add([*others, *reversed(ties)])
-    ids = sorted(one.entry.id for one in ties)
+    ids = sorted(one.info.id for one in ties)
     for limit in (1, 7, 50):
         [hits] = gallery.search(unit(0)[None], limit=limit)
-        assert [hit.entry.id for hit in hits] == ids[:limit]
+        assert [hit.info.id for hit in hits] == ids[:limit]
         assert {hit.score for hit in hits} == {hits[0].score}
         assert hits[0].score <= 1
     [hits] = gallery.search(unit(0)[None], limit=100)
-    assert [hit.entry.id for hit in hits[:50]] == ids
+    assert [hit.info.id for hit in hits[:50]] == ids
     assert len(hits) == 60
 
 
@@ -185,7 +185,7 @@ def test_adding_twice_changes_nothing(new_gallery: NewGallery) -> None:
     assert all(same(*pair) for pair in zip(rows, by_id([first, row(2), row(3)]), strict=True))
 
 
-def refused(feature: NDArray[np.float32]) -> Row:
+def refused(feature: NDArray[np.float32]) -> IndexedImage:
     return replace(row(0), feature=feature)
 
 
@@ -202,16 +202,16 @@ NAN = np.where(np.arange(DIMENSION) == 3, np.nan, unit(0)).astype(np.float32)
         (refused(unit(0)[:-1]), f"has 23 values; expected {DIMENSION}"),
         (refused(unit(0)[None]), "has the shape \\(1, 24\\)"),
         (changed(row(0), sha256="AB" * 32), "the SHA-256 'AB.*expected 64 hexadecimal"),
-        (changed(row(0), name="p\udce4.jpg"), "no Unicode: 'p\\\\udce4.jpg'.*rename"),
+        (changed(row(0), path=Path("p\udce4.jpg")), "no Unicode: 'p\\\\udce4.jpg'.*rename"),
         (changed(row(0), path=Path("p\udce4.jpg")), "no Unicode"),
     ],
 )
 def test_a_bad_row_is_refused_before_anything_is_written(
-    filled: Gallery, bad: Row, message: str
+    filled: Gallery, bad: IndexedImage, message: str
 ) -> None:
     with pytest.raises(GalleryError, match=message):
         filled.add([row(5000), bad])
-    assert filled.entry(row(5000).entry.id) is None
+    assert filled.entry(row(5000).info.id) is None
     assert filled.count() == len(ROWS)
 
 
@@ -256,17 +256,17 @@ def test_any_text_and_time_comes_back(
     name, camera, identity, note = texts
     number = growing.count()
     one = changed(
-        row(number), name=name, camera=camera, identity=identity, note=note, time=time, path=None
+        row(number), path=Path(name), camera=camera, identity=identity, note=note, time=time
     )
     growing.add([one])
-    found = growing.entry(one.entry.id)
+    found = growing.entry(one.info.id)
     assert found is not None
-    assert found.entry == one.entry
-    since = found.entry.time
+    assert found.info == one.info
+    since = found.info.time
     assert since is not None
     until = since + timedelta(microseconds=1)
     exactly = Filters(cameras=(camera,), note=note, since=since, until=until)
-    assert one.entry in [other.entry for other in growing.rows(exactly)]
+    assert one.info in [other.info for other in growing.rows(exactly)]
 
 
 @pytest.fixture(scope="module")
@@ -284,10 +284,10 @@ def test_forgetting(new_gallery: NewGallery) -> None:
     assert gallery.forget(filters) == len(gone) > 0
     assert gallery.forget(filters) == 0
     assert all(same(*pair) for pair in zip(gallery.rows(), by_id(rest), strict=True))
-    assert gallery.entry(gone[0].entry.id) is None
-    assert gallery.thumbnail(gone[0].entry.id) == b""
+    assert gallery.entry(gone[0].info.id) is None
+    assert gallery.thumbnail(gone[0].info.id) == b""
     [hits] = gallery.search(gone[0].feature[None], limit=len(ROWS))
-    assert [hit.entry.id for hit in hits] == [
+    assert [hit.info.id for hit in hits] == [
         id for id, _ in ranked(rest, gone[0].feature, Filters())
     ]
     assert gallery.add(gone) == Added(len(gone), 0)
@@ -309,7 +309,7 @@ def test_expiry_counts_from_the_earlier_of_taken_and_added(new_gallery: NewGalle
     just_not_yet = changed(row(3), added=START - 30 * day, time=None)
     gallery.add([kept, old, taken_long_ago, just_not_yet])
     assert gallery.expire(30 * day, now=START) == 2
-    assert {one.entry.id for one in gallery.rows()} == {kept.entry.id, just_not_yet.entry.id}
+    assert {one.info.id for one in gallery.rows()} == {kept.info.id, just_not_yet.info.id}
     assert gallery.expire(30 * day, now=START.replace(tzinfo=None) + day) == 1
 
 
@@ -342,7 +342,7 @@ def test_copying_brings_the_calibration_where_there_is_none(new_gallery: NewGall
 
 
 def test_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) -> None:
-    for model in (OTHER, Model(fingerprint=MODEL.fingerprint, dimension=7)):
+    for model in (OTHER, ModelInfo(fingerprint=MODEL.fingerprint, dimension=7)):
         other = new_gallery(model)
         assert other.model == model
         with pytest.raises(GalleryError, match=r"holds features of network .* cannot be comp"):
@@ -400,9 +400,9 @@ def test_after_indexing_answers_stay_right(new_gallery: NewGallery) -> None:
     expected = [id for id, _ in ranked(ROWS, query, Filters())[:5]]
     for exact in (True, None, False):
         [hits] = gallery.search(query[None], limit=5, exact=exact)
-        assert [hit.entry.id for hit in hits] == expected
+        assert [hit.info.id for hit in hits] == expected
     gallery.add([row(500)])
-    assert gallery.forget(Filters(ids=(ROWS[0].entry.id,))) == 1
+    assert gallery.forget(Filters(ids=(ROWS[0].info.id,))) == 1
     assert gallery.count() == len(ROWS)
 
 
@@ -410,7 +410,7 @@ def test_verification_of_whole_rows(filled: Gallery, tmp_path: Path) -> None:
     found = filled.verify()
     assert found.whole
     assert found.rows == len(ROWS)
-    assert set(found.missing) == {one.entry.path for one in ROWS if one.entry.path is not None}
+    assert set(found.missing) == {one.info.file for one in ROWS if one.info.file is not None}
     assert f"{len(ROWS)} rows read, 0 with faults" in str(found)
 
 
@@ -419,7 +419,11 @@ def test_verification_lists_images_that_are_gone(new_gallery: NewGallery, tmp_pa
     there.write_bytes(picture(0))
     gallery = new_gallery()
     gallery.add(
-        [changed(row(0), path=there), changed(row(1), path=gone), changed(row(2), path=None)]
+        [
+            changed(row(0), path=there),
+            changed(row(1), path=gone),
+            changed(row(2), path=Path("2.jpg")),
+        ]
     )
     found = gallery.verify()
     assert (found.missing, found.whole) == ((gone,), True)
@@ -449,15 +453,15 @@ def test_verification_looks_at_thumbnails(new_gallery: NewGallery) -> None:
     found = gallery.verify()
     assert (found.rows, found.whole) == (4, False)
     told = " ".join(found.faults)
-    bad = [one.entry.id for one in ROWS[:4] if f"thumbnail of '{one.entry.id}' cannot be" in told]
-    assert bad == [ROWS[0].entry.id, ROWS[1].entry.id]
+    bad = [one.info.id for one in ROWS[:4] if f"thumbnail of '{one.info.id}' cannot be" in told]
+    assert bad == [ROWS[0].info.id, ROWS[1].info.id]
     assert len(found.faults) == 2
 
 
 def test_verification_says_when_an_entry_is_still_there(filled: Gallery) -> None:
     found = filled.verify(gone=[ROWS[0], id_of("ab" * 32)])
     assert not found.whole
-    assert f"Entry '{ROWS[0].entry.id}' is still there." in str(found)
+    assert f"Entry '{ROWS[0].info.id}' is still there." in str(found)
 
 
 def test_verification_of_what_is_no_id(filled: Gallery) -> None:
@@ -475,7 +479,7 @@ def test_threads_share_a_gallery(store: str, new_gallery: NewGallery) -> None:
     def search(start: int) -> None:
         for one in ROWS[start : start + 20]:
             [hits] = gallery.search(one.feature[None], limit=1)
-            if hits[0].entry != one.entry:
+            if hits[0].info != one.info:
                 wrong.append((one, hits))
 
     def add() -> None:

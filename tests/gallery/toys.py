@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.gallery import Entry, Filters, Gallery, Model, Row
-from vireid.types import Modality
+from vireid.gallery import Filters, Gallery
+from vireid.types import ImageInfo, IndexedImage, Modality, ModelInfo
 
 DIMENSION = 24
-MODEL = Model(fingerprint="a1b2c3", dimension=DIMENSION, about=(("recipe", "toy"),))
-OTHER = Model(fingerprint="d4e5f6", dimension=DIMENSION)
+MODEL = ModelInfo(fingerprint="a1b2c3", dimension=DIMENSION, about={"recipe": "toy"})
+OTHER = ModelInfo(fingerprint="d4e5f6", dimension=DIMENSION)
 START = datetime(2024, 2, 28, 23, 59, tzinfo=UTC)
 
 NewGallery = Callable[..., Gallery]
@@ -53,30 +53,29 @@ def picture(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def row(number: int) -> Row:
+def row(number: int) -> IndexedImage:
     """A row that only this number has."""
-    entry = Entry(
+    entry = ImageInfo(
         sha256=hashlib.sha256(b"%d" % number).hexdigest(),
-        name=f"{number:06}.jpg",
         modality=list(Modality)[number % 2],
-        added=START + timedelta(days=number),
-        path=Path(f"images/{number:06}.jpg") if number % 3 else None,
+        added=START + timedelta(hours=number),
+        path=Path("/images" if number % 3 else "", f"{number:06}.jpg"),
         camera=CAMERAS[number % len(CAMERAS)],
         identity=IDENTITIES[number // 2 % len(IDENTITIES)],
         time=TIMES[number // 3 % len(TIMES)],
         note=NOTES[number % len(NOTES)],
     )
-    return Row(entry, unit(number), picture(number))
+    return IndexedImage(entry, unit(number), picture(number))
 
 
-def changed(row: Row, **changes: object) -> Row:
+def changed(row: IndexedImage, **changes: object) -> IndexedImage:
     """A row of another entry with the same feature and thumbnail."""
-    return replace(row, entry=replace(row.entry, **changes))  # type: ignore[arg-type]
+    return replace(row, info=replace(row.info, **changes))  # type: ignore[arg-type]
 
 
-def matches(row: Row, filters: Filters) -> bool:
+def matches(row: IndexedImage, filters: Filters) -> bool:
     """Whether a row is asked for, condition by condition."""
-    entry = row.entry
+    entry = row.info
     if filters.cameras and entry.camera not in filters.cameras:
         return False
     if filters.modality is not None and entry.modality is not filters.modality:
@@ -91,32 +90,33 @@ def matches(row: Row, filters: Filters) -> bool:
         return False
     if filters.ids and entry.id not in filters.ids:
         return False
+    assert entry.added is not None
     first = entry.added if entry.time is None else min(entry.added, entry.time)
     return filters.kept_before is None or first < filters.kept_before
 
 
 def ranked(
-    rows: Sequence[Row], query: NDArray[np.float32], filters: Filters
+    rows: Sequence[IndexedImage], query: NDArray[np.float32], filters: Filters
 ) -> list[tuple[str, float]]:
     """Ids and cosines of the rows that are asked for, best first, then by id; in float64."""
     scores = []
     for one in rows:
         if matches(one, filters):
             cosine = sum(float(a) * float(b) for a, b in zip(one.feature, query, strict=True))
-            scores.append((one.entry.id, cosine))
+            scores.append((one.info.id, cosine))
     return sorted(scores, key=lambda pair: (-pair[1], pair[0]))
 
 
-def same(one: Row, other: Row) -> bool:
+def same(one: IndexedImage, other: IndexedImage) -> bool:
     """Whether two rows hold the same, bit for bit."""
     return (
-        one.entry == other.entry
+        one.info == other.info
         and one.thumbnail == other.thumbnail
         and one.feature.dtype == other.feature.dtype
         and np.array_equal(one.feature, other.feature)
     )
 
 
-def by_id(rows: Sequence[Row]) -> list[Row]:
+def by_id(rows: Sequence[IndexedImage]) -> list[IndexedImage]:
     """Rows in the order of their ids."""
-    return sorted(rows, key=lambda row: row.entry.id)
+    return sorted(rows, key=lambda row: row.info.id)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery.entry import Entry, Hit
+from vireid.gallery.entry import Hit
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import (
     CameraView,
@@ -22,7 +23,7 @@ from vireid.openset.statistics import (
     ImpostorScores,
 )
 from vireid.openset.tail import LEVELS
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 VIS, INF = Modality.VISIBLE, Modality.INFRARED
 NIGHT, DAY = CameraView(INF), CameraView(VIS)
@@ -77,9 +78,9 @@ def toy_calibration() -> Calibration:
 
 def hit(score: float, found: CameraView = DAY) -> Hit:
     name = f"{score}{found}"
-    entry = Entry(
+    entry = ImageInfo(
         sha256=hashlib.sha256(name.encode()).hexdigest(),
-        name=name,
+        path=Path(name),
         modality=found.modality,
         added=datetime(2024, 5, 31, tzinfo=UTC),
         camera=found.camera,

@@ -13,15 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Entry, Filters, Gallery, Model, Row, open_gallery
+from vireid.gallery import Filters, Gallery, open_gallery
 from vireid.gallery.near_duplicates import fuse
 from vireid.openset.calibration import Calibration, PairVerdict, Verdict
 from vireid.openset.fitting import calibrate
 from vireid.openset.search import search_gallery
 from vireid.openset.statistics import CameraView
-from vireid.types import Features, ImageRecord, Modality
+from vireid.types import Features, ImageInfo, ImageRecord, IndexedImage, Modality, ModelInfo
 
-MODEL = Model(fingerprint="a1b2", dimension=64)
+MODEL = ModelInfo(fingerprint="a1b2", dimension=64)
 NIGHT = CameraView(Modality.INFRARED)
 
 
@@ -33,17 +33,17 @@ def seen(person: int, frame: int) -> NDArray[np.float32]:
     return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
 
 
-def row(person: int, frame: int, *, modality: Modality = Modality.VISIBLE) -> Row:
+def row(person: int, frame: int, *, modality: Modality = Modality.VISIBLE) -> IndexedImage:
     name = f"{person} {frame} {modality}"
-    entry = Entry(
+    entry = ImageInfo(
         sha256=hashlib.sha256(name.encode()).hexdigest(),
-        name=name,
+        path=Path(name),
         modality=modality,
         added=datetime(2026, 1, 1, tzinfo=UTC),
         camera=("hall", "street")[frame % 2],
         identity=str(person),
     )
-    return Row(entry, seen(person, frame))
+    return IndexedImage(entry, seen(person, frame))
 
 
 ROWS = [row(person, frame) for person in range(10) for frame in range(4)]
@@ -75,12 +75,10 @@ def test_hits_are_those_of_the_gallery_and_groups_are_walks(gallery: Gallery) ->
     found = search_gallery(gallery, query, [NIGHT], limit=6)
     [expected] = gallery.search(query, limit=6)
     assert list(found.hits) == expected
-    assert {hit.entry.identity for hit in found.hits[:4]} == {"3"}
+    assert {hit.info.identity for hit in found.hits[:4]} == {"3"}
     # Both frames of a camera; no time is known.
     assert [len(group) for group in found.groups[:2]] == [2, 2]
-    assert sorted(h.entry.id for g in found.groups for h in g) == sorted(
-        h.entry.id for h in expected
-    )
+    assert sorted(h.info.id for g in found.groups for h in g) == sorted(h.info.id for h in expected)
     assert found.considered == 40
 
 
@@ -94,11 +92,11 @@ def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) ->
 
 
 def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None:
-    own = {r.entry.id for r in ROWS if r.entry.name.startswith("3 0")}
+    own = {r.info.id for r in ROWS if r.info.name.startswith("3 0")}
     found = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=40)
     assert len(found.hits) == found.considered == 39
     assert found.left_out == 1
-    assert not own.intersection(hit.entry.id for hit in found.hits)
+    assert not own.intersection(hit.info.id for hit in found.hits)
     # Still as many as were asked for.
     few = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=2)
     assert few.hits == found.hits[:2]
@@ -111,15 +109,15 @@ def test_what_is_left_out_within_filters(gallery: Gallery, filters: Filters) -> 
     inside = gallery.count(filters)
     for left_out in ROWS[:2] + ROWS[16:18]:
         found = search_gallery(
-            gallery, seen(0, 9)[None], [NIGHT], filters=filters, leave_out={left_out.entry.id}
+            gallery, seen(0, 9)[None], [NIGHT], filters=filters, leave_out={left_out.info.id}
         )
-        expected = {row.entry.id for row in gallery.rows(filters)} - {left_out.entry.id}
+        expected = {row.info.id for row in gallery.rows(filters)} - {left_out.info.id}
         assert found.considered == len(expected) <= inside
 
 
 def test_what_is_left_out_among_chosen_ids(gallery: Gallery) -> None:
-    ids = tuple(row.entry.id for row in ROWS[:3])
-    for out, number in (({ids[0]}, 2), ({ROWS[9].entry.id}, 3), (set(ids), 0)):
+    ids = tuple(row.info.id for row in ROWS[:3])
+    for out, number in (({ids[0]}, 2), ({ROWS[9].info.id}, 3), (set(ids), 0)):
         found = search_gallery(
             gallery, seen(0, 9)[None], [NIGHT], filters=Filters(ids=ids), leave_out=out
         )
@@ -176,7 +174,7 @@ def test_what_is_forgotten_meanwhile_does_no_harm(
 
 def test_what_is_refused(gallery: Gallery) -> None:
     with pytest.raises(ConfigError, match="limit of a search is 0; expected 1"):
-        search_gallery(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].entry.id})
+        search_gallery(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].info.id})
     with pytest.raises(GalleryError, match="expected"):
         search_gallery(gallery, np.empty((0, 64), np.float32), [])
     gallery.keep_calibration('{"fingerprint": "another"}')

@@ -3,17 +3,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.openset.synthetic import synthetic_people
 
-from vireid.gallery.entry import Entry, Hit
+from vireid.gallery.entry import Hit
 from vireid.openset.calibration import Calibration, Verdict
 from vireid.openset.fitting import calibrate, cross_validate
 from vireid.openset.statistics import CameraView, Estimate
 from vireid.openset.validation import OutcomeRates, Validation, validate
-from vireid.types import Features, ImageRecord, Modality
+from vireid.types import Features, ImageInfo, ImageRecord, Modality
 
 PEOPLE = range(1, 7)
 CAMERAS = {Modality.VISIBLE: 2, Modality.INFRARED: 2}
@@ -77,9 +78,9 @@ def calibrated_verdict(
     hits = []
     for row in shown:
         found = data.records[row]
-        entry = Entry(
+        entry = ImageInfo(
             sha256=f"{row:064x}",
-            name=str(row),
+            path=Path(str(row)),
             modality=found.modality,
             added=datetime(2024, 1, 1, tzinfo=UTC),
             camera=str(found.camera),
@@ -88,7 +89,7 @@ def calibrated_verdict(
     answer = calibration().answer(
         sorted(hits, key=lambda hit: -hit.score),
         query=view(data.records[query]),
-        images={hits[0].entry.modality: len(hits)},
+        images={data.records[shown[0]].modality: len(hits)},
         people=people,
     )
     assert answer is not None

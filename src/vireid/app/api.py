@@ -148,7 +148,7 @@ async def add(
 @api.get("/entries/{id}", tags=["gallery"])
 async def entry(desk: At, id: UUID) -> EntryInfo:
     """What is known of an entry."""
-    return EntryInfo.of((await desk.work(desk.service.entry, str(id))).entry)
+    return EntryInfo.of((await desk.work(desk.service.entry, str(id))).info)
 
 
 @api.get("/entries/{id}/thumbnail", tags=["gallery"], response_class=Response, responses=_PICTURE)

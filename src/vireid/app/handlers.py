@@ -28,7 +28,7 @@ from vireid.app.models import (
 from vireid.app.service import Service
 from vireid.app.uploads import Picture, checked, name_of
 from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError, VireidError
-from vireid.gallery import id_of
+from vireid.types import id_of
 
 __all__ = ["Handlers"]
 

@@ -10,9 +10,9 @@ from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from vireid.app.limits import PICTURES
-from vireid.gallery.entry import Entry, Filters
+from vireid.gallery.entry import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 __all__ = [
     "AddForm",
@@ -188,18 +188,9 @@ class EntryInfo(BaseModel):
     added: datetime
 
     @classmethod
-    def of(cls, entry: Entry) -> Self:
+    def of(cls, info: ImageInfo) -> Self:
         """An entry as it goes over the wire; where its file lies is the server's own business."""
-        return cls(
-            id=entry.id,
-            name=entry.name,
-            modality=entry.modality,
-            camera=entry.camera,
-            identity=entry.identity,
-            time=entry.time,
-            note=entry.note,
-            added=entry.added,
-        )
+        return cls.model_validate(info, from_attributes=True)
 
 
 class EntryPage(BaseModel):

@@ -37,14 +37,13 @@ from vireid.app.models import (
 )
 from vireid.app.uploads import KINDS, Picture, kind_of
 from vireid.data.images import decode_image, resized
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import guess_modality
+from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
-from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_bytes
-from vireid.gallery import Entry, Gallery, Row, id_of
+from vireid.features import FeatureExtractor, extract_from_bytes
+from vireid.gallery import Gallery
 from vireid.openset.search import search_gallery
 from vireid.openset.statistics import CameraView
-from vireid.types import Modality
+from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = ["Service", "Source"]
 
@@ -117,10 +116,10 @@ class Service:
         rows = self.gallery.rows(filters, features=False, thumbnails=False)
         part = islice(rows, asked.offset, asked.offset + asked.limit)
         return EntryPage(
-            total=self.gallery.count(filters), entries=[EntryInfo.of(row.entry) for row in part]
+            total=self.gallery.count(filters), entries=[EntryInfo.of(row.info) for row in part]
         )
 
-    def entry(self, id: str) -> Row:
+    def entry(self, id: str) -> IndexedImage:
         """An entry with all that is stored beside it.
 
         Raises:
@@ -151,15 +150,15 @@ class Service:
         """
         return self._picture_of(self.entry(id))
 
-    def _picture_of(self, row: Row) -> tuple[bytes, Source]:
-        path = row.entry.path
+    def _picture_of(self, row: IndexedImage) -> tuple[bytes, Source]:
+        path = row.info.file
         if path is not None:
             data = _read(path, self.limits.bytes)
-            if hashlib.sha256(data).hexdigest() == row.entry.sha256 and kind_of(data):
+            if hashlib.sha256(data).hexdigest() == row.info.sha256 and kind_of(data):
                 return data, "file"
         if not row.thumbnail:
             raise NotThereError(
-                f"No picture of entry '{row.entry.id}' is left; expected its file unchanged where "
+                f"No picture of entry '{row.info.id}' is left; expected its file unchanged where "
                 "it was, or a thumbnail; put the file back."
             )
         return row.thumbnail, "thumbnail"
@@ -180,42 +179,40 @@ class Service:
             ImageError: A picture cannot be read.
             NotThereError: An entry that is searched with is not there.
         """
-        rows = [self.entry(str(id)) for id in asked.entry]
-        described = [
-            self._extract_features(picture, modality=asked.query_modality) for picture in pictures
+        uploads = [
+            self._extract_features(
+                picture, ImageInfo(path=Path(picture.name), modality=asked.query_modality)
+            )
+            for picture in pictures
         ]
-        views = [CameraView(one.portraits[0].modality) for one in described]
-        views += [CameraView(row.entry.modality, row.entry.camera) for row in rows]
-        values = [*(one.values[0] for one in described), *(row.feature for row in rows)]
+        images = [*uploads, *(self.entry(str(id)) for id in asked.entry)]
         found = search_gallery(
             self.gallery,
-            np.stack(values),
-            views,
+            np.stack([image.feature for image in images]),
+            [CameraView.of_image(image.info) for image in images],
             filters=asked.filters(),
             limit=asked.limit,
             # That a picture finds itself tells nobody anything, and would count for the verdict.
-            leave_out=[
-                *(row.entry.id for row in rows),
-                *(id_of(one.portraits[0].sha256) for one in described),
-            ],
+            leave_out=[image.info.id for image in images],
         )
         verdicts = found.verdicts or [None] * len(found.hits)
         finds = {
-            hit.entry.id: Found(
-                rank=rank, score=hit.score, verdict=verdict, entry=EntryInfo.of(hit.entry)
+            hit.info.id: Found(
+                rank=rank, score=hit.score, verdict=verdict, entry=EntryInfo.of(hit.info)
             )
             for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
         }
-        pairs = zip(pictures, described, strict=True)
         answer = SearchAnswer(
-            query=[*(_told(*pair) for pair in pairs), *(_kept(row.entry) for row in rows)],
+            query=[
+                PictureInfo.model_validate(image.info, from_attributes=True) for image in images
+            ],
             considered=found.considered,
             left_out=found.left_out,
             verdict=found.verdict,
             remark=found.remark,
-            groups=[[finds[hit.entry.id] for hit in alike] for alike in found.groups],
+            groups=[[finds[hit.info.id] for hit in alike] for alike in found.groups],
         )
-        return answer, tuple(one.portraits[0].thumbnail for one in described)
+        return answer, tuple(image.thumbnail for image in uploads)
 
     def add(self, told: AddForm, pictures: Sequence[Picture]) -> list[Added]:
         """Add pictures; one that cannot be read does not keep the others out.
@@ -226,41 +223,38 @@ class Service:
         """
         now = datetime.now(UTC)
         made = [self._row_of(picture, told, now=now) for picture in pictures]
-        new: dict[str, Row] = {}
+        new: dict[str, IndexedImage] = {}
         outcomes = []
         with self._changing:
             for one in made:
-                if isinstance(one, Row):
-                    id = one.entry.id
+                if isinstance(one, IndexedImage):
+                    id = one.info.id
                     kept = new.get(id) or self.gallery.entry(id)
                     status: Literal["new", "known"] = "known" if kept else "new"
                     kept = kept or new.setdefault(id, one)
-                    info = EntryInfo.of(kept.entry)
-                    outcomes.append(Added(name=one.entry.name, status=status, entry=info))
+                    info = EntryInfo.of(kept.info)
+                    outcomes.append(Added(name=one.info.name, status=status, entry=info))
                 else:
                     outcomes.append(one)
             if new:
                 self.gallery.add(list(new.values()))
         return outcomes
 
-    def _row_of(self, picture: Picture, told: AddForm, *, now: datetime) -> Row | Added:
+    def _row_of(self, picture: Picture, told: AddForm, *, now: datetime) -> IndexedImage | Added:
         """An uploaded picture as a row, or why it is none."""
-        try:
-            described = self._extract_features(picture, modality=told.modality)
-        except ImageError as error:
-            return Added(name=picture.name, status="refused", detail=str(error))
-        [portrait] = described.portraits
-        entry = Entry(
-            sha256=portrait.sha256,
-            name=picture.name,
-            modality=portrait.modality,
-            added=now,
+        info = ImageInfo(
+            path=Path(picture.name),
+            modality=told.modality,
             camera=told.camera,
             identity=told.identity,
             time=told.time,
             note=told.note,
+            added=now,
         )
-        return Row(entry, described.values[0], portrait.thumbnail)
+        try:
+            return self._extract_features(picture, info)
+        except ImageError as error:
+            return Added(name=picture.name, status="refused", detail=str(error))
 
     def forget(self, asked: Forgetting) -> int:
         """Delete entries for good.
@@ -303,8 +297,9 @@ class Service:
 
     def _attention_of(self, id: str) -> Map:
         row = self.entry(id)
+        assert row.info.modality is not None
         data, source = self._picture_of(row)
-        return self._map(decode_image(data, name=row.entry.name), row.entry.modality, source)
+        return self._map(decode_image(data, name=row.info.name), row.info.modality, source)
 
     def _map(
         self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]
@@ -317,21 +312,10 @@ class Service:
         weights = maps[-1].astype(np.float64).round(6).tolist()
         return Map(height=height, width=width, weights=weights, source=source)
 
-    def _extract_features(self, picture: Picture, *, modality: Modality | None) -> ExtractedBatch:
-        listed = ListedImage(path=Path(picture.name), modality=modality)
+    def _extract_features(self, picture: Picture, info: ImageInfo) -> IndexedImage:
         with self._network:
-            return extract_from_bytes(self._extractor, [picture.data], [listed])
-
-
-def _told(picture: Picture, described: ExtractedBatch) -> PictureInfo:
-    """An uploaded picture, as the visitor is told of it."""
-    [portrait] = described.portraits
-    return PictureInfo(name=picture.name, modality=portrait.modality, guessed=portrait.guessed)
-
-
-def _kept(entry: Entry) -> PictureInfo:
-    """An entry that is searched with, as the visitor is told of it."""
-    return PictureInfo(name=entry.name, modality=entry.modality, guessed=False)
+            [image] = extract_from_bytes(self._extractor, [picture.data], [info])
+        return image
 
 
 def _read(path: Path, most: int) -> bytes:

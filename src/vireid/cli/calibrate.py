@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.cli.entries import model_of
 from vireid.data.layouts import DataSource, Folders, Layout, LayoutName, Manifest
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
@@ -132,7 +131,7 @@ def calibrate(
     _require_untrained(run, labelled, records)
     extractor = load(run, device=device)
     # Another network's gallery is refused before its images are encoded for minutes.
-    open_gallery(gallery, model=model_of(extractor)).close()
+    open_gallery(gallery, model=extractor.model_info).close()
     features = extractor.extract(records, batch_size=batch_size)
     cameras = layout.camera_names if isinstance(layout, Manifest | Folders) else {}
     found = fit(
@@ -157,7 +156,7 @@ def calibrate(
         print(format_validation(measured))
     except EvaluationError as error:
         print(f"Not checked on people left out, for halves of the people are too few: {error}")
-    with open_gallery(gallery, model=model_of(extractor), write=True) as opened:
+    with open_gallery(gallery, model=extractor.model_info, write=True) as opened:
         opened.keep_calibration(found.to_json())
     print(f"\n'{gallery}' answers with verdicts from now on.")
     return found

@@ -14,7 +14,7 @@ import tyro
 from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.layouts._common import many
-from vireid.data.listing import ListedImage, list_images
+from vireid.data.listing import list_images
 from vireid.distributed.comm import is_main_process, world_size
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError, ImageError
@@ -24,7 +24,7 @@ from vireid.features.parquet import check_ending
 from vireid.features.shards import WHOLE, Part, extract_to_folder
 from vireid.log import printable
 from vireid.runs import Device
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 __all__ = ["BY_THEMSELVES", "Describing", "encode", "tell_bad", "tell_guessed"]
 
@@ -54,7 +54,7 @@ class Describing:
                 " files of features and galleries hold; write it in UTF-8."
             ) from None
 
-    def images(self, sources: Sequence[str]) -> list[ListedImage]:
+    def images(self, sources: Sequence[str]) -> list[ImageInfo]:
         """The images that some words name.
 
         Args:
@@ -102,8 +102,7 @@ def encode(
         images: Image files, folders (searched recursively), quoted patterns ('day/**/*.jpg'),
             and manifests: .csv or .parquet files with a column path and, optionally, modality,
             camera, identity, time (ISO 8601, UTC unless it has an offset) and note.
-        out: Output file, .parquet (with thumbnails) or .safetensors (without); with --shard-rows
-            the output folder.
+        out: Output file, ending in .parquet; with --shard-rows the output folder.
         shard_rows: Write a folder of Parquet files with this many images each, for galleries
             too large for one file; 10000 is a good value.
         part: With --shard-rows, process only the I-th of N parts, written I/N (such as 2/4), to
@@ -122,7 +121,7 @@ def encode(
                 f"--part {own} is of shards, and none are asked for; expected --shard-rows beside"
                 " it, the same for all parts; add --shard-rows 10000."
             )
-    elif out.suffix.lower() in (".parquet", ".safetensors") or out.is_file():
+    elif out.suffix.lower() == ".parquet" or out.is_file():
         raise ConfigError(
             f"--out '{out}' is the name of a file; expected one for the folder of the shards that"
             " --shard-rows asks for; leave out its ending, or --shard-rows."
@@ -179,8 +178,8 @@ def _tell(out: Path, part: Part, summary: Summary) -> None:
     holds = "holds" if part == WHOLE else f"holds in part {part}"
     print(
         f"'{out}' {holds} the features of {many(summary.rows, 'image')}{again}:"
-        f" {summary.network.dimension:,} numbers each, by the network"
-        f" {summary.network.fingerprint}."
+        f" {summary.model.dimension:,} numbers each, by the network"
+        f" {summary.model.fingerprint}."
     )
     tell_guessed(summary.guessed)
     tell_bad(summary.bad)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import tyro
 
-from vireid.data.listing import ListedImage, read_time
-from vireid.data.portrait import Portrait
+from vireid.data.listing import read_time
 from vireid.errors import ConfigError
-from vireid.features import ExtractedBatch, FeatureExtractor
-from vireid.features.parquet import Network
-from vireid.gallery import BATCH, Entry, Filters, Gallery, Model, Row, ServerOptions, id_of
+from vireid.gallery import Filters, ServerOptions
 from vireid.types import Modality
 
 __all__ = [
@@ -26,12 +19,7 @@ __all__ = [
     "AS_SET_UP",
     "CollectionOptions",
     "EntryFilter",
-    "described_of",
-    "known_to",
-    "model_of",
-    "network_of",
     "parse_duration",
-    "rows_of",
 ]
 
 _UNITS = {
@@ -123,97 +111,6 @@ def parse_duration(text: str) -> timedelta:
             " (hours), 30d (days) or 2w (weeks)."
         )
     return length
-
-
-def model_of(extractor: FeatureExtractor) -> Model:
-    """A network as galleries know it."""
-    return Model(
-        fingerprint=extractor.fingerprint,
-        dimension=extractor.dimension,
-        about=tuple(extractor.about.items()),
-    )
-
-
-def network_of(model: Model) -> Network:
-    """The network of a gallery as files of features know it."""
-    return Network(model.fingerprint, model.dimension, dict(model.about))
-
-
-def rows_of(batch: ExtractedBatch, *, now: datetime) -> list[Row]:
-    """Described images as rows of a gallery.
-
-    Args:
-        batch: The images; what was in a gallery before keeps when it was added.
-        now: When all others are added.
-    """
-    return [
-        Row(
-            Entry(
-                sha256=portrait.sha256,
-                name=image.path.name,
-                modality=portrait.modality,
-                added=min(image.added or now, now),
-                path=image.path if image.path.is_absolute() else None,
-                camera=image.camera,
-                identity=image.identity,
-                time=image.time,
-                note=image.note,
-            ),
-            feature,
-            portrait.thumbnail,
-        )
-        for image, portrait, feature in zip(
-            batch.images, batch.portraits, batch.values, strict=True
-        )
-    ]
-
-
-def described_of(rows: Iterable[Row], model: Model) -> Iterator[ExtractedBatch]:
-    """Rows of a gallery as described images, in batches.
-
-    Args:
-        rows: The rows, with features.
-        model: The gallery's network.
-    """
-    waiting = iter(rows)
-    while batch := list(islice(waiting, BATCH)):
-        entries = [row.entry for row in batch]
-        yield ExtractedBatch(
-            images=tuple(
-                ListedImage(
-                    # A name is never taken for a path.
-                    path=entry.path or Path(Path(entry.name).name),
-                    modality=entry.modality,
-                    camera=entry.camera,
-                    identity=entry.identity,
-                    time=entry.time,
-                    note=entry.note,
-                    added=entry.added,
-                )
-                for entry in entries
-            ),
-            portraits=tuple(
-                Portrait(row.entry.sha256, row.entry.modality, False, row.thumbnail)
-                for row in batch
-            ),
-            values=np.stack([row.feature for row in batch]),
-            model=dict(model.about),
-            fingerprint=model.fingerprint,
-        )
-
-
-def known_to(gallery: Gallery, sha256: Sequence[str]) -> Collection[str]:
-    """Which of these images a gallery holds.
-
-    Args:
-        gallery: The gallery.
-        sha256: SHA-256 of the images' bytes.
-    """
-    if not sha256:
-        return ()
-    filters = Filters(ids=tuple(map(id_of, sha256)))
-    rows = gallery.rows(filters, features=False, thumbnails=False)
-    return {row.entry.sha256 for row in rows}
 
 
 def _time(flag: str, word: str) -> datetime | None:

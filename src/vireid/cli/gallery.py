@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -24,12 +23,7 @@ from vireid.cli.entries import (
     AS_SET_UP,
     CollectionOptions,
     EntryFilter,
-    described_of,
-    known_to,
-    model_of,
-    network_of,
     parse_duration,
-    rows_of,
 )
 from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
@@ -38,20 +32,18 @@ from vireid.features import ExtractedBatch, extract_from_files, load
 from vireid.features.parquet import FeatureFile, check_ending, write_features
 from vireid.features.shards import WHOLE, FeatureFolder, Part
 from vireid.gallery import (
+    BATCH,
     EVERYTHING,
     EXACT_UP_TO,
     Added,
     Filters,
     Gallery,
     Info,
-    Model,
-    Row,
     Verification,
-    id_of,
     open_gallery,
 )
 from vireid.log import log, printable
-from vireid.types import Modality
+from vireid.types import IndexedImage, Modality, id_of
 
 __all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
 
@@ -102,7 +94,6 @@ def add(
     Returns:
         How many images were new, and how many known.
     """
-    now = datetime.now(UTC)
     if encoded is not None:
         if images or run or describing != BY_THEMSELVES:
             raise ConfigError(
@@ -110,15 +101,10 @@ def add(
                 " --run and no option about images beside it; leave out the one or the other."
             )
         file = _open_encoded(encoded, Part.parse(part))
-        network = file.network
-        model = Model(
-            fingerprint=network.fingerprint,
-            dimension=network.dimension,
-            about=tuple(network.about.items()),
-        )
-        with open_gallery(gallery, model=model, create=True, options=spread.options()) as opened:
-            batches = file.unless(partial(known_to, opened))
-            return _add(opened, batches, total=file.rows, now=now)
+        with open_gallery(
+            gallery, model=file.model, create=True, options=spread.options()
+        ) as opened:
+            return _add(opened, file.unless(opened.known), total=file.rows)
     if part != str(WHOLE):
         raise ConfigError(
             f"--part '{part}' is of a folder of features, and none is named; expected --encoded"
@@ -132,17 +118,17 @@ def add(
     listed = describing.images(images)
     extractor = load(run, device=describing.device)
     with open_gallery(
-        gallery, model=model_of(extractor), create=True, options=spread.options()
+        gallery, model=extractor.model_info, create=True, options=spread.options()
     ) as opened:
         batches = extract_from_files(
             extractor,
             listed,
             batch_size=describing.batch_size,
             skip_bad=describing.skip_bad,
-            known=partial(known_to, opened),
+            known=opened.known,
         )
         with describing.naming_flag():
-            return _add(opened, batches, total=len(listed), now=now)
+            return _add(opened, batches, total=len(listed))
 
 
 def info(gallery: Place, /) -> Info:
@@ -165,7 +151,7 @@ def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        out: Output file, ending in .parquet (with thumbnails) or .safetensors (without).
+        out: Output file, ending in .parquet.
         which: Filters; all entries by default.
 
     Returns:
@@ -181,7 +167,7 @@ def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
             unit="image",
             disable=None,
         )
-        number = write_features(out, described_of(rows, opened.model), network_of(opened.model))
+        number = write_features(out, _batches(rows), opened.model)
     print(f"'{out}' holds {many(number, 'entry', 'entries')} of '{gallery}'.")
     return number
 
@@ -219,7 +205,7 @@ def forget(
         number = opened.count(filters)
         if number > 1 and not yes:
             rows = opened.rows(filters, features=False, thumbnails=False)
-            names = [printable(str(row.entry.path or row.entry.name)) for row in islice(rows, 3)]
+            names = [printable(str(row.info.path)) for row in islice(rows, 3)]
             rest = f" and {number - len(names):,} more" if number > len(names) else ""
             raise ConfigError(
                 f"{number:,} entries of '{gallery}' would be forgotten for good:"
@@ -292,9 +278,14 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
     return found
 
 
-def _add(
-    gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int, now: datetime
-) -> Added:
+def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
+    """Rows in batches."""
+    waiting = iter(rows)
+    while batch := tuple(islice(waiting, BATCH)):
+        yield ExtractedBatch(batch)
+
+
+def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> Added:
     """Add described images, with a bar, and print what became of them."""
     new = known = 0
     bad: list[str] = []
@@ -302,11 +293,11 @@ def _add(
     try:
         with tqdm(total=total, desc="adding", unit="image", disable=None) as bar:
             for batch in batches:
-                added = gallery.add(rows_of(batch, now=now))
+                added = gallery.add(batch.images)
                 new += added.new
                 known += added.known + batch.known
                 bad += batch.bad
-                guessed.update(kept.modality for kept in batch.portraits if kept.guessed)
+                guessed.update(batch.guessed)
                 bar.update(batch.seen)
     except (VireidError, KeyboardInterrupt):
         if new:
@@ -366,7 +357,7 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
     return number
 
 
-def _readable(gallery: Gallery, filters: Filters) -> list[Row | str]:
+def _readable(gallery: Gallery, filters: Filters) -> list[IndexedImage | str]:
     """Entries as far as they can be read; of damaged ones the ids, where these are given."""
     try:
         return list(islice(gallery.rows(filters), PROVED))

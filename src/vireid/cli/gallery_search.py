@@ -13,18 +13,17 @@ import numpy as np
 import tyro
 
 from vireid.cli._flags import Switch
-from vireid.cli.entries import ALL, EntryFilter, model_of
+from vireid.cli.entries import ALL, EntryFilter
 from vireid.data.layouts._common import many
-from vireid.data.listing import ListedImage, list_images
-from vireid.data.portrait import Portrait
+from vireid.data.listing import list_images
 from vireid.evaluation.table import markdown_table
 from vireid.features import extract_from_files, load
-from vireid.gallery import Hit, id_of, open_gallery
+from vireid.gallery import Hit, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.runs import Device
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 __all__ = ["Query", "search"]
 
@@ -80,32 +79,24 @@ def search(
     modality = Modality(query.query_modality) if query.query_modality else None
     listed = list_images(images, modality=modality, camera=query.query_camera)
     extractor = load(run, device=query.device)
-    with open_gallery(gallery, model=model_of(extractor)) as opened:
+    with open_gallery(gallery, model=extractor.model_info) as opened:
         batches = list(extract_from_files(extractor, listed))
-        asked = [
-            (image, portrait)
-            for batch in batches
-            for image, portrait in zip(batch.images, batch.portraits, strict=True)
-        ]
+        asked = [image.info for batch in batches for image in batch.images]
         found = search_gallery(
             opened,
             np.concatenate([batch.values for batch in batches]),
-            [CameraView(portrait.modality, image.camera) for image, portrait in asked],
+            [CameraView.of_image(info) for info in asked],
             filters=filters,
             limit=limit,
             # A query image that is in the gallery would only find itself.
-            leave_out={id_of(portrait.sha256) for _, portrait in asked},
+            leave_out={info.id for info in asked},
             exact=exact or None,
         )
     print(_as_json(asked, found) if json else _as_text(asked, found, each=each))
     return found
 
 
-_Asked = Sequence[tuple[ListedImage, Portrait]]
-"""The images that were searched with."""
-
-
-def _as_text(asked: _Asked, found: SearchResult, *, each: bool) -> str:
+def _as_text(asked: Sequence[ImageInfo], found: SearchResult, *, each: bool) -> str:
     lines = [f"Searched with {_told(asked)} among {many(found.considered, 'entry', 'entries')}."]
     if found.left_out:
         lines.append(f"Left out because searched with: {many(found.left_out, 'entry', 'entries')}.")
@@ -124,34 +115,33 @@ def _as_text(asked: _Asked, found: SearchResult, *, each: bool) -> str:
     return "\n".join(lines)
 
 
-def _told(asked: _Asked) -> str:
+def _told(asked: Sequence[ImageInfo]) -> str:
     """The query in words."""
-    kinds = Counter(portrait.modality for _, portrait in asked)
-    guessed = sum(portrait.guessed for _, portrait in asked)
+    kinds = Counter(info.modality for info in asked)
+    guessed = sum(info.guessed for info in asked)
     light = " and ".join(
         str(modality) if len(kinds) == 1 else f"{number} {modality}"
         for modality, number in sorted(kinds.items())
     )
-    first, _ = asked[0]
-    what = f"'{first.path.name}'" if len(asked) == 1 else f"{len(asked):,} images of one person"
+    what = f"'{asked[0].name}'" if len(asked) == 1 else f"{len(asked):,} images of one person"
     return f"{what} ({light}{', detected from the colours' if guessed else ''})"
 
 
 def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[str]]:
     """A line a group, by its best hit; columns that say nothing are left out."""
-    verdicts = dict(zip((hit.entry.id for hit in found.hits), found.verdicts, strict=False))
-    ranks = {hit.entry.id: rank for rank, hit in enumerate(found.hits, 1)}
+    verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
+    ranks = {hit.info.id: rank for rank, hit in enumerate(found.hits, 1)}
     lines = [
         {
-            "rank": str(ranks[best.entry.id]),
+            "rank": str(ranks[best.info.id]),
             "score": f"{best.score:.3f}",
-            "verdict": str(verdicts.get(best.entry.id, "")),
-            "camera": printable(best.entry.camera),
-            "time (UTC)": f"{best.entry.time:%Y-%m-%d %H:%M:%S}" if best.entry.time else "",
-            "modality": str(best.entry.modality),
-            "identity": printable(best.entry.identity),
+            "verdict": str(verdicts.get(best.info.id, "")),
+            "camera": printable(best.info.camera),
+            "time (UTC)": f"{best.info.time:%Y-%m-%d %H:%M:%S}" if best.info.time else "",
+            "modality": str(best.info.modality),
+            "identity": printable(best.info.identity),
             "alike": f"+ {len(others)}" if others else "",
-            "image": printable(str(best.entry.path or best.entry.name)),
+            "image": printable(str(best.info.path)),
         }
         for best, *others in groups
     ]
@@ -159,26 +149,26 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
     return [columns, *([line[name] for name in columns] for line in lines)]
 
 
-def _as_json(asked: _Asked, found: SearchResult) -> str:
+def _as_json(asked: Sequence[ImageInfo], found: SearchResult) -> str:
     verdicts = found.verdicts or [None] * len(found.hits)
-    groups = {hit.entry.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
+    groups = {hit.info.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
     return plain.dumps(
         {
             "query": [
                 {
-                    "path": str(image.path),
-                    "sha256": portrait.sha256,
-                    "modality": portrait.modality,
-                    "guessed": portrait.guessed,
+                    "path": str(info.path),
+                    "sha256": info.sha256,
+                    "modality": info.modality,
+                    "guessed": info.guessed,
                 }
-                for image, portrait in asked
+                for info in asked
             ],
             "considered": found.considered,
             "left_out": found.left_out,
             "verdict": found.verdict,
             "remark": found.remark,
             "hits": [
-                {"rank": rank, "group": groups[hit.entry.id], "verdict": verdict, **_entry(hit)}
+                {"rank": rank, "group": groups[hit.info.id], "verdict": verdict, **_entry(hit)}
                 for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
             ],
         },
@@ -187,17 +177,17 @@ def _as_json(asked: _Asked, found: SearchResult) -> str:
 
 
 def _entry(hit: Hit) -> dict[str, Any]:
-    entry = hit.entry
+    info = hit.info
     return {
         "score": round(hit.score, 6),
-        "id": entry.id,
-        "sha256": entry.sha256,
-        "name": entry.name,
-        "path": None if entry.path is None else str(entry.path),
-        "camera": entry.camera,
-        "modality": entry.modality,
-        "time": None if entry.time is None else entry.time.isoformat(),
-        "identity": entry.identity,
-        "note": entry.note,
-        "added": entry.added.isoformat(),
+        "id": info.id,
+        "sha256": info.sha256,
+        "name": info.name,
+        "path": info.file and str(info.file),
+        "camera": info.camera,
+        "modality": info.modality,
+        "time": info.time and info.time.isoformat(),
+        "identity": info.identity,
+        "note": info.note,
+        "added": info.added and info.added.isoformat(),
     }

@@ -18,7 +18,6 @@ from vireid.app.audit import Audit
 from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.tokens import Tokens
 from vireid.cli._flags import Switch
-from vireid.cli.entries import model_of
 from vireid.errors import ConfigError
 from vireid.features import load
 from vireid.gallery import open_gallery
@@ -97,7 +96,7 @@ def serve(
         listening = closing.enter_context(listen(host, port, tokens=tokens))
         extractor = load(run, device=device)
         opened = closing.enter_context(
-            open_gallery(gallery, model=model_of(extractor), write=not read_only, create=create)
+            open_gallery(gallery, model=extractor.model_info, write=not read_only, create=create)
         )
         service = Service(
             opened,

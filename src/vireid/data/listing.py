@@ -17,48 +17,25 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vireid.data.layouts._common import files_below, is_image
 from vireid.data.rows import MODALITIES, TABLES, Columns, parse_time, read_rows
 from vireid.errors import ConfigError, DatasetError, first_few
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
-__all__ = ["ListedImage", "list_images", "read_time"]
+__all__ = ["list_images", "read_time"]
 
 _COLUMNS = Columns(
     required=("path",), optional=("modality", "camera", "identity", "time", "note", "added")
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedImage:
-    """An image that somebody names, and what they say of it.
-
-    Attributes:
-        path: The file; of an image that was uploaded, its mere name.
-        modality: The light it was taken in; None where it is not told.
-        camera: Which camera took it, a free text; empty where it is not told.
-        identity: Whom it shows, a free text; empty where it is not told.
-        time: When it was taken, with a zone; None where it is not told.
-        note: Free text.
-        added: When it came into the gallery that it was exported from, with a zone; else None.
-    """
-
-    path: Path
-    modality: Modality | None = None
-    camera: str = ""
-    identity: str = ""
-    time: datetime | None = None
-    note: str = ""
-    added: datetime | None = None
-
-
 def list_images(
     sources: Sequence[str], *, modality: Modality | None = None, camera: str = ""
-) -> list[ListedImage]:
+) -> list[ImageInfo]:
     """List the images that some words name, each once, in the order of the words.
 
     Args:
@@ -81,12 +58,12 @@ def list_images(
             "no image is named; expected image files, folders, patterns such as 'day/*.jpg', or"
             " manifests (.csv, .parquet)."
         )
-    found: dict[str, ListedImage] = {}
+    found: dict[str, ImageInfo] = {}
     for source in sources:
         for image in _named_by(source):
             # Links and detours lead to the same file.
             key = os.path.realpath(image.path)
-            found[key] = _together(found[key], image) if key in found else image
+            found[key] = _merge(found[key], image) if key in found else image
     return [
         replace(image, modality=image.modality or modality, camera=image.camera or camera)
         for image in found.values()
@@ -103,7 +80,7 @@ def read_time(word: str) -> datetime | None:
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
 
 
-def _named_by(source: str) -> Iterable[ListedImage]:
+def _named_by(source: str) -> Iterable[ImageInfo]:
     path = Path(source)
     if not source:
         # Else a shell variable that is not set would mean the present folder.
@@ -114,7 +91,7 @@ def _named_by(source: str) -> Iterable[ListedImage]:
     elif path.suffix.lower() in TABLES and path.is_file():
         return _read_manifest(path)
     elif path.is_file() or path.is_symlink():
-        return [ListedImage(path=path)]
+        return [ImageInfo(path=path)]
     elif glob.has_magic(source):
         matches = map(Path, sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
         files = [match for match in matches if is_image(match) and not match.is_dir()]
@@ -126,10 +103,10 @@ def _named_by(source: str) -> Iterable[ListedImage]:
             f"'{source}' {nothing}; expected an image, a folder or pattern with files that end in"
             " .jpg, .png or the like, or a manifest (.csv, .parquet); look for a slip in the name."
         )
-    return [ListedImage(path=file) for file in files]
+    return [ImageInfo(path=file) for file in files]
 
 
-def _read_manifest(file: Path) -> list[ListedImage]:
+def _read_manifest(file: Path) -> list[ImageInfo]:
     images, wrong = [], []
     for where, cells in read_rows(file, _COLUMNS):
         faults = list(_faults(where, cells))
@@ -137,7 +114,7 @@ def _read_manifest(file: Path) -> list[ListedImage]:
         if not faults:
             word = cells["modality"].lower()
             images.append(
-                ListedImage(
+                ImageInfo(
                     path=file.parent / cells["path"],
                     modality=MODALITIES[word] if word else None,
                     camera=cells["camera"],
@@ -179,10 +156,10 @@ def _faults(where: str, cells: dict[str, str]) -> Iterator[str]:
             )
 
 
-def _together(one: ListedImage, other: ListedImage) -> ListedImage:
+def _merge(one: ImageInfo, other: ImageInfo) -> ImageInfo:
     """What two sources say of the same file; the path is the first one's."""
     said = {}
-    for column in (field.name for field in fields(ListedImage) if field.name != "path"):
+    for column in (field.name for field in fields(ImageInfo) if field.name != "path"):
         words = [word for image in (one, other) if (word := getattr(image, column))]
         if len(set(words)) > 1:
             raise DatasetError(

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from vireid.data.images import read_image
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import guess_modality
+from vireid.data.inspection import guess_modality
 from vireid.errors import ConfigError, DatasetError
 from vireid.export.parity import Picture
 from vireid.runs import Run
-from vireid.types import ImageRecord, Modality
+from vireid.types import ImageInfo, ImageRecord, Modality
 
 __all__ = ["CHECKED", "Pictures", "pictures_listed", "pictures_of_run"]
 
@@ -70,7 +69,7 @@ def pictures_of_run(run: Run, *, root: Path | None, count: int, seed: int) -> Pi
     )
 
 
-def pictures_listed(images: Sequence[ListedImage], *, count: int, seed: int) -> Pictures:
+def pictures_listed(images: Sequence[ImageInfo], *, count: int, seed: int) -> Pictures:
     """Images that somebody names; a modality that is not told is guessed.
 
     Of each modality at most :data:`CHECKED`, and at most half, are to check with.

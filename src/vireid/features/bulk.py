@@ -27,13 +27,11 @@ import pyarrow as pa
 from pyarrow import parquet
 from tqdm import tqdm
 
-from vireid.data.listing import ListedImage
 from vireid.distributed.comm import broadcast, is_main_process, rank, synchronize, world_size
 from vireid.errors import ConfigError, ImageError, VireidError
 from vireid.features.extract import ExtractedBatch, extract_from_files
 from vireid.features.extractor import FeatureExtractor
 from vireid.features.parquet import (
-    Network,
     check_ending,
     from_table,
     naming_unwritable,
@@ -42,7 +40,7 @@ from vireid.features.parquet import (
 )
 from vireid.files import open_atomic
 from vireid.log import log
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality, ModelInfo
 
 __all__ = ["Summary", "clear_parts", "extract_shard", "extract_to_file", "move_on", "open_bar"]
 
@@ -57,19 +55,19 @@ class Summary:
         guessed: How many images of each modality have it by guess; none is counted of shards that
             an earlier run finished.
         bad: What is wrong with each image that was skipped, one sentence each.
-        network: The network that described them.
+        model: The model that extracted them.
     """
 
     rows: int
     resumed: int
     guessed: Mapping[Modality, int]
     bad: tuple[str, ...]
-    network: Network
+    model: ModelInfo
 
 
 def extract_to_file(
     extractor: FeatureExtractor,
-    images: Sequence[ListedImage],
+    images: Sequence[ImageInfo],
     file: Path,
     *,
     batch_size: int = 64,
@@ -84,7 +82,7 @@ def extract_to_file(
     Args:
         extractor: The network.
         images: The images.
-        file: The file, ending in ``.parquet`` or ``.safetensors``; one of that name is replaced
+        file: The file, ending in ``.parquet``; one of that name is replaced
             when the new one is whole.
         batch_size: Images a batch; what a kill costs at most.
         skip_bad: Leave images out that cannot be read.
@@ -113,7 +111,7 @@ def open_bar(total: int, *, progress: bool) -> tqdm:
 
 def extract_shard(
     extractor: FeatureExtractor,
-    images: Sequence[ListedImage],
+    images: Sequence[ImageInfo],
     file: Path,
     bar: tqdm,
     *,
@@ -138,9 +136,9 @@ def extract_shard(
         VireidError: As :func:`extract_to_file`.
     """
     check_ending(file)
-    network = Network(extractor.fingerprint, extractor.dimension, extractor.about)
+    model = extractor.model_info
     with _open_parts(file) as parts:
-        keys = {image.path.absolute(): _key(image, network) for image in images}
+        keys = {image.path.absolute(): _key(image, model) for image in images}
         done = parts.keys().intersection(keys.values())
         todo = [image for image in images if keys[image.path.absolute()] not in done]
         synchronize()  # before anything is added to what the others look at
@@ -152,7 +150,7 @@ def extract_shard(
             for batch in extract_from_files(
                 extractor, own, batch_size=batch_size, skip_bad=skip_bad
             ):
-                parts.add(batch, network, [keys[image.path] for image in batch.images])
+                parts.add(batch, model, [keys[image.info.path] for image in batch.images])
                 described += len(batch)
                 bad += batch.bad
                 bar.update(batch.seen)
@@ -168,12 +166,12 @@ def extract_shard(
         guessed: Counter[Modality] = Counter()
         if is_main_process():
             wanted = set(keys.values())
-            described = write_features(file, parts.batches(network, wanted, guessed), network)
+            described = write_features(file, parts.batches(model, wanted, guessed), model)
             parts.remove()
-    return Summary(described, len(done), guessed, tuple(bad), network)
+    return Summary(described, len(done), guessed, tuple(bad), model)
 
 
-def _own_batches(todo: Sequence[ListedImage], batch_size: int) -> list[ListedImage]:
+def _own_batches(todo: Sequence[ImageInfo], batch_size: int) -> list[ImageInfo]:
     """The images of every so many-th batch, beginning with this process's."""
     if world_size() == 1:
         return list(todo)
@@ -221,14 +219,14 @@ class _Parts:
         self._files = sorted(folder.glob("*.parquet"))
         self._next = int(self._files[-1].stem) + 1 + rank() if self._files else rank()
 
-    def add(self, batch: ExtractedBatch, network: Network, keys: Sequence[str]) -> None:
+    def add(self, batch: ExtractedBatch, model: ModelInfo, keys: Sequence[str]) -> None:
         """Keep a batch; it is on the disk when this returns."""
         part = self.folder / f"{self._next:08}.parquet"
         # The numbers are those of all processes' batches, so that their order is kept.
         self._next += world_size()
         if not batch.images:
             return
-        table = to_table(batch, network).append_column("key", pa.array(keys, pa.string()))
+        table = to_table(batch.images, model).append_column("key", pa.array(keys, pa.string()))
         with naming_unwritable(self.file), open_atomic(part) as stream:
             parquet.write_table(table, stream, write_page_checksum=True)
 
@@ -254,15 +252,15 @@ class _Parts:
         shutil.rmtree(aside, ignore_errors=True)
 
     def batches(
-        self, network: Network, wanted: Collection[str], guessed: Counter[Modality]
+        self, model: ModelInfo, wanted: Collection[str], guessed: Counter[Modality]
     ) -> Iterator[ExtractedBatch]:
         """Yield what is kept of the images with the wanted keys, and count the guesses."""
         for part in sorted(self.folder.glob("*.parquet")):
             table = _read(part)
             own = [key in wanted for key in table.column("key").to_pylist()]
             if any(own):
-                batch = from_table(table.filter(pa.array(own)), network)
-                guessed.update(kept.modality for kept in batch.portraits if kept.guessed)
+                batch = from_table(table.filter(pa.array(own)), model)
+                guessed.update(batch.guessed)
                 yield batch
 
 
@@ -271,7 +269,7 @@ def _read(part: Path) -> pa.Table:
         return opened.read()
 
 
-def _key(image: ListedImage, network: Network) -> str:
+def _key(image: ImageInfo, model: ModelInfo) -> str:
     try:
         status = image.path.stat()
         state = (status.st_size, status.st_mtime_ns)
@@ -279,7 +277,7 @@ def _key(image: ListedImage, network: Network) -> str:
         # It is refused or skipped when it is read.
         state = (-1, -1)
     told = (image.modality, image.camera, image.identity, image.time, image.note, image.added)
-    words = map(str, (network.fingerprint, image.path.absolute(), *state, *told))
+    words = map(str, (model.fingerprint, image.path.absolute(), *state, *told))
     return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
 
 

@@ -1,9 +1,9 @@
-"""Describing images that carry no labels: listed files or uploads, with what is kept of each.
+"""Features of unlabelled images: listed files or uploads.
 
 Example:
     >>> extractor = load(Path("runs/dlis"))  # doctest: +SKIP
     >>> for batch in extract_from_files(extractor, list_images(["night/"])):  # doctest: +SKIP
-    ...     print(batch.values.shape, batch.portraits[0].modality)
+    ...     print(batch.values.shape, batch.images[0].info.modality)
 """
 
 from __future__ import annotations
@@ -20,42 +20,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vireid.data.images import decode_image, resized
-from vireid.data.listing import ListedImage
-from vireid.data.portrait import Portrait, portray
+from vireid.data.images import resized
+from vireid.data.inspection import inspect_image, make_thumbnail
 from vireid.data.prefetch import prefetch
 from vireid.errors import ConfigError, ImageError, first_few
 from vireid.features.extractor import FeatureExtractor
+from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = ["ExtractedBatch", "Known", "extract_from_bytes", "extract_from_files"]
 
 Known = Callable[[Sequence[str]], Collection[str]]
-"""Which of these SHA-256 need no feature any more."""
+"""Returns those of the given SHA-256 hashes whose images need no feature."""
 
 _MOST_BYTES = 2**29
-"""Of a file that is read as an image; uncompressed, the largest image allowed has half of that."""
+"""Upper limit of an image file; the largest image allowed takes half of that uncompressed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractedBatch:
-    """Some images with their features.
+    """Images with their features.
 
     Attributes:
-        images: What is told of each; paths are absolute, or the mere name of an upload.
-        portraits: What is kept of each besides, with the modality that was told or guessed.
-        values: Unit features, float32 ``[n, d]``, row for row.
-        model: What the network is, as text by name.
-        fingerprint: Short name of exactly its weights.
-        bad: What is wrong with each image that was skipped, one sentence each; these are in no
-            other field.
-        known: How many images were left out because they are known; these are in no other field.
+        images: The images; their paths are absolute, or the name alone of an upload.
+        bad: An error message for each image that was skipped because it cannot be read.
+        known: How many images were left out because they need no feature.
     """
 
-    images: tuple[ListedImage, ...]
-    portraits: tuple[Portrait, ...]
-    values: NDArray[np.float32]
-    model: dict[str, str]
-    fingerprint: str
+    images: tuple[IndexedImage, ...]
     bad: tuple[str, ...] = ()
     known: int = 0
 
@@ -63,135 +54,139 @@ class ExtractedBatch:
         return len(self.images)
 
     @property
+    def values(self) -> NDArray[np.float32]:
+        """The unit features, float32 ``[n, d]``, row for row; n is at least 1."""
+        return np.stack([image.feature for image in self.images])
+
+    @property
+    def guessed(self) -> list[Modality]:
+        """The modalities that were guessed."""
+        infos = [image.info for image in self.images]
+        return [info.modality for info in infos if info.guessed and info.modality]
+
+    @property
     def seen(self) -> int:
-        """How many images this is about: described, skipped or known."""
+        """How many images were processed: extracted, skipped or left out."""
         return len(self.images) + len(self.bad) + self.known
 
 
-class _Looked(NamedTuple):
-    """An image read, decoded and resized to ``[H, W, 3]``."""
+class _Decoded(NamedTuple):
+    """An image that was read, decoded and resized to ``[H, W, 3]``."""
 
-    image: ListedImage
-    portrait: Portrait
+    info: ImageInfo
+    thumbnail: bytes
     pixels: NDArray[np.uint8]
-
-
-class _Bad(NamedTuple):
-    """An image that cannot be read, and a sentence that says why."""
-
-    path: Path
-    fault: str
 
 
 def extract_from_files(
     extractor: FeatureExtractor,
-    images: Sequence[ListedImage],
+    images: Sequence[ImageInfo],
     *,
     batch_size: int = 64,
     skip_bad: bool = False,
     known: Known | None = None,
 ) -> Iterator[ExtractedBatch]:
-    """Describe images batch by batch: memory does not grow with their number.
+    """Extract the features of image files batch by batch, in memory independent of their number.
 
-    Several threads decode the next batch while the network works on the present one. An image has
-    the feature that :meth:`FeatureExtractor.extract` gives it, up to rounding where it is
-    computed beside
-    other images than there.
+    Threads decode the next batch while the model processes the current one. An image gets the
+    feature that :meth:`FeatureExtractor.extract` computes, up to rounding that depends on the other
+    images of its batch.
 
     Args:
-        extractor: The network.
+        extractor: The model.
         images: The images.
-        batch_size: Images a batch; has no influence on the features beyond rounding.
-        skip_bad: Leave images out that cannot be read, and tell them in the batch.
-        known: Asked for each batch before the network is: images that it knows are left out.
+        batch_size: Images per batch.
+        skip_bad: Skip images that cannot be read, and report them in ``bad``.
+        known: Called once per batch before the model runs; the images it returns are left out.
 
     Yields:
         Batches, in the order of the images.
 
     Raises:
         ConfigError: The batch size is out of range.
-        ImageError: An image cannot be read; before anything is described if a file is missing.
+        ImageError: An image cannot be read; raised before anything is extracted if a file is
+            missing.
     """
     if batch_size < 1:
         raise ConfigError(f"--batch-size {batch_size} is out of range; expected at least 1.")
     if not skip_bad:
-        # So that hours of work do not end at a file that was never there.
-        paths = [image.path for image in images]
-        # Path.exists raises where a folder may not be entered.
-        absent = [path for path in paths if not os.path.exists(path)]  # noqa: PTH110
-        _refuse([_Bad(path, _missing(path)) for path in absent])
+        # Hours of work must not end at a file that never existed. Path.exists raises where a
+        # folder may not be entered.
+        absent = (i.path for i in images if not os.path.exists(i.path))  # noqa: PTH110
+        _refuse([(path, _missing(path)) for path in absent])
     batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
     size = extractor.size
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "vireid-images") as pool:
 
-        def look_at(batch: Sequence[ListedImage]) -> list[_Looked | _Bad]:
-            return list(pool.map(lambda image: _try_file(image, size), batch))
+        def decode(batch: Sequence[ImageInfo]) -> list[_Decoded | tuple[Path, str]]:
+            return list(pool.map(lambda info: _try_file(info, size), batch))
 
-        for looked in prefetch(look_at, batches):
-            bad = [found for found in looked if isinstance(found, _Bad)]
+        for decoded in prefetch(decode, batches):
+            good = [one for one in decoded if isinstance(one, _Decoded)]
+            bad = [one for one in decoded if not isinstance(one, _Decoded)]
             if not skip_bad:
                 _refuse(bad)
-            good = [found for found in looked if isinstance(found, _Looked)]
-            done = known([found.portrait.sha256 for found in good]) if known else ()
-            new = [found for found in good if found.portrait.sha256 not in done]
-            batch = _extract_batch(extractor, new)
-            faults = tuple(found.fault for found in bad)
-            yield replace(batch, bad=faults, known=len(good) - len(new))
+            done = known([one.info.sha256 for one in good]) if known else ()
+            new = [one for one in good if one.info.sha256 not in done]
+            yield ExtractedBatch(
+                _extract(extractor, new),
+                bad=tuple(message for _, message in bad),
+                known=len(good) - len(new),
+            )
 
 
 def extract_from_bytes(
-    extractor: FeatureExtractor, data: Sequence[bytes], images: Sequence[ListedImage]
-) -> ExtractedBatch:
-    """Describe images that lie in memory, such as uploads, in one batch.
+    extractor: FeatureExtractor, data: Sequence[bytes], images: Sequence[ImageInfo]
+) -> tuple[IndexedImage, ...]:
+    """Extract the features of uploaded images in one batch.
 
     Args:
-        extractor: The network.
+        extractor: The model.
         data: The bytes of each image file.
-        images: What is told of each; the path's name is what messages call it.
+        images: What is known of each image. Only the name of its path is kept, so that an upload
+            is never taken for a file of this machine.
 
     Raises:
         ImageError: An image cannot be read; the first one.
     """
+    named = [replace(info, path=Path(info.path.name)) for info in images]
     size = extractor.size
-    pairs = zip(images, data, strict=True)
-    return _extract_batch(extractor, [_look(image, held, size) for image, held in pairs])
+    pairs = zip(named, data, strict=True)
+    return _extract(extractor, [_decode(info, content, size) for info, content in pairs])
 
 
-def _extract_batch(extractor: FeatureExtractor, looked: Sequence[_Looked]) -> ExtractedBatch:
+def _extract(extractor: FeatureExtractor, decoded: Sequence[_Decoded]) -> tuple[IndexedImage, ...]:
     height, width = extractor.size
-    pixels = np.empty((len(looked), height, width, 3), dtype=np.uint8)
-    for row, found in zip(pixels, looked, strict=True):
-        row[:] = found.pixels
-    portraits = tuple(found.portrait for found in looked)
-    return ExtractedBatch(
-        images=tuple(found.image for found in looked),
-        portraits=portraits,
-        values=extractor.extract_pixels(
-            torch.from_numpy(pixels).permute(0, 3, 1, 2),
-            [portrait.modality for portrait in portraits],
-        ),
-        model=extractor.about,
-        fingerprint=extractor.fingerprint,
+    pixels = np.empty((len(decoded), height, width, 3), dtype=np.uint8)
+    for row, one in zip(pixels, decoded, strict=True):
+        row[:] = one.pixels
+    features = extractor.extract_pixels(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        [one.info.modality for one in decoded if one.info.modality],
+    )
+    return tuple(
+        IndexedImage(one.info, feature, one.thumbnail)
+        for one, feature in zip(decoded, features, strict=True)
     )
 
 
-def _try_file(image: ListedImage, size: tuple[int, int]) -> _Looked | _Bad:
+def _try_file(info: ImageInfo, size: tuple[int, int]) -> _Decoded | tuple[Path, str]:
+    """An image, or the path and an error message of one that cannot be read."""
     try:
-        data = _read(image.path)
-        return _look(replace(image, path=image.path.absolute()), data, size)
+        data = _read(info.path)
+        return _decode(replace(info, path=info.path.absolute()), data, size)
     except ImageError as error:
-        return _Bad(image.path, str(error))
+        return info.path, str(error)
 
 
-def _look(image: ListedImage, data: bytes, size: tuple[int, int]) -> _Looked:
-    decoded = decode_image(data, name=str(image.path))
-    portrait = portray(decoded, data, modality=image.modality)
-    return _Looked(image, portrait, resized(decoded, size))
+def _decode(info: ImageInfo, data: bytes, size: tuple[int, int]) -> _Decoded:
+    image, info = inspect_image(data, info)
+    return _Decoded(info, make_thumbnail(image), resized(image, size))
 
 
 def _read(path: Path) -> bytes:
     try:
-        # Neither Parquet nor JSON can hold other names.
+        # Parquet and JSON hold UTF-8 only.
         str(path).encode()
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -207,8 +202,8 @@ def _read(path: Path) -> bytes:
         raise ImageError(_missing(path)) from None
     except (OSError, ValueError) as error:
         raise ImageError(
-            f"'{path}' cannot be opened ({error}); expected a file that you may read; mend its"
-            " rights, or leave it out."
+            f"'{path}' cannot be opened ({error}); expected a file that you may read; fix its"
+            " permissions, or leave it out."
         ) from error
     raise ImageError(
         f"'{path}' has {status.st_size:,} bytes; expected an image, of at most {_MOST_BYTES:,};"
@@ -218,16 +213,16 @@ def _read(path: Path) -> bytes:
 
 def _missing(path: Path) -> str:
     return (
-        f"'{path}' does not exist; expected an image; put it back, mend its path, or leave it out."
+        f"'{path}' does not exist; expected an image; restore it, correct its path, or leave it"
+        " out."
     )
 
 
-def _refuse(bad: Sequence[_Bad]) -> None:
-    """Raise what is wrong with images, if anything is."""
-    if len(bad) == 1:
-        raise ImageError(bad[0].fault)
+def _refuse(bad: Sequence[tuple[Path, str]]) -> None:
+    """Raise an error for images that cannot be read, given with their messages."""
     if bad:
-        raise ImageError(
-            f"{bad[0].fault} It is the first of {len(bad):,} bad images:"
-            f" {first_few(found.path for found in bad)}."
-        )
+        _, message = bad[0]
+        if len(bad) > 1:
+            paths = first_few(path for path, _ in bad)
+            message += f" It is the first of {len(bad):,} bad images: {paths}."
+        raise ImageError(message)

@@ -29,7 +29,7 @@ from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
 from vireid.runs import Device, Precision, Run, RunFolder
-from vireid.types import Features, ImageRecord, Modality
+from vireid.types import Features, ImageRecord, Modality, ModelInfo
 
 __all__ = ["AttentionMap", "FeatureExtractor", "Translation", "load"]
 
@@ -169,6 +169,11 @@ class FeatureExtractor:
         """Length of a feature, found by describing a black image."""
         black = torch.zeros(1, 3, *self.size, dtype=torch.uint8)
         return self._extract(black, Modality.VISIBLE).shape[1]
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """What feature files and galleries store of the model."""
+        return ModelInfo(self.fingerprint, self.dimension, self.about)
 
     def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
         """PALM's attention over images; empty where the network has none to show.

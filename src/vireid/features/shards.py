@@ -24,14 +24,13 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from vireid.data.listing import ListedImage
 from vireid.errors import ConfigError, DatasetError, ImageError, first_few
 from vireid.features.bulk import Summary, clear_parts, extract_shard, move_on, open_bar
 from vireid.features.extract import ExtractedBatch, Known
 from vireid.features.extractor import FeatureExtractor
-from vireid.features.parquet import FeatureFile, Network, naming_unwritable
+from vireid.features.parquet import FeatureFile, naming_unwritable
 from vireid.files import write_atomic
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality, ModelInfo
 
 __all__ = ["WHOLE", "FeatureFolder", "Part", "extract_to_folder"]
 
@@ -90,13 +89,13 @@ class _Plan:
         images: How many images are listed.
         listed: SHA-256 of the list: of all paths and of what is told of the images.
         shard_rows: Images a shard.
-        network: The network.
+        model: The model.
     """
 
     images: int
     listed: str
     shard_rows: int
-    network: Network
+    model: ModelInfo
 
     @property
     def shards(self) -> int:
@@ -109,7 +108,7 @@ _PLANS = TypeAdapter(_Plan)
 
 def extract_to_folder(
     extractor: FeatureExtractor,
-    images: Sequence[ListedImage],
+    images: Sequence[ImageInfo],
     folder: Path,
     *,
     shard_rows: int,
@@ -145,8 +144,7 @@ def extract_to_folder(
     """
     if shard_rows < 1:
         raise ConfigError(f"--shard-rows {shard_rows} is out of range; expected at least 1.")
-    network = Network(extractor.fingerprint, extractor.dimension, extractor.about)
-    plan = _Plan(len(images), _digest(images), shard_rows, network)
+    plan = _Plan(len(images), _digest(images), shard_rows, extractor.model_info)
     _keep_plan(folder, plan)
     slices = {
         number: images[number * shard_rows : (number + 1) * shard_rows]
@@ -182,7 +180,7 @@ def extract_to_folder(
             bad += summary.bad
     if bad and not rows:
         raise ImageError(f"{bad[0]} None of the {len(bad):,} images of this part can be read.")
-    return Summary(rows, resumed, guessed, tuple(bad), network)
+    return Summary(rows, resumed, guessed, tuple(bad), plan.model)
 
 
 class FeatureFolder:
@@ -194,7 +192,7 @@ class FeatureFolder:
 
     Attributes:
         path: The folder.
-        network: The network that the features are of.
+        model: The model of the features.
         rows: How many there are in these shards.
 
     Raises:
@@ -205,7 +203,7 @@ class FeatureFolder:
     def __init__(self, path: Path, part: Part = WHOLE) -> None:
         plan = _read_plan(path)
         self.path = path
-        self.network = plan.network
+        self.model = plan.model
         self._files = [_shard(path, number) for number in part.shards(plan.shards)]
         absent = [file.name for file in self._files if not file.exists()]
         if absent:
@@ -217,10 +215,10 @@ class FeatureFolder:
         self.rows = 0
         for file in self._files:
             shard = FeatureFile(file)
-            if shard.network != plan.network:
+            if shard.model != plan.model:
                 raise DatasetError(
-                    f"'{file}' is of the network {shard.network.fingerprint}; expected"
-                    f" {plan.network.fingerprint}, of which '{path / _PLAN}' says that all shards"
+                    f"'{file}' is of the network {shard.model.fingerprint}; expected"
+                    f" {plan.model.fingerprint}, of which '{path / _PLAN}' says that all shards"
                     " are; remove the file and encode it again."
                 )
             self.rows += shard.rows
@@ -235,12 +233,12 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:08}.parquet"
 
 
-def _skipped(file: Path, images: Sequence[ListedImage]) -> list[str]:
+def _skipped(file: Path, images: Sequence[ImageInfo]) -> list[str]:
     """Of the images of a shard that is done, a sentence on each that is not in it."""
     shard = FeatureFile(file)
     if shard.rows == len(images):
         return []
-    kept = {image.path for batch in shard for image in batch.images}
+    kept = {image.info.path for batch in shard for image in batch.images}
     return [
         f"'{image.path}' could not be read by an earlier run."
         for image in images
@@ -248,7 +246,7 @@ def _skipped(file: Path, images: Sequence[ListedImage]) -> list[str]:
     ]
 
 
-def _digest(images: Sequence[ListedImage]) -> str:
+def _digest(images: Sequence[ImageInfo]) -> str:
     """SHA-256 of which images are listed, and of what is told of each."""
     digest = hashlib.sha256()
     for image in images:
@@ -277,7 +275,7 @@ def _keep_plan(folder: Path, plan: _Plan) -> None:
                 write_atomic(folder / _PLAN, text.encode())
     before = _read_plan(folder)
     for what, old, new in (
-        ("network", before.network.fingerprint, plan.network.fingerprint),
+        ("network", before.model.fingerprint, plan.model.fingerprint),
         ("--shard-rows", before.shard_rows, plan.shard_rows),
         ("number of images", before.images, plan.images),
         ("list of images (by its hash)", before.listed[:12], plan.listed[:12]),

@@ -1,6 +1,6 @@
 """Galleries: features with what is known of their images, searched across modalities."""
 
-from vireid.gallery.entry import EVERYTHING, Entry, Filters, Hit, Model, Row, id_of
+from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import (
     BATCH,
     EXACT_UP_TO,
@@ -18,16 +18,12 @@ __all__ = [
     "EVERYTHING",
     "EXACT_UP_TO",
     "Added",
-    "Entry",
     "Field",
     "Filters",
     "Gallery",
     "Hit",
     "Info",
-    "Model",
-    "Row",
     "ServerOptions",
     "Verification",
-    "id_of",
     "open_gallery",
 ]

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from vireid.errors import GalleryError, first_few
 from vireid.files import write_atomic
-from vireid.gallery.entry import Model
+from vireid.types import ModelInfo
 
 __all__ = ["About", "about_file", "check_place", "read_about", "write_about"]
 
@@ -29,7 +29,7 @@ class About:
             segments, and before rows are removed.
     """
 
-    model: Model
+    model: ModelInfo
     notes: dict[str, str] = field(default_factory=dict)
     graph: bool = False
     rows: int = 0

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Filters, Model, Row
+from vireid.gallery.entry import Filters
+from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["NORM_TOLERANCE", "check_filters", "check_model", "check_queries", "check_rows"]
 
@@ -17,7 +18,7 @@ NORM_TOLERANCE = 1e-3
 """By how much the norm of a feature may differ from 1."""
 
 
-def check_model(place: str, held: Model, used: Model) -> None:
+def check_model(place: str, held: ModelInfo, used: ModelInfo) -> None:
     """Refuse a gallery of another network.
 
     Raises:
@@ -32,22 +33,25 @@ def check_model(place: str, held: Model, used: Model) -> None:
         )
 
 
-def check_rows(rows: Sequence[Row], model: Model) -> None:
+def check_rows(rows: Sequence[IndexedImage], model: ModelInfo) -> None:
     """Refuse rows that a gallery cannot hold.
 
     Raises:
-        GalleryError: A SHA-256 that is none, a text that is no Unicode, or a feature that is
-            not finite, of unit norm and of the model's dimension; the message names the image.
+        GalleryError: A SHA-256 that is none, no modality, a text that is no Unicode, or a feature
+            that is not finite, of unit norm and of the model's dimension; the message names the
+            image.
     """
     for row in rows:
-        entry = row.entry
-        name = ascii(entry.name)
-        if not re.fullmatch("[0-9a-f]{64}", entry.sha256):
+        info = row.info
+        name = ascii(info.name)
+        if not re.fullmatch("[0-9a-f]{64}", info.sha256):
             raise GalleryError(
-                f"Image {name} has the SHA-256 '{entry.sha256}'; expected 64 hexadecimal digits "
+                f"Image {name} has the SHA-256 '{info.sha256}'; expected 64 hexadecimal digits "
                 "in lower case."
             )
-        texts = (entry.name, str(entry.path), entry.camera, entry.identity, entry.note)
+        if info.modality is None:
+            raise GalleryError(f"Image {name} has no modality; expected visible or infrared.")
+        texts = (str(info.path), info.camera, info.identity, info.note)
         _check_texts(texts, f"image {name}")
         if row.feature.ndim != 1:
             raise GalleryError(
@@ -57,7 +61,7 @@ def check_rows(rows: Sequence[Row], model: Model) -> None:
         _check_values(row.feature[None], model, f"image {name}")
 
 
-def check_queries(features: NDArray[np.float32], model: Model) -> None:
+def check_queries(features: NDArray[np.float32], model: ModelInfo) -> None:
     """Refuse queries that cannot be compared with a gallery's features.
 
     Raises:
@@ -91,7 +95,7 @@ def _check_texts(texts: Iterable[str], where: str) -> None:
             )
 
 
-def _check_values(values: NDArray[np.float32], model: Model, where: str) -> None:
+def _check_values(values: NDArray[np.float32], model: ModelInfo, where: str) -> None:
     """Check features ``[n, d]``."""
     if values.shape[1] != model.dimension:
         raise GalleryError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vireid.gallery._payload import entry_of
+from vireid.gallery._payload import info_of
 from vireid.gallery.entry import Hit
 
 __all__ = ["Found", "nearest"]
@@ -44,6 +44,6 @@ def nearest(
                 tied.append(query)
                 continue
             found.sort(key=lambda point: (-point.score, point.id))
-            hits[query] = [Hit(entry_of(p.id, p.payload), p.score) for p in found[:limit]]
+            hits[query] = [Hit(info_of(p.id, p.payload), p.score) for p in found[:limit]]
         waiting, wanted = tied, 4 * wanted
     return hits

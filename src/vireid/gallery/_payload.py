@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Entry, Filters, Row
-from vireid.types import Modality
+from vireid.gallery.entry import Filters
+from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = [
     "INDEXED",
@@ -24,7 +24,7 @@ __all__ = [
     "Contains",
     "Ids",
     "conditions",
-    "entry_of",
+    "info_of",
     "is_id",
     "payload_of",
     "row_of",
@@ -92,61 +92,55 @@ def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
 
 
 def is_id(text: str) -> bool:
-    """Whether a text is an id as :func:`~vireid.gallery.entry.id_of` writes them."""
+    """Whether a text is an id as :func:`~vireid.types.id_of` writes them."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
 
 
-def payload_of(row: Row) -> dict[str, Any]:
-    """The payload of a row: its entry, its thumbnail, and what filters compare."""
-    entry = row.entry
-    payload: dict[str, Any] = {
-        "sha256": entry.sha256,
-        "name": entry.name,
-        "modality": entry.modality.value,
-        "added": entry.added.isoformat(),
-        "camera": entry.camera,
-        "identity": entry.identity,
-        "note": entry.note,
-        "folded_note": entry.note.casefold(),
-        "kept_since": entry.kept_since.isoformat(),
+def payload_of(row: IndexedImage) -> dict[str, Any]:
+    """The payload of a row: what is known of its image, its thumbnail, and what filters compare."""
+    info = row.info
+    payload = {
+        "path": str(info.path),
+        "sha256": info.sha256,
+        "modality": info.modality,
+        "camera": info.camera,
+        "identity": info.identity,
+        "note": info.note,
+        "folded_note": info.note.casefold(),
         THUMBNAIL: base64.b64encode(row.thumbnail).decode(),
     }
-    if entry.path is not None:
-        payload["path"] = str(entry.path)
-    if entry.time is not None:
-        payload["time"] = entry.time.isoformat()
-    return payload
+    times = {"time": info.time, "added": info.added, "kept_since": info.kept_since}
+    return payload | {name: time.isoformat() for name, time in times.items() if time is not None}
 
 
-def entry_of(id: str, payload: Mapping[str, Any] | None) -> Entry:
-    """The entry of a payload.
+def info_of(id: str, payload: Mapping[str, Any] | None) -> ImageInfo:
+    """The reverse of :func:`payload_of`, without the thumbnail.
 
     Raises:
         GalleryError: The payload is not one that :func:`payload_of` made.
     """
     found = payload or {}
     try:
-        path, time = found.get("path"), found.get("time")
-        entry = Entry(
+        time = found.get("time")
+        info = ImageInfo(
+            path=Path(found["path"]),
             sha256=found["sha256"],
-            name=found["name"],
             modality=Modality(found["modality"]),
-            added=datetime.fromisoformat(found["added"]),
-            path=None if path is None else Path(path),
             camera=found["camera"],
             identity=found["identity"],
-            time=None if time is None else datetime.fromisoformat(time),
             note=found["note"],
+            time=None if time is None else datetime.fromisoformat(time),
+            added=datetime.fromisoformat(found["added"]),
         )
-        belongs = entry.id == id
+        belongs = info.id == id
     except (KeyError, ValueError, TypeError) as error:
         raise GalleryError(_damaged(id, repr(error))) from error
     if not belongs:
-        raise GalleryError(_damaged(id, f"its SHA-256 is '{entry.sha256}'"))
-    return entry
+        raise GalleryError(_damaged(id, f"its SHA-256 is '{info.sha256}'"))
+    return info
 
 
 def thumbnail_of(id: str, payload: Mapping[str, Any] | None) -> bytes:
@@ -161,7 +155,7 @@ def thumbnail_of(id: str, payload: Mapping[str, Any] | None) -> bytes:
         raise GalleryError(_damaged(id, f"its thumbnail is not base64: {error}")) from error
 
 
-def row_of(id: str, payload: Mapping[str, Any] | None, vector: object) -> Row:
+def row_of(id: str, payload: Mapping[str, Any] | None, vector: object) -> IndexedImage:
     """The row of a point.
 
     Args:
@@ -172,7 +166,7 @@ def row_of(id: str, payload: Mapping[str, Any] | None, vector: object) -> Row:
     Raises:
         GalleryError: A part is missing or damaged.
     """
-    return Row(entry_of(id, payload), _feature_of(id, vector), thumbnail_of(id, payload))
+    return IndexedImage(info_of(id, payload), _feature_of(id, vector), thumbnail_of(id, payload))
 
 
 def _feature_of(id: str, vector: object) -> NDArray[np.float32]:

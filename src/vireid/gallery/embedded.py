@@ -34,9 +34,10 @@ from vireid.gallery._engine import as_filter, create, engine_errors, load, selec
 from vireid.gallery._nearest import Found, nearest
 from vireid.gallery._payload import payload_of, row_of, thumbnail_of
 from vireid.gallery._traces import find_bytes
-from vireid.gallery.entry import Filters, Hit, Model, Row
+from vireid.gallery.entry import Filters, Hit
 from vireid.gallery.locks import Turns, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field
+from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EmbeddedStore"]
 
@@ -62,7 +63,7 @@ class EmbeddedStore:
     """
 
     def __init__(
-        self, folder: Path, *, model: Model | None = None, write: bool, patience: float
+        self, folder: Path, *, model: ModelInfo | None = None, write: bool, patience: float
     ) -> None:
         self._folder = folder
         self._patience = patience
@@ -96,7 +97,7 @@ class EmbeddedStore:
         self._attendant.start()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelInfo:
         """The network whose features it holds."""
         return self._model
 
@@ -112,11 +113,11 @@ class EmbeddedStore:
             notes = {key: kept for key, kept in about.notes.items() if key != name}
             write_about(self._folder, replace(about, notes=notes | ({name: text} if text else {})))
 
-    def insert(self, rows: Sequence[Row]) -> int:
+    def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add rows whose id is not there yet; when it returns they are on the disk."""
         with self._open() as shard:
-            known = _known(shard, [row.entry.id for row in rows])
-            new = {row.entry.id: row for row in reversed(rows) if row.entry.id not in known}
+            known = _known(shard, [row.info.id for row in rows])
+            new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
             if new:
                 # Lists: the engine takes them faster than arrays.
                 points = [
@@ -161,7 +162,7 @@ class EmbeddedStore:
 
     def rows(
         self, filters: Filters, *, features: bool = True, thumbnails: bool = True
-    ) -> Iterator[Row]:
+    ) -> Iterator[IndexedImage]:
         """Walk over entries in the order of their ids; other processes get in between pages."""
         wanted, offset = as_filter(filters), None
         while True:
@@ -310,7 +311,7 @@ class EmbeddedStore:
                 finally:
                     self._mutex.release()
 
-    def _make(self, model: Model) -> None:
+    def _make(self, model: ModelInfo) -> None:
         """Make an empty gallery; gallery.json comes last, so that it is never half there."""
         path = self._folder / "shard"
         shutil.rmtree(path, ignore_errors=True)

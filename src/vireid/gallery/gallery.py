@@ -11,8 +11,8 @@ used instead of a comparison with every feature, what must not be forgotten by m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from vireid.errors import ConfigError, GalleryError
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
-from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
 from vireid.log import printable
+from vireid.types import IndexedImage, ModelInfo, id_of
 
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
@@ -68,7 +69,7 @@ class Info:
     """
 
     place: str
-    model: Model
+    model: ModelInfo
     entries: int
     modalities: dict[str, int]
     cameras: dict[str, int]
@@ -80,7 +81,7 @@ class Info:
             named = (f"{printable(name) or 'unknown'} {n}" for name, n in counts.items())
             return ", ".join(named) or "none"
 
-        about = ", ".join(f"{name} {text}" for name, text in self.model.about)
+        about = ", ".join(f"{name} {text}" for name, text in self.model.about.items())
         lines = {
             "gallery": self.place,
             "network": f"{self.model.fingerprint}, dimension {self.model.dimension}",
@@ -129,7 +130,7 @@ class Gallery:
         self._store.close()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelInfo:
         """The network whose features it holds."""
         return self._store.model
 
@@ -143,7 +144,7 @@ class Gallery:
         self._check_write()
         self._store.keep_note(CALIBRATION, text)
 
-    def add(self, rows: Sequence[Row]) -> Added:
+    def add(self, rows: Sequence[IndexedImage]) -> Added:
         """Add rows, in batches of ``BATCH``; those whose image is there already change nothing.
 
         When the call returns, all of them survive a kill and a power cut; while it runs, each
@@ -151,7 +152,8 @@ class Gallery:
         written.
 
         Args:
-            rows: Entries with unit features, float32 ``[d]``, and thumbnails (or none).
+            rows: Images with unit features, float32 ``[d]``, and thumbnails (or none); they were
+                added now if they do not say when, or name a time to come.
 
         Raises:
             GalleryError: The gallery was opened for searching only; a SHA-256 or a text is none,
@@ -159,10 +161,24 @@ class Gallery:
         """
         self._check_write()
         check_rows(rows, self.model)
+        now = datetime.now(UTC)
+        rows = [replace(r, info=replace(r.info, added=min(r.info.added or now, now))) for r in rows]
         new = sum(
             self._store.insert(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
         )
         return Added(new, len(rows) - new)
+
+    def known(self, sha256: Sequence[str]) -> set[str]:
+        """Which of these images it holds.
+
+        Args:
+            sha256: SHA-256 of the images' bytes.
+        """
+        if not sha256:
+            return set()
+        filters = Filters(ids=tuple(map(id_of, sha256)))
+        rows = self.rows(filters, features=False, thumbnails=False)
+        return {row.info.sha256 for row in rows}
 
     def search(
         self,
@@ -196,7 +212,7 @@ class Gallery:
             exact = self._store.count(EVERYTHING) <= EXACT_UP_TO
         return self._store.search(features, filters=filters, limit=limit, exact=exact)
 
-    def entry(self, id: str) -> Row | None:
+    def entry(self, id: str) -> IndexedImage | None:
         """An entry with its feature and thumbnail; None where there is none of this id."""
         return next(self.rows(Filters(ids=(id,))), None)
 
@@ -210,7 +226,7 @@ class Gallery:
         *,
         features: bool = True,
         thumbnails: bool = True,
-    ) -> Iterator[Row]:
+    ) -> Iterator[IndexedImage]:
         """Walk over entries in the order of their ids, in bounded memory.
 
         What is added or forgotten meanwhile may or may not be met.
@@ -279,7 +295,7 @@ class Gallery:
         self._check_write()
         self._store.index()
 
-    def verify(self, *, gone: Sequence[Row | str] = (), rows: bool = True) -> Verification:
+    def verify(self, *, gone: Sequence[IndexedImage | str] = (), rows: bool = True) -> Verification:
         """Read every row, and look for what is left of entries that were forgotten.
 
         Args:
@@ -299,7 +315,7 @@ class Gallery:
             GalleryError: The other gallery is of another network.
         """
         check_model(other.place, other.model, self.model)
-        new, batch = 0, list[Row]()
+        new, batch = 0, list[IndexedImage]()
         for row in self.rows():
             batch.append(row)
             if len(batch) == BATCH:
@@ -333,7 +349,7 @@ class Gallery:
 def open_gallery(
     place: str | Path,
     *,
-    model: Model | None = None,
+    model: ModelInfo | None = None,
     write: bool = False,
     create: bool = False,
     options: ServerOptions = DEFAULT_OPTIONS,
@@ -368,7 +384,12 @@ def open_gallery(
 
 
 def _open_store(
-    place: str | Path, *, model: Model | None, write: bool, options: ServerOptions, patience: float
+    place: str | Path,
+    *,
+    model: ModelInfo | None,
+    write: bool,
+    options: ServerOptions,
+    patience: float,
 ) -> Store:
     """Open the store of a gallery, of ``model`` where it is to be made if there is none."""
     try:

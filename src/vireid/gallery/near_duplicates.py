@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
 from vireid.gallery._checks import NORM_TOLERANCE
-from vireid.gallery.entry import Entry, Hit
+from vireid.gallery.entry import Hit
+from vireid.types import ImageInfo
 
 __all__ = ["CLOSE", "GAP", "fuse", "group"]
 
@@ -52,8 +53,8 @@ def group(
     groups: list[list[Hit]] = []
     for hit in sorted(hits, key=lambda hit: -hit.score):
         for members in groups:
-            best = members[0].entry
-            if _one_walk(best, hit.entry, gap) and _alike(best, hit.entry, features, close):
+            best = members[0].info
+            if _one_walk(best, hit.info, gap) and _alike(best, hit.info, features, close):
                 members.append(hit)
                 break
         else:
@@ -100,7 +101,7 @@ def fuse(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return fused
 
 
-def _one_walk(one: Entry, other: Entry, gap: timedelta) -> bool:
+def _one_walk(one: ImageInfo, other: ImageInfo, gap: timedelta) -> bool:
     """Whether camera, light and time say that two images can be of one walk."""
     if (one.camera, one.modality) != (other.camera, other.modality):
         return False
@@ -110,7 +111,7 @@ def _one_walk(one: Entry, other: Entry, gap: timedelta) -> bool:
 
 
 def _alike(
-    one: Entry, other: Entry, features: Mapping[str, NDArray[np.float32]], close: float
+    one: ImageInfo, other: ImageInfo, features: Mapping[str, NDArray[np.float32]], close: float
 ) -> bool:
     first, second = features.get(one.id), features.get(other.id)
     return first is not None and second is not None and float(first @ second) >= close

@@ -34,13 +34,14 @@ from vireid.gallery._payload import (
     row_of,
     thumbnail_of,
 )
-from vireid.gallery.entry import EVERYTHING, Filters, Hit, Model, Row
+from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, OVERSAMPLING, PAGE, Field
+from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["ServerStore", "connect"]
 
-_INFORMATION = TypeAdapter(Model)
+_INFORMATION = TypeAdapter(ModelInfo)
 _MODEL = "vireid_model"
 _NOTE = "vireid_note_"
 _REQUEST = 100
@@ -69,7 +70,7 @@ class ServerStore:
         *,
         url: str,
         collection: str,
-        model: Model | None = None,
+        model: ModelInfo | None = None,
         options: ServerOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._client = client
@@ -82,7 +83,7 @@ class ServerStore:
         self._model = self._read_model()
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelInfo:
         """The network whose features it holds."""
         return self._model
 
@@ -100,10 +101,10 @@ class ServerStore:
         with self._errors():
             self._client.update_collection(self._collection, metadata={_NOTE + name: text})
 
-    def insert(self, rows: Sequence[Row]) -> int:
+    def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add rows whose id is not there yet; when it returns the server has applied them."""
-        known = self.known([row.entry.id for row in rows])
-        new = {row.entry.id: row for row in reversed(rows) if row.entry.id not in known}
+        known = self.known([row.info.id for row in rows])
+        new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
         waiting = iter(new.items())
         while some := list(islice(waiting, _REQUEST)):
             points = [
@@ -160,7 +161,7 @@ class ServerStore:
 
     def rows(
         self, filters: Filters, *, features: bool = True, thumbnails: bool = True
-    ) -> Iterator[Row]:
+    ) -> Iterator[IndexedImage]:
         """Walk over entries in the order of their ids, page by page."""
         wanted, offset = _as_filter(filters), None
         while True:
@@ -236,7 +237,7 @@ class ServerStore:
             return False
         return _MODEL in self._metadata() or self.count(EVERYTHING) > 0
 
-    def _make(self, model: Model, options: ServerOptions) -> None:
+    def _make(self, model: ModelInfo, options: ServerOptions) -> None:
         """Make an empty collection; the metadata that make it a gallery come last."""
         if not self._client.collection_exists(self._collection):
             self._client.create_collection(
@@ -260,7 +261,7 @@ class ServerStore:
         with self._errors():
             return self._client.get_collection(self._collection).config.metadata or {}
 
-    def _read_model(self) -> Model:
+    def _read_model(self) -> ModelInfo:
         try:
             return _INFORMATION.validate_python(self._metadata()[_MODEL])
         except (KeyError, ValidationError) as error:
@@ -272,7 +273,7 @@ class ServerStore:
 
 
 def connect(
-    place: str, *, model: Model | None = None, options: ServerOptions = DEFAULT_OPTIONS
+    place: str, *, model: ModelInfo | None = None, options: ServerOptions = DEFAULT_OPTIONS
 ) -> ServerStore:
     """Open a gallery on a server.
 

@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.gallery.entry import Filters, Hit, Model, Row
+from vireid.gallery.entry import Filters, Hit
+from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Store"]
 
@@ -40,7 +41,7 @@ class Store(Protocol):
     """
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ModelInfo:
         """The network whose features it holds."""
         ...
 
@@ -53,7 +54,7 @@ class Store(Protocol):
         """Keep a text beside the rows, or drop it if it is empty."""
         ...
 
-    def insert(self, rows: Sequence[Row]) -> int:
+    def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add rows whose id is not there yet, and leave the others as they are.
 
         Returns:
@@ -88,7 +89,7 @@ class Store(Protocol):
 
     def rows(
         self, filters: Filters, *, features: bool = True, thumbnails: bool = True
-    ) -> Iterator[Row]:
+    ) -> Iterator[IndexedImage]:
         """Walk over entries in the order of their ids, in bounded memory.
 
         Args:

@@ -18,9 +18,10 @@ from vireid.errors import GalleryError
 from vireid.gallery._checks import check_rows
 from vireid.gallery._payload import is_id, payload_of
 from vireid.gallery._traces import SHORTEST
-from vireid.gallery.entry import EVERYTHING, Row, id_of
+from vireid.gallery.entry import EVERYTHING
 from vireid.gallery.store import Store
 from vireid.log import printable
+from vireid.types import IndexedImage, id_of
 
 __all__ = ["Verification", "verify"]
 
@@ -92,7 +93,9 @@ def _listed(things: Sequence[object]) -> Iterator[str]:
         yield f"  and {len(things) - SHOWN:,} more"
 
 
-def verify(store: Store, gone: Sequence[Row | str] = (), *, rows: bool = True) -> Verification:
+def verify(
+    store: Store, gone: Sequence[IndexedImage | str] = (), *, rows: bool = True
+) -> Verification:
     """Read every row of a store, and look for what is left of entries that were forgotten.
 
     Args:
@@ -122,8 +125,8 @@ def _read(store: Store) -> Verification:
             rows += 1
             faults += _faults(row, store)
             # Path.exists raises where a name is too long or a folder may not be entered.
-            if row.entry.path is not None and not os.path.exists(row.entry.path):  # noqa: PTH110
-                missing.append(row.entry.path)
+            if row.info.file is not None and not os.path.exists(row.info.file):  # noqa: PTH110
+                missing.append(row.info.file)
     except GalleryError as error:
         faults.append(f"Reading ended after {rows} rows: {error}")
     if missing_rows := store.missing():
@@ -134,7 +137,7 @@ def _read(store: Store) -> Verification:
     return Verification(rows=rows, faults=tuple(faults), missing=tuple(missing))
 
 
-def _faults(row: Row, store: Store) -> Iterator[str]:
+def _faults(row: IndexedImage, store: Store) -> Iterator[str]:
     try:
         check_rows([row], store.model)
     except GalleryError as error:
@@ -145,12 +148,12 @@ def _faults(row: Row, store: Store) -> Iterator[str]:
                 image.load()
         except (OSError, SyntaxError, ValueError):
             yield (
-                f"The thumbnail of '{row.entry.id}' cannot be decoded; forget the entry and add "
+                f"The thumbnail of '{row.info.id}' cannot be decoded; forget the entry and add "
                 "its image again."
             )
 
 
-def _traces(store: Store, gone: Sequence[Row | str]) -> tuple[str, ...] | None:
+def _traces(store: Store, gone: Sequence[IndexedImage | str]) -> tuple[str, ...] | None:
     """What is found of forgotten entries, in the store and in its files."""
     if not gone:
         return ()
@@ -175,18 +178,18 @@ def _traces(store: Store, gone: Sequence[Row | str]) -> tuple[str, ...] | None:
     )
 
 
-def _id(one: Row | str) -> str:
-    return one if isinstance(one, str) else one.entry.id
+def _id(one: IndexedImage | str) -> str:
+    return one if isinstance(one, str) else one.info.id
 
 
-def _parts(one: Row | str) -> Iterator[tuple[bytes, str]]:
+def _parts(one: IndexedImage | str) -> Iterator[tuple[bytes, str]]:
     """Runs of bytes that would be left of an entry, with what they are."""
     id = _id(one)
     name = uuid.UUID(id)
     for form in (id.encode(), name.hex.encode(), name.bytes, name.bytes[::-1]):
         yield form, f"id of '{id}'"
-    if isinstance(one, Row):
-        yield one.entry.sha256.encode(), f"SHA-256 of '{id}'"
+    if isinstance(one, IndexedImage):
+        yield one.info.sha256.encode(), f"SHA-256 of '{id}'"
         for whole in (one.thumbnail, base64.b64encode(one.thumbnail)):
             for piece in _pieces(whole):
                 yield piece, f"thumbnail of '{id}'"
@@ -204,7 +207,7 @@ def _pieces(whole: bytes) -> Iterator[bytes]:
                 yield piece
 
 
-def _bytes_of(row: Row) -> bytes:
+def _bytes_of(row: IndexedImage) -> bytes:
     """All that is stored of a row."""
     return (
         json.dumps(payload_of(row), ensure_ascii=False).encode()

@@ -142,7 +142,8 @@ class Calibration:
         Raises:
             GalleryError: A score is not finite, or there are more hits than images searched.
         """
-        for modality, number in Counter(hit.entry.modality for hit in hits).items():
+        views = [CameraView.of_image(hit.info) for hit in hits]
+        for modality, number in Counter(view.modality for view in views).items():
             if number > images.get(modality, 0):
                 raise GalleryError(
                     f"{number} {modality} hits cannot come from a search among "
@@ -156,8 +157,7 @@ class Calibration:
             return None
         fmr = self.false_match / effective
         verdicts = tuple(
-            self._judge(hit.score, query, CameraView(hit.entry.modality, hit.entry.camera), fmr)
-            for hit in hits
+            self._judge(hit.score, query, view, fmr) for hit, view in zip(hits, views, strict=True)
         )
         return Answer(
             verdict=self._verdict(hits, verdicts, query, images),

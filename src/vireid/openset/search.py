@@ -1,7 +1,7 @@
 """A whole search: the hits, what is nearly the same among them, and a verdict where there can be.
 
 found = look_for(gallery, features, views)
-print(found.verdict or found.remark, [hits[0].entry.name for hits in found.groups])
+print(found.verdict or found.remark, [hits[0].info.name for hits in found.groups])
 """
 
 from __future__ import annotations
@@ -80,13 +80,13 @@ def search_gallery(
     [found] = gallery.search(
         fuse(features)[None], filters=filters, limit=limit + len(out), exact=exact
     )
-    hits = tuple(hit for hit in found if hit.entry.id not in out)[:limit]
+    hits = tuple(hit for hit in found if hit.info.id not in out)[:limit]
     images = _images(gallery, filters)
     passed = _images(gallery, replace(filters, ids=out)) if out else {}
     for modality, number in passed.items():
         images[modality] -= number
     # Somebody else may have forgotten entries since they were found.
-    listed = Counter(hit.entry.modality for hit in hits)
+    listed = Counter(hit.info.modality for hit in hits)
     images = {modality: max(number, listed[modality]) for modality, number in images.items()}
     answer, remark = _judge(gallery, hits, views, filters, images)
     return SearchResult(
@@ -109,8 +109,8 @@ def _images(gallery: Gallery, filters: Filters) -> dict[Modality, int]:
 def _grouped(gallery: Gallery, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], ...]:
     if not hits:
         return ()
-    rows = gallery.rows(Filters(ids=tuple(hit.entry.id for hit in hits)), thumbnails=False)
-    return tuple(map(tuple, group(hits, {row.entry.id: row.feature for row in rows})))
+    rows = gallery.rows(Filters(ids=tuple(hit.info.id for hit in hits)), thumbnails=False)
+    return tuple(map(tuple, group(hits, {row.info.id: row.feature for row in rows})))
 
 
 def _judge(

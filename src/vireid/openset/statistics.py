@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from vireid.errors import ConfigError
 from vireid.openset.tail import LEVELS, STRICT, Estimate, ImageSet
-from vireid.types import Features, Modality
+from vireid.types import Features, ImageInfo, Modality
 
 __all__ = [
     "CameraView",
@@ -43,6 +43,12 @@ class CameraView:
     def of(cls, modality: Modality, camera: int, names: Mapping[int, str]) -> Self:
         """The view of a data set's image, whose camera has a number; 0 where unknown."""
         return cls(modality, names.get(camera, str(camera)) if camera else "")
+
+    @classmethod
+    def of_image(cls, info: ImageInfo) -> Self:
+        """The view of an image whose modality is known."""
+        assert info.modality is not None
+        return cls(info.modality, info.camera)
 
     def __str__(self) -> str:
         return f"{self.modality} camera {self.camera}" if self.camera else str(self.modality)

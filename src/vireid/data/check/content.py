@@ -27,8 +27,8 @@ from vireid.data.check.kinds import (
 )
 from vireid.data.check.looks import ENDINGS, Look
 from vireid.data.check.report import Finding, Location, found_at
+from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
-from vireid.data.portrait import GREY_BELOW
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["COLOUR_FROM", "Splits", "content_findings", "file_findings"]

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vireid.data.check.kinds import DAMAGED, EMPTY, NO_IMAGE, TOO_LARGE, UNREADABLE, Kind
 from vireid.data.images import read_image
-from vireid.data.portrait import mean_chroma
+from vireid.data.inspection import mean_chroma
 from vireid.errors import ConfigError, ImageError
 
 __all__ = ["ENDINGS", "Look", "look", "look_at_all"]
@@ -68,7 +68,7 @@ class Look:
         reason: Particulars of the fault; may be empty.
         format: The image format that the content tells; empty for a row of an array.
         size: Width and height, in pixels.
-        chroma: How colourful, see :func:`~vireid.data.portrait.mean_chroma`.
+        chroma: How colourful, see :func:`~vireid.data.inspection.mean_chroma`.
         flat: Whether all pixels are equal.
         digest: 16 bytes that two images share if their decoded pixels are equal, else not.
     """

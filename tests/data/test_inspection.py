@@ -1,9 +1,10 @@
-"""What is kept of an image: its hash, its modality told or guessed, and a clean thumbnail."""
+"""An image is inspected: its hash, its modality given or guessed, and a clean thumbnail."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vireid.data.portrait import guess_modality, mean_chroma, portrait
+from vireid.data.inspection import guess_modality, inspect_image, make_thumbnail, mean_chroma
 from vireid.errors import ImageError
-from vireid.types import Modality
+from vireid.types import ImageInfo, Modality
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +36,15 @@ def grey(width: int, height: int) -> Image.Image:
     return Image.fromarray(RNG.integers(0, 256, (height, width), dtype=np.uint8)).convert("RGB")
 
 
+def inspected(data: bytes, modality: Modality | None = None, name: str = "a") -> ImageInfo:
+    return inspect_image(data, ImageInfo(path=Path(name), modality=modality))[1]
+
+
+def thumbnail_of(data: bytes) -> bytes:
+    image, _ = inspect_image(data, ImageInfo(path=Path("a")))
+    return make_thumbnail(image)
+
+
 def opened(thumbnail: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(thumbnail))
     image.load()
@@ -43,7 +53,7 @@ def opened(thumbnail: bytes) -> Image.Image:
 
 def test_the_hash_is_that_of_the_files_bytes() -> None:
     data = file_of(colourful(10, 20))
-    assert portrait(data, modality=None, name="a").sha256 == hashlib.sha256(data).hexdigest()
+    assert inspected(data).sha256 == hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -58,15 +68,15 @@ def test_the_hash_is_that_of_the_files_bytes() -> None:
         (Image.fromarray(RNG.integers(0, 65_536, (9, 4)).astype(np.uint16)), "PNG", {}, "infrared"),
     ],
 )
-def test_the_modality_is_guessed_from_the_colours_unless_it_is_told(
+def test_the_modality_is_guessed_from_the_colours_unless_it_is_given(
     image: Image.Image, kind: str, options: dict[str, int], expected: str
 ) -> None:
     data = file_of(image, kind, **options)
-    found = portrait(data, modality=None, name="a")
+    found = inspected(data)
     assert (found.modality, found.guessed) == (expected, True)
-    for told in Modality:
-        found = portrait(data, modality=told, name="a")
-        assert (found.modality, found.guessed) == (told, False)
+    for known in Modality:
+        found = inspected(data, known)
+        assert (found.modality, found.guessed) == (known, False)
 
 
 @given(
@@ -101,7 +111,7 @@ def test_a_thumbnail_shows_the_whole_image_and_is_never_enlarged(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     image = colourful(*size)
-    small = opened(portrait(file_of(image), modality=None, name="a").thumbnail)
+    small = opened(thumbnail_of(file_of(image)))
     assert (small.format, small.mode, small.size) == ("JPEG", "RGB", expected)
     if min(expected) > 1:
         resized = np.asarray(image.resize(expected, Image.Resampling.BICUBIC)).astype(int)
@@ -115,7 +125,7 @@ def test_a_thumbnail_is_upright_and_keeps_nothing_else_of_the_file() -> None:
     data = file_of(colourful(200, 100), "JPEG", exif=exif, comment=b"taken at home")
     assert b"a maker" in data
     assert b"taken at home" in data
-    found = portrait(data, modality=None, name="a").thumbnail
+    found = thumbnail_of(data)
     small = opened(found)
     assert small.size == (100, 200)
     assert not small.getexif()
@@ -126,4 +136,4 @@ def test_a_thumbnail_is_upright_and_keeps_nothing_else_of_the_file() -> None:
 @pytest.mark.parametrize("data", [b"", b"<svg></svg>", file_of(colourful(60, 60), "JPEG")[:400]])
 def test_a_bad_image_is_named(data: bytes) -> None:
     with pytest.raises(ImageError, match=rf"'night/é\.jpg' \({len(data)} bytes\) cannot be read"):
-        portrait(data, modality=Modality.VISIBLE, name="night/é.jpg")
+        inspected(data, Modality.VISIBLE, "night/é.jpg")
