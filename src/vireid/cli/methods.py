@@ -1,44 +1,27 @@
-"""``vireid methods``: the methods that can be trained, where they are from, and what they cost."""
+"""``vireid methods``: the methods that can be trained, their papers, and their cost.
+
+The table is shipped as methods.json, because counting needs torch and all methods, and takes ten
+seconds. A test compares the two. After a change of a recipe, write it again by
+
+    vireid methods --measure --json > src/vireid/cli/methods.json
+"""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from json import dumps
-from typing import NamedTuple
-
-import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from json import dumps, loads
 
 from vireid.cli._flags import Switch
-from vireid.methods import MethodConfig, catalogue
-from vireid.types import Modality
 
-__all__ = ["Cost", "Listing", "cost", "methods"]
+__all__ = ["Listing", "methods"]
 
-_CLASSES = 395
-_NOTES = f"""\
+_NOTES = """\
 Input: height x width in pixels. Feature: its length. Parameters: trainable ones, with
-classifiers for the {_CLASSES} training identities of SYSU-MM01. GFLOPs: describing one visible
+classifiers for the 395 training identities of SYSU-MM01. GFLOPs: of the feature of one visible
 image; convolutions and matrix products, a multiply-add counted as two operations (tables that
 count it as one show half). Train one with `vireid train NAME`."""
-
-
-class Cost(NamedTuple):
-    """What a method's network is made of, and what a feature costs.
-
-    Attributes:
-        feature: Length of a feature.
-        parameters: Trainable parameters, with classifiers for SYSU-MM01's 395 identities.
-        flops: Operations of the convolutions and matrix products that describe one visible image;
-            a multiply-add is two.
-    """
-
-    feature: int
-    parameters: int
-    flops: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +29,17 @@ class Listing:
     """A recipe of the catalogue.
 
     Attributes:
-        name: What `vireid train` knows it by.
-        year: Of the paper.
-        method: What the field calls it.
-        authors: The paper's first one, "et al.".
-        title: The paper's.
-        venue: The paper's.
-        backbone: The network of each stream.
+        name: The argument of `vireid train`.
+        year: Year of the paper.
+        method: Name of the method.
+        authors: First author of the paper, "et al.".
+        title: Title of the paper.
+        venue: Venue of the paper.
+        backbone: Backbone of each stream.
         size: Height and width of the input, in pixels.
-        feature: As in :class:`Cost`.
-        parameters: As in :class:`Cost`.
-        flops: As in :class:`Cost`.
+        feature: As in :class:`vireid.methods.cost.Cost`.
+        parameters: As in :class:`vireid.methods.cost.Cost`.
+        flops: As in :class:`vireid.methods.cost.Cost`.
         summary: One line.
     """
 
@@ -74,16 +57,32 @@ class Listing:
     summary: str
 
 
-def methods(*, json: Switch = False) -> list[Listing]:
+def methods(*, json: Switch = False, measure: Switch = False) -> list[Listing]:
     """List the methods: paper, backbone, input, feature, parameters, GFLOPs.
 
     Args:
-        json: Print JSON instead of a table, with the paper's title and exact counts.
+        json: Print JSON instead of a table, with the titles of the papers and exact counts.
+        measure: Count parameters and operations again instead of printing the saved counts.
 
     Returns:
-        One listing a recipe, by the year of the paper.
+        One listing per recipe, by the year of the paper.
     """
-    found = [
+    found = _measured() if measure else _shipped()
+    print(dumps([asdict(row) for row in found], indent=2) if json else _table(found))
+    return found
+
+
+def _shipped() -> list[Listing]:
+    rows = loads(files("vireid.cli").joinpath("methods.json").read_text())
+    return [Listing(**{**row, "size": tuple(row["size"])}) for row in rows]
+
+
+def _measured() -> list[Listing]:
+    # Imported here because torch takes seconds.
+    from vireid.methods import catalogue
+    from vireid.methods.cost import cost
+
+    return [
         Listing(
             name=name,
             year=entry.paper.year,
@@ -98,35 +97,10 @@ def methods(*, json: Switch = False) -> list[Listing]:
         )
         for name, entry in catalogue().items()
     ]
-    print(dumps([asdict(row) for row in found], indent=2) if json else _table(found))
-    return found
-
-
-@functools.cache
-def cost(config: MethodConfig) -> Cost:
-    """Count without computing, in a fraction of a second and next to no memory.
-
-    Args:
-        config: A method's options; what its weights start from does not matter.
-    """
-    with torch.device("meta"):
-        network = replace(config, weights="none").build(classes=_CLASSES).eval()
-    # A method may ask on which device it is, and autocast knows no "meta": weights on the CPU that
-    # nobody writes or reads, and operations that only work out the shapes.
-    network.to_empty(device="cpu")
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        image = torch.empty(1, 3, *network.size)
-        with FlopCounterMode(display=False) as counter:
-            features = network.extract_features(image, Modality.VISIBLE)
-    return Cost(
-        feature=features.shape[1],
-        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
-        flops=counter.get_total_flops(),
-    )
 
 
 def _table(found: Sequence[Listing]) -> str:
-    """Lines that a person reads; text to the left, figures to the right."""
+    """Text columns aligned to the left, numbers to the right."""
     head = ("name", "year", "paper", "backbone", "input", "feature", "M params", "GFLOPs", "")
     rows = [
         (
