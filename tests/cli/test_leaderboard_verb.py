@@ -135,7 +135,7 @@ def test_runs_without_results_are_named(
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"format": 2', b"\xff\xfe", b"[]", b'{"format": 1}'])
+@pytest.mark.parametrize("damage", [b"", b'{"format": 3', b"\xff\xfe", b"[]", b'{"format": 1}'])
 def test_a_damaged_result_is_named(trained: list[Path], tmp_path: Path, damage: bytes) -> None:
     (run,) = copied(trained[:1], tmp_path)
     file = min((run / "results").glob("*.json"))

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from tests.helpers.trees import write_folders, write_manifest, write_regdb, write_sysu
 
 from vireid.cli import main
-from vireid.cli.score import AsGiven, DataSet, score
+from vireid.cli.score import AsGiven, score
 from vireid.data.layouts import DataSource, LayoutName, RegDB, SysuMM01
 from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation import (
@@ -141,7 +141,7 @@ def test_as_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_file_as_given_must_leave_out_the_own_camera(folder: Path) -> None:
     twice = ("--query", folder / "all.npz", "--gallery", folder / "all.npz")
-    with pytest.raises(ConfigError, match=r"both '.*all\.npz', so that every query would find"):
+    with pytest.raises(ConfigError, match=r"both '.*all\.npz', so every query would find"):
         run(*twice)
     (result,) = run(*twice, "--exclude-own-camera")
     assert result.trials[0].cmc_by_image[0] < 1
@@ -218,13 +218,13 @@ class TestOut:
             "--query q.npz --gallery g.npz --layout regdb --root r --protocol regdb",
             "--protocol, --cmc and --query-modality do not go with --layout",
         ),
-        ("--mat m", "--mat is 'm' and --splits not given; expected both and nothing else"),
+        ("--mat m", "--mat is 'm' and --splits not given; expected both and no other option"),
         ("--splits s", "--mat is not given and --splits 's'; expected"),
-        ("--mat m --splits s --query q.npz", "'s', with other features, data or rules beside"),
-        ("--mat m --splits s --gallery g.npz", "with other features, data or rules beside them"),
+        ("--mat m --splits s --query q.npz", "'s', with other features, data or rules;"),
+        ("--mat m --splits s --gallery g.npz", "with other features, data or rules;"),
         ("--mat m --splits s --layout regdb --root r", "with other features, data or rules"),
-        ("--mat m --splits s --cmc image", "with other features, data or rules beside them"),
-        ("--mat m --splits s --exclude-own-camera", "with other features, data or rules beside"),
+        ("--mat m --splits s --cmc image", "with other features, data or rules;"),
+        ("--mat m --splits s --exclude-own-camera", "with other features, data or rules;"),
         ("--mat m --splits s", "'s' does not exist; expected the split files"),
         ("--query q.npz --gallery g.npz", "'q.npz' is no file; expected an .npz file"),
         ("--query q.npz --gallery g.npz --rerank --similarity euclidean", "--similarity cosine"),
@@ -248,7 +248,7 @@ def test_what_the_user_can_mend_is_one_sentence(
 
 def test_in_python_as_from_the_shell(folder: Path) -> None:
     query, gallery, root = folder / "q.npz", folder / "g.npz", folder / "sysu"
-    data = DataSet(layout="sysu-mm01", root=root)
+    data = DataSource(layout="sysu-mm01", root=root)
     by_name = score(query=query, gallery=gallery, data=data)
     assert by_name == score(mat=folder / "feat", splits=root / "exp")
     (plain,) = score(query=query, gallery=gallery, given=AsGiven(cmc="identity"))

@@ -29,7 +29,7 @@ from vireid.evaluation.analysis import (
     Search,
     search,
 )
-from vireid.evaluation.protocol import names
+from vireid.evaluation.protocol import relative_names
 from vireid.types import Features, ImageRecord, Modality
 
 ROOT = Path("/data")
@@ -235,13 +235,13 @@ def _check_worst(details: Details, found: Search, ranked: dict[int, list[Pair]])
         assert worst.first_match == first_match(ranked[q])
         wrong = [pair for pair in ranked[q] if not pair.correct]
         if not wrong:
-            assert worst.mistaken is None
+            assert worst.nearest_wrong is None
             continue
-        assert worst.mistaken is not None
-        assert worst.mistaken.similarity == wrong[0].similarity
+        assert worst.nearest_wrong is not None
+        assert worst.nearest_wrong.similarity == wrong[0].similarity
         nearest = records[wrong[0].gallery]
-        assert worst.mistaken.name.endswith(nearest.path.name)
-        assert worst.mistaken.identity == nearest.identity != worst.identity
+        assert worst.nearest_wrong.name.endswith(nearest.path.name)
+        assert worst.nearest_wrong.identity == nearest.identity != worst.identity
 
 
 def _folders(found: Search) -> list[Path]:
@@ -353,5 +353,5 @@ def test_equal_error_lies_where_the_rates_cross(same: list[int], seed: int) -> N
 def test_names_are_text_that_any_file_can_hold() -> None:
     paths = [ROOT / "a" / "ü.jpg", ROOT / "b" / os.fsdecode(b"\xff.jpg")]
     records = [ImageRecord(path, 1, 1, Modality.VISIBLE) for path in paths]
-    assert names(records) == ["a/ü.jpg", "b/\\xff.jpg"]
-    assert "".join(names(records)).encode()
+    assert relative_names(records) == ["a/ü.jpg", "b/\\xff.jpg"]
+    assert "".join(relative_names(records)).encode()

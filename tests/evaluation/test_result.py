@@ -87,7 +87,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"format": 2, "summary": {}, "trials": [{}]}']
+    "text", ["", "{", "[]", "3", "{}", '{"format": 3, "summary": {}, "trials": [{}]}']
 )
 def test_not_a_result(text: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="not a result"):
@@ -100,8 +100,8 @@ def test_not_a_result(text: str, tmp_path: Path) -> None:
 def test_result_of_another_format() -> None:
     protocol = toy()
     text = evaluate(extract_features(protocol), protocol).to_json()
-    with pytest.raises(EvaluationError, match="format 3"):
-        Result.from_json(text.replace('"format": 2', '"format": 3'))
+    with pytest.raises(EvaluationError, match="format 4"):
+        Result.from_json(text.replace('"format": 3', '"format": 4'))
 
 
 def test_order_of_features_does_not_change_a_byte() -> None:

@@ -14,8 +14,8 @@ from tests.reports import toys
 from tests.reports.test_report import Tags
 
 from vireid.errors import EvaluationError, ImageError
-from vireid.evaluation import KReciprocal, Protocol, Ranking, Result, evaluate
-from vireid.evaluation.analysis import Search, search
+from vireid.evaluation import KReciprocal, Protocol, Ranking, Result, evaluate_with_search
+from vireid.evaluation.analysis import Search
 from vireid.reports import write_evaluation
 
 PICTURES = {"cmc.png", "similarities.png", "cameras.png", "rankings.png", "worst.png"}
@@ -24,8 +24,7 @@ Evaluated = tuple[Result, Search]
 
 def score(protocol: Protocol, ranking: Ranking | None = None) -> Evaluated:
     features = toys.features(protocol, 1.6)
-    result = evaluate(features, protocol, ranking=ranking, details=True)
-    return result, search(features, protocol, ranking=ranking)
+    return evaluate_with_search(features, protocol, ranking=ranking)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +82,8 @@ def test_page_has_the_pictures_and_the_tables(page: Path, evaluated: Evaluated) 
         assert part in tags.text
     for worst in result.details.worst:
         assert worst.name in tags.text
-        assert worst.mistaken is not None
-        assert worst.mistaken.name in tags.text
+        assert worst.nearest_wrong is not None
+        assert worst.nearest_wrong.name in tags.text
     assert [tag for tag, _ in tags.tags].count("table") == 1 + 2 * 2
     for pair in result.details.camera_pairs:
         if pair.rank1 is not None and pair.mean_ap is not None:
@@ -98,7 +97,7 @@ def test_strange_names_and_little_to_show(evaluated: Evaluated, tmp_path: Path) 
     one_pair, *_ = result.details.camera_pairs
     worst, *_ = result.details.worst
     details = replace(
-        result.details, camera_pairs=(one_pair,), worst=(replace(worst, mistaken=None),)
+        result.details, camera_pairs=(one_pair,), worst=(replace(worst, nearest_wrong=None),)
     )
     strange = [
         (replace(result, protocol=name, direction="→", convention="", details=details), found)

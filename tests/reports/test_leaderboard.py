@@ -13,7 +13,6 @@ from tests.evaluation.test_bootstrap import noisy, toy
 from vireid.data.layouts import DataSource
 from vireid.errors import EvaluationError
 from vireid.evaluation import Protocol, Result
-from vireid.evaluation.table import chance_cells
 from vireid.features.extractor import about_run
 from vireid.methods import catalogue
 from vireid.reports.leaderboard import (
@@ -230,7 +229,7 @@ def test_rows_are_sorted_by_any_score_and_chance_is_last(score: Score) -> None:
     assert (board.rows[0].name == "agw-cpu") == score.startswith("R-")
     head, *_, last = board.table()
     assert last[0] == "chance"
-    assert last[head.index("R-1") : head.index("mINP") + 1] == chance_cells(entries[0].result)
+    assert last[head.index("R-1") : head.index("mINP") + 1] == entries[0].result.chance_cells()
     assert last[head.index("mAP / chance")] == "1.0"
     assert len(last) == len(head)
 

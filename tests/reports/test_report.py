@@ -15,7 +15,6 @@ from tests.reports import toys
 from vireid.errors import EvaluationError
 from vireid.evaluation import Result
 from vireid.evaluation.bootstrap import ByIdentity
-from vireid.evaluation.table import conditions
 from vireid.reports import (
     FigureSection,
     Picture,
@@ -181,7 +180,7 @@ def test_conditions_shared_and_own(results: dict[str, Result], tmp_path: Path) -
         tmp_path / "r.html", title="t", facts={}, results={"DLIS": [first], "TSLFN": [second]}
     )
     page = out.read_text()
-    shared = conditions(first)[0]
+    shared = first.conditions()[0]
     assert page.count(escape(shared)) == 1
     assert f"DLIS: {shared}" not in page
     assert "DLIS: backbone toy<br>" in page

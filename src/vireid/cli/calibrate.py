@@ -15,7 +15,7 @@ import tyro
 from vireid.data.layouts import DataSource, Folders, Layout, LayoutName, Manifest
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
-from vireid.evaluation.table import markdown_table
+from vireid.evaluation.markdown import markdown_table
 from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration

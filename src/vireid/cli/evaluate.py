@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,55 +15,55 @@ from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError
 from vireid.evaluation import (
-    Details,
     KReciprocal,
     Protocol,
     QueryExpansion,
     Ranking,
     Result,
     Settings,
+    evaluate_with_search,
     pool,
     protocols_for,
-    search,
 )
 from vireid.evaluation import evaluate as score
-from vireid.evaluation.analysis import Search
 from vireid.features import FeatureExtractor, extract_distributed, load
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder
 from vireid.types import Features
 
-__all__ = ["PostProcessing", "evaluate", "extract_for", "score_extractor"]
+__all__ = ["evaluate", "extract_for", "post_processing", "score_extractor"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PostProcessing:
-    """What may be done to a ranking besides comparing features; the result says so."""
+DEFAULT = tyro.conf.arg(help_behavior_hint="(default: {})".format)
 
-    rerank: bool = False
-    """Re-rank by k-reciprocal neighbours (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
-    expand: int = 0
-    """Query expansion over this many nearest gallery images (alpha 3); 0: none."""
-    memory_limit: float = 4.0
-    """Memory limit of re-ranking, in GiB; re-ranking that needs more is refused."""
 
-    def ranking(self) -> Ranking:
-        """The treatment as the evaluation takes it.
+def post_processing(
+    *,
+    rerank: Annotated[bool, DEFAULT] = False,
+    expand: Annotated[int, DEFAULT] = 0,
+    memory_limit: Annotated[float, DEFAULT] = 4.0,
+) -> Ranking:
+    """Build a ranking from the values of flags.
 
-        Raises:
-            ConfigError: A value is out of range.
-        """
-        if self.expand < 0 or self.memory_limit <= 0:
-            raise ConfigError(
-                f"--expand {self.expand} or --memory-limit {self.memory_limit} is out of range; "
-                "expected 0 or more neighbours, and more than 0 GiB"
-            )
-        return Ranking(
-            expansion=QueryExpansion(neighbours=self.expand) if self.expand else None,
-            reranking=KReciprocal() if self.rerank else None,
-            memory_limit_bytes=int(self.memory_limit * 1024**3),
+    Args:
+        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
+        expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
+        memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+    if expand < 0 or memory_limit <= 0:
+        raise ConfigError(
+            f"--expand {expand} or --memory-limit {memory_limit} is out of range; expected 0 or "
+            "more neighbours, and more than 0 GiB"
         )
+    return Ranking(
+        expansion=QueryExpansion(neighbours=expand) if expand else None,
+        reranking=KReciprocal() if rerank else None,
+        memory_limit_bytes=int(memory_limit * 1024**3),
+    )
 
 
 def evaluate(
@@ -73,7 +72,7 @@ def evaluate(
     *,
     root: Path | None = None,
     settings: Settings = Settings(),
-    treatment: PostProcessing = PostProcessing(),
+    ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=post_processing)] = None,
     flip: bool = False,
     figures: bool = True,
     out: Path | None = None,
@@ -91,7 +90,7 @@ def evaluate(
         runs: Finished run folders or exports.
         root: Current folder of the data set, if it was moved since training.
         settings: Protocols.
-        treatment: Re-ranking and query expansion.
+        ranking: Re-ranking and query expansion; results name them.
         flip: Test-time augmentation: average the features of each image and its mirror image.
         figures: Write figures and report.html, and save the details they show; keeps the full
             similarity matrix of a trial in memory.
@@ -111,7 +110,7 @@ def evaluate(
             runs,
             root=root,
             settings=settings,
-            ranking=treatment.ranking(),
+            ranking=ranking,
             flip=flip,
             figures=figures,
             out=out,
@@ -129,7 +128,7 @@ def _evaluate(
     *,
     root: Path | None,
     settings: Settings,
-    ranking: Ranking,
+    ranking: Ranking | None,
     flip: bool,
     figures: bool,
     out: Path | None,
@@ -154,42 +153,45 @@ def _score(
     extractor: FeatureExtractor,
     features: Features,
     protocols: Sequence[Protocol],
-    ranking: Ranking,
+    ranking: Ranking | None,
     *,
     figures: bool,
 ) -> list[Result]:
     """The results of one run, printed, saved and drawn."""
-    results = score_extractor(extractor, features, protocols, ranking=ranking)
-    searches: list[Search] = []
-    if figures:
-        searches = [search(features, p, ranking=ranking) for p in protocols]
-        results = [
-            replace(result, details=Details.of(searched))
-            for result, searched in zip(results, searches, strict=True)
-        ]
+    if not figures:
+        results = score_extractor(extractor, features, protocols, ranking=ranking)
+        _save_and_print(results, folder)
+        return results
+    evaluated = [
+        evaluate_with_search(
+            features,
+            protocol,
+            ranking=ranking,
+            fingerprint=extractor.fingerprint,
+            about=extractor.about,
+        )
+        for protocol in protocols
+    ]
+    results = [result for result, _ in evaluated]
+    _save_and_print(results, folder)
+    records = {record for protocol in protocols for record in protocol.records}
+    page = write_evaluation(
+        folder.results,
+        evaluated,
+        title=f"Evaluation of {folder.path.resolve().name}",
+        name=extractor.about["recipe"],
+        facts=extractor.about,
+        translations=extractor.translate(translation_records(records)),
+    )
+    print(f"The report is {page.resolve()}.")
+    return results
+
+
+def _save_and_print(results: Sequence[Result], folder: RunFolder) -> None:
     for result in results:
         result.save(folder.results / f"{result.slug}.json")
     for result in results:
         print(result, end="\n\n")
-    if figures:
-        _draw(folder, extractor, list(zip(results, searches, strict=True)))
-    return results
-
-
-def _draw(
-    folder: RunFolder, extractor: FeatureExtractor, drawn: Sequence[tuple[Result, Search]]
-) -> None:
-    """The figures and the report."""
-    shown = {record for _, found in drawn for record in found.protocol.records}
-    page = write_evaluation(
-        folder.results,
-        drawn,
-        title=f"Evaluation of {folder.path.resolve().name}",
-        name=extractor.about["recipe"],
-        facts=extractor.about,
-        translations=extractor.translate(translation_records(shown)),
-    )
-    print(f"The report is {page.resolve()}.")
 
 
 def extract_for(

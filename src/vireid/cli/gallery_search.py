@@ -16,7 +16,7 @@ from vireid.cli._flags import Switch
 from vireid.cli.entries import ALL, EntryFilter
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
-from vireid.evaluation.table import markdown_table
+from vireid.evaluation.markdown import markdown_table
 from vireid.features import extract_from_files, load
 from vireid.gallery import Hit, open_gallery
 from vireid.log import printable

@@ -1,12 +1,14 @@
-"""``vireid score``: the scores of features that one's own network computed."""
+"""``vireid score``: score features computed by any network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from vireid.cli.evaluate import PostProcessing
+import tyro
+
+from vireid.cli.evaluate import DEFAULT, post_processing
 from vireid.data.layouts import DataSource, LayoutName, folder_of
 from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
@@ -23,12 +25,12 @@ from vireid.evaluation.result import CmcKind
 from vireid.evaluation.similarity import Similarity
 from vireid.types import Features, Modality
 
-__all__ = ["AsGiven", "DataSet", "score"]
+__all__ = ["AsGiven", "score"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AsGiven:
-    """How query and gallery are scored as they are, without a data set."""
+    """How to score query and gallery features as given, without a data set."""
 
     protocol: ProtocolName = "plain"
     """Protocol whose rules apply to gallery exclusion and CMC; sysu-mm01 and llcm need cameras."""
@@ -38,35 +40,54 @@ class AsGiven:
     """Modality of the queries, to record the direction of the search."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataSet:
-    """The data set whose published draws are made; features are found by name."""
+def data_source(
+    *,
+    layout: Annotated[LayoutName | None, DEFAULT] = None,
+    root: Annotated[Path | None, DEFAULT] = None,
+    trial: Annotated[int, DEFAULT] = 1,
+    pattern: Annotated[str, DEFAULT] = "",
+) -> DataSource | None:
+    """Build a data source from the values of flags; None if no flag is used.
 
-    layout: LayoutName | None = None
-    """Layout of the data set."""
-    root: Path | None = None
-    """Folder of the data set; the names of the features are image paths relative to it."""
-    trial: int = 1
-    """RegDB: number of the split, 1 to 10."""
-    pattern: str = ""
-    """Layout folders: pattern of the image paths."""
+    Args:
+        layout: The layout of the data set.
+        root: Root of the data set; names of images are paths relative to it.
+        trial: RegDB: which of the ten splits.
+        pattern: Layout folders: pattern of the image paths.
 
-    def source(self) -> DataSource | None:
-        """The data set, if one is given.
-
-        Raises:
-            ConfigError: Only a part of it is given.
-        """
-        if self == DataSet():
-            return None
-        if self.layout is None or self.root is None:
-            raise ConfigError(
-                f"--layout is {_told(self.layout)} and --root {_told(self.root)}; expected both, "
-                "to find images by name, or no option of a data set, to score features as given."
-            )
-        return DataSource(
-            layout=self.layout, root=self.root, trial=self.trial, pattern=self.pattern
+    Raises:
+        ConfigError: The layout or the root is missing.
+    """
+    if (layout, root, trial, pattern) == (None, None, 1, ""):
+        return None
+    if layout is None or root is None:
+        raise ConfigError(
+            f"--layout is {_quoted(layout)} and --root {_quoted(root)}; expected both, to find "
+            "images by name, or no option of a data set, to score features as given."
         )
+    return DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
+
+
+def ranking_from_flags(
+    *,
+    similarity: Annotated[Similarity, DEFAULT] = "cosine",
+    rerank: Annotated[bool, DEFAULT] = False,
+    expand: Annotated[int, DEFAULT] = 0,
+    memory_limit: Annotated[float, DEFAULT] = 4.0,
+) -> Ranking:
+    """Build a ranking from the values of flags.
+
+    Args:
+        similarity: cosine, or euclidean as in the official demo of SYSU-MM01.
+        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
+        expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
+        memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
+
+    Raises:
+        ConfigError: A value is out of range, or post-processing needs another similarity.
+    """
+    plain = post_processing(rerank=rerank, expand=expand, memory_limit=memory_limit)
+    return replace(plain, similarity=similarity)
 
 
 def score(
@@ -74,67 +95,62 @@ def score(
     query: Path | None = None,
     gallery: Path | None = None,
     given: AsGiven = AsGiven(),
-    data: DataSet = DataSet(),
+    data: Annotated[DataSource | None, tyro.conf.arg(constructor=data_source)] = None,
     mat: Path | None = None,
     splits: Path | None = None,
     settings: Settings = Settings(),
-    similarity: Similarity = "cosine",
-    treatment: PostProcessing = PostProcessing(),
+    ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=ranking_from_flags)] = None,
     augmentation: str = "none",
     out: Path | None = None,
 ) -> list[Result]:
     """Score features computed by another network; no image is read.
 
-    Three forms of input: --query and --gallery alone, scored in one trial; --query and --gallery
-    with --layout and --root, scored with the published draws; or --mat and --splits, the official
-    files of SYSU-MM01. An .npz file holds features [n, d] and, per row, identities and cameras
-    (integers) and names (text) as needed.
+    Pass --query and --gallery alone to score them as given, in one trial; add --layout and --root
+    to score the published draws; or pass --mat and --splits for SYSU-MM01 in the official format.
+    An .npz file holds features [n, d] and, one entry a row, identities, cameras (integers) and
+    names (text) as needed.
 
     Args:
-        query: An .npz file with the features of the queries.
-        gallery: An .npz file with the features of the gallery; with --layout, --query and --gallery
-            may be the same file.
-        given: Rules for features without a data set.
+        query: An .npz file with features of the queries.
+        gallery: An .npz file with features of the gallery; with --layout it may be the same file.
+        given: Options without a data set.
         data: The data set.
         mat: FOLDER/NAME of the files NAME_cam1.mat to NAME_cam6.mat.
         splits: The folder of test_id.txt (or .mat) and rand_perm_cam.mat.
-        settings: Protocols.
-        similarity: cosine, or euclidean as in the official demo of SYSU-MM01.
-        treatment: Re-ranking and query expansion.
-        augmentation: Test-time augmentation that the features were made with, to record it.
-        out: Save the result to this .json file, or the results to this folder.
+        settings: The published draws; for custom data, whether the query's camera is excluded.
+        ranking: Similarity and post-processing of the ranking; results name them.
+        augmentation: Test-time augmentation of the features, as text for the result.
+        out: Save the result to this .json file, or the results into this folder.
 
     Returns:
         One result a protocol.
 
     Raises:
-        ConfigError: Options that contradict one another or leave open what to score.
-        DatasetError: The data set or the split files are not as published.
+        ConfigError: Options contradict one another, or do not determine what to score.
+        DatasetError: The data set or the split files do not match their published layout.
         EvaluationError: The features are damaged, or do not fit the protocol.
     """
-    ranking = replace(treatment.ranking(), similarity=similarity)
-    source = data.source()
     if mat is not None or splits is not None:
-        others = query or gallery or source or given != AsGiven() or settings.exclude_own_camera
+        others = query or gallery or data or given != AsGiven() or settings.exclude_own_camera
         if mat is None or splits is None or others:
             raise ConfigError(
-                f"--mat is {_told(mat)} and --splits {_told(splits)}"
-                + (", with other features, data or rules beside them" if others else "")
-                + "; expected both and nothing else, for they tell all of SYSU-MM01."
+                f"--mat is {_quoted(mat)} and --splits {_quoted(splits)}"
+                + (", with other features, data or rules" if others else "")
+                + "; expected both and no other option: they define SYSU-MM01 completely."
             )
         protocols, features = _official(mat, splits, settings)
     elif query is None or gallery is None:
         raise ConfigError(
-            f"--query is {_told(query)} and --gallery {_told(gallery)}; expected two .npz files "
-            "(with --layout and --root the same one will do), or --mat and --splits."
+            f"--query is {_quoted(query)} and --gallery {_quoted(gallery)}; expected two .npz "
+            "files (with --layout and --root it may be one file), or --mat and --splits."
         )
-    elif source is not None:
+    elif data is not None:
         if given != AsGiven():
             raise ConfigError(
                 "--protocol, --cmc and --query-modality do not go with --layout, whose protocol is "
-                "published; leave out the ones or the other."
+                "published; remove them, or remove --layout."
             )
-        protocols, features = _by_name(query, gallery, source, settings)
+        protocols, features = _by_name(query, gallery, data, settings)
     else:
         result = _as_given(query, gallery, given, settings, ranking, augmentation)
         return _show([result], out)
@@ -158,11 +174,11 @@ def _official(mat: Path, splits: Path, settings: Settings) -> tuple[tuple[Protoc
 
 
 def _by_name(
-    query: Path, gallery: Path, source: DataSource, settings: Settings
+    query: Path, gallery: Path, data: DataSource, settings: Settings
 ) -> tuple[tuple[Protocol, ...], Features]:
-    protocols = protocols_for(source.open(), settings)
+    protocols = protocols_for(data.open(), settings)
     files = [ExternalFeatures.load(path) for path in dict.fromkeys((query, gallery))]
-    return protocols, match_names(files, protocols, folder_of(source.root))
+    return protocols, match_names(files, protocols, folder_of(data.root))
 
 
 def _as_given(
@@ -170,17 +186,17 @@ def _as_given(
     gallery: Path,
     given: AsGiven,
     settings: Settings,
-    ranking: Ranking,
+    ranking: Ranking | None,
     augmentation: str,
 ) -> Result:
     if replace(settings, exclude_own_camera=False) != Settings():
         raise ConfigError(
-            "--search, --shots and --draw choose published draws, and features as given are not "
-            "drawn from; leave them out, or add --layout and --root."
+            "--search, --shots and --draw choose published draws, which features as given do not "
+            "have; remove them, or add --layout and --root."
         )
     if query == gallery and not (settings.exclude_own_camera or given.protocol == "llcm"):
         raise ConfigError(
-            f"--query and --gallery are both '{query}', so that every query would find itself; "
+            f"--query and --gallery are both '{query}', so every query would find itself; "
             "expected two files, or --exclude-own-camera."
         )
     return score_features(
@@ -204,5 +220,5 @@ def _show(results: list[Result], out: Path | None) -> list[Result]:
     return results
 
 
-def _told(value: object | None) -> str:
+def _quoted(value: object | None) -> str:
     return "not given" if value is None else f"'{value}'"

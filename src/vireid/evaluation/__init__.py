@@ -1,4 +1,4 @@
-"""Protocols, metrics and results; knows features and labels, never a network."""
+"""Protocols, metrics and results; works on features and labels, never on a network."""
 
 from vireid.evaluation.analysis import Details, search
 from vireid.evaluation.bootstrap import Interval
@@ -10,9 +10,8 @@ from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.protocols import Settings, protocols_for, validation
 from vireid.evaluation.ranking import Ranking
 from vireid.evaluation.reranking import KReciprocal, QueryExpansion
-from vireid.evaluation.result import Result, TrialScore
-from vireid.evaluation.scoring import evaluate
-from vireid.evaluation.table import table
+from vireid.evaluation.result import Result, TrialScore, table
+from vireid.evaluation.scoring import evaluate, evaluate_with_search
 
 __all__ = [
     "Chance",
@@ -31,6 +30,7 @@ __all__ = [
     "TrialScore",
     "compare",
     "evaluate",
+    "evaluate_with_search",
     "pool",
     "protocols_for",
     "score_features",

@@ -1,7 +1,7 @@
-"""One trial looked at closely: its similarities, its camera pairs and its worst queries.
+"""Analysis of one trial: similarity histogram, scores by camera pair, and worst queries.
 
-A :class:`Search` is one trial with its whole similarity matrix; the pictures of a result are drawn
-from it. :class:`Details` is the little of it that a result keeps.
+A :class:`Search` is one ranked trial with its full similarity matrix, from which figures are drawn.
+:class:`Details` is the part of it that a result stores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError
 from vireid.evaluation.metrics import NO_MATCH, QueryRanks, mean_over, rank_queries
-from vireid.evaluation.protocol import Protocol, Trial, names
+from vireid.evaluation.protocol import Protocol, Trial, relative_names
 from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.similarity import match_rows
 from vireid.types import Features
@@ -25,9 +25,9 @@ __all__ = [
     "Details",
     "EqualError",
     "Histogram",
-    "Mistaken",
     "Search",
     "WorstQuery",
+    "WrongMatch",
     "search",
 ]
 
@@ -37,26 +37,46 @@ WORST = 20
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Search:
-    """One trial of a protocol, searched.
+    """One ranked trial of a protocol.
 
     Attributes:
         protocol: The protocol.
-        trial: Its trial.
-        similarity: By which the gallery is ranked, float32 ``[q, g]``; larger is nearer.
-        excluded: Bool ``[q, g]``, True where the image is removed from the query's list.
+        trial: The trial.
+        similarity: The similarities that rank the gallery, float32 ``[q, g]``; larger is nearer.
+        ranks: Ranks of the correct images, query by query.
+        excluded: Bool ``[q, g]``, True where the protocol removes the image from the query's list.
         correct: Bool ``[q, g]``, True where the image shows the query's identity, excluded or not.
-        ranks: Where each query found its identity.
     """
 
     protocol: Protocol
     trial: Trial
     similarity: NDArray[np.float32]
+    ranks: QueryRanks
     excluded: NDArray[np.bool_]
     correct: NDArray[np.bool_]
-    ranks: QueryRanks
+
+    @classmethod
+    def of(
+        cls,
+        protocol: Protocol,
+        trial: Trial,
+        similarity: NDArray[np.float32],
+        ranks: QueryRanks | None = None,
+    ) -> Self:
+        """The search with these similarities, ranked here unless the ranks are given."""
+        query, gallery = (protocol.identities[side] for side in (trial.query, trial.gallery))
+        excluded = protocol.excluded(trial.query, trial.gallery)
+        return cls(
+            protocol=protocol,
+            trial=trial,
+            similarity=similarity,
+            ranks=ranks or rank_queries(similarity, query, gallery, excluded),
+            excluded=np.zeros(similarity.shape, dtype=np.bool_) if excluded is None else excluded,
+            correct=query[:, None] == gallery,
+        )
 
     def worst_first(self) -> list[int]:
-        """Rows of the matched queries by rising AP, ties by file name."""
+        """Rows of the matched queries by ascending AP, ties by file name."""
         scores = self.ranks.average_precision.tolist()
         records, query = self.protocol.records, self.trial.query.tolist()
         matched = np.flatnonzero(self.ranks.valid).tolist()
@@ -70,17 +90,17 @@ def search(
     trial: int = 0,
     ranking: Ranking | None = None,
 ) -> Search:
-    """Search one trial, as :func:`vireid.evaluation.evaluate` does, and keep the whole matrix.
+    """Rank one trial as :func:`vireid.evaluation.evaluate` does, and keep the similarity matrix.
 
     Args:
         features: Features of at least the protocol's images.
         protocol: The protocol.
-        trial: Which of its trials, from 0.
-        ranking: How the gallery is ranked; by the cosine and nothing else by default.
+        trial: Index of the trial, from 0.
+        ranking: How the gallery is ranked; by cosine similarity by default.
 
     Raises:
         EvaluationError: The protocol has no such trial; otherwise as
-            :func:`vireid.evaluation.evaluate`, but that no query need have a match.
+            :func:`vireid.evaluation.evaluate`, except that no query needs a match.
     """
     if not 0 <= trial < len(protocol.trials):
         raise EvaluationError(
@@ -89,25 +109,16 @@ def search(
     how = ranking or Ranking()
     values = match_rows(features, protocol.records, similarity=how.similarity)
     chosen = protocol.trials[trial]
-    similarity = trial_similarity(values, protocol, chosen, how)
-    wanted, shown = protocol.identities[chosen.query], protocol.identities[chosen.gallery]
-    excluded = protocol.excluded(chosen.query, chosen.gallery)
-    return Search(
-        protocol=protocol,
-        trial=chosen,
-        similarity=similarity,
-        excluded=np.zeros(similarity.shape, dtype=np.bool_) if excluded is None else excluded,
-        correct=wanted[:, None] == shown,
-        ranks=rank_queries(similarity, wanted, shown, excluded),
-    )
+    return Search.of(protocol, chosen, trial_similarity(values, protocol, chosen, how))
 
 
 class EqualError(NamedTuple):
-    """Where as many pairs of one identity are missed as pairs of two are taken for one.
+    """The equal error rate of verification (1:1 comparison) and its threshold.
 
     Attributes:
         similarity: The threshold.
-        rate: The share of each kind that is on its wrong side, in [0, 1].
+        rate: Both the share of genuine pairs below it and that of impostor pairs at or above it,
+            in [0, 1].
     """
 
     similarity: float
@@ -116,15 +127,15 @@ class EqualError(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Similarities of all pairs of a query and an image in its list, in bins of equal width.
+    """Histogram of the similarities of each query and the images in its list.
 
-    A bin holds its lower end but not its upper one; the last holds both.
+    Bins have equal width and include their lower edge; the last includes its upper edge too.
 
     Attributes:
-        low: Lower end of the first bin: the smallest similarity, unless all are equal.
-        high: Upper end of the last bin: the largest similarity, unless all are equal.
-        same: Pairs of one identity in each bin.
-        different: Pairs of two identities in each bin.
+        low: Lower edge of the first bin: the smallest similarity, unless all are equal.
+        high: Upper edge of the last bin: the largest similarity, unless all are equal.
+        same: Number of pairs of the same identity in each bin.
+        different: Number of pairs of different identities in each bin.
     """
 
     low: float
@@ -134,18 +145,18 @@ class Histogram:
 
     @property
     def edges(self) -> NDArray[np.float64]:
-        """Ends of the bins, ``[bins + 1]``."""
+        """Edges of the bins, ``[bins + 1]``."""
         return np.linspace(self.low, self.high, len(self.same) + 1)
 
     @property
     def equal_error(self) -> EqualError | None:
-        """The equal error, as exact as a bin is wide; None where a kind of pairs is missing."""
+        """The equal error rate, to one bin width; None where one kind of pairs is missing."""
         same, different = sum(self.same), sum(self.different)
         if not same or not different:
             return None
         missed = np.concatenate([[0], np.cumsum(self.same)])  # pairs below each edge
         taken = different - np.concatenate([[0], np.cumsum(self.different)])  # at or above it
-        gap = missed * different - taken * same  # whole numbers, rising; zero where rates are equal
+        gap = missed * different - taken * same  # integers, ascending; 0 where both rates are equal
         first = int(np.searchsorted(gap, 0))
         if gap[first] == 0:
             last = int(np.searchsorted(gap, 0, side="right")) - 1
@@ -160,15 +171,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class CameraPair:
-    """The queries of one camera, searched among the images of one camera alone.
+    """Scores of the queries of one camera against the gallery images of one camera only.
 
     Attributes:
-        query_camera: The queries' camera.
-        gallery_camera: The images' camera.
-        queries: Queries with a correct image there that is not excluded.
-        gallery: The camera's images in the gallery.
-        excluded: ``all`` where the protocol removes every image from every list, ``matches`` where
-            it removes every correct one, else ``none``.
+        query_camera: Camera of the queries.
+        gallery_camera: Camera of the gallery images.
+        queries: Number of queries with a correct image from that camera that is not excluded.
+        gallery: Number of gallery images from that camera.
+        excluded: ``all`` if the protocol excludes every image for every query, ``matches`` if it
+            excludes every correct one, else ``none``.
         rank1: Rank-1 over those queries, in [0, 1]; None where there are none.
         mean_ap: mAP over those queries, in [0, 1]; None where there are none.
     """
@@ -183,13 +194,13 @@ class CameraPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Mistaken:
-    """The nearest image of somebody else.
+class WrongMatch:
+    """The most similar gallery image of another identity.
 
     Attributes:
-        name: Its file, below the folder that all images share.
-        identity: Whom it shows.
-        similarity: Its similarity with the query.
+        name: Its file, relative to the common folder of all images.
+        identity: Its identity.
+        similarity: Its similarity to the query.
     """
 
     name: str
@@ -199,15 +210,15 @@ class Mistaken:
 
 @dataclass(frozen=True, slots=True)
 class WorstQuery:
-    """A query that went badly.
+    """A query with a low average precision.
 
     Attributes:
-        name: Its file, below the folder that all images share.
-        identity: Whom it shows.
-        camera: What camera saw it.
+        name: Its file, relative to the common folder of all images.
+        identity: Its identity.
+        camera: Its camera.
         average_precision: Its AP, in (0, 1].
         first_match: Rank of its first correct image, from 1.
-        mistaken: The nearest wrong image; None where its list holds none.
+        nearest_wrong: The most similar image of another identity; None where there is none.
     """
 
     name: str
@@ -215,17 +226,17 @@ class WorstQuery:
     camera: int
     average_precision: float
     first_match: int
-    mistaken: Mistaken | None
+    nearest_wrong: WrongMatch | None
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a result keeps of its first trial.
+    """What a result stores about its first trial.
 
     Attributes:
-        histogram: Similarities of pairs of one and of two identities.
+        histogram: Similarities of pairs of the same and of different identities.
         camera_pairs: Scores of every pair of cameras, by query camera, then gallery camera.
-        worst: The queries of lowest AP, worst first, ties by file name; at most 20.
+        worst: The queries with the lowest AP, worst first, ties by file name; at most 20.
     """
 
     histogram: Histogram
@@ -251,9 +262,9 @@ def _histogram(found: Search) -> Histogram:
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
-    together, _ = np.histogram(every, edges)
+    total, _ = np.histogram(every, edges)
     of_same, _ = np.histogram(same, edges)
-    different = together - of_same
+    different = total - of_same
     return Histogram(low, high, tuple(of_same.tolist()), tuple(different.tolist()))
 
 
@@ -262,20 +273,20 @@ def _camera_pairs(found: Search) -> tuple[CameraPair, ...]:
     query, gallery = found.trial.query, found.trial.gallery
     pairs = []
     for gallery_camera in np.unique(cameras[gallery]).tolist():
-        shown = np.flatnonzero(cameras[gallery] == gallery_camera)
-        excluded, correct = found.excluded[:, shown], found.correct[:, shown]
+        columns = np.flatnonzero(cameras[gallery] == gallery_camera)
+        excluded, correct = found.excluded[:, columns], found.correct[:, columns]
         ranks = rank_queries(
-            found.similarity[:, shown], identities[query], identities[gallery[shown]], excluded
+            found.similarity[:, columns], identities[query], identities[gallery[columns]], excluded
         )
         for query_camera in np.unique(cameras[query]).tolist():
-            asked = cameras[query] == query_camera
-            matched = asked & ranks.valid
+            rows = cameras[query] == query_camera
+            matched = rows & ranks.valid
             pair = CameraPair(
                 query_camera=query_camera,
                 gallery_camera=gallery_camera,
                 queries=int(np.count_nonzero(matched)),
-                gallery=len(shown),
-                excluded=_what_is_excluded(excluded[asked], correct[asked]),
+                gallery=len(columns),
+                excluded=_kind_of_exclusion(excluded[rows], correct[rows]),
                 rank1=float(np.mean(ranks.first_image[matched] == 1)) if matched.any() else None,
                 mean_ap=mean_over(ranks.average_precision, matched) if matched.any() else None,
             )
@@ -283,7 +294,7 @@ def _camera_pairs(found: Search) -> tuple[CameraPair, ...]:
     return tuple(sorted(pairs, key=lambda pair: (pair.query_camera, pair.gallery_camera)))
 
 
-def _what_is_excluded(
+def _kind_of_exclusion(
     excluded: NDArray[np.bool_], correct: NDArray[np.bool_]
 ) -> Literal["none", "matches", "all"]:
     if excluded.all():
@@ -292,30 +303,30 @@ def _what_is_excluded(
 
 
 def _worst(found: Search) -> tuple[WorstQuery, ...]:
-    records, called = found.protocol.records, names(found.protocol.records)
+    records, file_names = found.protocol.records, relative_names(found.protocol.records)
     worst = []
     for row in found.worst_first()[:WORST]:
-        place = int(found.trial.query[row])
+        index = int(found.trial.query[row])
         query = WorstQuery(
-            name=called[place],
-            identity=records[place].identity,
-            camera=records[place].camera,
+            name=file_names[index],
+            identity=records[index].identity,
+            camera=records[index].camera,
             average_precision=float(found.ranks.average_precision[row]),
             first_match=int(found.ranks.first_image[row]),
-            mistaken=_mistaken(found, row, called),
+            nearest_wrong=_nearest_wrong(found, row, file_names),
         )
         worst.append(query)
     return tuple(worst)
 
 
-def _mistaken(found: Search, row: int, called: Sequence[str]) -> Mistaken | None:
+def _nearest_wrong(found: Search, row: int, file_names: Sequence[str]) -> WrongMatch | None:
     wrong = np.flatnonzero(~found.excluded[row] & ~found.correct[row])
     if not len(wrong):
         return None
     nearest = wrong[np.argmax(found.similarity[row, wrong])]
-    place = int(found.trial.gallery[nearest])
-    return Mistaken(
-        name=called[place],
-        identity=found.protocol.records[place].identity,
+    index = int(found.trial.gallery[nearest])
+    return WrongMatch(
+        name=file_names[index],
+        identity=found.protocol.records[index].identity,
         similarity=float(found.similarity[row, nearest]),
     )

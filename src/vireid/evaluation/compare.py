@@ -128,9 +128,6 @@ def _difference(
     # Ties count on both sides, so that two equal systems have p = 1.
     smaller = min(int(np.count_nonzero(change <= 0)), int(np.count_nonzero(change >= 0)))
     p = min(1.0, 2 * max(smaller, 1) / len(change))
-    return Difference(metric, _score(first, metric), _score(second, metric), interval(change), p)
-
-
-def _score(result: Result, metric: Metric) -> float:
-    scores = {"R-1": result.cmc(1), "mAP": result.mean_ap, "mINP": result.mean_inp}
-    return scores[metric].mean
+    return Difference(
+        metric, first.scores[metric].mean, second.scores[metric].mean, interval(change), p
+    )

@@ -1,4 +1,4 @@
-"""Who is searched for among whom, as plain data."""
+"""Test protocols as plain data: which queries are searched in which galleries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vireid.types import ImageRecord
 
-__all__ = ["Protocol", "Trial", "names"]
+__all__ = ["Protocol", "Trial", "relative_names"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class Trial:
 class Protocol:
     """A test protocol on one data set.
 
-    It lists every image it needs once, so that each is encoded once however many trials there
-    are; a trial is two lists of indices into that list.
+    Every image is listed once, so that its feature is extracted once whatever the number of
+    trials; a trial is two lists of indices into that list.
 
     Attributes:
         name: Data set and setting, such as ``SYSU-MM01 all-search single-shot``.
@@ -42,7 +42,7 @@ class Protocol:
         convention: How the galleries were drawn; results of different conventions are not
             comparable.
         cmc: Whether CMC counts identities or images (see :mod:`vireid.evaluation.metrics`).
-        records: Every image needed, each once.
+        records: All images of the protocol, each once.
         trials: The draws.
         excluded_cameras: Pairs (query camera, gallery camera) never compared.
         excludes_own_camera: Whether the query's own identity, seen by the query's own camera, is
@@ -81,7 +81,7 @@ class Protocol:
         excluded_cameras: tuple[tuple[int, int], ...] = (),
         excludes_own_camera: bool = False,
     ) -> Self:
-        """A protocol from its draws, each (query, gallery); images are numbered in sorted order."""
+        """The protocol with these draws, each (query, gallery); records are sorted."""
         records = tuple(sorted({record for draw in draws for side in draw for record in side}))
         number = {record: i for i, record in enumerate(records)}
 
@@ -113,20 +113,20 @@ class Protocol:
         """
         if not self.excluded_cameras and not self.excludes_own_camera:
             return None
-        seen_by, shown_by = self.cameras[query][:, None], self.cameras[gallery]
+        query_cameras, gallery_cameras = self.cameras[query][:, None], self.cameras[gallery]
         mask = np.zeros((len(query), len(gallery)), dtype=np.bool_)
         for first, second in self.excluded_cameras:
-            mask |= (seen_by == first) & (shown_by == second)
+            mask |= (query_cameras == first) & (gallery_cameras == second)
         if self.excludes_own_camera:
             same = self.identities[query][:, None] == self.identities[gallery]
-            mask |= same & (seen_by == shown_by)
+            mask |= same & (query_cameras == gallery_cameras)
         return mask
 
 
-def names(records: Sequence[ImageRecord]) -> list[str]:
-    r"""The images' names below the folder that they share.
+def relative_names(records: Sequence[ImageRecord]) -> list[str]:
+    r"""File names relative to the common folder of all images.
 
-    Bytes that are no UTF-8 become ``\xff`` and the like, so that any file can hold the names.
+    Bytes that are not UTF-8 are escaped (``\xff``), so that any text file can hold the names.
     """
     root = Path(os.path.commonpath([record.path.parent for record in records]))
     below = (record.path.relative_to(root).as_posix() for record in records)

@@ -1,4 +1,4 @@
-"""From features to the similarities by which a trial is ranked, plain or treated."""
+"""The similarities that rank a trial, with or without post-processing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Ranking:
         similarity: How two features are compared.
         expansion: Query expansion; none by default.
         reranking: Re-ranking; none by default.
-        memory_limit_bytes: The most that re-ranking may take; beyond it, it is refused.
+        memory_limit_bytes: Memory limit of re-ranking; a re-ranking that needs more is refused.
 
     Raises:
-        ConfigError: If distances of raw features are to be treated, which both treatments
-            are not defined for.
+        ConfigError: Query expansion or re-ranking with another similarity than the cosine, for
+            which neither is defined.
     """
 
     similarity: Similarity = "cosine"
@@ -36,22 +36,22 @@ class Ranking:
     memory_limit_bytes: int = 4 * 1024**3
 
     def __post_init__(self) -> None:
-        if self.similarity != "cosine" and self.treated:
+        if self.similarity != "cosine" and self.has_post_processing:
             raise ConfigError(
-                f"query expansion and re-ranking compare by the cosine, not by '{self.similarity}';"
-                " expected --similarity cosine with them"
+                f"query expansion and re-ranking need cosine similarity, not '{self.similarity}'; "
+                "expected --similarity cosine with them"
             )
 
     @property
-    def treated(self) -> bool:
-        """Whether a gallery's other images have an influence on how one image is ranked."""
+    def has_post_processing(self) -> bool:
+        """Whether the similarity of two images depends on the other images of the gallery."""
         return self.expansion is not None or self.reranking is not None
 
 
 def trial_similarity(
     values: NDArray[np.float32], protocol: Protocol, trial: Trial, ranking: Ranking
 ) -> NDArray[np.float32]:
-    """The similarities by which one trial is ranked.
+    """Compute the similarities that rank one trial.
 
     Args:
         values: Features of the protocol's records, ``[records, d]``.
@@ -63,7 +63,7 @@ def trial_similarity(
         ``[q, g]``; larger is nearer.
 
     Raises:
-        EvaluationError: Re-ranking does not fit into the memory limit.
+        EvaluationError: Re-ranking exceeds the memory limit.
     """
     query, gallery = values[trial.query], values[trial.gallery]
     if ranking.expansion is not None:

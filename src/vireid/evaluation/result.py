@@ -1,4 +1,4 @@
-"""A result that says what it is: scores, the protocol they belong to, and what chance would give.
+"""Results: scores with the protocol they belong to, the conditions, and the chance level.
 
 Example:
     >>> result = evaluate(features, protocol, fingerprint=name)  # doctest: +SKIP
@@ -14,30 +14,44 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import ConfigDict, TypeAdapter
 
-from vireid.errors import EvaluationError
+from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.analysis import Details
 from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
 from vireid.evaluation.chance import Chance
+from vireid.evaluation.markdown import markdown_table
 from vireid.files import write_atomic
 
-__all__ = ["RANKS", "CmcKind", "Result", "Statistic", "TrialScore"]
+__all__ = ["SCORES", "CmcKind", "Result", "Score", "Statistic", "TrialScore", "table"]
 
 CmcKind = Literal["identity", "image"]
-RANKS = (1, 5, 10, 20)
-_AT_CHANCE = 1.5  # mAP below this multiple of chance has learned nothing worth a table
-_FORMAT = 2
-_LONGEST = 120  # of a file's name, in letters; file systems allow 255 bytes
+Score = Literal["R-1", "R-5", "R-10", "R-20", "mAP", "mINP"]
+SCORES: tuple[Score, ...] = get_args(Score)
+"""The columns of every table of scores."""
+_RANKS = (1, 5, 10, 20)
+_AT_CHANCE = 1.5  # a mAP below this multiple of chance counts as chance level
+_FORMAT = 3
+_MAX_NAME = 120  # characters of a file name; file systems allow 255 bytes
 
 
 class Statistic(NamedTuple):
-    """A score in [0, 1]: mean over trials and sample deviation (n - 1; 0 for one trial)."""
+    """A score in [0, 1]: mean and sample standard deviation (n - 1; 0 for one value)."""
 
     mean: float
     std: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """The statistic of some values, at least one."""
+        listed = list(values)
+        return cls(statistics.fmean(listed), statistics.stdev(listed) if len(listed) > 1 else 0.0)
+
+    def percent(self, *, with_std: bool) -> str:
+        """The mean in percent, followed by ± deviation on request."""
+        return f"{100 * self.mean:.2f}" + (f" ± {100 * self.std:.2f}" if with_std else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +61,13 @@ class TrialScore:
     Attributes:
         queries: Number of queries.
         gallery: Number of gallery images.
-        unmatched: Queries without a correct image after exclusion; left out of every mean.
-        cmc_by_identity: CMC counted in identities, entry r - 1 is Rank-r.
+        unmatched: Queries without a correct image after exclusion; not part of any mean.
+        cmc_by_identity: CMC counted in identities; entry r - 1 is Rank-r.
         cmc_by_image: CMC counted in images; Rank-1 is the same in both.
         mean_ap: mAP.
         mean_inp: mINP.
         chance: The expected scores of a random ranking of the same trial.
-        by_identity: What each identity's queries scored, for confidence intervals.
+        by_identity: Sums of the scores by query identity, for confidence intervals.
     """
 
     queries: int
@@ -73,7 +87,7 @@ class TrialScore:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The scores of one protocol and all that is needed to compare them with others.
+    """The scores of one protocol, with everything needed to compare them with others.
 
     Attributes:
         protocol: Data set and setting.
@@ -81,18 +95,18 @@ class Result:
         convention: How the galleries were drawn.
         cmc_kind: Whether the protocol's CMC counts identities or images.
         trials: The scores of each trial.
-        feature_size: Numbers a feature has.
+        feature_size: Dimension of the features.
         similarity: How features were compared.
         query_expansion: Query expansion applied, ``none`` or its kind and parameters.
         reranking: Re-ranking applied, ``none`` or its kind and parameters.
         test_time_augmentation: Augmentation at test time, ``none`` or its kind.
-        weights_fingerprint: Fingerprint of the network's weights; empty when not told.
+        weights_fingerprint: Fingerprint of the network's weights; empty when unknown.
         data_fingerprint: SHA-256 of the images' names, identities and cameras and of the trials
             (not of the pixels).
         unmatched: Names of the queries that lack a correct image in some trial.
-        about: What the caller knows of the run: method, backbone, weights, seed.
+        about: What the caller knows about the run: method, backbone, weights, seed.
         versions: Versions of the software that computed the scores.
-        details: A closer look at the first trial; None where it was not asked for.
+        details: Analysis of the first trial; None unless requested.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -121,7 +135,7 @@ class Result:
 
     @property
     def flags(self) -> dict[str, str]:
-        """What was done to the ranking or the features, by name; ``none`` where nothing was."""
+        """Post-processing by name; ``none`` where it was not applied."""
         return {
             "query expansion": self.query_expansion,
             "re-ranking": self.reranking,
@@ -129,33 +143,58 @@ class Result:
         }
 
     @property
-    def slug(self) -> str:
-        """A file name that tells this result from the others of the same network.
+    def post_processing(self) -> list[str]:
+        """Names of the post-processing that was applied."""
+        return [name for name, kind in self.flags.items() if kind != "none"]
 
-        Small letters, digits and hyphens only, at most 120; what the convention has in brackets is
-        left out.
+    @property
+    def slug(self) -> str:
+        """A file name that distinguishes this result from others of the same network.
+
+        Lower-case letters, digits and hyphens, at most 120; the part of the convention in
+        parentheses is left out.
         """
-        used = [name for name, kind in self.flags.items() if kind != "none"]
         compared = [] if self.similarity == "cosine" else [self.similarity]
         convention = self.convention.split("(")[0]
-        text = " ".join([self.protocol, self.direction, convention, *compared, *used])
+        text = " ".join(
+            [self.protocol, self.direction, convention, *compared, *self.post_processing]
+        )
         words = re.findall(r"[a-z0-9]+", text.lower())
-        return "-".join(words)[:_LONGEST].strip("-") or "result"
+        return "-".join(words)[:_MAX_NAME].strip("-") or "result"
+
+    def labelled(self, name: str) -> str:
+        """A name followed by the post-processing that was applied."""
+        used = self.post_processing
+        return f"{name} (with {', '.join(used)})" if used else name
+
+    @property
+    def title(self) -> str:
+        """Protocol, direction and the post-processing that was applied."""
+        return self.labelled(f"{self.protocol}, {self.direction}")
 
     def cmc(self, rank: int, kind: CmcKind | None = None) -> Statistic:
-        """Rank-``rank``, from 1, in the protocol's kind; beyond the stored curve its last value."""
+        """Rank-``rank``, from 1, by default in the protocol's kind of CMC.
+
+        Beyond the stored curve, its last value.
+        """
         curves = [t.cmc(kind or self.cmc_kind) for t in self.trials]
-        return _over(curve[min(rank, len(curve)) - 1] for curve in curves)
+        return Statistic.of(curve[min(rank, len(curve)) - 1] for curve in curves)
 
     @property
     def mean_ap(self) -> Statistic:
         """The mAP: mean and deviation over the trials."""
-        return _over(t.mean_ap for t in self.trials)
+        return Statistic.of(t.mean_ap for t in self.trials)
 
     @property
     def mean_inp(self) -> Statistic:
         """The mINP: mean and deviation over the trials."""
-        return _over(t.mean_inp for t in self.trials)
+        return Statistic.of(t.mean_inp for t in self.trials)
+
+    @property
+    def scores(self) -> dict[Score, Statistic]:
+        """R-1, R-5, R-10, R-20, mAP and mINP: mean and deviation over the trials."""
+        found = [*(self.cmc(rank) for rank in _RANKS), self.mean_ap, self.mean_inp]
+        return dict(zip(SCORES, found, strict=True))
 
     @property
     def curve(self) -> tuple[float, ...]:
@@ -168,16 +207,18 @@ class Result:
         """Expected scores of a random ranking, mean over the trials."""
         length = min(len(t.chance.cmc) for t in self.trials)
         return Chance(
-            cmc=tuple(_over(t.chance.cmc[r] for t in self.trials).mean for r in range(length)),
-            mean_ap=_over(t.chance.mean_ap for t in self.trials).mean,
-            mean_inp=_over(t.chance.mean_inp for t in self.trials).mean,
+            cmc=tuple(
+                Statistic.of(t.chance.cmc[r] for t in self.trials).mean for r in range(length)
+            ),
+            mean_ap=Statistic.of(t.chance.mean_ap for t in self.trials).mean,
+            mean_inp=Statistic.of(t.chance.mean_inp for t in self.trials).mean,
         )
 
     def interval(self, metric: Metric) -> Interval | None:
         """The 95 % confidence interval over identities; None where there is only one identity.
 
-        It tells what other people of the same kind would have changed (see
-        :mod:`vireid.evaluation.bootstrap`), not another training or other cameras.
+        It covers the choice of people (see :mod:`vireid.evaluation.bootstrap`), not that of
+        training seed or cameras.
         """
         trials = [t.by_identity for t in self.trials]
         if len({i for t in trials for i in t.identity}) < 2:
@@ -190,32 +231,80 @@ class Result:
         return self.mean_ap.mean < _AT_CHANCE * self.chance.mean_ap
 
     @property
-    def statement(self) -> str:
-        """One sentence on where the result stands against chance."""
+    def versus_chance(self) -> str:
+        """One sentence that compares mAP with the chance level."""
         mean_ap, chance = 100 * self.mean_ap.mean, 100 * self.chance.mean_ap
         if self.at_chance:
             return (
                 f"AT CHANCE LEVEL: mAP {mean_ap:.2f} %, a random ranking scores {chance:.2f} %. "
-                "This network does not tell people apart across modalities."
+                "This network does not recognise people across modalities."
             )
         return f"mAP is {mean_ap / chance:.1f} times that of a random ranking ({chance:.2f} %)."
 
-    def __str__(self) -> str:
-        """The field's table with its conditions above it and chance beneath."""
-        from vireid.evaluation.table import page  # the table reads results, and a result prints it
+    def cells(self) -> list[str]:
+        """The scores in percent, with ± deviation where there are several trials."""
+        return [s.percent(with_std=len(self.trials) > 1) for s in self.scores.values()]
 
-        return page(self)
+    def chance_cells(self) -> list[str]:
+        """The scores of a random ranking, in percent."""
+        chance = self.chance
+        curve = [chance.cmc[min(rank, len(chance.cmc)) - 1] for rank in _RANKS]
+        return [f"{100 * score:.2f}" for score in [*curve, chance.mean_ap, chance.mean_inp]]
+
+    def conditions(self) -> list[str]:
+        """What must be known to compare the scores with others, one sentence each."""
+        first, count = self.trials[0], len(self.trials)
+        flags = "; ".join(f"{name} {kind}" for name, kind in self.flags.items())
+        lines = [
+            f"{self.convention}; CMC by {self.cmc_kind}; {count} trial{'s' if count > 1 else ''}",
+            f"{self.similarity} similarity; {flags}",
+            f"{first.queries:,} queries, {first.gallery:,} gallery images, "
+            f"{self.feature_size}-d features"
+            + (f", weights {self.weights_fingerprint[:12]}" if self.weights_fingerprint else ""),
+        ]
+        if self.unmatched:
+            each = sum(t.unmatched for t in self.trials) / count
+            lines.append(
+                f"{each:,.4g} queries a trial have no match in the gallery and are left out: "
+                + first_few(self.unmatched)
+            )
+        if self.about:
+            lines.append(", ".join(f"{key} {value}" for key, value in self.about.items()))
+        return lines
+
+    def __str__(self) -> str:
+        """The conditions, the table with chance, the intervals, and mAP against chance."""
+        other: CmcKind = "image" if self.cmc_kind == "identity" else "identity"
+        curve = ", ".join(f"R-{rank} {100 * self.cmc(rank, other).mean:.2f}" for rank in _RANKS)
+        lines = [
+            f"{self.protocol}, {self.direction}",
+            *(f"  {line}" for line in self.conditions()),
+            "",
+            table({"result": self}),
+            "",
+            f"CMC by {other}: {curve}.",
+        ]
+        found = {metric: self.interval(metric) for metric in METRICS}
+        ends = [f"{m} {100 * i.low:.2f} to {100 * i.high:.2f}" for m, i in found.items() if i]
+        if ends:
+            lines.append(f"95 % interval over identities (bootstrap): {', '.join(ends)}.")
+        text = self.versus_chance
+        if self.at_chance:
+            bar = "!" * min(len(text) + 6, 100)
+            return "\n".join([*lines, bar, f"!! {text}", bar])
+        return "\n".join([*lines, text])
 
     def to_json(self) -> str:
-        """All of the result as JSON text, the same bytes for the same result.
+        """The result as JSON text; equal results give equal bytes.
 
-        The block ``summary`` is for reading, in percent; :meth:`from_json` computes it anew.
+        The block ``summary``, in percent, is for readers; :meth:`from_json` ignores it.
         """
         intervals = {metric: self.interval(metric) for metric in METRICS}
-        summary = {
-            **{f"R-{rank}": _percent(self.cmc(rank)) for rank in RANKS},
-            "mAP": _percent(self.mean_ap),
-            "mINP": _percent(self.mean_inp),
+        summary: dict[str, Any] = {
+            **{
+                name: {"mean": round(100 * score.mean, 2), "std": round(100 * score.std, 2)}
+                for name, score in self.scores.items()
+            },
             "interval_95": {
                 metric: [round(100 * end, 2) for end in found]
                 for metric, found in intervals.items()
@@ -227,7 +316,7 @@ class Result:
                 "mINP": round(100 * self.chance.mean_inp, 2),
             },
             "at_chance": self.at_chance,
-            "statement": self.statement,
+            "versus_chance": self.versus_chance,
         }
         # Not asdict of the whole: it would deep-copy mappings, which need not be copyable.
         plain = {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -242,10 +331,10 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote.
+        """Parse the output of :meth:`to_json`.
 
         Raises:
-            EvaluationError: The text is not a result, or one of another version.
+            EvaluationError: The text is not a result, or has another format version.
         """
         try:
             whole: dict[str, Any] = json.loads(text)
@@ -263,7 +352,7 @@ class Result:
         return result
 
     def save(self, path: Path) -> Path:
-        """Write the JSON to ``path`` atomically."""
+        """Write the JSON to ``path`` atomically, and return ``path``."""
         return write_atomic(path, self.to_json().encode())
 
     @classmethod
@@ -279,11 +368,28 @@ class Result:
             raise EvaluationError(f"'{path}' cannot be read: {error}") from error
 
 
-def _over(values: Iterable[float]) -> Statistic:
-    listed = list(values)
-    std = statistics.stdev(listed) if len(listed) > 1 else 0.0
-    return Statistic(statistics.fmean(listed), std)
+def table(results: Mapping[str, Result]) -> str:
+    """Format results of one protocol as a Markdown table, in percent, with the chance level.
 
+    Post-processing is named in the first column.
 
-def _percent(statistic: Statistic) -> dict[str, float]:
-    return {"mean": round(100 * statistic.mean, 2), "std": round(100 * statistic.std, 2)}
+    Args:
+        results: Result by row name.
+
+    Raises:
+        EvaluationError: There is no result, or the protocols differ.
+    """
+    if not results:
+        raise EvaluationError("a table needs at least one result")
+    kinds = {result.kind for result in results.values()}
+    if len(kinds) > 1:
+        raise EvaluationError(
+            f"one table of different protocols: {sorted(kinds)}; expected one protocol, direction "
+            "and convention a table"
+        )
+    lines = [
+        ["", *SCORES],
+        *([result.labelled(name), *result.cells()] for name, result in results.items()),
+        ["chance", *next(iter(results.values())).chance_cells()],
+    ]
+    return markdown_table(lines, left=1)

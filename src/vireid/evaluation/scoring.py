@@ -1,28 +1,28 @@
-"""From features and a protocol to a :class:`~vireid.evaluation.result.Result`."""
+"""Score features under a protocol: from features to a :class:`~vireid.evaluation.Result`."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError
-from vireid.evaluation.analysis import Details, search
+from vireid.evaluation.analysis import Details, Search
 from vireid.evaluation.bootstrap import ByIdentity
 from vireid.evaluation.chance import chance_level
 from vireid.evaluation.metrics import QueryRanks, cmc_curve, mean_over, rank_queries
-from vireid.evaluation.protocol import Protocol, Trial, names
+from vireid.evaluation.protocol import Protocol, Trial, relative_names
 from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.result import Result, TrialScore
 from vireid.evaluation.similarity import match_rows, similarities
 from vireid.types import Features
 
-__all__ = ["data_fingerprint", "evaluate"]
+__all__ = ["data_fingerprint", "evaluate", "evaluate_with_search"]
 
 CMC_LENGTH = 50
 _BLOCK_CELLS = 64_000_000  # similarities held at once, 256 MB
@@ -39,62 +39,57 @@ def evaluate(
 ) -> Result:
     """Score features under a protocol.
 
-    Each image is used from one feature, whatever the number of trials. The order of the
-    features does not matter: images are matched by path.
+    Images are matched by path, so the order of the features does not matter. The feature of an
+    image serves all trials.
 
     Args:
         features: Features of at least the protocol's images.
         protocol: The protocol.
-        ranking: How galleries are ranked; by the cosine and nothing else by default.
-        fingerprint: Fingerprint of the weights the features come from.
-        about: What else the result should say: method, backbone, weights, seed.
-        details: Keep :class:`~vireid.evaluation.analysis.Details` of the first trial, which is
-            searched once more for them, its whole similarity matrix at once.
+        ranking: How galleries are ranked; by cosine similarity by default.
+        fingerprint: Fingerprint of the weights that computed the features.
+        about: Further facts for the result: method, backbone, weights, seed.
+        details: Add :class:`~vireid.evaluation.analysis.Details` of the first trial, whose full
+            similarity matrix is then held in memory.
 
     Raises:
         EvaluationError: An image is missing or appears twice, a feature is NaN, infinite or
-            zero, no query has a match, or re-ranking does not fit into its memory limit.
+            zero, no query has a match, or re-ranking exceeds its memory limit.
+    """
+    if details:
+        return evaluate_with_search(
+            features, protocol, ranking=ranking, fingerprint=fingerprint, about=about
+        )[0]
+    how = ranking or Ranking()
+    ranks, _ = _rank_trials(features, protocol, how, keep_first=False)
+    return _result(features, protocol, how, ranks, fingerprint, about or {})
+
+
+def evaluate_with_search(
+    features: Features,
+    protocol: Protocol,
+    *,
+    ranking: Ranking | None = None,
+    fingerprint: str = "",
+    about: Mapping[str, str] | None = None,
+) -> tuple[Result, Search]:
+    """Score features with details, and return the search of the first trial for figures.
+
+    Arguments and errors are those of :func:`evaluate`.
+
+    Returns:
+        The result with details, and the first trial with its similarity matrix.
     """
     how = ranking or Ranking()
-    values = match_rows(features, protocol.records, similarity=how.similarity)
-    for trial in protocol.trials:
-        if not len(trial.query) or not len(trial.gallery):
-            raise EvaluationError(
-                f"{protocol.name}, {protocol.direction}: a trial has {len(trial.query)} queries "
-                f"and {len(trial.gallery)} gallery images; expected at least one of each"
-            )
-    ranks = _rank_treated(values, protocol, how) if how.treated else _rank(values, protocol, how)
-    scores = tuple(
-        _score(found, trial, protocol) for found, trial in zip(ranks, protocol.trials, strict=True)
-    )
-    return Result(
-        protocol=protocol.name,
-        direction=protocol.direction,
-        convention=protocol.convention,
-        cmc_kind=protocol.cmc,
-        trials=scores,
-        feature_size=values.shape[1],
-        similarity=how.similarity,
-        query_expansion=str(how.expansion or "none"),
-        reranking=str(how.reranking or "none"),
-        test_time_augmentation=features.augmentation,
-        weights_fingerprint=fingerprint,
-        data_fingerprint=data_fingerprint(protocol),
-        unmatched=_unmatched(ranks, protocol),
-        about=dict(about or {}),
-        versions={
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "vireid": metadata.version("vireid"),
-        },
-        details=Details.of(search(features, protocol, ranking=how)) if details else None,
-    )
+    ranks, first = _rank_trials(features, protocol, how, keep_first=True)
+    result = _result(features, protocol, how, ranks, fingerprint, about or {})
+    search = Search.of(protocol, protocol.trials[0], first, ranks[0])
+    return replace(result, details=Details.of(search)), search
 
 
 def data_fingerprint(protocol: Protocol) -> str:
-    """SHA-256 of the images' names (below their common folder), labels and the trials."""
+    """SHA-256 of relative file names, labels, trials and exclusion rules."""
     digest = hashlib.sha256()
-    for name, record in zip(names(protocol.records), protocol.records, strict=True):
+    for name, record in zip(relative_names(protocol.records), protocol.records, strict=True):
         line = f"{name}\0{record.identity}\0{record.camera}\0{record.modality}\n"
         digest.update(line.encode())
     for trial in protocol.trials:
@@ -106,8 +101,65 @@ def data_fingerprint(protocol: Protocol) -> str:
     return digest.hexdigest()
 
 
-def _rank(values: NDArray[np.float32], protocol: Protocol, how: Ranking) -> list[QueryRanks]:
-    """Rank every trial; similarities are computed once for all trials, block by block."""
+def _result(
+    features: Features,
+    protocol: Protocol,
+    how: Ranking,
+    ranks: Sequence[QueryRanks],
+    fingerprint: str,
+    about: Mapping[str, str],
+) -> Result:
+    return Result(
+        protocol=protocol.name,
+        direction=protocol.direction,
+        convention=protocol.convention,
+        cmc_kind=protocol.cmc,
+        trials=tuple(
+            _score(found, trial, protocol)
+            for found, trial in zip(ranks, protocol.trials, strict=True)
+        ),
+        feature_size=features.values.shape[1],
+        similarity=how.similarity,
+        query_expansion=str(how.expansion or "none"),
+        reranking=str(how.reranking or "none"),
+        test_time_augmentation=features.augmentation,
+        weights_fingerprint=fingerprint,
+        data_fingerprint=data_fingerprint(protocol),
+        unmatched=_unmatched(ranks, protocol),
+        about=dict(about),
+        versions={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "vireid": metadata.version("vireid"),
+        },
+    )
+
+
+def _rank_trials(
+    features: Features, protocol: Protocol, how: Ranking, *, keep_first: bool
+) -> tuple[list[QueryRanks], NDArray[np.float32]]:
+    """Rank all trials; also return the similarities of the first, ``[q, g]``, if requested."""
+    values = match_rows(features, protocol.records, similarity=how.similarity)
+    for trial in protocol.trials:
+        if not len(trial.query) or not len(trial.gallery):
+            raise EvaluationError(
+                f"{protocol.name}, {protocol.direction}: a trial has {len(trial.query)} queries "
+                f"and {len(trial.gallery)} gallery images; expected at least one of each"
+            )
+    first = np.empty((0, 0), dtype=np.float32)
+    if how.has_post_processing:
+        # The gallery of a trial influences its similarities: rank each trial separately.
+        ranks = []
+        for trial in protocol.trials:
+            similarity = trial_similarity(values, protocol, trial, how)
+            ranks.append(_rank_block(similarity, trial.query, trial.gallery, protocol))
+            if keep_first and trial is protocol.trials[0]:
+                first = similarity
+        return ranks, first
+    # Compute similarities once for all trials, block by block.
+    if keep_first:
+        shape = (len(protocol.trials[0].query), len(protocol.trials[0].gallery))
+        first = np.empty(shape, dtype=np.float32)
     query = np.unique(np.concatenate([t.query for t in protocol.trials]))
     gallery = np.unique(np.concatenate([t.gallery for t in protocol.trials]))
     step = max(1, _BLOCK_CELLS // len(gallery))
@@ -115,26 +167,17 @@ def _rank(values: NDArray[np.float32], protocol: Protocol, how: Ranking) -> list
     for begin in range(0, len(query), step):
         rows = query[begin : begin + step]
         found = similarities(values[rows], values, rows=gallery, similarity=how.similarity)
-        for trial, into in zip(protocol.trials, parts, strict=True):
+        for number, (trial, into) in enumerate(zip(protocol.trials, parts, strict=True)):
             here = np.flatnonzero((trial.query >= rows[0]) & (trial.query <= rows[-1]))
             if not len(here):
                 continue
             block = found[np.searchsorted(rows, trial.query[here])]
             block = np.take(block, np.searchsorted(gallery, trial.gallery), axis=1)
+            if keep_first and number == 0:
+                first[here] = block
             into.append((here, _rank_block(block, trial.query[here], trial.gallery, protocol)))
-    return [_join(found, len(t.query)) for found, t in zip(parts, protocol.trials, strict=True)]
-
-
-def _rank_treated(
-    values: NDArray[np.float32], protocol: Protocol, how: Ranking
-) -> list[QueryRanks]:
-    """Rank every trial by itself, because its gallery decides the similarities."""
-    return [
-        _rank_block(
-            trial_similarity(values, protocol, trial, how), trial.query, trial.gallery, protocol
-        )
-        for trial in protocol.trials
-    ]
+    ranks = [_join(found, len(t.query)) for found, t in zip(parts, protocol.trials, strict=True)]
+    return ranks, first
 
 
 def _rank_block(
@@ -150,10 +193,10 @@ def _rank_block(
 
 
 def _join(parts: list[tuple[NDArray[np.int64], QueryRanks]], queries: int) -> QueryRanks:
-    """Put the blocks of one trial back into the order of its queries."""
-    place = np.concatenate([here for here, _ in parts])
+    """Concatenate the blocks of one trial in the order of its queries."""
+    positions = np.concatenate([here for here, _ in parts])
     order = np.empty(queries, dtype=np.int64)
-    order[place] = np.arange(queries)
+    order[positions] = np.arange(queries)
     return QueryRanks(
         *(
             np.concatenate([getattr(ranks, column.name) for _, ranks in parts])[order]
@@ -163,9 +206,9 @@ def _join(parts: list[tuple[NDArray[np.int64], QueryRanks]], queries: int) -> Qu
 
 
 def _score(ranks: QueryRanks, trial: Trial, protocol: Protocol) -> TrialScore:
-    # First, because without any match it says of how many queries.
+    # First, because its error message counts the queries where none has a match.
     by_image = cmc_curve(ranks.first_image, CMC_LENGTH)
-    # Queries of one identity and camera have the same odds: reckon each kind once.
+    # Queries of the same identity and camera have the same chance: compute each kind once.
     kinds = np.stack([protocol.identities[trial.query], protocol.cameras[trial.query]])
     _, some, counts = np.unique(kinds, axis=1, return_index=True, return_counts=True)
     representatives = trial.query[some]
@@ -214,5 +257,5 @@ def _unmatched(ranks: Sequence[QueryRanks], protocol: Protocol) -> tuple[str, ..
         lost[trial.query[~found.valid]] = True
     if not lost.any():
         return ()
-    called = names(protocol.records)
-    return tuple(called[i] for i in np.flatnonzero(lost).tolist())
+    file_names = relative_names(protocol.records)
+    return tuple(file_names[i] for i in np.flatnonzero(lost).tolist())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from vireid.evaluation.table import chance_cells, markdown_list, markdown_table
+from vireid.evaluation.markdown import markdown_list, markdown_table
 from vireid.reports.leaderboard import SYNTHETIC, Board, Row
 
 __all__ = ["ablation_section", "paired_differences"]
@@ -41,7 +41,7 @@ def ablation_section(rows: Sequence[Row], *, base: str, parameters: Mapping[str,
                 "" if row.minutes is None else f"{row.minutes:.1f}",
             ]
         )
-    lines.append(["chance", "", *_shown(chance_cells(board.result)), "", "", ""])
+    lines.append(["chance", "", *_shown(board.result.chance_cells()), "", "", ""])
     return "\n\n".join(
         [
             f"## {board.title}",

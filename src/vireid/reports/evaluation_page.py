@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vireid.evaluation.analysis import Search
 from vireid.evaluation.result import Result
-from vireid.evaluation.table import row_name
 from vireid.features.extractor import Translation
 from vireid.files import write_atomic
 from vireid.reports.cmc import cmc_figure
@@ -112,7 +111,7 @@ def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
         )
     return {
         "cmc": Picture.of(
-            cmc_figure({row_name(name, result): result}),
+            cmc_figure({result.labelled(name): result}),
             alt=f"CMC curve of {name} and of chance, {what}",
             caption="How often the right person is among the first r.",
         ),
@@ -145,7 +144,7 @@ def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
     if "cameras" in pictures:
         tables.insert(0, _camera_table(result))
     return FigureSection(
-        title=row_name(f"{result.protocol}, {result.direction}", result),
+        title=result.title,
         text=f"{result.convention}." + (f" All but the CMC is of the {trial}." if trial else ""),
         pictures=tuple(
             picture.as_jpeg() if file in _PHOTOGRAPHS else picture
@@ -187,7 +186,7 @@ def _camera_table(result: Result) -> Table:
 def _worst_table(result: Result) -> Table:
     rows = []
     for query in details_of(result).worst:
-        wrong = query.mistaken
+        wrong = query.nearest_wrong
         nearest = (wrong.name, f"{wrong.identity}", f"{wrong.similarity:.3f}") if wrong else _NOBODY
         rows.append(
             (

@@ -16,17 +16,15 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from vireid.errors import EvaluationError, first_few
-from vireid.evaluation.result import RANKS, Result, Statistic
-from vireid.evaluation.table import chance_cells, markdown_list, markdown_table, row_name
+from vireid.evaluation.markdown import markdown_list, markdown_table
+from vireid.evaluation.result import SCORES, Result, Score, Statistic
 from vireid.runs import Run
 from vireid.runs.names import overrides, row_names
 
 __all__ = ["SYNTHETIC", "Board", "Entry", "Row", "Score", "leaderboard", "markdown"]
-
-Score = Literal["R-1", "R-5", "R-10", "R-20", "mAP", "mINP"]
 
 SYNTHETIC = (
     "These people are synthetic and so are these numbers: they say nothing about accuracy on real "
@@ -99,17 +97,12 @@ class Row:
 
         Each training counts by its mean over the trials.
         """
-        values = [_scores(entry.result)[name] for entry in self.entries]
-        return Statistic(
-            statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-        )
+        return Statistic.of(entry.result.scores[name].mean for entry in self.entries)
 
     def cells(self) -> list[str]:
         """R-1 to mINP in percent; with ± deviation over the seeds where there are several."""
-        scores = [self.score(name) for name in get_args(Score)]
-        if len(self.entries) == 1:
-            return [f"{100 * s.mean:.2f}" for s in scores]
-        return [f"{100 * s.mean:.2f} ± {100 * s.std:.2f}" for s in scores]
+        with_std = len(self.entries) > 1
+        return [self.score(name).percent(with_std=with_std) for name in SCORES]
 
     @property
     def low(self) -> int:
@@ -145,7 +138,7 @@ class Board:
     @property
     def title(self) -> str:
         """Protocol and direction, with what was done to the ranking or the features."""
-        return row_name(f"{self.result.protocol}, {self.result.direction}", self.result)
+        return self.result.title
 
     @property
     def conditions(self) -> list[str]:
@@ -187,7 +180,7 @@ class Board:
         """The cells: a line of column names, a line a row, and a random ranking's."""
         shown = self._shown()
         chance = self.result.chance.mean_ap
-        lines = [["recipe", *shown, "seeds", *get_args(Score), "mAP / chance", "minutes"]]
+        lines = [["recipe", *shown, "seeds", *SCORES, "mAP / chance", "minutes"]]
         for row in self.rows:
             lines.append(
                 [
@@ -200,7 +193,7 @@ class Board:
                 ]
             )
         blank = [""] * (len(shown) + 1)
-        lines.append(["chance", *blank, *chance_cells(self.result), "1.0", ""])
+        lines.append(["chance", *blank, *self.result.chance_cells(), "1.0", ""])
         timed = any(row.minutes is not None for row in self.rows)
         return lines if timed else [line[:-1] for line in lines]
 
@@ -243,11 +236,6 @@ def _kind(result: Result) -> tuple[Any, ...]:
     """What results of one table must share; sorts by protocol first."""
     treatment = (result.similarity, *result.flags.values())
     return (*result.kind, *treatment, len(result.trials), result.data_fingerprint)
-
-
-def _scores(result: Result) -> dict[str, float]:
-    ranks = {f"R-{rank}": result.cmc(rank).mean for rank in RANKS}
-    return {**ranks, "mAP": result.mean_ap.mean, "mINP": result.mean_inp.mean}
 
 
 def _board(entries: Sequence[Entry], sort: Score) -> Board:

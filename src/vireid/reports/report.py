@@ -20,9 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vireid.errors import EvaluationError
-from vireid.evaluation.bootstrap import Interval
-from vireid.evaluation.result import RANKS, Result
-from vireid.evaluation.table import cells, chance_cells, conditions, row_name
+from vireid.evaluation.result import SCORES, Result, Score
 from vireid.files import write_atomic
 from vireid.reports._page import PAGE, STYLE
 from vireid.reports.style import png
@@ -173,7 +171,7 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
     tables: dict[tuple[str, ...], dict[str, Result]] = {}
     for method, rows in results.items():
         for result in rows:
-            row, found = row_name(method, result), tables.setdefault(result.kind, {})
+            row, found = result.labelled(method), tables.setdefault(result.kind, {})
             if row in found:
                 raise EvaluationError(
                     f"two results of '{row}' under {result.protocol}, {result.direction}; expected "
@@ -185,7 +183,8 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
         first = next(iter(found.values()))
         parts.append(f"<h3>{escape(first.protocol)}, {escape(first.direction)}</h3>")
         parts += [
-            f'<p class="alarm"><strong>{escape(method)}:</strong> {escape(result.statement)}</p>'
+            f'<p class="alarm"><strong>{escape(method)}:</strong> '
+            f"{escape(result.versus_chance)}</p>"
             for method, result in found.items()
             if result.at_chance
         ]
@@ -197,44 +196,32 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
 
 
 def _scores_table(results: Mapping[str, Result]) -> str:
-    best = [max(column) for column in zip(*(_scores(r) for r in results.values()), strict=True)]
+    best = {name: max(result.scores[name].mean for result in results.values()) for name in SCORES}
     rows = []
     for method, result in results.items():
-        columns = zip(cells(result), _scores(result), _intervals(result), best, strict=True)
-        data = "".join(
-            f"<td>{f'<b>{text}</b>' if score == top and len(results) > 1 else text}{interval}</td>"
-            for text, score, interval, top in columns
-        )
+        data = ""
+        for (name, score), text in zip(result.scores.items(), result.cells(), strict=True):
+            is_best = score.mean == best[name] and len(results) > 1
+            data += f"<td>{f'<b>{text}</b>' if is_best else text}{_interval(result, name)}</td>"
         rows.append(f'<tr><th scope="row">{escape(method)}</th>{data}</tr>')
     first = next(iter(results.values()))
-    data = "".join(f"<td>{text}</td>" for text in chance_cells(first))
+    data = "".join(f"<td>{text}</td>" for text in first.chance_cells())
     rows.append(f'<tr class="chance"><th scope="row">chance</th>{data}</tr>')
     label = f"Results of {first.protocol}, {first.direction}, in percent"
-    return _grid(label, ["%", *(f"R-{rank}" for rank in RANKS), "mAP", "mINP"], rows)
+    return _grid(label, ["%", *SCORES], rows)
 
 
-def _scores(result: Result) -> list[float]:
-    ranks = [result.cmc(rank).mean for rank in RANKS]
-    return [*ranks, result.mean_ap.mean, result.mean_inp.mean]
-
-
-def _intervals(result: Result) -> list[str]:
-    """Small print for every column of the table; empty where no interval is known."""
-
-    def small(interval: Interval | None) -> str:
-        if interval is None:
-            return ""
-        low, high = (f"{100 * end:.1f}" for end in interval)
-        return f"<small>{low} to {high}</small>"
-
-    later = [""] * (len(RANKS) - 1)
-    rank1, mean_ap, mean_inp = (small(result.interval(m)) for m in ("R-1", "mAP", "mINP"))
-    return [rank1, *later, mean_ap, mean_inp]
+def _interval(result: Result, score: Score) -> str:
+    """The interval of a score in small print; empty where there is none."""
+    found = result.interval(score) if score in ("R-1", "mAP", "mINP") else None
+    if found is None:
+        return ""
+    return f"<small>{100 * found.low:.1f} to {100 * found.high:.1f}</small>"
 
 
 def _conditions(results: Mapping[str, Result]) -> str:
     """What holds for the whole table, then what holds for one row."""
-    known = {method: conditions(result) for method, result in results.items()}
+    known = {method: result.conditions() for method, result in results.items()}
     first = next(iter(known.values()))
     shared = [line for line in first if all(line in lines for lines in known.values())]
     own = [
