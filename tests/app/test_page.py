@@ -142,7 +142,7 @@ def test_an_infrared_query(tab: Tab) -> None:
         group.get_by_text("visible").click()
     tab.settled()
     tab.page.wait_for_selector("#guess:empty", state="attached")
-    tab.says("#reading", "No verdict: the calibration does not know these modalities.")
+    tab.says("#reading", "No verdict: these modalities are not calibrated.")
     tab.page.wait_for_selector("#verdict:empty", state="attached")
 
 
@@ -243,7 +243,7 @@ def test_searching_on_and_back(tab: Tab) -> None:
     tab.page.locator(".card button").first.click()
     tab.says("#query-figure figcaption", "Query (first of 2)")
     tab.page.keyboard.press("Escape")
-    tab.says("#reading", "No verdict: the calibration is of searches with one image.")
+    tab.says("#reading", "No verdict: the calibration is for searches with one image.")
     with tab.page.expect_response("**/api/search"):
         tab.page.get_by_role("button", name="Remove").last.click()
     tab.settled()

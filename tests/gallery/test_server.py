@@ -17,6 +17,7 @@ from tests.gallery.toys import MODEL, OTHER, row
 
 from vireid.errors import ConfigError, GalleryError
 from vireid.gallery import Filters, Gallery, ServerOptions, open_gallery
+from vireid.gallery import server as server_store
 from vireid.gallery.server import ServerStore
 from vireid.types import ModelInfo
 
@@ -190,7 +191,8 @@ OPERATIONS: dict[str, Callable[[Gallery], object]] = {
 }
 
 
-def test_every_operation_tells_of_a_server_that_goes_down() -> None:
+def test_every_operation_tells_of_a_server_that_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_store, "REFRESH", 0.0)
     with serving((200, collection(MODEL))) as server:
         gallery = open_gallery(server.place, write=True)
     with gallery:
@@ -267,6 +269,26 @@ def test_options_reach_the_server() -> None:
         wish = json.loads(server.bodies[-1])
     assert (wish["shard_number"], wish["replication_factor"]) == (3, 2)
     assert wish["vectors"] == {"size": MODEL.dimension, "distance": "Dot"}
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_calibration_of_another_process_is_seen_after_the_refresh_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = QdrantClient(":memory:")
+    one, other = (
+        Gallery(
+            ServerStore(client, url="memory", collection="people", model=MODEL),
+            place="people",
+            write=True,
+        )
+        for _ in range(2)
+    )
+    assert one.calibration == other.calibration == ""
+    other.keep_calibration("new")
+    assert (one.calibration, other.calibration) == ("", "new")
+    monkeypatch.setattr(server_store, "REFRESH", 0.0)
+    assert one.calibration == "new"
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")

@@ -34,7 +34,7 @@ from tests.gallery.toys import (
 )
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Added, Filters, Gallery, Verification
+from vireid.gallery import Added, Filters, Gallery, Verification, _points
 from vireid.types import IndexedImage, Modality, ModelInfo, id_of
 
 # What the client's stand-in for a server says that it does not do: none of it changes answers.
@@ -79,6 +79,7 @@ def some_filters() -> st.SearchStrategy[Filters]:
         identities=st.lists(st.sampled_from(IDENTITIES) | TEXTS, max_size=3).map(tuple),
         note=st.just("") | parts | st.sampled_from(NOTES) | TEXTS,
         ids=st.just(()) | st.lists(ids, min_size=1, max_size=60).map(tuple),
+        without_ids=st.lists(ids, max_size=60).map(tuple),
         kept_before=times(),
     )
 
@@ -168,6 +169,35 @@ def test_equal_scores_in_the_order_of_ids(new_gallery: NewGallery) -> None:
     assert len(hits) == 60
 
 
+def test_hits_with_their_features(filled: Gallery) -> None:
+    features = {one.info.id: one.feature for one in ROWS}
+    queries = np.stack([unit(1), unit(2)])
+    for hits in filled.search(queries, with_features=True):
+        assert len(hits) == 20
+        for hit in hits:
+            assert hit.feature is not None
+            assert hit.feature.dtype == np.float32
+            np.testing.assert_array_equal(hit.feature, features[hit.info.id])
+    assert all(hit.feature is None for hits in filled.search(queries) for hit in hits)
+
+
+def test_filters_for_each_query(filled: Gallery) -> None:
+    some = [Filters(modality=Modality.VISIBLE), Filters(without_ids=(ROWS[0].info.id,))]
+    queries = np.stack([unit(0), unit(0)])
+    answers = filled.search(queries, filters=some, limit=200)
+    assert answers == [
+        filled.search(unit(0)[None], filters=filters, limit=200)[0] for filters in some
+    ]
+    assert [len(hits) for hits in answers] == [len(ROWS) // 2, len(ROWS) - 1]
+
+
+def test_more_values_than_one_request(filled: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = filled.values("camera")
+    for limit in (1, 2, len(CAMERAS)):
+        monkeypatch.setattr(_points, "FACETS", limit)
+        assert filled.values("camera") == expected
+
+
 def test_the_opposite_feature_scores_minus_one(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0)])
@@ -235,7 +265,7 @@ def test_a_search_for_nothing_is_refused(filled: Gallery) -> None:
         filled.search(unit(0)[None], limit=0)
 
 
-@pytest.mark.parametrize("field", ["cameras", "identities", "ids", "note"])
+@pytest.mark.parametrize("field", ["cameras", "identities", "ids", "without_ids", "note"])
 def test_a_filter_that_is_no_text_is_refused(filled: Gallery, field: str) -> None:
     text = "\ud800"
     filters = Filters(**{field: text if field == "note" else (text,)})  # type: ignore[arg-type]
@@ -297,6 +327,8 @@ def test_forgetting(new_gallery: NewGallery) -> None:
 def test_forgetting_everything_by_mistake_is_refused(filled: Gallery) -> None:
     with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
         filled.forget(Filters())
+    with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
+        filled.forget(Filters(without_ids=(ROWS[0].info.id,)))
     assert filled.count() == len(ROWS)
 
 

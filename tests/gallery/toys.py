@@ -90,6 +90,8 @@ def matches(row: IndexedImage, filters: Filters) -> bool:
         return False
     if filters.ids and entry.id not in filters.ids:
         return False
+    if entry.id in filters.without_ids:
+        return False
     assert entry.added is not None
     first = entry.added if entry.time is None else min(entry.added, entry.time)
     return filters.kept_before is None or first < filters.kept_before

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from qdrant_client import QdrantClient
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, open_gallery
-from vireid.gallery.near_duplicates import fuse
+from vireid.gallery import Filters, Gallery, Hit, open_gallery
+from vireid.gallery.near_duplicates import mean_feature
+from vireid.gallery.server import ServerStore
 from vireid.openset.calibration import Calibration, PairVerdict, Verdict
 from vireid.openset.fitting import calibrate
 from vireid.openset.search import search_gallery
@@ -86,9 +89,9 @@ def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) ->
     gallery.keep_calibration(calibration.to_json())
     queries = np.stack([seen(3, 9), seen(3, 8), seen(5, 9)])
     found = search_gallery(gallery, queries, [NIGHT] * 3, limit=5)
-    assert list(found.hits) == gallery.search(fuse(queries)[None], limit=5)[0]
+    assert list(found.hits) == gallery.search(mean_feature(queries)[None], limit=5)[0]
     assert (found.verdict, found.verdicts) == (None, ())
-    assert found.remark == "No verdict: the calibration is of searches with one image."
+    assert found.remark == "No verdict: the calibration is for searches with one image."
 
 
 def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None:
@@ -148,7 +151,7 @@ def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibr
     by_day = [c for c in calibration.effective_images if c.query is Modality.VISIBLE]
     gallery.keep_calibration(replace(calibration, effective_images=tuple(by_day)).to_json())
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
-    assert found.remark == "No verdict: the calibration does not know these modalities."
+    assert found.remark == "No verdict: these modalities are not calibrated."
     gallery.keep_calibration(calibration.to_json())
     nothing = search_gallery(gallery, seen(3, 9)[None], [NIGHT], filters=Filters(cameras=("x",)))
     assert (nothing.hits, nothing.groups, nothing.considered) == ((), (), 0)
@@ -170,6 +173,56 @@ def test_what_is_forgotten_meanwhile_does_no_harm(
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=38)
     assert len(found.hits) == found.considered == 38
     assert found.verdict is Verdict.LIKELY
+
+
+def ids(groups: Sequence[Sequence[Hit]]) -> list[list[str]]:
+    return [[hit.info.id for hit in group] for group in groups]
+
+
+class CountingClient:
+    """A client of Qdrant that records its requests; each method call is one HTTP request."""
+
+    def __init__(self) -> None:
+        self._client = QdrantClient(":memory:")
+        self.requests: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: object, **options: object) -> object:
+            self.requests.append(name)
+            return getattr(self._client, name)(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_requests_of_one_search(calibration: Calibration, gallery: Gallery) -> None:
+    """One query, one count by modality, and with a calibration one count by identity."""
+    client = CountingClient()
+    store = ServerStore(client, url="memory", collection="people", model=MODEL)  # type: ignore[arg-type]
+    with Gallery(store, place="people", write=True) as served:
+        served.add(ROWS)
+        plain = ["query_batch_points", "facet"]
+        calibrated = [*plain, "facet"]
+        for requests in (plain, calibrated):
+            for leave_out in ((), (ROWS[12].info.id, "0" * 32)):
+                search_gallery(served, seen(3, 9)[None], [NIGHT])  # metadata after a change
+                client.requests.clear()
+                found = search_gallery(served, seen(3, 9)[None], [NIGHT], leave_out=leave_out)
+                assert client.requests == requests
+                expected = search_gallery(gallery, seen(3, 9)[None], [NIGHT], leave_out=leave_out)
+                assert found.considered == expected.considered
+                assert (found.verdict, found.left_out) == (expected.verdict, expected.left_out)
+                assert ids(found.groups) == ids(expected.groups)
+            for one in (served, gallery):
+                one.keep_calibration(calibration.to_json())
+        client.requests.clear()
+        queries = np.stack([seen(3, 9), seen(3, 8)])
+        search_gallery(served, queries, [NIGHT, NIGHT])
+        assert client.requests == ["get_collection", *plain]
+        client.requests.clear()
+        search_gallery(served, queries, [NIGHT, NIGHT])
+        assert client.requests == plain
 
 
 def test_what_is_refused(gallery: Gallery) -> None:

@@ -82,7 +82,10 @@ def check_filters(filters: Filters) -> None:
     Raises:
         GalleryError: A text is no Unicode.
     """
-    _check_texts((*filters.cameras, *filters.identities, filters.note, *filters.ids), "a filter")
+    _check_texts(
+        (*filters.cameras, *filters.identities, filters.note, *filters.ids, *filters.without_ids),
+        "a filter",
+    )
 
 
 def _check_texts(texts: Iterable[str], where: str) -> None:

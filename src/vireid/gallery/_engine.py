@@ -72,7 +72,7 @@ def as_filter(filters: Filters) -> edge.Filter:
 
 def _as_condition(
     condition: AnyOf | Contains | Between | Ids,
-) -> edge.FieldCondition | edge.HasIdCondition:
+) -> edge.FieldCondition | edge.HasIdCondition | edge.Filter:
     match condition:
         case AnyOf(key, values):
             return edge.FieldCondition(key, match=edge.MatchAny(values))
@@ -84,8 +84,9 @@ def _as_condition(
                 lt=None if until is None else until.isoformat(),
             )
             return edge.FieldCondition(key, range=times)
-        case Ids(ids):
-            return edge.HasIdCondition(set(ids))
+        case Ids(ids, included):
+            has_id = edge.HasIdCondition(set(ids))
+            return has_id if included else edge.Filter(must_not=[has_id])
 
 
 def selected(*, thumbnails: bool) -> bool | edge.PayloadSelector:

@@ -68,9 +68,10 @@ class Between(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """The point has one of these ids."""
+    """The point has one of these ids, or none of them."""
 
     ids: list[str]
+    included: bool = True
 
 
 def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
@@ -89,6 +90,8 @@ def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
         yield Between("kept_since", None, filters.kept_before)
     if filters.ids:
         yield Ids([id for id in filters.ids if is_id(id)])
+    if excluded := [id for id in filters.without_ids if is_id(id)]:
+        yield Ids(excluded, included=False)
 
 
 def is_id(text: str) -> bool:

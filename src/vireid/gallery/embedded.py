@@ -18,23 +18,22 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import qdrant_edge as edge
-from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
 from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_place, read_about, write_about
 from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
-from vireid.gallery._nearest import Found, nearest
-from vireid.gallery._payload import payload_of, row_of, thumbnail_of
+from vireid.gallery._payload import payload_of
+from vireid.gallery._points import Point, PointStore, Query
 from vireid.gallery._traces import find_bytes
-from vireid.gallery.entry import Filters, Hit
+from vireid.gallery.entry import EVERYTHING, Filters
 from vireid.gallery.locks import Turns, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field
 from vireid.types import IndexedImage, ModelInfo
@@ -45,7 +44,7 @@ GLANCE = 0.1
 """Seconds between two glances of an idle process at whether another one waits."""
 
 
-class EmbeddedStore:
+class EmbeddedStore(PointStore):
     """A :class:`~vireid.gallery.store.Store` in a folder; threads may share it.
 
     Several processes may open the same folder. One may write; each has the segments open in turn,
@@ -132,71 +131,17 @@ class EmbeddedStore:
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
-        with self._open() as shard:
-            return _known(shard, ids)
+        return {point.id for point in self._retrieve(ids, payload=False)}
 
-    def search(
-        self, features: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
-    ) -> list[list[Hit]]:
-        """The nearest entries to each of several queries; see :class:`Store`."""
-        wanted = as_filter(filters)
-        with self._open() as shard:
-            # Without a graph an inexact search would follow links that are not there.
-            plain = exact or not self._graph
-
-            def ask(queries: Sequence[int], count: int) -> list[list[Found]]:
-                requests = [
-                    edge.QueryRequest(
-                        limit=count,
-                        query=edge.Query.Nearest(features[query].tolist()),
-                        filter=wanted,
-                        with_payload=selected(thumbnails=False),
-                        params=edge.SearchParams(exact=plain, hnsw_ef=EF_SEARCH),
-                    )
-                    for query in queries
-                ]
-                answers = shard.query_batch(edge.QueryBatchRequest(requests))
-                return [[Found(str(p.id), p.score, p.payload) for p in one] for one in answers]
-
-            return nearest(ask, len(features), limit)
-
-    def rows(
-        self, filters: Filters, *, features: bool = True, thumbnails: bool = True
-    ) -> Iterator[IndexedImage]:
-        """Walk over entries in the order of their ids; other processes get in between pages."""
-        wanted, offset = as_filter(filters), None
-        while True:
-            request = edge.ScrollRequest(
-                offset=offset,
-                limit=PAGE,
-                filter=wanted,
-                with_payload=selected(thumbnails=thumbnails),
-                with_vector=features,
-            )
-            with self._open() as shard:
-                page, offset = shard.scroll(request)
-            for record in page:
-                yield row_of(str(record.id), record.payload, record.vector if features else [])
-            if offset is None:
-                return
-
-    def thumbnail(self, id: str) -> bytes:
-        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
-        with self._open() as shard:
-            found = shard.retrieve([id], with_payload=True, with_vector=False)
-        return thumbnail_of(id, found[0].payload) if found else b""
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return self.count(EVERYTHING)
 
     def count(self, filters: Filters) -> int:
         """How many entries there are."""
         with self._open() as shard:
             return shard.count(edge.CountRequest(filter=as_filter(filters), exact=True))
-
-    def values(self, field: Field, filters: Filters) -> dict[str, int]:
-        """The values of a field and how many entries have each, in the order of the values."""
-        with self._open() as shard:
-            most = max(1, shard.info().points_count)
-            request = edge.FacetRequest(field, limit=most, exact=True, filter=as_filter(filters))
-            return dict(sorted((str(hit.value), hit.count) for hit in shard.facet(request).hits))
 
     def remove(self, filters: Filters) -> int:
         """Delete entries, and write the segments that held them anew without them."""
@@ -252,6 +197,49 @@ class EmbeddedStore:
                 if self._writer is not None and not self._failed:
                     self._writer.finish()
         self._attendant.join()
+
+    def _query(
+        self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
+    ) -> list[list[Point]]:
+        with self._open() as shard:
+            # Without a graph, an approximate search would follow links that do not exist.
+            params = edge.SearchParams(exact=exact or not self._graph, hnsw_ef=EF_SEARCH)
+            requests = [
+                edge.QueryRequest(
+                    limit=limit,
+                    query=edge.Query.Nearest(query.feature.tolist()),
+                    filter=as_filter(query.filters),
+                    with_payload=selected(thumbnails=False),
+                    with_vector=with_features,
+                    params=params,
+                )
+                for query in queries
+            ]
+            answers = shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[Point.of(point) for point in answer] for answer in answers]
+
+    def _scroll(
+        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+    ) -> tuple[Iterable[Any], Any]:
+        request = edge.ScrollRequest(
+            offset=offset,
+            limit=PAGE,
+            filter=as_filter(filters),
+            with_payload=selected(thumbnails=thumbnails),
+            with_vector=features,
+        )
+        with self._open() as shard:
+            return shard.scroll(request)
+
+    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> list[Point]:
+        with self._open() as shard:
+            found = shard.retrieve(list(ids), with_payload=payload, with_vector=False)
+        return [Point.of(record) for record in found]
+
+    def _facet(self, field: Field, filters: Filters, limit: int) -> Iterable[Any]:
+        with self._open() as shard:
+            request = edge.FacetRequest(field, limit=limit, exact=True, filter=as_filter(filters))
+            return shard.facet(request).hits
 
     @contextmanager
     def _open(self) -> Iterator[edge.EdgeShard]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vireid.types import ImageInfo, Modality, fixed_offset
 
@@ -24,6 +27,7 @@ class Filters:
         identities: One of these identities.
         note: The note contains this text, whatever the case of its letters.
         ids: One of these entries.
+        without_ids: None of these entries.
         kept_before: ``ImageInfo.kept_since`` is before this time.
     """
 
@@ -34,6 +38,7 @@ class Filters:
     identities: tuple[str, ...] = ()
     note: str = ""
     ids: tuple[str, ...] = ()
+    without_ids: tuple[str, ...] = ()
     kept_before: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -54,7 +59,9 @@ class Hit:
     Attributes:
         info: The image found.
         score: Cosine of its feature and the query's, in [-1, 1].
+        feature: Its feature, float32 ``[d]``; None unless requested.
     """
 
     info: ImageInfo
     score: float
+    feature: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)

@@ -184,18 +184,20 @@ class Gallery:
         self,
         features: NDArray[np.float32],
         *,
-        filters: Filters = EVERYTHING,
+        filters: Filters | Sequence[Filters] = EVERYTHING,
         limit: int = 20,
         exact: bool | None = None,
+        with_features: bool = False,
     ) -> list[list[Hit]]:
         """The entries most similar to each of several queries.
 
         Args:
             features: Unit features, float32 ``[q, d]``.
-            filters: Which entries are considered.
-            limit: At most so many hits a query, from 1.
-            exact: Compare with every entry (True), or by the graph where :meth:`index` built one
+            filters: The entries searched; one for all queries, or one for each.
+            limit: Maximum number of hits per query, at least 1.
+            exact: Compare with every entry (True), or use the graph if :meth:`index` built one
                 (False); None is exact up to ``EXACT_UP_TO`` entries.
+            with_features: Return the features of the hits.
 
         Returns:
             For each query its hits, best first; entries of equal score in the order of their ids.
@@ -207,10 +209,14 @@ class Gallery:
         if limit < 1:
             raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
         check_queries(features, self.model)
-        check_filters(filters)
+        for one in [filters] if isinstance(filters, Filters) else filters:
+            check_filters(one)
+        by_query = [filters] * len(features) if isinstance(filters, Filters) else filters
         if exact is None:
-            exact = self._store.count(EVERYTHING) <= EXACT_UP_TO
-        return self._store.search(features, filters=filters, limit=limit, exact=exact)
+            exact = self._store.size <= EXACT_UP_TO
+        return self._store.search(
+            features, filters=by_query, limit=limit, exact=exact, with_features=with_features
+        )
 
     def entry(self, id: str) -> IndexedImage | None:
         """An entry with its feature and thumbnail; None where there is none of this id."""
@@ -268,13 +274,13 @@ class Gallery:
             GalleryError: The gallery was opened for searching only.
         """
         self._check_write()
-        if filters == EVERYTHING:
+        check_filters(filters)
+        if replace(filters, without_ids=()) == EVERYTHING:
             raise ConfigError(
                 "Forgetting without any condition would empty the gallery; expected an id, an "
                 "identity, a camera, a time or another condition: to drop all of it, delete its "
                 "folder or collection."
             )
-        check_filters(filters)
         return self._store.remove(filters)
 
     def expire(self, older_than: timedelta, *, now: datetime) -> int:

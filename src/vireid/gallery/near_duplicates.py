@@ -1,8 +1,8 @@
-"""Many images of one person: hits that are nearly the same, and several images as one query."""
+"""Several images of one person: near-duplicates among hits, and several images as one query."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -13,38 +13,31 @@ from vireid.gallery._checks import NORM_TOLERANCE
 from vireid.gallery.entry import Hit
 from vireid.types import ImageInfo
 
-__all__ = ["CLOSE", "GAP", "fuse", "group"]
+__all__ = ["MAX_GAP", "MIN_COSINE", "group_near_duplicates", "mean_feature"]
 
-CLOSE = 0.75
-"""Cosine from which two images from one camera count as nearly the same. Of 5.7 million pairs of
-different synthetic people on one camera none reached it, of images and the same image moved by up
-to 3 %, with other brightness, noise and compression, 59 % did (docs/open_set.md)."""
-GAP = timedelta(minutes=1)
-"""Frames of one walk past a camera lie no further apart."""
+MIN_COSINE = 0.75
+"""Cosine from which two images of one camera count as near-duplicates. Of 5.7 million pairs of
+different synthetic people on one camera none reached it; of pairs of an image and the same image
+shifted by up to 3 %, with other brightness, noise and compression, 59 % did (docs/open_set.md)."""
+MAX_GAP = timedelta(minutes=1)
+"""Longest time between two frames of one tracklet."""
 
-_CANCELLED = 1e-3  # length of a mean below which it has no direction
+_MIN_NORM = 1e-3  # a shorter mean has no meaningful direction
 
 
-def group(
-    hits: Sequence[Hit],
-    features: Mapping[str, NDArray[np.float32]],
-    *,
-    close: float = CLOSE,
-    gap: timedelta = GAP,
+def group_near_duplicates(
+    hits: Sequence[Hit], *, min_cosine: float = MIN_COSINE, max_gap: timedelta = MAX_GAP
 ) -> list[list[Hit]]:
-    """Put hits together that are nearly the same: frames of one person from one walk.
+    """Group hits that are nearly the same, such as frames of one tracklet.
 
-    A hit joins the first group whose best hit it is nearly the same as: from the same camera and
-    in the same light, no further apart in time where both times are known, with features no
-    further apart. Images without a camera may be of any two, so that both times must be known of
-    them. Labels play no part.
+    A hit joins the first group whose best hit has the same camera and modality, a time at most
+    ``max_gap`` away where both are known, and a similar feature. Without a camera two images may be
+    of any two cameras, so both times must be known. Identities play no part.
 
     Args:
-        hits: The hits, in any order.
-        features: Unit features ``[d]`` by the ids of the hits' entries; a hit whose
-            feature is not there is a group of its own.
-        close: The cosine of two features from which they are close, in [-1, 1].
-        gap: The longest time between two images.
+        hits: The hits, in any order; one without a feature is a group of its own.
+        min_cosine: Cosine of two features from which they are similar, in [-1, 1].
+        max_gap: The longest time between two images.
 
     Returns:
         All hits, each in one group: best first, and the groups in the order of their best hits.
@@ -53,8 +46,12 @@ def group(
     groups: list[list[Hit]] = []
     for hit in sorted(hits, key=lambda hit: -hit.score):
         for members in groups:
-            best = members[0].info
-            if _one_walk(best, hit.info, gap) and _alike(best, hit.info, features, close):
+            best = members[0]
+            if _may_be_one_tracklet(best.info, hit.info, max_gap) and (
+                best.feature is not None
+                and hit.feature is not None
+                and float(best.feature @ hit.feature) >= min_cosine
+            ):
                 members.append(hit)
                 break
         else:
@@ -62,11 +59,11 @@ def group(
     return groups
 
 
-def fuse(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One query of several images of one person: their mean, of unit length again.
+def mean_feature(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One query from several images of one person: the normalised mean of their features.
 
-    Whether they show one person is not checked. A search with it has no calibrated verdict: the
-    calibration is of single images.
+    It is not checked that they show one person. A search with it has no calibrated verdict, because
+    the calibration is for single images.
 
     Args:
         features: Unit features, float32 ``[q, d]``; ``q`` is at least 1.
@@ -75,7 +72,7 @@ def fuse(features: NDArray[np.float32]) -> NDArray[np.float32]:
         A unit feature, float32 ``[d]``.
 
     Raises:
-        GalleryError: There is none, one is not finite or of unit length, or they cancel out.
+        GalleryError: There is none, one is not finite or of norm 1, or they cancel out.
     """
     if features.ndim != 2 or not len(features):
         raise GalleryError(
@@ -83,35 +80,28 @@ def fuse(features: NDArray[np.float32]) -> NDArray[np.float32]:
             "least one row: give one image or more."
         )
     wide = features.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1)
-    damaged = np.flatnonzero(~(np.abs(lengths - 1) < NORM_TOLERANCE))
+    norms = np.linalg.norm(wide, axis=1)
+    damaged = np.flatnonzero(~(np.abs(norms - 1) < NORM_TOLERANCE))
     if len(damaged):
         raise GalleryError(
-            f"The feature of image {damaged[0] + 1} of {len(features)} has the length "
-            f"{lengths[damaged[0]]:g}; expected 1: encode the image again."
+            f"The feature of image {damaged[0] + 1} of {len(features)} has the norm "
+            f"{norms[damaged[0]]:g}; expected 1: extract the feature again."
         )
     mean = wide.mean(axis=0)
-    length = np.linalg.norm(mean)
-    if length < _CANCELLED:
+    norm = np.linalg.norm(mean)
+    if norm < _MIN_NORM:
         raise GalleryError(
-            f"The features of {len(features)} images cancel out (their mean has the length "
-            f"{length:.1e}); expected images of one person: search with each of them."
+            f"The features of {len(features)} images cancel out (their mean has the norm "
+            f"{norm:.1e}); expected images of one person: search with each of them."
         )
-    fused: NDArray[np.float32] = (mean / length).astype(np.float32)
-    return fused
+    normalised: NDArray[np.float32] = (mean / norm).astype(np.float32)
+    return normalised
 
 
-def _one_walk(one: ImageInfo, other: ImageInfo, gap: timedelta) -> bool:
-    """Whether camera, light and time say that two images can be of one walk."""
+def _may_be_one_tracklet(one: ImageInfo, other: ImageInfo, max_gap: timedelta) -> bool:
+    """Whether camera, modality and time allow two images to be of one tracklet."""
     if (one.camera, one.modality) != (other.camera, other.modality):
         return False
     if one.time is None or other.time is None:
         return one.camera != ""
-    return abs(one.time - other.time) <= gap
-
-
-def _alike(
-    one: ImageInfo, other: ImageInfo, features: Mapping[str, NDArray[np.float32]], close: float
-) -> bool:
-    first, second = features.get(one.id), features.get(other.id)
-    return first is not None and second is not None and float(first @ second) >= close
+    return abs(one.time - other.time) <= max_gap

@@ -8,20 +8,19 @@ server's files until its optimiser has written the segment anew and its log has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
 from vireid.errors import GalleryError
 from vireid.gallery._connection import check_version, open_client, server_errors
-from vireid.gallery._nearest import Found, nearest
 from vireid.gallery._payload import (
     INDEXED,
     THUMBNAIL,
@@ -31,10 +30,9 @@ from vireid.gallery._payload import (
     Ids,
     conditions,
     payload_of,
-    row_of,
-    thumbnail_of,
 )
-from vireid.gallery.entry import EVERYTHING, Filters, Hit
+from vireid.gallery._points import Point, PointStore, Query
+from vireid.gallery.entry import EVERYTHING, Filters
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, OVERSAMPLING, PAGE, Field
 from vireid.types import IndexedImage, ModelInfo
@@ -44,12 +42,22 @@ __all__ = ["ServerStore", "connect"]
 _INFORMATION = TypeAdapter(ModelInfo)
 _MODEL = "vireid_model"
 _NOTE = "vireid_note_"
+REFRESH = 30.0
+"""Seconds for which the metadata and size of a collection are reused before they are read again."""
 _REQUEST = 100
 """Rows of one request. A server refuses more than 32 MiB as it comes; a number of a feature has
 about 21 characters of JSON, so that a row of DLIS with its thumbnail has 74 KB."""
 
 
-class ServerStore:
+class _Info(NamedTuple):
+    """The metadata and size of a collection, and when they were read (monotonic seconds)."""
+
+    metadata: Mapping[str, Any]
+    points: int
+    read_at: float
+
+
+class ServerStore(PointStore):
     """A :class:`~vireid.gallery.store.Store` on a server; threads may share it.
 
     Args:
@@ -76,6 +84,9 @@ class ServerStore:
         self._client = client
         self._url = url
         self._collection = collection
+        self._cached: _Info | None = None
+        self._version = 0
+        self._cache_lock = threading.Lock()
         with self._errors():
             check_version(client, url)
             if model is not None and not self._is_made():
@@ -89,16 +100,25 @@ class ServerStore:
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """Texts kept beside the rows, by name; also what another process has kept meanwhile."""
+        """Texts stored with the rows, by name.
+
+        They are read once and reused for ``REFRESH`` seconds: a note written by this process is
+        seen at once, one written by another process after that time at the latest.
+        """
         return {
             name.removeprefix(_NOTE): str(text)
-            for name, text in self._metadata().items()
+            for name, text in self._info().metadata.items()
             if name.startswith(_NOTE) and text
         }
 
+    @property
+    def size(self) -> int:
+        """About how many rows there are; changes by other processes count after ``REFRESH`` s."""
+        return self._info().points
+
     def keep_note(self, name: str, text: str) -> None:
         """Keep a text beside the rows, or drop it if it is empty."""
-        with self._errors():
+        with self._invalidating(), self._errors():
             self._client.update_collection(self._collection, metadata={_NOTE + name: text})
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
@@ -111,7 +131,7 @@ class ServerStore:
                 models.PointStruct(id=id, vector=row.feature.tolist(), payload=payload_of(row))
                 for id, row in some
             ]
-            with self._errors():
+            with self._invalidating(), self._errors():
                 self._client.upsert(
                     self._collection,
                     points,
@@ -123,67 +143,7 @@ class ServerStore:
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
-        with self._errors():
-            found = self._client.retrieve(
-                self._collection, list(ids), with_payload=False, with_vectors=False
-            )
-        return {str(record.id) for record in found}
-
-    def search(
-        self, features: NDArray[np.float32], *, filters: Filters, limit: int, exact: bool
-    ) -> list[list[Hit]]:
-        """The nearest entries to each of several queries; see :class:`Store`."""
-        wanted = _as_filter(filters)
-
-        def ask(queries: Sequence[int], count: int) -> list[list[Found]]:
-            requests = [
-                models.QueryRequest(
-                    query=features[query].tolist(),
-                    filter=wanted,
-                    limit=count,
-                    with_payload=_selected(thumbnails=False),
-                    params=models.SearchParams(
-                        exact=exact,
-                        hnsw_ef=EF_SEARCH,
-                        # Without effect unless the collection was given quantisation.
-                        quantization=models.QuantizationSearchParams(
-                            rescore=True, oversampling=OVERSAMPLING
-                        ),
-                    ),
-                )
-                for query in queries
-            ]
-            with self._errors():
-                answers = self._client.query_batch_points(self._collection, requests)
-            return [[Found(str(p.id), p.score, p.payload) for p in one.points] for one in answers]
-
-        return nearest(ask, len(features), limit)
-
-    def rows(
-        self, filters: Filters, *, features: bool = True, thumbnails: bool = True
-    ) -> Iterator[IndexedImage]:
-        """Walk over entries in the order of their ids, page by page."""
-        wanted, offset = _as_filter(filters), None
-        while True:
-            with self._errors():
-                page, offset = self._client.scroll(
-                    self._collection,
-                    scroll_filter=wanted,
-                    limit=PAGE,
-                    offset=offset,
-                    with_payload=_selected(thumbnails=thumbnails),
-                    with_vectors=features,
-                )
-            for record in page:
-                yield row_of(str(record.id), record.payload, record.vector if features else [])
-            if offset is None:
-                return
-
-    def thumbnail(self, id: str) -> bytes:
-        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
-        with self._errors():
-            found = self._client.retrieve(self._collection, [id], with_payload=[THUMBNAIL])
-        return thumbnail_of(id, found[0].payload) if found else b""
+        return {point.id for point in self._retrieve(ids, payload=False)}
 
     def count(self, filters: Filters) -> int:
         """How many entries there are."""
@@ -193,23 +153,10 @@ class ServerStore:
             )
         return found.count
 
-    def values(self, field: Field, filters: Filters) -> dict[str, int]:
-        """The values of a field and how many entries have each, in the order of the values."""
-        most = max(1, self.count(filters))
-        with self._errors():
-            found = self._client.facet(
-                self._collection,
-                key=field,
-                facet_filter=_as_filter(filters),
-                limit=most,
-                exact=True,
-            )
-        return dict(sorted((str(hit.value), hit.count) for hit in found.hits))
-
     def remove(self, filters: Filters) -> int:
         """Delete entries; the server clears their bytes from its files in its own time."""
         count = self.count(filters)
-        with self._errors():
+        with self._invalidating(), self._errors():
             self._client.delete(
                 self._collection,
                 models.FilterSelector(filter=_as_filter(filters)),
@@ -231,11 +178,66 @@ class ServerStore:
         """Close the connection."""
         self._client.close()
 
+    def _query(
+        self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
+    ) -> list[list[Point]]:
+        params = models.SearchParams(
+            exact=exact,
+            hnsw_ef=EF_SEARCH,
+            # Without effect unless the collection was given quantisation.
+            quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        )
+        requests = [
+            models.QueryRequest(
+                query=query.feature.tolist(),
+                filter=_as_filter(query.filters),
+                limit=limit,
+                with_payload=_selected(thumbnails=False),
+                with_vector=with_features,
+                params=params,
+            )
+            for query in queries
+        ]
+        with self._errors():
+            answers = self._client.query_batch_points(self._collection, requests)
+        return [[Point.of(point) for point in answer.points] for answer in answers]
+
+    def _scroll(
+        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+    ) -> tuple[Iterable[Any], Any]:
+        with self._errors():
+            return self._client.scroll(
+                self._collection,
+                scroll_filter=_as_filter(filters),
+                limit=PAGE,
+                offset=offset,
+                with_payload=_selected(thumbnails=thumbnails),
+                with_vectors=features,
+            )
+
+    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> list[Point]:
+        with self._errors():
+            found = self._client.retrieve(
+                self._collection, list(ids), with_payload=payload, with_vectors=False
+            )
+        return [Point.of(record) for record in found]
+
+    def _facet(self, field: Field, filters: Filters, limit: int) -> Iterable[Any]:
+        with self._errors():
+            found = self._client.facet(
+                self._collection,
+                key=field,
+                facet_filter=_as_filter(filters),
+                limit=limit,
+                exact=True,
+            )
+        return found.hits
+
     def _is_made(self) -> bool:
         """Whether there is such a collection, other than one whose making was interrupted."""
         if not self._client.collection_exists(self._collection):
             return False
-        return _MODEL in self._metadata() or self.count(EVERYTHING) > 0
+        return _MODEL in self._info().metadata or self.count(EVERYTHING) > 0
 
     def _make(self, model: ModelInfo, options: ServerOptions) -> None:
         """Make an empty collection; the metadata that make it a gallery come last."""
@@ -252,18 +254,39 @@ class ServerStore:
         for key, kind in INDEXED.items():
             schema = models.PayloadSchemaType(kind)
             self._client.create_payload_index(self._collection, key, schema, wait=True)
-        self._client.update_collection(self._collection, metadata={_MODEL: asdict(model)})
+        with self._invalidating():
+            self._client.update_collection(self._collection, metadata={_MODEL: asdict(model)})
 
     def _errors(self) -> AbstractContextManager[None]:
         return server_errors(self._url, self._collection)
 
-    def _metadata(self) -> dict[str, Any]:
+    def _info(self) -> _Info:
+        """The collection's metadata and size, read again after ``REFRESH`` seconds."""
+        cached = self._cached
+        if cached is not None and time.monotonic() - cached.read_at < REFRESH:
+            return cached
+        version, read_at = self._version, time.monotonic()
         with self._errors():
-            return self._client.get_collection(self._collection).config.metadata or {}
+            found = self._client.get_collection(self._collection)
+        info = _Info(found.config.metadata or {}, found.points_count or 0, read_at)
+        with self._cache_lock:
+            if version == self._version:  # otherwise this process has changed it meanwhile
+                self._cached = info
+        return info
+
+    @contextmanager
+    def _invalidating(self) -> Iterator[None]:
+        """Forget what is cached once a change is made, or may have been."""
+        try:
+            yield
+        finally:
+            with self._cache_lock:
+                self._version += 1
+                self._cached = None
 
     def _read_model(self) -> ModelInfo:
         try:
-            return _INFORMATION.validate_python(self._metadata()[_MODEL])
+            return _INFORMATION.validate_python(self._info().metadata[_MODEL])
         except (KeyError, ValidationError) as error:
             raise GalleryError(
                 f"The collection '{self._collection}' of the Qdrant server at {self._url} is no "
@@ -301,7 +324,7 @@ def _as_filter(filters: Filters) -> models.Filter:
 
 def _as_condition(
     condition: AnyOf | Contains | Between | Ids,
-) -> models.FieldCondition | models.HasIdCondition:
+) -> models.FieldCondition | models.HasIdCondition | models.Filter:
     match condition:
         case AnyOf(key, values):
             return models.FieldCondition(key=key, match=models.MatchAny(any=values))
@@ -310,8 +333,9 @@ def _as_condition(
         case Between(key, since, until):
             times = models.DatetimeRange(gte=since, lt=until)
             return models.FieldCondition(key=key, range=times)
-        case Ids(ids):
-            return models.HasIdCondition(has_id=list(ids))
+        case Ids(ids, included):
+            has_id = models.HasIdCondition(has_id=list(ids))
+            return has_id if included else models.Filter(must_not=[has_id])
 
 
 def _selected(*, thumbnails: bool) -> bool | models.PayloadSelectorExclude:

@@ -50,6 +50,11 @@ class Store(Protocol):
         """Texts kept beside the rows, by name, such as the calibration."""
         ...
 
+    @property
+    def size(self) -> int:
+        """About how many rows there are; a server's answer may be some seconds old."""
+        ...
+
     def keep_note(self, name: str, text: str) -> None:
         """Keep a text beside the rows, or drop it if it is empty."""
         ...
@@ -70,17 +75,19 @@ class Store(Protocol):
         self,
         features: NDArray[np.float32],
         *,
-        filters: Filters,
+        filters: Sequence[Filters],
         limit: int,
         exact: bool,
+        with_features: bool,
     ) -> list[list[Hit]]:
         """The nearest entries to each of several queries.
 
         Args:
             features: Unit features, float32 ``[q, d]``.
-            filters: Which entries are considered.
-            limit: At most so many a query.
-            exact: Compare with every entry, rather than by the graph index where there is one.
+            filters: The rows searched by each query, ``q`` filters.
+            limit: Maximum number of hits per query.
+            exact: Compare with every row instead of using the graph index, if there is one.
+            with_features: Return the features of the hits.
 
         Returns:
             For each query its hits, best first; entries of equal score in the order of their ids.

@@ -1,7 +1,10 @@
-"""A whole search: the hits, what is nearly the same among them, and a verdict where there can be.
+"""A search of a gallery: hits, near-duplicates among them, and a verdict if it is calibrated.
 
-found = look_for(gallery, features, views)
-print(found.verdict or found.remark, [hits[0].info.name for hits in found.groups])
+    result = search_gallery(gallery, features, views)
+    print(result.verdict or result.remark, [hits[0].info.name for hits in result.groups])
+
+On a server this is one nearest-neighbour request and one count by modality, and with a calibration
+one more count by identity.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 from vireid.errors import ConfigError
 from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery
-from vireid.gallery.near_duplicates import fuse, group
+from vireid.gallery.near_duplicates import group_near_duplicates, mean_feature
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import CameraView
 from vireid.types import Modality
@@ -26,17 +30,17 @@ __all__ = ["SearchResult", "search_gallery"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         hits: The entries most similar to the query, best first.
-        groups: The same hits; those that are nearly the same, best first, are one group.
-        considered: Among how many entries was searched.
-        left_out: How many others match the filters and were passed over as asked.
-        verdict: Whether the person is there; None where that cannot be said.
-        verdicts: Of each hit whether it shows the person, in the order of the hits; empty where
-            there is no verdict.
-        remark: Why there is no verdict, or what to think of it; may be empty.
+        groups: The same hits, with near-duplicates in one group; each group best first.
+        considered: Number of entries searched.
+        left_out: Number of other entries that match the filters but were left out as requested.
+        verdict: Whether the person is in the gallery; None where this cannot be decided.
+        verdicts: On each hit whether it shows the person, in the order of the hits; empty without
+            a verdict.
+        remark: Why there is no verdict, or a note on it; may be empty.
     """
 
     hits: tuple[Hit, ...]
@@ -58,59 +62,50 @@ def search_gallery(
     leave_out: Collection[str] = (),
     exact: bool | None = None,
 ) -> SearchResult:
-    """Search for the person whom some images show.
+    """Search for the person in one or several images.
 
     Args:
         gallery: The gallery.
         features: Unit features of the images, float32 ``[q, d]``, q at least 1.
-        views: Where each image comes from.
-        filters: Which entries are considered.
-        limit: At most so many hits.
-        leave_out: Ids of entries that are passed over, such as the images searched with.
-        exact: As :meth:`~vireid.gallery.Gallery.search` takes it.
+        views: View of each image.
+        filters: The entries searched.
+        limit: Maximum number of hits.
+        leave_out: Ids of entries to leave out, such as the query images themselves.
+        exact: As in :meth:`~vireid.gallery.Gallery.search`.
 
     Raises:
-        GalleryError: The images cannot be one query, the gallery's calibration is damaged or of
-            another network, or as :meth:`~vireid.gallery.Gallery.search` says.
+        GalleryError: The features cannot be averaged, the gallery's calibration is damaged or of
+            another network, or as in :meth:`~vireid.gallery.Gallery.search`.
         ConfigError: ``limit`` is below 1.
     """
     if limit < 1:
         raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
-    out = tuple(set(leave_out).intersection(filters.ids or leave_out))
-    [found] = gallery.search(
-        fuse(features)[None], filters=filters, limit=limit + len(out), exact=exact
+    left_out = tuple(set(leave_out).intersection(filters.ids or leave_out))
+    searched = replace(filters, without_ids=(*filters.without_ids, *left_out))
+    # The same request counts the entries that are left out: as the hits of a second query.
+    by_query = [searched, replace(filters, ids=left_out)] if left_out else [searched]
+    found, *excluded = gallery.search(
+        mean_feature(features)[None].repeat(len(by_query), axis=0),
+        filters=by_query,
+        limit=max(limit, len(left_out)),
+        exact=exact,
+        with_features=True,
     )
-    hits = tuple(hit for hit in found if hit.info.id not in out)[:limit]
-    images = _images(gallery, filters)
-    passed = _images(gallery, replace(filters, ids=out)) if out else {}
-    for modality, number in passed.items():
-        images[modality] -= number
-    # Somebody else may have forgotten entries since they were found.
+    hits = tuple(found[:limit])
+    counts = gallery.values("modality", searched)
+    # Another process may have deleted entries since they were found.
     listed = Counter(hit.info.modality for hit in hits)
-    images = {modality: max(number, listed[modality]) for modality, number in images.items()}
+    images = {m: max(counts.get(m, 0), listed[m]) for m in Modality}
     answer, remark = _judge(gallery, hits, views, filters, images)
     return SearchResult(
         hits=hits,
-        groups=_grouped(gallery, hits),
+        groups=tuple(map(tuple, group_near_duplicates(hits))),
         considered=sum(images.values()),
-        left_out=sum(passed.values()),
+        left_out=sum(map(len, excluded)),
         verdict=answer.verdict if answer else None,
         verdicts=answer.hits if answer else (),
         remark=remark,
     )
-
-
-def _images(gallery: Gallery, filters: Filters) -> dict[Modality, int]:
-    """How many entries of each modality there are."""
-    counts = gallery.values("modality", filters)
-    return {modality: counts.get(modality, 0) for modality in Modality}
-
-
-def _grouped(gallery: Gallery, hits: Sequence[Hit]) -> tuple[tuple[Hit, ...], ...]:
-    if not hits:
-        return ()
-    rows = gallery.rows(Filters(ids=tuple(hit.info.id for hit in hits)), thumbnails=False)
-    return tuple(map(tuple, group(hits, {row.info.id: row.feature for row in rows})))
 
 
 def _judge(
@@ -120,18 +115,24 @@ def _judge(
     filters: Filters,
     images: Mapping[Modality, int],
 ) -> tuple[Answer | None, str]:
-    """The verdicts on a search, and why there are none or what to think of them."""
+    """The verdicts on a search, and why there are none or a note on them."""
     if not any(images.values()):
         return None, ""
     text = gallery.calibration
     if not text:
         return None, "No verdict: this gallery is not calibrated."
     if len(views) > 1:
-        return None, "No verdict: the calibration is of searches with one image."
-    calibration = Calibration.from_json(text, fingerprint=gallery.model.fingerprint)
+        return None, "No verdict: the calibration is for searches with one image."
+    calibration = _parse(text, gallery.model.fingerprint)
     identities = gallery.values("identity", filters)
     people = None if "" in identities else len(identities)
     answer = calibration.answer(hits, query=views[0], images=images, people=people)
     if answer is None:
-        return None, "No verdict: the calibration does not know these modalities."
+        return None, "No verdict: these modalities are not calibrated."
     return answer, answer.note
+
+
+@lru_cache(maxsize=4)
+def _parse(text: str, fingerprint: str) -> Calibration:
+    """A calibration, parsed once for all searches."""
+    return Calibration.from_json(text, fingerprint=fingerprint)
