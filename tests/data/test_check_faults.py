@@ -96,7 +96,7 @@ CASES = (
         "sysu-mm01",
         lambda root: (root / "cam2/0001").rename(root / "cam2/1"),
         "layout",
-        ("2 images where none is looked for: 'cam2/1/0001.jpg'", "cam1/0001/0001.jpg", "rename"),
+        ("2 images in unexpected places: 'cam2/1/0001.jpg'", "cam1/0001/0001.jpg", "rename"),
     ),
     Case(
         "camera missing",
@@ -124,7 +124,7 @@ CASES = (
         "sysu-mm01",
         faults.no_permutation,
         "layout",
-        ("'cam4/0010: a row that is no permutation of 1 to 2'", "take 'rand_perm_cam.mat'"),
+        ("'cam4/0010: a row that is not a permutation of 1 to 2'", "use 'rand_perm_cam.mat'"),
     ),
     Case(
         "permutations missing",
@@ -331,14 +331,14 @@ CASES = (
         "regdb",
         faults.both_halves,
         "layout",
-        ("The lists of trial 7", "in train and in test", "disjoint halves"),
+        ("Trial 7", "for training and for testing", "disjoint lists"),
     ),
     Case(
         "two labels for an identity",
         "regdb",
         faults.two_labels,
         "layout",
-        ("train lists of trial 2", "has label 77", "one label an identity"),
+        ("train lists of trial 2", "has label 77", "one label per identity"),
     ),
     Case(
         "listed file missing",
@@ -346,7 +346,7 @@ CASES = (
         lambda root: sorted((root / "Thermal/5").iterdir())[1].unlink(),
         "layout",
         (
-            "lacks 1 of 32 files that the lists name",
+            "1 of 32 files that the lists name are not under",
             "'Thermal/5/male_back_t_00001_5.bmp'",
             "unpack",
         ),

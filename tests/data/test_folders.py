@@ -97,9 +97,8 @@ class TestFolders:
             (root / name).touch()
         layout = Folders(root, PATTERN)
         message = only(layout.problems())
-        assert f"4 of 40 images below '{root}' do not fit the pattern '{PATTERN}'" in message
+        assert f"4 of 40 images below '{root}' do not match the pattern '{PATTERN}'" in message
         assert "'a.jpg', 'd.JPG', 'train/b.png' and 1 more" in message
-        assert layout.summary().endswith(f" 4 images do not fit the pattern '{PATTERN}'.")
         assert len(layout.train()) == 18
 
     @pytest.mark.parametrize(
@@ -110,13 +109,13 @@ class TestFolders:
         message = only(layout.problems())
         assert f"None of the 36 images below '{tree}', such as 'gallery/visible/" in message
         assert f"'{pattern}'" in message
-        for action in (layout.train, layout.val, layout.test, layout.summary):
+        for action in (layout.train, layout.val, layout.test, layout.query):
             assert refused(action) == message
 
     def test_no_images(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").touch()
         layout = Folders(tmp_path, PATTERN)
-        assert f"None of the 0 images below '{tmp_path}' fits" in only(layout.problems())
+        assert f"None of the 0 images below '{tmp_path}' matches" in only(layout.problems())
 
     def test_an_unknown_word(self, tree: Path, tmp_path: Path) -> None:
         root = copy(tree, tmp_path / "own")
@@ -125,7 +124,7 @@ class TestFolders:
         message = only(layout.problems())
         first = root / "unsorted/infrared/cam4/7/é0.jpg"
         assert f"'{first}' has the split 'unsorted'; expected train, val, query" in message
-        assert "mend --pattern (the first of 6 such images)." in message
+        assert "fix --pattern (the first of 6 such images)." in message
         assert refused(layout.train) == message
 
     def test_no_root(self, tmp_path: Path) -> None:
@@ -150,9 +149,9 @@ class TestPatterns:
             ("{identity}/{modality}/{person}", "has the unknown field '{person}'"),
             ("{identity}/{modality}/{}", "has the unknown field '{}'"),
             ("{identity}/{modality}/{camera:02d}", "has the unknown field '{camera:02d}'"),
-            ("{identity}/{modality}/{camera", "has a brace without its partner"),
-            ("{identity}/{modality}}/x", "has a brace without its partner"),
-            ("{{identity}}/{modality}", "has a brace without its partner"),
+            ("{identity}/{modality}/{camera", "has an unmatched brace"),
+            ("{identity}/{modality}}/x", "has an unmatched brace"),
+            ("{{identity}}/{modality}", "has an unmatched brace"),
             ("{identity}{modality}/x", "has two fields with nothing between them"),
         ],
     )
@@ -162,7 +161,7 @@ class TestPatterns:
         assert f"--pattern '{pattern}' {fault}; expected the fields" in str(caught.value)
 
     def test_with_another_layout(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="does not go with --layout manifest; expected"):
+        with pytest.raises(ConfigError, match="does not apply to --layout manifest; expected"):
             DataSource(layout="manifest", root=tmp_path, pattern=PATTERN).open()
 
     @settings(deadline=None, max_examples=60)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.helpers.messages import only, refused, sentence
-from tests.helpers.trees import copy, write_llcm
+from tests.helpers.trees import copy, counted, write_llcm
 
 from vireid.data.layouts import LLCM, DataSource, Layout, Tally
 from vireid.errors import ConfigError
@@ -38,7 +38,7 @@ def edit(path: Path, change: Callable[[str], str]) -> None:
 def test_by_name(tree: Path) -> None:
     layout: Layout = DataSource(layout="llcm", root=tree).open()
     assert (layout, layout.name, layout.root, layout.val()) == (LLCM(tree), "llcm", tree, ())
-    with pytest.raises(ConfigError, match="--hold-out does not go with --layout llcm"):
+    with pytest.raises(ConfigError, match="--hold-out does not apply to --layout llcm"):
         DataSource(layout="llcm", root=tree, hold_out=True).open()
 
 
@@ -81,10 +81,8 @@ def test_every_image_of_a_test_camera_is_tested(tree: Path) -> None:
 def test_a_sound_tree_has_no_problem_and_says_what_it_holds(tree: Path) -> None:
     # 9 visible and 8 infrared cameras saw 3 identities once, but for what is unseen.
     assert LLCM(tree).problems() == ()
-    assert LLCM(tree).summary() == (
-        f"LLCM at '{tree}': to train on, 3 identities with 26 visible and 23 infrared images;"
-        " to test on, 2 identities with 16 visible and 14 infrared images."
-    )
+    assert counted(LLCM(tree).train()) == (3, 26, 23)
+    assert counted(LLCM(tree).test()) == (2, 16, 14)
     with Image.open(LLCM(tree).test()[0].path) as image:
         assert (image.format, image.mode) == ("JPEG", "RGB")
 
@@ -206,13 +204,13 @@ class TestFaults:
         line = (root / "idx/train_vis.txt").read_text().splitlines()[3]
         edit(root / "idx/train_nir.txt", lambda text: text + line + "\n")
         message = only(LLCM(root).problems())
-        assert f"name 1 files more than once: '{line.split()[0]}'" in message
+        assert f"name 1 file more than once: '{line.split()[0]}'" in message
         assert refused(LLCM(root).train) == message
 
     def test_labels_that_are_not_identities(self, root: Path) -> None:
         edit(root / "idx/train_nir.txt", lambda text: text.replace(" 2\n", " 1\n"))
         message = only(LLCM(root).problems())
-        assert "pair 3 identities and labels otherwise elsewhere" in message
+        assert "have 3 inconsistent pairs of identity and label" in message
         assert "'0002 1', '0004 1', '0004 2'" in message
         assert refused(LLCM(root).train) == message
 

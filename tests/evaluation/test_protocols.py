@@ -268,4 +268,4 @@ class TestOfficialFiles:
 
 def test_unknown_layout() -> None:
     with pytest.raises(EvaluationError, match="market-1501"):
-        protocols_for(SimpleNamespace(name="market-1501"))
+        protocols_for(SimpleNamespace(name="market-1501"))  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ from PIL import Image
 from pyarrow import parquet
 from scipy.io import savemat
 
+from vireid.types import ImageRecord, Modality
+
 SIZE = (24, 48)
 """Width and height of the images, in pixels."""
 
@@ -298,3 +300,9 @@ def write_image(
 def copy(tree: Path, to: Path) -> Path:
     """Copy a tree, to damage the copy."""
     return Path(shutil.copytree(tree, to))
+
+
+def counted(records: Sequence[ImageRecord]) -> tuple[int, int, int]:
+    """Numbers of identities, of visible and of infrared images."""
+    visible = sum(record.modality is Modality.VISIBLE for record in records)
+    return len({record.identity for record in records}), visible, len(records) - visible

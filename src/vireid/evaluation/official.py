@@ -63,7 +63,7 @@ class SysuSplits:
         require_folder(
             folder,
             expected="the split files test_id.txt and rand_perm_cam.mat",
-            mend=f"pass the folder that holds them as --splits; {GET_SPLITS}",
+            fix=f"pass the folder that holds them as --splits; {GET_SPLITS}",
         )
         path = folder / "rand_perm_cam.mat"
         identities = read_identities(folder, "test")

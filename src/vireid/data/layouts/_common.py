@@ -1,35 +1,49 @@
-"""Checks and phrases that every layout shares."""
+"""The base class of layouts, and the checks and phrases that they share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, NamedTuple, TypeVar
 
-from vireid.errors import DatasetError
+from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
 __all__ = [
+    "Layout",
+    "ListEntry",
     "Surplus",
     "Tally",
-    "counts",
+    "attempt",
     "files_below",
     "in_order",
     "is_image",
+    "is_number",
     "many",
+    "missing_files",
+    "overlap",
+    "read_list",
+    "read_numbers",
     "refuse",
+    "repeated",
     "require_both_modalities",
     "require_folder",
     "tally",
 ]
+
+T = TypeVar("T")
+K = TypeVar("K", int, str)
 
 _ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many identities and images a part of a data set has.
+    """Numbers of identities and images in a part of a data set.
 
     Attributes:
         split: ``train``, ``val`` or ``test``.
@@ -47,9 +61,74 @@ class Tally:
 
 
 class Surplus(str):
-    """A problem that stops and falsifies nothing: files that are there and that no split uses."""
+    """A harmless problem: files that no split uses."""
 
     __slots__ = ()
+
+
+class Layout(ABC):
+    """A data set as image records by split, read from lists and names alone, never from pixels."""
+
+    name: ClassVar[str]
+    """The name as ``--layout`` takes it."""
+    root: Path
+    """The folder of the data set."""
+
+    @abstractmethod
+    def train(self) -> tuple[ImageRecord, ...]:
+        """Return the training images, by camera, identity and name.
+
+        Raises:
+            DatasetError: If the data set is not laid out as published.
+        """
+
+    def val(self) -> tuple[ImageRecord, ...]:
+        """Return the images held out of training for model selection; empty if there are none.
+
+        Raises:
+            DatasetError: If the data set is not laid out as published.
+        """
+        return ()
+
+    @abstractmethod
+    def test(self) -> tuple[ImageRecord, ...]:
+        """Return all images that evaluation may need, by camera, identity and name.
+
+        Raises:
+            DatasetError: If the data set is not laid out as published.
+        """
+
+    @abstractmethod
+    def files(self) -> Iterator[Path]:
+        """Yield every file in the folders of images, listed or not, in sorted order."""
+
+    @abstractmethod
+    def problems(self) -> tuple[str, ...]:
+        """Return everything that is wrong with lists and folders, one sentence each.
+
+        Unlike :meth:`train` and :meth:`test` it does not stop at the first fault, and it covers all
+        published splits (RegDB: all ten trials). No pixel is read.
+        """
+
+    def published(self) -> tuple[Tally, ...]:
+        """Return the published counts; empty for custom data."""
+        return ()
+
+
+class ListEntry(NamedTuple):
+    """One line of a list of images, such as ``vis/0001/a.jpg 0``.
+
+    Attributes:
+        modality: The modality of the list.
+        file: The image file, relative to the root of the data set.
+        folder: Name of the file's folder.
+        label: The number that ends the line.
+    """
+
+    modality: Modality
+    file: str
+    folder: str
+    label: int
 
 
 def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
@@ -64,34 +143,130 @@ def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
 
 
 def files_below(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield every file below some folders, in sorted order; a folder that is not there has none.
+    """Yield every file below some folders, in sorted order; missing folders are skipped.
 
-    Links to folders are followed, but for those to a folder that they lie in.
+    Symbolic links to folders are followed, except those to one of their own parents.
     """
     for folder in folders:
         found: list[Path] = []
         for base, below, names in os.walk(folder, followlinks=True):
             here = Path(base)
             whole = here.resolve()
-            # Such a link would be walked for ever.
+            # Such a link would be followed for ever.
             below[:] = [name for name in below if not whole.is_relative_to((here / name).resolve())]
             found += [here / name for name in names]
         yield from sorted(found)
 
 
 def many(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: ``1 image``, ``2 images``."""
+    """Return a number and its noun: ``1 image``, ``2 images``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is that of an image."""
-    # A leading dot marks the twins that macOS adds to archives ("._0001.jpg").
+    """Whether a file is named like an image."""
+    # A leading dot marks the companion files that macOS adds to archives ("._0001.jpg").
     return path.suffix.lower() in _ENDINGS and not path.name.startswith(".")
 
 
+def is_number(text: str) -> bool:
+    """Whether a text consists of ASCII digits."""
+    return text.isascii() and text.isdigit()
+
+
+def read_list(
+    path: Path, modality: Modality, accepts: Callable[[Sequence[str]], bool], *, expected: str
+) -> tuple[list[ListEntry], list[str]]:
+    """Read a list of images and labels, one a line.
+
+    Args:
+        path: The list.
+        modality: The modality of its images.
+        accepts: Whether the parts of a file's path have the right form.
+        expected: The expected form and a fix, for messages.
+
+    Returns:
+        The lines that have the right form, and what is wrong.
+    """
+    if not path.is_file():
+        return [], [f"'{path}' does not exist; expected {expected}."]
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    entries: list[ListEntry] = []
+    odd: list[str] = []
+    for number, line in enumerate(lines, 1):
+        file, _, label = line.strip().rpartition(" ")
+        parts = PurePosixPath(file.strip()).parts
+        if is_number(label) and accepts(parts):
+            entries.append(ListEntry(modality, file.strip(), parts[-2], int(label)))
+        elif line.strip():
+            odd.append(f"line {number} reads '{line.strip()[:80]}'")
+    if odd:
+        rest = f", the first of {len(odd):,} such lines" if len(odd) > 1 else ""
+        return entries, [f"'{path}' {odd[0]}{rest}; expected {expected}."]
+    return entries, [] if entries else [f"'{path}' lists 0 images; expected {expected}."]
+
+
+def read_numbers(path: Path, *, fix: str) -> list[int]:
+    """Read the comma-separated numbers of a text file.
+
+    Raises:
+        DatasetError: If it holds anything else.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    words = [word.strip() for word in text.replace("\n", ",").split(",") if word.strip()]
+    if odd := [word for word in words if not is_number(word)]:
+        raise DatasetError(
+            f"'{path}' holds '{odd[0][:40]}'; expected one line of comma-separated integers; {fix}."
+        )
+    return [int(word) for word in words]
+
+
+def repeated(files: Sequence[str], *, where: str, fix: str) -> list[str]:
+    """Say which files are listed more than once, if any."""
+    twice = sorted({file for file, times in Counter(files).items() if times > 1})
+    if not twice:
+        return []
+    return [
+        f"{where} {many(len(twice), 'file')} more than once: {first_few(twice)}; expected each"
+        f" file once; {fix}."
+    ]
+
+
+def missing_files(root: Path, files: Collection[str], *, where: str, fix: str) -> list[str]:
+    """Say which listed files are missing, if any."""
+    absent = [file for file in files if not (root / file).is_file()]
+    if not absent:
+        return []
+    return [
+        f"{len(absent):,} of {len(files):,} files that {where} name are not under '{root}':"
+        f" {first_few(absent)}; expected every listed file; {fix}."
+    ]
+
+
+def overlap(
+    where: str, one: tuple[str, Iterable[K]], other: tuple[str, Iterable[K]], *, fix: str
+) -> list[str]:
+    """Say which identities two splits share, if any; each split is its name and its identities."""
+    shared = sorted({*one[1]} & {*other[1]})
+    if not shared:
+        return []
+    return [
+        f"{where} lists the identities {first_few(shared)} for {one[0]} and for {other[0]};"
+        f" expected disjoint lists; {fix}."
+    ]
+
+
+def attempt(faults: list[str], read: Callable[[], T]) -> T | None:
+    """Return what a function returns; None if it raises a DatasetError, which is noted."""
+    try:
+        return read()
+    except DatasetError as error:
+        faults.append(str(error))
+        return None
+
+
 def refuse(faults: Sequence[str]) -> None:
-    """Raise the first of the faults that were found, if any was.
+    """Raise the first fault, if there is any.
 
     Raises:
         DatasetError: If there is a fault.
@@ -100,24 +275,24 @@ def refuse(faults: Sequence[str]) -> None:
         raise DatasetError(faults[0])
 
 
-def require_folder(folder: Path, *, expected: str, mend: str) -> None:
-    """Refuse a folder that is not there.
+def require_folder(folder: Path, *, expected: str, fix: str) -> None:
+    """Require a folder to exist.
 
     Args:
         folder: The folder that must exist.
         expected: What it should hold, for the message.
-        mend: Where to get it or what to pass instead, for the message.
+        fix: Where to get it or what to pass instead, for the message.
 
     Raises:
         DatasetError: If ``folder`` is missing or is a file.
     """
     if not folder.is_dir():
         state = "is a file" if folder.exists() else "does not exist"
-        raise DatasetError(f"'{folder}' {state}; expected {expected}; {mend}.")
+        raise DatasetError(f"'{folder}' {state}; expected {expected}; {fix}.")
 
 
-def require_both_modalities(records: Sequence[ImageRecord], *, where: str, mend: str) -> None:
-    """Refuse records without a single image of one modality.
+def require_both_modalities(records: Sequence[ImageRecord], *, where: str, fix: str) -> None:
+    """Require records to have images of both modalities.
 
     Raises:
         DatasetError: If there is no visible or no infrared image.
@@ -127,20 +302,10 @@ def require_both_modalities(records: Sequence[ImageRecord], *, where: str, mend:
         if modality not in present:
             raise DatasetError(
                 f"{where} has 0 {modality} images among its {len(records):,}; expected images of"
-                f" both modalities; {mend}."
+                f" both modalities; {fix}."
             )
 
 
 def in_order(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
-    """Sort by camera, identity and file name, whatever the order of the file system."""
+    """Sort by camera, identity and file name, independent of the file system's order."""
     return tuple(sorted(records, key=lambda r: (r.camera, r.identity, r.path.name)))
-
-
-def counts(records: Sequence[ImageRecord]) -> str:
-    """Say how many identities and images of each modality there are."""
-    visible = sum(record.modality is Modality.VISIBLE for record in records)
-    identities = len({record.identity for record in records})
-    return (
-        f"{identities:,} identities with {visible:,} visible"
-        f" and {len(records) - visible:,} infrared images"
-    )

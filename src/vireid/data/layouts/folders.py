@@ -1,30 +1,29 @@
-"""One's own data by a pattern: names of folders and files say which image shows whom.
+"""Custom data by a pattern: the names of folders and files annotate each image.
 
     --pattern "{split}/{modality}/cam{camera}/{identity}/{name}"
     --pattern "{modality}/{identity}_c{camera}_{name}.jpg"
 
 A pattern describes the path of every image below the root:
 
-- ``{identity}``: a whole number, or any name; needed;
+- ``{identity}``: an integer or a name; required;
 - ``{modality}``: ``visible`` (also ``vis``, ``rgb``) or ``infrared`` (also ``ir``, ``nir``,
-  ``thermal``), in any case; needed;
-- ``{split}``: ``train``, ``val``, ``query``, ``gallery`` or ``test`` (query and gallery both); in a
-  pattern without it all images are test images;
-- ``{camera}``: a whole number, or any name;
-- ``{name}``: whatever tells one image from the next.
+  ``thermal``), in any case; required;
+- ``{split}``: ``train``, ``val``, ``query``, ``gallery`` or ``test`` (query and gallery both);
+  without it all images are test images;
+- ``{camera}``: an integer or a name;
+- ``{name}``: anything else.
 
-``/`` separates folders. A field matches one character or more, never a ``/``, and no more than it
-must; all else is matched letter by letter. Identities and cameras are numbered as in a manifest.
+``/`` separates folders. A field matches one or more characters except ``/``, as few as possible;
+everything else is literal. Identities and cameras are numbered as in a manifest.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from vireid.data.layouts._common import (
     Surplus,
@@ -32,7 +31,7 @@ from vireid.data.layouts._common import (
     is_image,
     require_folder,
 )
-from vireid.data.layouts._table import CustomDataset, Entry
+from vireid.data.layouts._custom import Annotation, CustomDataset
 from vireid.errors import ConfigError, DatasetError, first_few
 
 __all__ = ["Folders"]
@@ -43,13 +42,13 @@ _EXAMPLE = "'{split}/{modality}/cam{camera}/{identity}/{name}'"
 
 @dataclass(frozen=True)
 class Folders(CustomDataset):
-    """Images whose paths say what they show.
+    """Images annotated by their paths.
 
-    Files whose names do not end as those of images do, and hidden files, are passed over.
+    Hidden files and files without an image's extension are ignored.
 
     Attributes:
-        root: The folder that the paths start from.
-        pattern: What the paths look like.
+        root: The folder that paths are relative to.
+        pattern: The pattern of the paths.
 
     Raises:
         DatasetError: If the folder is missing.
@@ -58,27 +57,16 @@ class Folders(CustomDataset):
 
     root: Path
     pattern: str
-    name: str = field(default="folders", init=False)
-    _mend: ClassVar[str] = "rename it, or mend --pattern"
-    _mend_split: ClassVar[str] = "name the images' folders by {split} and {modality} in --pattern"
+    name = "folders"
+    fix = "rename it, or fix --pattern"
+    fix_split = "name the images' folders by {split} and {modality} in --pattern"
 
     def __post_init__(self) -> None:
         _compile(self.pattern)
         require_folder(
             self.root,
             expected="the folder that --pattern starts from",
-            mend="pass it as root (--root)",
-        )
-
-    def summary(self) -> str:
-        """Return the counts of all splits in one paragraph.
-
-        Raises:
-            DatasetError: If no file fits the pattern, or one says something unknown.
-        """
-        strangers = len(self._sorted_out[1])
-        return super().summary() + (
-            f" {strangers:,} images do not fit the pattern '{self.pattern}'." if strangers else ""
+            fix="pass it as root (--root)",
         )
 
     def files(self) -> Iterator[Path]:
@@ -87,14 +75,14 @@ class Folders(CustomDataset):
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with names of files and folders, one sentence each."""
-        found, strangers = self._sorted_out
+        found, others = self._matches
         faults = super().problems()
-        if not found or not strangers:
+        if not found or not others:
             return faults
         unused = Surplus(
-            f"{len(strangers):,} of {len(found) + len(strangers):,} images below '{self.root}' do"
-            f" not fit the pattern '{self.pattern}': {first_few(strangers)}; expected all to fit;"
-            " rename them, take them out, or mend --pattern."
+            f"{len(others):,} of {len(found) + len(others):,} images below '{self.root}' do"
+            f" not match the pattern '{self.pattern}': {first_few(others)}; expected all to match;"
+            " rename them, remove them, or fix --pattern."
         )
         return (*faults, unused)
 
@@ -102,55 +90,55 @@ class Folders(CustomDataset):
     def _folder(self) -> Path:
         return self.root
 
-    def _entries(self) -> Sequence[Entry]:
-        found, strangers = self._sorted_out
+    def _annotations(self) -> Sequence[Annotation]:
+        found, others = self._matches
         if not found:
-            example = f", such as {first_few(strangers, shown=1)}," if strangers else ""
+            example = f", such as {first_few(others, shown=1)}," if others else ""
             raise DatasetError(
-                f"None of the {len(strangers):,} images below '{self.root}'{example} fits the"
-                f" pattern '{self.pattern}'; expected paths such as {_EXAMPLE} describes; mend"
-                " --pattern, or --root."
+                f"None of the {len(others):,} images below '{self.root}'{example} matches the"
+                f" pattern '{self.pattern}'; expected paths such as {_EXAMPLE} describes; fix"
+                " --pattern or --root."
             )
         return found
 
     @cached_property
-    def _sorted_out(self) -> tuple[list[Entry], list[str]]:
-        """What the paths that fit say, and the paths that do not fit."""
+    def _matches(self) -> tuple[list[Annotation], list[str]]:
+        """The annotations by matching paths, and the other paths."""
         pattern = _compile(self.pattern)
-        found, strangers = [], []
+        found, others = [], []
         for path in filter(is_image, self.files()):
-            place = path.relative_to(self.root).as_posix()
-            if match := pattern.fullmatch(place):
-                said = match.groupdict()
+            relative = path.relative_to(self.root).as_posix()
+            if match := pattern.fullmatch(relative):
+                fields = match.groupdict()
                 found.append(
-                    Entry(
+                    Annotation(
                         where=f"'{path}'",
-                        path=place,
-                        identity=said["identity"],
-                        modality=said["modality"],
-                        split=said.get("split", "test"),
-                        camera=said.get("camera", ""),
+                        path=relative,
+                        identity=fields["identity"],
+                        modality=fields["modality"],
+                        split=fields.get("split", "test"),
+                        camera=fields.get("camera", ""),
                         time="",
                     )
                 )
             else:
-                strangers.append(place)
-        return found, strangers
+                others.append(relative)
+        return found, others
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
-    """Turn a pattern into a regular expression with a group a field.
+    """Turn a pattern into a regular expression with one group per field.
 
     Raises:
         ConfigError: If the pattern is empty or malformed.
     """
-    # Text and fields take turns.
+    # Text and fields alternate.
     texts, fields = (re.split(r"\{([^{}]*)\}", pattern)[start::2] for start in (0, 1))
     unknown = [name for name in fields if name not in _FIELDS]
     twice = [name for name in _FIELDS if fields.count(name) > 1]
     missing = [name for name in _FIELDS[:2] if name not in fields]
     if any("{" in text or "}" in text for text in texts):
-        fault = "has a brace without its partner"
+        fault = "has an unmatched brace"
     elif unknown:
         fault = f"has the unknown field '{{{unknown[0]}}}'"
     elif twice:
@@ -166,6 +154,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
         return re.compile("".join(pieces))
     raise ConfigError(
         f"--pattern '{pattern}' {fault}; expected the fields"
-        f" {', '.join(f'{{{name}}}' for name in _FIELDS)}, of which identity and modality are"
-        f" needed and none comes twice, such as {_EXAMPLE}."
+        f" {', '.join(f'{{{name}}}' for name in _FIELDS)}, each at most once, of which identity"
+        f" and modality are required, such as {_EXAMPLE}."
     )

@@ -1,31 +1,30 @@
-"""One's own data by a manifest: a CSV or Parquet file with one row an image.
+"""Custom data by a manifest: a CSV or Parquet file with one row per image.
 
     path,identity,camera,modality,split,time
     day/0001/a.jpg,17,1,visible,gallery,2024-05-31T12:00:00
     night/0001/b.png,17,4,infrared,query,2024-05-31T23:10:00
 
-- ``path``: the image file, absolute or from the manifest's folder on, with ``/`` between folders;
-- ``identity``: a whole number, or any name;
-- ``camera``: a whole number or any name, for all images or for none;
+- ``path``: the image file, absolute or relative to the manifest's folder, with ``/`` as separator;
+- ``identity``: an integer or a name;
+- ``camera``: an integer or a name, for all images or for none;
 - ``modality``: ``visible`` (also ``vis``, ``rgb``) or ``infrared`` (also ``ir``, ``nir``,
   ``thermal``);
-- ``split``: ``train``, ``val`` (held out of training, to choose a model by), ``query``,
-  ``gallery``, or ``test``, which is query and gallery both;
+- ``split``: ``train``, ``val`` (held out of training for model selection), ``query``,
+  ``gallery``, or ``test`` for query and gallery both;
 - ``time``: optional; when the image was taken, in ISO 8601.
 
-Columns stand in any order, and others are passed over. Names that are all whole numbers are kept as
-these numbers; otherwise they are numbered from 1 in sorted order.
+Columns may be in any order; others are ignored. Names that are all integers are kept as these
+numbers; otherwise they are numbered from 1 in sorted order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from vireid.data.layouts._common import Surplus, is_image
-from vireid.data.layouts._table import CustomDataset, Entry
+from vireid.data.layouts._custom import Annotation, CustomDataset
 from vireid.data.rows import TABLES, Columns, read_rows
 from vireid.errors import DatasetError, first_few
 
@@ -37,7 +36,7 @@ _NAMES = ("manifest.csv", "manifest.parquet")
 
 @dataclass(frozen=True)
 class Manifest(CustomDataset):
-    """Images as a CSV or Parquet file lists them.
+    """Images listed in a CSV or Parquet file.
 
     Attributes:
         root: The file, ending in ``.csv`` or ``.parquet``, or a folder that holds
@@ -48,12 +47,12 @@ class Manifest(CustomDataset):
     """
 
     root: Path
-    name: str = field(default="manifest", init=False)
-    _mend: ClassVar[str] = "mend the row"
-    _mend_split: ClassVar[str] = "mend the columns split and modality"
+    name = "manifest"
+    fix = "fix the row"
+    fix_split = "fix the columns split and modality"
 
     def __post_init__(self) -> None:
-        # Found now, so that a wrong --root is named at once.
+        # So that a wrong --root is reported at once.
         _ = self.file
 
     @property
@@ -73,14 +72,14 @@ class Manifest(CustomDataset):
         elif self.root.suffix.lower() in TABLES:
             return self.root
         else:
-            state = "ends in neither .csv nor .parquet"
+            state = "is neither a .csv nor a .parquet file"
         raise DatasetError(
             f"'{self.root}' {state}; expected a manifest, or a folder with either"
             f" {' or '.join(_NAMES)}; pass the file as root (--root)."
         )
 
     def files(self) -> Iterator[Path]:
-        """Yield every file beside the listed images, listed or not, in sorted order."""
+        """Yield every file in the folders of listed images, in sorted order."""
         folders = {record.path.parent for record, _ in self._table.rows}
         beside = (path for folder in folders for path in folder.glob("*"))
         yield from sorted(path for path in beside if not path.is_dir() and path != self.file)
@@ -90,12 +89,12 @@ class Manifest(CustomDataset):
         faults = super().problems()
         listed = {record.path for record, _ in self._table.rows}
         others = [path for path in self.files() if is_image(path) and path not in listed]
-        # Images of faulty rows are among them.
+        # With faults, the images of faulty rows would be among the others.
         if self._table.faults or not others:
             return faults
         unused = Surplus(
-            f"{len(others):,} images beside those that '{self.file}' lists are in no row:"
-            f" {first_few(others)}; expected a row for every image; add rows, or take them out."
+            f"{len(others):,} images next to those listed in '{self.file}' have no row:"
+            f" {first_few(others)}; expected a row for every image; add rows, or remove them."
         )
         return (*faults, unused)
 
@@ -103,11 +102,11 @@ class Manifest(CustomDataset):
     def _folder(self) -> Path:
         return self.file.parent
 
-    def _entries(self) -> Sequence[Entry]:
-        entries = [Entry(where, **cells) for where, cells in read_rows(self.file, _COLUMNS)]
-        if not entries:
+    def _annotations(self) -> Sequence[Annotation]:
+        rows = [Annotation(where, **cells) for where, cells in read_rows(self.file, _COLUMNS)]
+        if not rows:
             raise DatasetError(
-                f"'{self.file}' has 0 rows below its header; expected one an image; write them, or"
+                f"'{self.file}' has 0 rows below its header; expected one per image; add rows, or"
                 " pass another file as root (--root)."
             )
-        return entries
+        return rows

@@ -1,4 +1,4 @@
-"""The folder ``exp`` of SYSU-MM01: lists of identities and the official draws of the gallery."""
+"""The folder ``exp`` of SYSU-MM01: lists of identities and the official gallery permutations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import read_numbers
 from vireid.errors import DatasetError
 
 __all__ = [
@@ -29,15 +30,15 @@ GET_SPLITS = (
     "get the exp folder with the data set from its authors, or the split files from the public"
     " repository github.com/wuancong/SYSU-MM01"
 )
-"""Where to get what lies in ``exp``, for messages."""
+"""Where to get the files of ``exp``, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Permutations:
-    """The official draws of the gallery.
+    """The official random galleries.
 
     Row ``t`` of a cell permutes the images of one identity in one camera, sorted by name; its
-    first ``k`` entries are that identity's gallery in trial ``t`` when ``k`` shots are asked for.
+    first ``k`` entries are that identity's gallery in trial ``t`` of ``k`` shots.
 
     Attributes:
         cells: By (camera, identity): int64 ``[10, images]``, 1-based as in the file. Identities
@@ -61,16 +62,16 @@ class Permutations:
             ) from None
 
     def misfit(self, camera: int, identity: int, folder: Path, *, images: int) -> Misfit | None:
-        """Say whether the permutations of one folder do not cover exactly its images.
+        """Compare the permutations of one folder with its images.
 
         Args:
             camera: The camera.
             identity: The identity.
-            folder: Where the images lie, for messages.
-            images: How many there are.
+            folder: The folder, for messages.
+            images: The number of its images.
 
         Returns:
-            What is wrong, or None.
+            The mismatch; None if the permutations cover exactly the images.
         """
         cell = self.cells.get((camera, identity), np.empty((_TRIALS, 0), np.int64))
         fits = (
@@ -94,8 +95,8 @@ class Misfit:
     images: int
     shape: tuple[int, ...]
 
-    def refusal(self, path: Path) -> str:
-        """Return the sentence that refuses the permutations in ``path``."""
+    def message(self, path: Path) -> str:
+        """Return the error message for the permutations in ``path``."""
         if self.shape == (_TRIALS, self.images):
             return (
                 f"'{path}' has a row for '{self.folder}' that is not a permutation; expected each"
@@ -104,14 +105,14 @@ class Misfit:
         return (
             f"'{self.folder}' holds {self.images} .jpg images, but its permutations in"
             f" '{path.name}' have the shape {self.shape}; expected {_TRIALS} permutations of as"
-            " many entries as there are images; unpack the archive again, or take"
+            " many entries as there are images; unpack the archive again, or use"
             f" '{path.name}' of the same copy of the data set."
         )
 
     def __str__(self) -> str:
         name = f"{self.folder.parent.name}/{self.folder.name}"
         if self.shape == (_TRIALS, self.images):
-            return f"{name}: a row that is no permutation of 1 to {self.images}"
+            return f"{name}: a row that is not a permutation of 1 to {self.images}"
         return f"{name}: {self.images} images, permutations of shape {self.shape}"
 
 
@@ -127,9 +128,9 @@ def read_identities(exp: Path, split: Split) -> tuple[int, ...]:
     """
     text, matrix = exp / f"{split}_id.txt", exp / f"{split}_id.mat"
     if text.is_file():
-        found = _read_text(text)
+        found = read_numbers(text, fix=GET_SPLITS)
     elif matrix.is_file():
-        # The archives carry MATLAB versions too, and some copies only those.
+        # The archive has MATLAB versions too, and some copies have only those.
         found = [int(i) for i in _read_matlab(matrix, "id").ravel()]
     else:
         raise DatasetError(
@@ -145,18 +146,18 @@ def read_identities(exp: Path, split: Split) -> tuple[int, ...]:
 
 
 def read_permutations(path: Path, *, cameras: int) -> Permutations:
-    """Read the official draws of the gallery.
+    """Read the official random galleries.
 
     Args:
         path: ``rand_perm_cam.mat``.
-        cameras: How many cameras it must tell of.
+        cameras: The number of cameras that it must have.
 
     Raises:
         DatasetError: If the file is missing or damaged.
     """
     if not path.is_file():
         raise DatasetError(
-            f"'{path}' does not exist; expected the official draws of the gallery; {GET_SPLITS}."
+            f"'{path}' does not exist; expected the official random galleries; {GET_SPLITS}."
         )
     table = _read_matlab(path, "rand_perm_cam")
     try:
@@ -177,25 +178,13 @@ def read_permutations(path: Path, *, cameras: int) -> Permutations:
         ) from error
 
 
-def _read_text(path: Path) -> list[int]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    tokens = [token.strip() for token in text.replace("\n", ",").split(",") if token.strip()]
-    for token in tokens:
-        if not (token.isascii() and token.isdigit()):
-            raise DatasetError(
-                f"'{path}' holds '{token[:40]}'; expected one line of comma-separated integers;"
-                f" {GET_SPLITS}."
-            )
-    return [int(token) for token in tokens]
-
-
 def _read_matlab(path: Path, key: str) -> NDArray[np.generic]:
     # Importing it takes longer than everything else that a check imports.
     from scipy.io import loadmat
 
     try:
         contents = loadmat(path, variable_names=[key])
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
+    except Exception as error:  # scipy raises nearly anything for a damaged file
         raise DatasetError(
             f"'{path}' cannot be read as a MATLAB file ({error}); expected the variable '{key}';"
             f" {GET_SPLITS}."

@@ -2,11 +2,11 @@
 
     root/cam1 .. cam6/<identity, 4 digits>/<image, 4 digits>.jpg
     root/exp/train_id.txt, val_id.txt, test_id.txt    one line of comma-separated integers
-    root/exp/rand_perm_cam.mat                        the official draws of the gallery
+    root/exp/rand_perm_cam.mat                        the official random galleries
 
 Cameras 1, 2, 4 and 5 see visible light; 3 and 6 near-infrared. 1, 2 and 3 are indoors, 2 and 3 in
-the same room. Nearly all work trains on the train and val identities together (395) and tests on
-the 96 others.
+the same room. Nearly all papers train on the train and val identities together (395) and test on
+the other 96.
 
 Source: Wu et al., RGB-Infrared Cross-Modality Person Re-Identification, ICCV 2017;
 https://github.com/wuancong/SYSU-MM01.
@@ -15,7 +15,8 @@ https://github.com/wuancong/SYSU-MM01.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import get_args
@@ -23,13 +24,17 @@ from typing import get_args
 import numpy as np
 
 from vireid.data.layouts._common import (
+    Layout,
     Surplus,
     Tally,
-    counts,
+    attempt,
     files_below,
     in_order,
     is_image,
+    is_number,
     many,
+    overlap,
+    refuse,
     require_both_modalities,
     require_folder,
 )
@@ -81,14 +86,14 @@ _IDENTITIES: Mapping[Split, int] = {"train": 296, "val": 99, "test": 96}
 _FOR: Mapping[Split, str] = {"train": "training", "val": "validation", "test": "testing"}
 
 
-@dataclass(frozen=True, slots=True)
-class SysuMM01:
-    """SYSU-MM01 as its authors hand it out.
+@dataclass(frozen=True)
+class SysuMM01(Layout):
+    """SYSU-MM01 as published.
 
     Attributes:
         root: The folder that holds ``cam1`` to ``cam6`` and ``exp``.
-        hold_out: Train on the official 296 identities and hold the 99 validation identities out,
-            rather than train on all 395 as most work does.
+        hold_out: Train on the official 296 identities and hold out the 99 validation identities,
+            instead of training on all 395 as most papers do.
 
     Raises:
         DatasetError: If the folder, one of its cameras or ``exp`` is missing.
@@ -96,20 +101,20 @@ class SysuMM01:
 
     root: Path
     hold_out: bool = False
-    name: str = field(default="sysu-mm01", init=False)
+    name = "sysu-mm01"
 
     def __post_init__(self) -> None:
         require_folder(
             self.root,
             expected="the root of SYSU-MM01 with cam1 to cam6 and exp",
-            mend="pass the folder the archive was unpacked to as root (--root)",
+            fix="pass the unpacked archive's folder as root (--root)",
         )
         missing = [f"cam{camera}" for camera in CAMERAS if not self._camera(camera).is_dir()]
         arrays = sorted(self.root.glob("*_resized_img.npy"))
         if len(missing) == len(CAMERAS) and arrays:
             raise DatasetError(
-                f"'{self.root}' holds only resized arrays such as '{arrays[0].name}', which name"
-                " neither files nor cameras; expected the folders cam1 to cam6 of SYSU-MM01; pass"
+                f"'{self.root}' holds only resized arrays such as '{arrays[0].name}', without"
+                " file names and cameras; expected the folders cam1 to cam6 of SYSU-MM01; pass"
                 " the folder these arrays were made from as root (--root), or train on the arrays"
                 " with --layout sysu-mm01-npy."
             )
@@ -122,7 +127,7 @@ class SysuMM01:
         require_folder(
             self.root / "exp",
             expected="the split files train_id.txt, val_id.txt, test_id.txt and rand_perm_cam.mat",
-            mend=GET_SPLITS,
+            fix=GET_SPLITS,
         )
 
     def train(self) -> tuple[ImageRecord, ...]:
@@ -135,13 +140,11 @@ class SysuMM01:
         identities = self.identities("train")
         if not self.hold_out:
             identities = tuple(sorted({*identities, *self.identities("val")}))
-        shared = sorted(set(identities) & set(self.identities("test")))
-        if shared:
-            raise DatasetError(self._overlap(shared, "train", "test"))
+        refuse(self._overlap(("train", identities), ("test", self.identities("test"))))
         return self._records(identities, split="train")
 
     def val(self) -> tuple[ImageRecord, ...]:
-        """Return the validation identities' images, if they are held out, else none.
+        """Return the validation identities' images if they are held out, else none.
 
         Raises:
             DatasetError: As :meth:`train`, and if a validation identity is a training identity too.
@@ -149,9 +152,7 @@ class SysuMM01:
         if not self.hold_out:
             return ()
         identities = self.identities("val")
-        shared = sorted(set(identities) & set(self.identities("train")))
-        if shared:
-            raise DatasetError(self._overlap(shared, "train", "val"))
+        refuse(self._overlap(("train", self.identities("train")), ("val", identities)))
         return self._records(identities, split="val")
 
     def test(self) -> tuple[ImageRecord, ...]:
@@ -163,17 +164,6 @@ class SysuMM01:
         """
         return self._records(self.identities("test"), split="test")
 
-    def summary(self) -> str:
-        """Return the counts of both splits in one paragraph.
-
-        Raises:
-            DatasetError: If the data set is not laid out as published.
-        """
-        return (
-            f"SYSU-MM01 at '{self.root}': to train on, {counts(self.train())};"
-            f" to test on, {counts(self.test())}."
-        )
-
     def identities(self, split: Split) -> tuple[int, ...]:
         """Return one split's identities as listed in ``exp``, sorted, without repeats.
 
@@ -183,16 +173,16 @@ class SysuMM01:
         return read_identities(self.root / "exp", split)
 
     def permutations(self) -> Permutations:
-        """Read the official draws of the gallery and check those of the test identities.
+        """Read the official random galleries and check those of the test identities.
 
         Raises:
             DatasetError: If the file is missing or damaged, or if a permutation of a test identity
                 does not cover exactly the images on disk.
         """
         permutations = read_permutations(self._permutations, cameras=len(CAMERAS))
-        # Training identities are left unchecked: no protocol draws a gallery from them.
+        # Training identities are not checked: no protocol draws a gallery from them.
         for misfit in self._misfits(permutations, self.identities("test")):
-            raise DatasetError(misfit.refusal(self._permutations))
+            raise DatasetError(misfit.message(self._permutations))
         return permutations
 
     def files(self) -> Iterator[Path]:
@@ -210,40 +200,38 @@ class SysuMM01:
         found: list[str] = []
         listed: dict[Split, tuple[int, ...]] = {}
         for split in get_args(Split):
-            try:
-                listed[split] = self.identities(split)
-            except DatasetError as error:
-                found.append(str(error))
-        for one, other in combinations(listed, 2):
-            shared = sorted({*listed[one]} & {*listed[other]})
-            if shared:
-                found.append(self._overlap(shared, one, other))
-        passed_over, seen = self._on_disk()
+            identities = attempt(found, partial(self.identities, split))
+            if identities is not None:
+                listed[split] = identities
+        for one, other in combinations(listed.items(), 2):
+            found += self._overlap(one, other)
+        misplaced, seen = self._on_disk()
         for split, identities in listed.items():
             bare = [identity for identity in identities if identity not in seen]
             if bare:
                 found.append(self._bare(bare, split))
-        if passed_over:
+        if misplaced:
             found.append(
-                f"'{self.root}' has {many(len(passed_over), 'image')} where none is looked for:"
-                f" {first_few(passed_over)}; expected cam1/0001/0001.jpg: in each camera one folder"
-                " an identity, named by its number with four digits, with .jpg images; rename or"
+                f"'{self.root}' has {many(len(misplaced), 'image')} in unexpected places:"
+                f" {first_few(misplaced)}; expected paths like cam1/0001/0001.jpg: .jpg images in"
+                " one folder per identity with four digits, in the folder of a camera; rename or"
                 " move them, or unpack the archive again."
             )
-        try:
-            permutations = read_permutations(self._permutations, cameras=len(CAMERAS))
-        except DatasetError as error:
-            return (*found, str(error))
+        permutations = attempt(
+            found, lambda: read_permutations(self._permutations, cameras=len(CAMERAS))
+        )
+        if permutations is None:
+            return tuple(found)
         unfit = list(self._misfits(permutations, seen.intersection(listed.get("test", ()))))
         if unfit:
             found.append(
                 f"'{self._permutations}' does not fit the images of {many(len(unfit), 'folder')} of"
                 f" test identities: {first_few(unfit)}; expected ten permutations of exactly the"
-                " images in a folder, for the gallery is drawn by them; unpack the archive again,"
-                " or take 'rand_perm_cam.mat' of the same copy of the data set."
+                " images in each folder, which select the gallery; unpack the archive again, or use"
+                " 'rand_perm_cam.mat' of the same copy of the data set."
             )
         if len(listed) == len(get_args(Split)):
-            # The archive has images of 22 identities that its permutations know and no list has.
+            # The archive has images of 22 identities that are in its permutations but in no list.
             known = {identity for _, identity in permutations.cells}
             strange = sorted(seen - known - {i for own in listed.values() for i in own})
             if strange:
@@ -258,15 +246,15 @@ class SysuMM01:
         return tuple(found)
 
     def _on_disk(self) -> tuple[list[str], set[int]]:
-        """Return images that are not where images belong, and the identities of all others."""
-        passed_over, seen = [], set()
+        """Return misplaced images, and the identities of all others."""
+        misplaced, seen = [], set()
         for path in filter(is_image, self.files()):
             _, *folders, _ = parts = path.relative_to(self.root).parts
-            if len(folders) == 1 and _is_identity(folders[0]) and _is_image(path):
+            if len(folders) == 1 and _is_identity(folders[0]) and _is_jpg(path):
                 seen.add(int(folders[0]))
             else:
-                passed_over.append("/".join(parts))
-        return passed_over, seen
+                misplaced.append("/".join(parts))
+        return misplaced, seen
 
     def _misfits(self, permutations: Permutations, identities: Collection[int]) -> Iterator[Misfit]:
         for camera in CAMERAS:
@@ -288,14 +276,19 @@ class SysuMM01:
         return self._camera(camera) / f"{identity:04d}"
 
     def _images(self, camera: int, identity: int) -> list[Path]:
-        """Return the images of one identity in one camera; none if the camera never saw it."""
+        """Return the images of one identity in one camera, if any."""
         folder = self._folder(camera, identity)
-        return [path for path in folder.iterdir() if _is_image(path)] if folder.is_dir() else []
+        return [path for path in folder.iterdir() if _is_jpg(path)] if folder.is_dir() else []
 
-    def _overlap(self, shared: Sequence[int], one: Split, other: Split) -> str:
-        return (
-            f"'{self.root / 'exp'}' lists identities {first_few(shared)} for {_FOR[one]} and for"
-            f" {_FOR[other]}; expected disjoint lists; {GET_SPLITS}."
+    def _overlap(
+        self, one: tuple[Split, tuple[int, ...]], other: tuple[Split, tuple[int, ...]]
+    ) -> list[str]:
+        (first, first_ids), (second, second_ids) = one, other
+        return overlap(
+            f"'{self.root / 'exp'}'",
+            (_FOR[first], first_ids),
+            (_FOR[second], second_ids),
+            fix=GET_SPLITS,
         )
 
     def _bare(self, bare: Sequence[int], split: Split) -> str:
@@ -303,7 +296,7 @@ class SysuMM01:
             f"'{self.root}' has no .jpg image in any camera of"
             f" {many(len(bare), 'listed identity', 'listed identities')}:"
             f" {first_few(f'{identity:04d}' for identity in bare)}; expected at least one image"
-            f" of each identity of the {split} list; unpack the archive again, or mend the list"
+            f" of each identity of the {split} list; unpack the archive again, or fix the list"
             " in exp."
         )
 
@@ -318,22 +311,21 @@ class SysuMM01:
         if bare:
             raise DatasetError(self._bare(bare, split))
         require_both_modalities(
-            records, where=f"The {split} split of '{self.root}'", mend="unpack the archive again"
+            records, where=f"The {split} split of '{self.root}'", fix="unpack the archive again"
         )
         return records
 
 
-def _is_image(path: Path) -> bool:
-    # A leading dot marks the twins that macOS adds to archives ("._0001.jpg").
-    return path.suffix.lower() == ".jpg" and not path.name.startswith(".")
+def _is_jpg(path: Path) -> bool:
+    return path.suffix.lower() == ".jpg" and is_image(path)
 
 
 def _is_identity(name: str) -> bool:
-    return len(name) == 4 and name.isascii() and name.isdigit()
+    return len(name) == 4 and is_number(name)
 
 
 def _tallies(*splits: Split) -> Iterator[Tally]:
-    """Yield the published counts of disjoint splits taken together, named by the first."""
+    """Yield the published counts of the union of splits, under the name of the first."""
     for modality in Modality:
         cameras = [camera for camera, own in CAMERAS.items() if own is modality]
         by_camera = {

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 from tests.helpers.messages import only, refused, sentence
-from tests.helpers.trees import copy, save_manifest, write_manifest
+from tests.helpers.trees import copy, counted, save_manifest, write_manifest
 
 from vireid.data.layouts import DataSource, Layout, Manifest
-from vireid.data.layouts._table import Entry, tabulate
+from vireid.data.layouts._custom import Annotation, tabulate
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord, Modality
 
@@ -31,7 +31,7 @@ def manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Rows:
-    """Six images of two persons, beside which a test saves its manifest."""
+    """Six images of two persons; a test saves its manifest next to them."""
     found: Rows = []
     for identity, split in ((4, "train"), (9, "test")):
         for camera, modality in ((1, "visible"), (2, "visible"), (3, "infrared")):
@@ -93,13 +93,12 @@ class TestManifest:
         assert Manifest(manifest.parent).file == manifest
         assert Manifest(manifest.parent).train() == Manifest(manifest).train()
 
-    def test_describe_counts(self, manifest: Path) -> None:
-        assert Manifest(manifest).summary() == (
-            f"Own data at '{manifest}': to train on, 3 identities with 12 visible and 6 infrared"
-            " images; to choose a model by, 1 identities with 4 visible and 2 infrared images; as"
-            " queries, 2 identities with 0 visible and 4 infrared images; as gallery, 2 identities"
-            " with 8 visible and 0 infrared images."
-        )
+    def test_counts(self, manifest: Path) -> None:
+        layout = Manifest(manifest)
+        assert counted(layout.train()) == (3, 12, 6)
+        assert counted(layout.val()) == (1, 4, 2)
+        assert counted(layout.query()) == (2, 0, 4)
+        assert counted(layout.gallery()) == (2, 8, 0)
 
     def test_files_are_all_beside_the_images(self, manifest: Path, tmp_path: Path) -> None:
         root = copy(manifest.parent, tmp_path / "own")
@@ -363,7 +362,9 @@ class TestManifestFaults:
         assert "nowhere.csv' does not exist" in refused(lambda: Manifest(tmp_path / "nowhere.csv"))
         assert "holds neither" in refused(lambda: Manifest(tmp_path))
         (tmp_path / "list.xlsx").touch()
-        assert "ends in neither" in refused(lambda: Manifest(tmp_path / "list.xlsx"))
+        assert "is neither a .csv nor a .parquet file" in refused(
+            lambda: Manifest(tmp_path / "list.xlsx")
+        )
 
     def test_two_manifests(self, tmp_path: Path) -> None:
         for name in ("manifest.csv", "manifest.parquet"):
@@ -402,7 +403,7 @@ class TestManifestFaults:
         message = only(layout.problems())
         where = "line 4" if layout.root.suffix == ".csv" else "row 3"
         assert f"'{layout.root}' {where} has no {column}; expected one for every image" in message
-        for action in (layout.train, layout.val, layout.test, layout.query, layout.summary):
+        for action in (layout.train, layout.val, layout.test, layout.query, layout.gallery):
             assert refused(action) == message
 
     @pytest.mark.parametrize(
@@ -459,7 +460,7 @@ class TestManifestFaults:
         rows[1]["path"] = "p4\\c2.png"
         layout = saved(rows)
         message = only(layout.problems())
-        assert f"3 files that '{layout.root}' names are not there" in message
+        assert f"3 files listed in '{layout.root}' do not exist" in message
         assert f"'{tmp_path / 'p4' / 'c1.png'}'" in message
         assert "with '/' between folders" in message
         assert refused(layout.train) == message
@@ -472,7 +473,7 @@ class TestManifestFaults:
             (tmp_path / "p4" / name).touch()
         layout = saved(rows)
         message = only(layout.problems())
-        assert f"1 images beside those that '{layout.file}' lists are in no row" in message
+        assert f"1 images next to those listed in '{layout.file}' have no row" in message
         assert f"'{tmp_path / 'p4' / 'new.JPG'}'; expected" in message
         assert len(layout.train()) == 3
 
@@ -493,7 +494,6 @@ class TestManifestFaults:
         assert "has 0 images of the split gallery or test;" in refused(layout.gallery)
         assert "has 0 images of the split query or gallery or test;" in refused(layout.test)
         assert layout.problems() == ()
-        assert "to train on, 0 identities" in layout.summary()
 
     def test_training_of_one_modality(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
         layout = saved([*rows[:2], *rows[3:]])
@@ -530,10 +530,10 @@ def test_numbers_tell_names_apart(people: list[str], places: list[str]) -> None:
     """Equal names have equal numbers, different names different ones; numbers are kept."""
     said = list(zip(people, places, strict=True))
     entries = [
-        Entry(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")
+        Annotation(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")
         for n, (who, camera) in enumerate(said)
     ]
-    table = tabulate(entries, folder=Path("x"), mend="mend it")
+    table = tabulate(entries, folder=Path("x"), fix="fix it")
     assert table.faults == ()
     for (record, roles), (who, camera) in zip(table.rows, said, strict=True):
         assert roles == {"train"}

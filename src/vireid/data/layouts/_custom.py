@@ -1,9 +1,9 @@
-"""One's own data: whatever says which image shows whom, its words become image records here."""
+"""Custom data sets: image records from the annotations of a manifest or of file names."""
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from vireid.data.layouts._common import (
-    Tally,
-    counts,
+    Layout,
     in_order,
     refuse,
     require_both_modalities,
@@ -22,9 +21,9 @@ from vireid.data.rows import MODALITIES, parse_time
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["CustomDataset", "Entry", "Table", "tabulate"]
+__all__ = ["Annotation", "CustomDataset", "Table", "tabulate"]
 
-_ROLES: Mapping[str, frozenset[str]] = {
+_SPLITS: Mapping[str, frozenset[str]] = {
     "train": frozenset({"train"}),
     "val": frozenset({"val"}),
     "query": frozenset({"query"}),
@@ -35,15 +34,14 @@ _ROLES: Mapping[str, frozenset[str]] = {
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
-class Entry(NamedTuple):
-    """What is said of one image, in its author's words; an empty word says nothing.
+class Annotation(NamedTuple):
+    """The annotation of one image, as written; an empty text is unknown.
 
     Attributes:
-        where: Where it is said, for messages, such as ``'manifest.csv' line 7``.
-        path: The image file, absolute or from the data set's folder on.
+        where: Where it is written, for messages, such as ``'manifest.csv' line 7``.
+        path: The image file, absolute or relative to the data set's folder.
         identity: A number or a name.
-        modality: ``visible``, ``vis``, ``rgb``, ``infrared``, ``ir``, ``nir`` or ``thermal``, in
-            lower case or not.
+        modality: A key of :data:`~vireid.data.rows.MODALITIES`, in any case.
         split: ``train``, ``val``, ``query``, ``gallery``, or ``test`` for query and gallery both.
         camera: A number or a name.
         time: ISO 8601.
@@ -58,8 +56,8 @@ class Entry(NamedTuple):
     time: str
 
 
-class _Row(NamedTuple):
-    """One image as understood; equal rows say the same of the same image."""
+class _Image(NamedTuple):
+    """A parsed annotation; equal ones agree about an image."""
 
     path: Path
     identity: str
@@ -70,14 +68,14 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All images of a data set of one's own.
+    """All images of a custom data set.
 
     Attributes:
-        rows: Each image once, by path, and which of ``train``, ``val``, ``query`` and ``gallery``
-            it is in.
-        identities: The number of each identity by its name.
-        cameras: The number of each camera by its name.
-        faults: What is wrong with what is said, one sentence each.
+        rows: Each image once, by path, with its splits among ``train``, ``val``, ``query`` and
+            ``gallery``.
+        identities: The number of each identity, by name.
+        cameras: The number of each camera, by name.
+        faults: What is wrong with the annotations, one sentence each.
     """
 
     rows: tuple[tuple[ImageRecord, frozenset[str]], ...]
@@ -86,89 +84,90 @@ class Table:
     faults: tuple[str, ...]
 
 
-def tabulate(entries: Sequence[Entry], *, folder: Path, mend: str) -> Table:
-    """Understand what is said of each image.
+def tabulate(annotations: Sequence[Annotation], *, folder: Path, fix: str) -> Table:
+    """Parse annotations and number identities and cameras.
 
-    Names of identities that are all whole numbers are these numbers; otherwise they are numbered
-    from 1 in sorted order. The same for cameras.
+    Names that are all integers are kept as these numbers; otherwise they are numbered from 1 in
+    sorted order.
 
     Args:
-        entries: One an image; more are fine as long as they agree.
+        annotations: One or more per image; those of one image must agree.
         folder: The data set's folder.
-        mend: How to mend a wrong word, for messages.
+        fix: How to fix a wrong annotation, for messages.
     """
     wrong: dict[str, list[str]] = {}
-    first: dict[Path, tuple[_Row, Entry]] = {}
-    roles: dict[Path, frozenset[str]] = {}
-    cameras_told = any(entry.camera for entry in entries)
-    for entry in entries:
-        faults = dict(_faults(entry, cameras_told=cameras_told))
+    first: dict[Path, tuple[_Image, Annotation]] = {}
+    splits: dict[Path, frozenset[str]] = {}
+    with_cameras = any(entry.camera for entry in annotations)
+    for entry in annotations:
+        faults = dict(_faults(entry, with_cameras=with_cameras))
         if not faults:
-            row, role = _understand(entry, folder), _ROLES[entry.split.lower()]
-            known, before = first.setdefault(row.path, (row, entry))
-            together = role | roles.get(row.path, role)
-            if row == known and (len(together) == 1 or together == _ROLES["test"]):
-                roles[row.path] = together
+            image, split = _parse(entry, folder), _SPLITS[entry.split.lower()]
+            known, before = first.setdefault(image.path, (image, entry))
+            both = split | splits.get(image.path, split)
+            if image == known and (len(both) == 1 or both == _SPLITS["test"]):
+                splits[image.path] = both
             else:
                 faults["contradiction"] = (
                     f"{entry.where} says '{_words(entry)}' of '{entry.path}', but"
-                    f" {before.where} says '{_words(before)}'; expected all that is said of one"
+                    f" {before.where} says '{_words(before)}'; expected the annotations of an"
                     " image to agree"
                 )
         for kind, fault in faults.items():
             wrong.setdefault(kind, []).append(fault)
-    rows = sorted(row for row, _ in first.values())
-    identities = _numbers({row.identity for row in rows})
-    cameras = _numbers({row.camera for row in rows} - {""})
+    images = sorted(image for image, _ in first.values())
+    identities = _numbers({image.identity for image in images})
+    cameras = _numbers({image.camera for image in images} - {""})
     return Table(
         rows=tuple(
             (
                 ImageRecord(
-                    path=row.path,
-                    identity=identities[row.identity],
-                    camera=cameras.get(row.camera, 0),
-                    modality=row.modality,
-                    time=row.time,
+                    path=image.path,
+                    identity=identities[image.identity],
+                    camera=cameras.get(image.camera, 0),
+                    modality=image.modality,
+                    time=image.time,
                 ),
-                roles[row.path],
+                splits[image.path],
             )
-            for row in rows
+            for image in images
         ),
         identities=identities,
         cameras=cameras,
         faults=tuple(
-            f"{same[0]}; {mend}"
+            f"{same[0]}; {fix}"
             + (f" (the first of {len(same):,} such images)." if len(same) > 1 else ".")
             for same in wrong.values()
         ),
     )
 
 
-class CustomDataset(ABC):
-    """What the layouts of one's own data share; a subclass reads what is said of each image.
+class CustomDataset(Layout):
+    """Base class of custom data sets; a subclass reads the annotations.
 
-    It is read once, when it is first asked for.
+    They are read once, on first use.
     """
 
-    root: Path
-    _mend: ClassVar[str]
-    _mend_split: ClassVar[str]
+    fix: ClassVar[str]
+    """How to fix a wrong annotation, for messages."""
+    fix_split: ClassVar[str]
+    """How to fix a missing split or modality, for messages."""
 
     def train(self) -> tuple[ImageRecord, ...]:
         """Return the images of split ``train``, by camera, identity and name.
 
         Raises:
-            DatasetError: If something that is said of any image is missing, unknown or
-                contradictory, or a training image is not there, or a modality is empty.
+            DatasetError: If any annotation is missing, unknown or contradictory, a training image
+                is missing, or a modality is empty.
         """
         records = self._some("train")
         require_both_modalities(
-            records, where=f"The split 'train' of '{self.root}'", mend=self._mend_split
+            records, where=f"The split 'train' of '{self.root}'", fix=self.fix_split
         )
         return records
 
     def val(self) -> tuple[ImageRecord, ...]:
-        """Return the images of split ``val``, which training never sees; there may be none.
+        """Return the images of split ``val``, which training never sees, if any.
 
         Raises:
             DatasetError: As :meth:`train`.
@@ -206,75 +205,59 @@ class CustomDataset(ABC):
 
     @property
     def camera_names(self) -> Mapping[int, str]:
-        """The name of each camera by its number; empty if no camera is told."""
+        """The name of each camera by its number; empty if cameras are unknown."""
         return {number: name for name, number in self._table.cameras.items()}
 
-    def summary(self) -> str:
-        """Return the counts of all splits in one paragraph.
-
-        Raises:
-            DatasetError: As :meth:`train`.
-        """
-        return (
-            f"Own data at '{self.root}': to train on, {counts(self._all('train'))}; to choose a"
-            f" model by, {counts(self._all('val'))}; as queries, {counts(self._all('query'))};"
-            f" as gallery, {counts(self._all('gallery'))}."
-        )
-
     def problems(self) -> tuple[str, ...]:
-        """Return everything that is wrong with what is said of images, one sentence each."""
+        """Return everything that is wrong with the annotations, one sentence each."""
         faults = [*self._table.faults, *self._absent(record for record, _ in self._table.rows)]
         people = {
-            role: {record.identity for record, held in self._table.rows if role in held}
-            for role in ("train", "val", "query", "gallery")
+            split: {record.identity for record, splits in self._table.rows if split in splits}
+            for split in ("train", "val", "query", "gallery")
         }
         names = self.identity_names
-        for role in ("val", "query", "gallery"):
-            if both := sorted(people["train"] & people[role]):
+        for split in ("val", "query", "gallery"):
+            if both := sorted(people["train"] & people[split]):
                 faults.append(
                     f"'{self.root}' has the identities {first_few(names[n] for n in both)} in train"
-                    f" and in {role}; expected people that training has never seen; give all"
-                    " images of a person to one of them."
+                    f" and in {split}; expected disjoint identities; assign all images of an"
+                    " identity to one of them."
                 )
         return tuple(faults)
-
-    def published(self) -> tuple[Tally, ...]:
-        """Return nothing: no counts are published of one's own data."""
-        return ()
 
     @property
     @abstractmethod
     def _folder(self) -> Path:
-        """The folder that relative paths start from."""
+        """The folder that paths are relative to."""
 
     @abstractmethod
-    def _entries(self) -> Sequence[Entry]:
-        """Read what is said of each image.
+    def _annotations(self) -> Sequence[Annotation]:
+        """Read the annotation of each image.
 
         Raises:
-            DatasetError: If nothing can be read.
+            DatasetError: If none can be read.
         """
 
     @cached_property
     def _table(self) -> Table:
         try:
-            return tabulate(self._entries(), folder=self._folder, mend=self._mend)
+            return tabulate(self._annotations(), folder=self._folder, fix=self.fix)
         except DatasetError as error:
             return Table(rows=(), identities={}, cameras={}, faults=(str(error),))
 
-    def _all(self, *roles: str) -> tuple[ImageRecord, ...]:
+    def _all(self, *splits: str) -> tuple[ImageRecord, ...]:
         refuse(self._table.faults)
-        records = [record for record, held in self._table.rows if held.intersection(roles)]
+        records = [record for record, own in self._table.rows if own.intersection(splits)]
         refuse(self._absent(records))
         return in_order(records)
 
-    def _some(self, *roles: str) -> tuple[ImageRecord, ...]:
-        records = self._all(*roles)
+    def _some(self, *splits: str) -> tuple[ImageRecord, ...]:
+        records = self._all(*splits)
         if not records:
-            words = [word for word, meant in _ROLES.items() if meant.intersection(roles)]
+            words = [word for word, meant in _SPLITS.items() if meant.intersection(splits)]
             raise DatasetError(
                 f"'{self.root}' has 0 images of the split {' or '.join(words)}; expected some;"
-                f" {self._mend_split}."
+                f" {self.fix_split}."
             )
         return records
 
@@ -283,21 +266,21 @@ class CustomDataset(ABC):
         if not absent:
             return []
         return [
-            f"{len(absent):,} files that '{self.root}' names are not there: {first_few(absent)};"
-            " expected every named file, with '/' between folders; put them back, or mend their"
+            f"{len(absent):,} files listed in '{self.root}' do not exist: {first_few(absent)};"
+            " expected every listed file, with '/' between folders; restore them, or fix their"
             " paths."
         ]
 
 
-def _faults(entry: Entry, *, cameras_told: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with an entry by itself: its kind, and the beginning of a sentence."""
-    said = entry._asdict()
-    for name in ("path", "identity", "modality", "split", *(("camera",) if cameras_told else ())):
-        if not said[name]:
+def _faults(entry: Annotation, *, with_cameras: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with one annotation: the kind, and the beginning of a sentence."""
+    texts = entry._asdict()
+    for name in ("path", "identity", "modality", "split", *(("camera",) if with_cameras else ())):
+        if not texts[name]:
             yield f"no {name}", f"{entry.where} has no {name}; expected one for every image"
     for name, word, known in (
         ("modality", entry.modality, MODALITIES),
-        ("split", entry.split, _ROLES),
+        ("split", entry.split, _SPLITS),
     ):
         if word and word.lower() not in known:
             yield (
@@ -314,8 +297,8 @@ def _faults(entry: Entry, *, cameras_told: bool) -> Iterator[tuple[str, str]]:
         )
 
 
-def _understand(entry: Entry, folder: Path) -> _Row:
-    return _Row(
+def _parse(entry: Annotation, folder: Path) -> _Image:
+    return _Image(
         folder / entry.path,
         entry.identity,
         entry.camera,
@@ -324,13 +307,13 @@ def _understand(entry: Entry, folder: Path) -> _Row:
     )
 
 
-def _words(entry: Entry) -> str:
+def _words(entry: Annotation) -> str:
     words = (entry.identity, entry.camera, entry.modality, entry.split, entry.time)
     return ", ".join(word for word in words if word)
 
 
 def _numbers(names: set[str]) -> dict[str, int]:
-    """Number names by the whole numbers that they all are, or else from 1 in sorted order."""
+    """Keep names that are all integers as these numbers; else number them from 1 in order."""
     if all(_INTEGER.fullmatch(name) for name in names):
         return {name: int(name) for name in sorted(names, key=lambda name: (int(name), name))}
     return {name: number for number, name in enumerate(sorted(names), 1)}
