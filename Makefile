@@ -8,18 +8,21 @@ STAMP = $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    set up, render synthetic people, train DLIS and TSLFN, write demo/report.html"
+	@echo "make demo    set up, render synthetic people, train DLIS on them, write demo/report.html"
 	@echo "make test    set up, run all checks and tests"
 	@echo "make lint    set up, ruff and mypy"
 	@echo "make clean   remove the environment and the demo"
 
-# Anew only when what is to be installed has changed.
+# Runs again only when the list of packages has changed.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing vireid and its dependencies (PyTorch with CUDA, OpenVINO and others) into $(VENV)."
+	@echo "This takes 2 to 5 minutes and 7 GB of disk space; pip prints nothing meanwhile."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		--editable ".[synvi,pretrained,tensorboard,app,export]" --group dev
 	touch $(STAMP)
+	@echo "Installed. Executables are in $(BIN)."
 
 demo: $(STAMP)
 	$(BIN)/vireid demo demo

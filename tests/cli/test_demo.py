@@ -1,11 +1,12 @@
 """The demo from rendering to the report, on few people."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from vireid.cli.demo import run_demo
+from vireid.cli.demo import _command, run_demo
 from vireid.data.listing import list_images
 from vireid.synvi import Preset
 from vireid.types import Modality
@@ -13,20 +14,37 @@ from vireid.types import Modality
 TINY = Preset("tiny", train=8, val=2, test=4, images=(1, 1, 2, 1, 1, 2), scale=0.4)
 
 
-def test_from_nothing_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_nothing_to_a_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "demo"
+    # As `make demo` runs it: the environment's folder is not on the PATH.
+    program = tmp_path / ".venv" / "bin" / "vireid"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.chdir(tmp_path)
 
-    def run() -> str:
-        report = run_demo(out, preset=TINY, epochs=1, seed=0, device="cpu")
-        assert report == out / "report.html"
-        return capsys.readouterr().out
+    def run(*, compare: bool = False) -> tuple[str, str]:
+        report = run_demo(
+            Path("demo"), preset=TINY, crowd=TINY, compare=compare, epochs=1, seed=0, device="cpu"
+        )
+        assert report.resolve() == out / "report.html"
+        return capsys.readouterr()
 
-    first = run()
+    first, log = run()
     rows = re.findall(r"^\| (\w[\w ]*?) +\|", first, flags=re.MULTILINE)
-    assert rows == ["DLIS", "TSLFN", "DLIS untrained", "chance"]
+    assert rows == ["DLIS", "DLIS untrained", "chance"]
+    assert re.findall(r"^\d/\d  \w+", log, flags=re.MULTILINE) == [
+        "1/4  Rendering", "2/4  Rendering", "3/4  Training", "4/4  Evaluating",
+    ]  # fmt: skip
     assert str(out / "report.html") in first
-    assert "vireid train dlis-strong" in first
-    assert f"vireid gallery add people --run {out}/runs/dlis {out}/people.csv" in first
+    for command in (
+        "train dlis-strong",
+        "gallery add people --run demo/runs/dlis demo/people.csv",
+        "demo demo --compare --epochs 1\n",
+    ):
+        assert f"\n  .venv/bin/vireid {command}" in first
     listed = list_images([str(out / "people.csv")])
     files = set(out.rglob("cam?/*/*.jpg"))
     assert {image.path for image in listed} == files
@@ -40,5 +58,22 @@ def test_from_nothing_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert f"<h2>{heading}</h2>" in page
     assert "say nothing about accuracy on real people" in page
     assert page.count("<img") == 4
-    # A second call finds all done and says the same.
-    assert run().split("\n\nThe report")[0] == first.split("\n\nThe report")[0]
+    # A second call finds all done and prints the same.
+    assert run()[0].split("\n\nThe report")[0] == first.split("\n\nThe report")[0]
+    compared, _ = run(compare=True)
+    rows = re.findall(r"^\| (\w[\w ]*?) +\|", compared, flags=re.MULTILINE)
+    assert rows == ["DLIS", "TSLFN", "DLIS untrained", "chance"]
+    assert "--compare" not in compared
+
+
+def test_commands_are_short_where_the_program_is_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "with space" / "vireid"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert _command("serve", "my people") == "vireid serve 'my people'"
+    monkeypatch.setenv("PATH", "")
+    assert _command("serve", "people") == f"'{program}' serve people"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "main", "run_app"]
 
 COMMANDS: Mapping[str, str] = {
-    "demo": "Render synthetic people, train DLIS and TSLFN on them, evaluate, and write a report.",
+    "demo": "Render synthetic people, train DLIS on them, evaluate it, and write a report.",
     "synvi": "Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB.",
     "difficulty": "Evaluate non-learned baselines on a SynVI tree.",
     "check": "Check the layout of a data set and the integrity of its images.",

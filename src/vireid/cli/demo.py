@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -41,7 +44,11 @@ from vireid.types import Features, ImageRecord, Modality
 if TYPE_CHECKING:
     from vireid.synvi.presets import Preset, PresetName
 
-__all__ = ["demo", "run_demo"]
+__all__ = ["EPOCHS", "demo", "run_demo"]
+
+EPOCHS = 10
+"""Fewer than the recipe's 16: the whole demo takes at most ten minutes on two cores without
+bfloat16."""
 
 _OPENING = datetime(2026, 6, 1, 7, tzinfo=UTC)
 """When the first of the synthetic people passes a camera of the day."""
@@ -51,16 +58,19 @@ def demo(
     out: Annotated[Path, tyro.conf.Positional] = Path("demo"),
     /,
     *,
-    epochs: int = 16,
+    compare: bool = False,
+    epochs: int = EPOCHS,
     seed: int = 0,
     device: Device = "auto",
 ) -> Path:
-    """Render synthetic people, train DLIS and TSLFN on them, evaluate, and write a report.
+    """Render synthetic people, train DLIS on them, evaluate it, and write a report.
 
-    Needs no data and no download. Run the same command again to continue after an interruption.
+    Needs no data and no download. Takes 5 to 10 minutes on two cores, with --compare 9 to 16. Run
+    the same command again to continue after an interruption.
 
     Args:
         out: Output folder of the data, the runs and the report.
+        compare: Also train TSLFN, which is DLIS without PALM, and compare the two.
         epochs: Number of training epochs of each network.
         seed: Seed of the people and of the networks.
         device: auto takes a GPU when there is one.
@@ -68,32 +78,52 @@ def demo(
     Returns:
         The report, an HTML page that stands alone.
     """
-    return run_demo(out, preset="demo", epochs=epochs, seed=seed, device=device)
+    return run_demo(out, preset="demo", compare=compare, epochs=epochs, seed=seed, device=device)
 
 
 def run_demo(
-    out: Path, *, preset: PresetName | Preset, epochs: int, seed: int, device: Device
+    out: Path,
+    *,
+    preset: PresetName | Preset,
+    crowd: Preset | None = None,
+    compare: bool = False,
+    epochs: int,
+    seed: int,
+    device: Device,
 ) -> Path:
-    """The demo on any amount of synthetic people; see :func:`demo`."""
+    """The demo on any number of synthetic people; see :func:`demo`.
+
+    Args:
+        out: As of `demo`.
+        preset: The people to train on and to evaluate on.
+        crowd: The people who are only added to the gallery; 40 of them by default.
+        compare: As of `demo`.
+        epochs: As of `demo`.
+        seed: As of `demo`.
+        device: As of `demo`.
+    """
     require_renderer()
     from vireid import synvi
 
     began = time.perf_counter()
     data = out / "synvi"
-    log("\n1/4  Rendering synthetic people")
+    recipes = {"DLIS": ("dlis-strong-cpu", dlis.strong_cpu_recipe())}
+    if compare:
+        recipes["TSLFN"] = ("tslfn-strong-cpu", tslfn.strong_cpu_recipe())
+    runs = {name: _run(*recipe, data, epochs, seed, device) for name, recipe in recipes.items()}
+    steps = 3 + len(runs)
+    log(f"\n1/{steps}  Rendering synthetic people to train and evaluate on")
     rendered = synvi.render(data, layout="sysu-mm01", preset=preset, seed=seed)
-    synvi.render(out / "crowd", layout="sysu-mm01", preset=preset, seed=seed + 1000)
+    log(f"\n2/{steps}  Rendering a crowd of other people for the gallery")
+    crowd = crowd or synvi.Preset("crowd", train=20, val=0, test=20, images=(1, 1, 2, 2, 2, 2))
+    synvi.render(out / "crowd", layout="sysu-mm01", preset=crowd, seed=seed + 1000)
     _write_manifest(out / "people.csv", {"": data, "crowd ": out / "crowd"})
     layout = SysuMM01(data)
-    runs = {
-        "DLIS": _run("dlis-strong-cpu", dlis.strong_cpu_recipe(), data, epochs, seed, device),
-        "TSLFN": _run("tslfn-strong-cpu", tslfn.strong_cpu_recipe(), data, epochs, seed, device),
-    }
     encoders: dict[str, FeatureExtractor] = {}
-    for stage, (name, run) in enumerate(runs.items(), start=2):
-        log(f"\n{stage}/4  Training {name} ({run.recipe.method.backbone}, {epochs} epochs)")
+    for step, (name, run) in enumerate(runs.items(), start=3):
+        log(f"\n{step}/{steps}  Training {name} ({run.recipe.method.backbone}, {epochs} epochs)")
         encoders[name] = load(_trained(run, out / "runs" / name.lower()))
-    log("\n4/4  Evaluating")
+    log(f"\n{steps}/{steps}  Evaluating")
     first = runs["DLIS"]
     classes = len({record.identity for record in layout.train()})
     encoders["DLIS untrained"] = FeatureExtractor.untrained(first, classes=classes)
@@ -104,15 +134,15 @@ def run_demo(
         for name, extractor in encoders.items()
     }
     shown = {name: found[0] for name, found in results.items()}
-    steps = _next_steps(out)
+    next_steps = _next_steps(out, compare=compare, epochs=epochs, seed=seed)
     report = write_report(
         out / "report.html",
         title="vireid demo: DLIS with PALM on synthetic people",
         facts={
             "data": f"SynVI, preset {rendered.preset}, seed {seed}: {rendered.identities} "
             f"synthetic identities, {rendered.images} images, the six cameras of SYSU-MM01",
-            "training": f"{classes} identities, {epochs} epochs, recipe dlis-strong-cpu; "
-            "TSLFN is the same with PALM off",
+            "training": f"{classes} identities, {epochs} epochs, recipe dlis-strong-cpu"
+            + ("; TSLFN is the same with PALM off" if compare else ""),
             "backbone": f"{first.recipe.method.backbone}, from ImageNet weights",
             "input": "x".join(map(str, first.recipe.method.size)) + " pixels (height x width)",
             "seed": f"{seed}, one run each",
@@ -132,19 +162,19 @@ def run_demo(
             "works, and say nothing about accuracy on real people.",
             "One run each: differences of a few points between two networks are noise.",
         ],
-        next_steps=steps,
+        next_steps=next_steps,
     )
     print(f"{protocols[0].name}, {protocols[0].direction}, on synthetic people, one run each\n")
     print(table(shown))
     minutes = (time.perf_counter() - began) / 60
     print(f"\nThe report is {report.resolve()} ({minutes:.1f} minutes).")
-    for step in steps:
-        print(f"{step.text}:\n  {step.command}")
+    for following in next_steps:
+        print(f"{following.text}:\n  {following.command}")
     return report
 
 
 def _write_manifest(file: Path, trees: Mapping[str, Path]) -> None:
-    """List all images of some trees, to be searched; times are made up, as the people are.
+    """List all images of some trees, to be searched; times are synthetic, as the people are.
 
     Args:
         file: The manifest to write.
@@ -255,27 +285,52 @@ def _panels(extractor: FeatureExtractor, records: Sequence[ImageRecord]) -> list
     ]
 
 
-def _next_steps(out: Path) -> list[Step]:
-    dlis_run = out / "runs" / "dlis"
+def _next_steps(out: Path, *, compare: bool, epochs: int, seed: int) -> list[Step]:
+    dlis_run = str(out / "runs" / "dlis")
     query = next(r for r in SysuMM01(out / "synvi").test() if r.modality is Modality.INFRARED)
-    return [
+    steps = [
         Step(
-            "Make a gallery of these people and a crowd of others",
-            f"vireid gallery add people --run {dlis_run} {out / 'people.csv'}",
+            "Build a gallery of these people and the crowd",
+            _command("gallery", "add", "people", "--run", dlis_run, str(out / "people.csv")),
         ),
         Step(
-            "Search it by an infrared image for visible ones",
-            f"vireid gallery search people --run {dlis_run} {query.path} --modality visible",
+            "Search it with an infrared image for visible ones",
+            _command("gallery", "search", "people", "--run", dlis_run, str(query.path))
+            + " --modality visible",
         ),
-        Step("Search it from a page", f"vireid serve people --run {dlis_run}"),
+        Step("Search it on a web page", _command("serve", "people", "--run", dlis_run)),
         Step(
-            "Train on your own copy of RegDB or SYSU-MM01, with ImageNet weights",
-            "vireid train dlis-strong --layout regdb --root DIR --trial 1 "
+            "Train on your own copy of RegDB (its folder in place of DIR), with ImageNet weights",
+            f"{_command('train')} dlis-strong --layout regdb --root DIR --trial 1 "
             "--backbone mobilenet_v2 --size 144 72 --epochs 10 --out runs/regdb",
         ),
-        Step("Evaluate it under the published protocol", "vireid evaluate runs/regdb"),
-        Step("Evaluate this demo's network again", f"vireid evaluate {dlis_run}"),
+        Step(
+            "Evaluate it under the published protocol",
+            _command("evaluate", "runs/regdb"),
+        ),
+        Step("Evaluate this demo's network again", _command("evaluate", dlis_run)),
     ]
+    if not compare:
+        flags = [] if epochs == EPOCHS else ["--epochs", str(epochs)]
+        flags += ["--seed", str(seed)] if seed else []
+        steps.append(
+            Step(
+                "Train DLIS without PALM (TSLFN) too, and compare the two",
+                _command("demo", str(out), "--compare", *flags),
+            )
+        )
+    return steps
+
+
+def _command(*words: str) -> str:
+    """A command of vireid as it can be typed here, whether its folder is on the PATH or not."""
+    own = Path(sys.executable).parent / "vireid"
+    found = shutil.which("vireid")
+    program = "vireid"
+    if own.is_file() and (found is None or not own.samefile(found)):
+        here = Path.cwd()
+        program = str(own.relative_to(here) if own.is_relative_to(here) else own)
+    return shlex.join([program, *words])
 
 
 def _precision(device: Device) -> Precision:
