@@ -13,7 +13,7 @@ from vireid.types import ModelInfo
 
 __all__ = ["About", "about_file", "check_place", "read_about", "write_about"]
 
-OWN_FILES = {"shard", "writer.lock", "shard.lock", "turn.lock"}
+OWN_FILES = {"shard", "writer.lock", "writer.json", "shard.lock", "queue.lock"}
 """What may lie in the folder before gallery.json does."""
 
 

@@ -4,8 +4,9 @@
       gallery.json   the model, notes, and whether there is a graph; makes the folder a gallery
       shard/         the engine's segments: features, entries, thumbnails
       writer.lock    held by the one process that may change the gallery
+      writer.json    names that process; left behind if it is killed
       shard.lock     held by the process that has the segments open at the moment
-      turn.lock      held by a process that waits for them
+      queue.lock     held by a process that waits for them
 
 There is no write-ahead log, whose files would keep what was deleted: a change is acknowledged
 once the engine has flushed it. New rows go to a growing segment, which is sealed at about a tenth
@@ -34,7 +35,7 @@ from vireid.gallery._payload import payload_of
 from vireid.gallery._points import Point, PointStore, Query
 from vireid.gallery._traces import find_bytes
 from vireid.gallery.entry import EVERYTHING, Filters
-from vireid.gallery.locks import Turns, WriterLock
+from vireid.gallery.locks import AccessQueue, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field
 from vireid.types import IndexedImage, ModelInfo
 
@@ -54,7 +55,7 @@ class EmbeddedStore(PointStore):
         folder: The gallery's folder.
         model: The network of the gallery to make where there is none; None only opens one.
         write: Rows will be added or removed.
-        patience: Seconds to wait for another process to let go of the segments.
+        lock_timeout: Seconds to wait for another process to close the segments.
 
     Raises:
         GalleryError: There is no gallery, or it is damaged; with ``write``, another process is
@@ -62,10 +63,10 @@ class EmbeddedStore(PointStore):
     """
 
     def __init__(
-        self, folder: Path, *, model: ModelInfo | None = None, write: bool, patience: float
+        self, folder: Path, *, model: ModelInfo | None = None, write: bool, lock_timeout: float
     ) -> None:
         self._folder = folder
-        self._patience = patience
+        self._lock_timeout = lock_timeout
         self._mutex = threading.RLock()
         self._closed = threading.Event()
         self._writer: WriterLock | None = None
@@ -79,8 +80,8 @@ class EmbeddedStore(PointStore):
                 if write:
                     self._writer = WriterLock(folder)
                     locks.callback(self._writer.close)
-                self._turns = Turns(folder)
-                locks.callback(self._turns.close)
+                self._access = AccessQueue(folder)
+                locks.callback(self._access.release)
             except OSError as error:
                 raise GalleryError(
                     f"The gallery '{folder}' cannot be written to ({error.strerror}), which its "
@@ -251,7 +252,7 @@ class EmbeddedStore(PointStore):
                     "again with open_gallery."
                 )
             if self._shard is None:
-                self._turns.enter(self._patience)
+                self._access.acquire(self._lock_timeout)
             try:
                 with engine_errors(self._folder):
                     shard = self._shard = self._shard or self._load()
@@ -261,7 +262,7 @@ class EmbeddedStore(PointStore):
                 self._failed = True
                 self._let_go()
                 raise
-            if self._turns.wanted():
+            if self._access.has_waiters():
                 self._let_go()
 
     def _load(self) -> edge.EdgeShard:
@@ -281,7 +282,7 @@ class EmbeddedStore(PointStore):
                 if self._writer is not None:
                     self._record(shard)
                 shard.close()
-        self._turns.leave()
+        self._access.release()
 
     def _record(self, shard: edge.EdgeShard) -> None:
         """Write down how many rows there are; where some are missing, that is not forgotten."""
@@ -294,7 +295,7 @@ class EmbeddedStore(PointStore):
         while not self._closed.wait(GLANCE):
             if self._mutex.acquire(blocking=False):
                 try:
-                    if self._shard is not None and self._turns.wanted():
+                    if self._shard is not None and self._access.has_waiters():
                         self._let_go()
                 finally:
                     self._mutex.release()

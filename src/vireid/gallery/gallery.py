@@ -359,7 +359,7 @@ def open_gallery(
     write: bool = False,
     create: bool = False,
     options: ServerOptions = DEFAULT_OPTIONS,
-    patience: float = 30.0,
+    lock_timeout: float = 30.0,
 ) -> Gallery:
     """Open a gallery in a folder or on a Qdrant server.
 
@@ -369,7 +369,7 @@ def open_gallery(
         write: Rows will be added or forgotten; a folder has one writer at a time.
         create: Make the gallery, of ``model``, where there is none; implies ``write``.
         options: How a server is reached.
-        patience: Seconds to wait for another process to let go of a folder's files.
+        lock_timeout: Seconds to wait for another process to release a folder's files.
 
     Raises:
         ConfigError: ``create`` without a model, or an address that is none.
@@ -379,7 +379,7 @@ def open_gallery(
     if create and model is None:
         raise ConfigError("A new gallery needs to know its network; give open_gallery its model.")
     new, write = model if create else None, write or create
-    store = _open_store(place, model=new, write=write, options=options, patience=patience)
+    store = _open_store(place, model=new, write=write, options=options, lock_timeout=lock_timeout)
     try:
         if model is not None:
             check_model(str(place), store.model, model)
@@ -395,7 +395,7 @@ def _open_store(
     model: ModelInfo | None,
     write: bool,
     options: ServerOptions,
-    patience: float,
+    lock_timeout: float,
 ) -> Store:
     """Open the store of a gallery, of ``model`` where it is to be made if there is none."""
     try:
@@ -406,7 +406,7 @@ def _open_store(
             return connect(str(place), model=model, options=options)
         from vireid.gallery.embedded import EmbeddedStore
 
-        return EmbeddedStore(Path(place), model=model, write=write, patience=patience)
+        return EmbeddedStore(Path(place), model=model, write=write, lock_timeout=lock_timeout)
     except ModuleNotFoundError as error:
         raise GalleryError(
             f"A gallery needs the package '{error.name}', which cannot be found; install it with "
