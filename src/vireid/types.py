@@ -131,7 +131,7 @@ class ImageInfo:
         return id_of(self.sha256)
 
     @property
-    def kept_since(self) -> datetime | None:
+    def retained_since(self) -> datetime | None:
         """Retention counts from here: when it was taken or added, whichever came first."""
         return min((time for time in (self.time, self.added) if time), default=None)
 

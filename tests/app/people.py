@@ -169,7 +169,7 @@ def calibrate(folder: Path) -> None:
                 ),
             ),
         )
-        gallery.keep_calibration(calibration.to_json())
+        gallery.save_calibration(calibration.to_json())
 
 
 def exactly(value: float) -> Estimate:

@@ -67,7 +67,7 @@ def test_verdicts(made: Path, extractor: FeatureExtractor, tmp_path: Path) -> No
         several = visitor.search(photograph(3, grey=True), photograph(3))
         assert several["verdict"] is None
         assert "one image" in several["remark"]
-        gallery.keep_calibration("{}")
+        gallery.save_calibration("{}")
         status, said = visitor.refused("POST", "/api/search", files=images(photograph(3)))
         assert (status, "calibration is damaged" in said) == (503, True)
         visitor.desk.close()

@@ -28,7 +28,7 @@ def test_both_sides_find_the_same_rows(tmp_path: Path) -> None:
     assert bench._fill(place, rows, dimension) > 0
     with open_gallery(place) as gallery:
         assert gallery.count() == rows
-        assert set(gallery.values("camera").values()) <= {233, 234}
+        assert set(gallery.count_by("camera").values()) <= {233, 234}
         name_of = {row.info.id: int(row.info.name[:-4]) for row in gallery.rows()}
     times, found = bench._searches(place, dimension, EVERYTHING, True)
     assert 0 < times.half <= times.most

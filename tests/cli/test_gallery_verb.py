@@ -221,7 +221,7 @@ class TestFiles:
     def test_copying(self, place: Path, tmp_path: Path, vireid: Vireid, refused: Vireid) -> None:
         target = tmp_path / "copy"
         with open_gallery(place, write=True) as gallery:
-            gallery.keep_calibration("kept")
+            gallery.save_calibration("kept")
         printed = vireid("gallery", "copy", place, target)
         assert printed.startswith(f"'{target}' has 8 entries more, of 8 in '{place}'")
         with open_gallery(target) as gallery:
@@ -483,7 +483,7 @@ class TestVerdicts:
             Features(values, records), fingerprint=extractor.fingerprint, resamples=20
         )
         with open_gallery(place, write=True) as gallery:
-            gallery.keep_calibration(learnt.to_json())
+            gallery.save_calibration(learnt.to_json())
         return place
 
     def test_a_search_of_a_calibrated_gallery_has_a_verdict(

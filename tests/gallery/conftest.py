@@ -68,7 +68,7 @@ def galleries(store: str, scratch: Path) -> Iterator[NewGallery]:
             if store == "memory":
                 client = QdrantClient(":memory:")
                 rows = ServerStore(client, url=store, collection=name, model=model)
-                return leaving.enter_context(Gallery(rows, place=name, write=True))
+                return leaving.enter_context(Gallery(rows, location=name, write=True))
             if store == "server":
                 leaving.callback(QdrantClient(url=SERVER).delete_collection, name)
                 return leaving.enter_context(

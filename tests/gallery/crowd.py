@@ -89,7 +89,7 @@ def forget(place: Path, pipe: Connection, numbers: list[int]) -> None:
     with small_steps(), open_gallery(place, write=True) as opened:
         pipe.send(None)
         for number in numbers:
-            opened.forget(Filters(ids=(row(number).info.id,)))
+            opened.delete(Filters(ids=(row(number).info.id,)))
             pipe.send(number)
 
 

@@ -60,7 +60,7 @@ def numbers_in(gallery: Gallery) -> set[int]:
     numbers = [int(one.info.name[:6]) for one in rows]
     assert all(same(one, row(number)) for one, number in zip(rows, numbers, strict=True))
     assert gallery.count() == len(set(numbers)) == len(numbers)
-    assert sum(gallery.values("camera").values()) == len(numbers)
+    assert sum(gallery.count_by("camera").values()) == len(numbers)
     if rows:
         answers = gallery.search(np.stack([one.feature for one in rows]), limit=1)
         assert [hits[0].info for hits in answers] == [one.info for one in rows]
@@ -263,7 +263,7 @@ def test_lock_timeout(few: Path) -> None:
 
 def test_a_note_of_another_process_is_seen(few: Path) -> None:
     with open_gallery(few) as reader, open_gallery(few, write=True) as writer:
-        writer.keep_calibration("new")
+        writer.save_calibration("new")
         assert reader.calibration == "new"
 
 
@@ -398,7 +398,7 @@ def test_what_another_process_removes_meanwhile_is_not_lost(
         patch.undo()
         about = read_about(folder)
         with suppress(GalleryError):
-            writer.forget(Filters(ids=(row(3).info.id,)))
+            writer.delete(Filters(ids=(row(3).info.id,)))
         return about
 
     with open_gallery(few) as gallery, open_gallery(few, write=True, lock_timeout=0.5) as writer:
@@ -406,7 +406,7 @@ def test_what_another_process_removes_meanwhile_is_not_lost(
         store = gallery._store
         with monkeypatch.context() as patch:
             patch.setattr(embedded, "read_about", forget_and_read)
-            assert store.missing() == 0
+            assert store.count_lost() == 0
         assert gallery.count() == 5
 
 
@@ -443,7 +443,7 @@ def test_nothing_is_left_of_what_was_forgotten(made: Path) -> None:
     assert all(part(one) in whole for one in gone for part in PARTS.values())
     with small_steps(), open_gallery(made, write=True) as gallery:
         before = set(made.glob("shard/segments/*"))
-        assert gallery.forget(Filters(ids=tuple(one.info.id for one in gone))) == len(gone)
+        assert gallery.delete(Filters(ids=tuple(one.info.id for one in gone))) == len(gone)
         assert before & set(made.glob("shard/segments/*")), "every segment was written anew"
         assert gallery.verify(gone=gone).whole
         rest = contents(made)
@@ -456,7 +456,7 @@ def test_nothing_is_left_of_a_gallery_that_was_emptied(few: Path) -> None:
     """The engine then says that it had nothing to write anew, and goes on holding the old files."""
     gone = [row(number) for number in range(5)]
     with open_gallery(few, write=True) as gallery:
-        assert gallery.forget(Filters(ids=tuple(one.info.id for one in gone))) == 5
+        assert gallery.delete(Filters(ids=tuple(one.info.id for one in gone))) == 5
         assert gallery.verify(gone=gone).whole
         rest = contents(few)
         assert not any(part(one) in rest for one in gone for part in PARTS.values())
@@ -467,7 +467,7 @@ def test_verification_finds_what_is_left(few: Path) -> None:
     gone, by_id_alone = row(3), row(4)
     leftovers = few / "shard" / "leftovers"
     with open_gallery(few, write=True) as gallery:
-        gallery.forget(Filters(ids=(gone.info.id, by_id_alone.info.id)))
+        gallery.delete(Filters(ids=(gone.info.id, by_id_alone.info.id)))
         leftovers.mkdir()
         for what, part in PARTS.items():
             (leftovers / what).write_bytes(b"before" + part(gone) + b"after")
@@ -487,9 +487,9 @@ def test_what_another_entry_holds_too_is_no_trace(few: Path) -> None:
     twin = changed(one, sha256="ab" * 32)
     with open_gallery(few, write=True) as gallery:
         gallery.add([twin])
-        gallery.forget(Filters(ids=(one.info.id,)))
+        gallery.delete(Filters(ids=(one.info.id,)))
         assert gallery.verify(gone=[one]).whole
-        gallery.forget(Filters(ids=(twin.info.id,)))
+        gallery.delete(Filters(ids=(twin.info.id,)))
         assert gallery.verify(gone=[one, twin]).whole
 
 
@@ -503,7 +503,7 @@ def test_proving_that_something_is_gone_reads_no_other_row(
 
     gone = row(3)
     with open_gallery(few, write=True) as gallery:
-        gallery.forget(Filters(ids=(gone.info.id,)))
+        gallery.delete(Filters(ids=(gone.info.id,)))
         monkeypatch.setattr(EmbeddedStore, "rows", rows)
         found = gallery.verify(gone=[gone], rows=False)
     assert found.whole

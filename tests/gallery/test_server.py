@@ -181,13 +181,13 @@ OPERATIONS: dict[str, Callable[[Gallery], object]] = {
     "calibration": lambda gallery: gallery.calibration,
     "count": lambda gallery: gallery.count(),
     "entry": lambda gallery: gallery.entry(row(0).info.id),
-    "forget": lambda gallery: gallery.forget(Filters(cameras=("a",))),
-    "keep_calibration": lambda gallery: gallery.keep_calibration("x"),
+    "delete": lambda gallery: gallery.delete(Filters(cameras=("a",))),
+    "save_calibration": lambda gallery: gallery.save_calibration("x"),
     "rows": lambda gallery: list(gallery.rows()),
     "search": lambda gallery: gallery.search(row(0).feature[None]),
     "search exactly": lambda gallery: gallery.search(row(0).feature[None], exact=True),
     "thumbnail": lambda gallery: gallery.thumbnail(row(0).info.id),
-    "values": lambda gallery: gallery.values("camera"),
+    "values": lambda gallery: gallery.count_by("camera"),
 }
 
 
@@ -251,9 +251,9 @@ def test_a_collection_with_rows_of_somebody_else_is_left_alone() -> None:
 def test_what_is_left_on_a_server_cannot_be_seen() -> None:
     client = QdrantClient(":memory:")
     store = ServerStore(client, url="memory", collection="people", model=MODEL)
-    gallery = Gallery(store, place="people", write=True)
+    gallery = Gallery(store, location="people", write=True)
     gallery.add([row(0)])
-    gallery.forget(Filters(ids=(row(0).info.id,)))
+    gallery.delete(Filters(ids=(row(0).info.id,)))
     found = gallery.verify(gone=[row(0)])
     assert (found.traces, found.whole) == (None, True)
     assert "cannot be seen from here" in str(found)
@@ -279,13 +279,13 @@ def test_calibration_of_another_process_is_seen_after_the_refresh_time(
     one, other = (
         Gallery(
             ServerStore(client, url="memory", collection="people", model=MODEL),
-            place="people",
+            location="people",
             write=True,
         )
         for _ in range(2)
     )
     assert one.calibration == other.calibration == ""
-    other.keep_calibration("new")
+    other.save_calibration("new")
     assert (one.calibration, other.calibration) == ("", "new")
     monkeypatch.setattr(server_store, "REFRESH", 0.0)
     assert one.calibration == "new"

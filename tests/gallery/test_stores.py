@@ -80,7 +80,7 @@ def some_filters() -> st.SearchStrategy[Filters]:
         note=st.just("") | parts | st.sampled_from(NOTES) | TEXTS,
         ids=st.just(()) | st.lists(ids, min_size=1, max_size=60).map(tuple),
         without_ids=st.lists(ids, max_size=60).map(tuple),
-        kept_before=times(),
+        retained_before=times(),
     )
 
 
@@ -131,7 +131,7 @@ def test_filters_against_a_loop(filled: Gallery, filters: Filters) -> None:
         for one in expected:
             value = str(getattr(one.info, field))
             counts[value] = counts.get(value, 0) + 1
-        assert list(filled.values(field, filters).items()) == sorted(counts.items())
+        assert list(filled.count_by(field, filters).items()) == sorted(counts.items())
 
 
 @any_example
@@ -192,10 +192,10 @@ def test_filters_for_each_query(filled: Gallery) -> None:
 
 
 def test_more_values_than_one_request(filled: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = filled.values("camera")
+    expected = filled.count_by("camera")
     for limit in (1, 2, len(CAMERAS)):
         monkeypatch.setattr(_points, "FACETS", limit)
-        assert filled.values("camera") == expected
+        assert filled.count_by("camera") == expected
 
 
 def test_the_opposite_feature_scores_minus_one(new_gallery: NewGallery) -> None:
@@ -269,13 +269,13 @@ def test_a_search_for_nothing_is_refused(filled: Gallery) -> None:
 def test_a_filter_that_is_no_text_is_refused(filled: Gallery, field: str) -> None:
     text = "\ud800"
     filters = Filters(**{field: text if field == "note" else (text,)})  # type: ignore[arg-type]
-    for ask in (filled.count, filled.rows, filled.forget):
+    for ask in (filled.count, filled.rows, filled.delete):
         with pytest.raises(GalleryError, match=r"a filter is no Unicode: '\\ud800'"):
             ask(filters)
     with pytest.raises(GalleryError, match="no Unicode"):
         filled.search(unit(0)[None], filters=filters)
     with pytest.raises(GalleryError, match="no Unicode"):
-        filled.values("camera", filters)
+        filled.count_by("camera", filters)
 
 
 @any_example
@@ -311,8 +311,8 @@ def test_forgetting(new_gallery: NewGallery) -> None:
     filters = Filters(identities=("0001",), modality=Modality.INFRARED)
     gone = [one for one in ROWS if matches(one, filters)]
     rest = [one for one in ROWS if not matches(one, filters)]
-    assert gallery.forget(filters) == len(gone) > 0
-    assert gallery.forget(filters) == 0
+    assert gallery.delete(filters) == len(gone) > 0
+    assert gallery.delete(filters) == 0
     assert all(same(*pair) for pair in zip(gallery.rows(), by_id(rest), strict=True))
     assert gallery.entry(gone[0].info.id) is None
     assert gallery.thumbnail(gone[0].info.id) == b""
@@ -326,9 +326,9 @@ def test_forgetting(new_gallery: NewGallery) -> None:
 
 def test_forgetting_everything_by_mistake_is_refused(filled: Gallery) -> None:
     with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
-        filled.forget(Filters())
+        filled.delete(Filters())
     with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
-        filled.forget(Filters(without_ids=(ROWS[0].info.id,)))
+        filled.delete(Filters(without_ids=(ROWS[0].info.id,)))
     assert filled.count() == len(ROWS)
 
 
@@ -348,11 +348,11 @@ def test_expiry_counts_from_the_earlier_of_taken_and_added(new_gallery: NewGalle
 def test_the_calibration_is_kept(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     assert gallery.calibration == ""
-    gallery.keep_calibration('{"thresholds": [0.5, "½"]}')
+    gallery.save_calibration('{"thresholds": [0.5, "½"]}')
     assert gallery.calibration == '{"thresholds": [0.5, "½"]}'
-    gallery.keep_calibration("second")
+    gallery.save_calibration("second")
     assert gallery.calibration == "second"
-    gallery.keep_calibration("")
+    gallery.save_calibration("")
     assert gallery.calibration == ""
 
 
@@ -366,8 +366,8 @@ def test_copying(new_gallery: NewGallery, filled: Gallery) -> None:
 
 def test_copying_brings_the_calibration_where_there_is_none(new_gallery: NewGallery) -> None:
     source, bare, calibrated = new_gallery(), new_gallery(), new_gallery()
-    source.keep_calibration("of the source")
-    calibrated.keep_calibration("its own")
+    source.save_calibration("of the source")
+    calibrated.save_calibration("its own")
     source.copy_to(bare)
     source.copy_to(calibrated)
     assert (bare.calibration, calibrated.calibration) == ("of the source", "its own")
@@ -387,8 +387,8 @@ def test_an_empty_gallery_answers(new_gallery: NewGallery) -> None:
     assert gallery.model == MODEL
     assert gallery.search(np.stack([unit(0), unit(1)])) == [[], []]
     assert gallery.search(np.zeros((0, DIMENSION), np.float32)) == []
-    assert (gallery.count(), list(gallery.rows()), gallery.values("camera")) == (0, [], {})
-    assert gallery.forget(Filters(cameras=("entrance",))) == 0
+    assert (gallery.count(), list(gallery.rows()), gallery.count_by("camera")) == (0, [], {})
+    assert gallery.delete(Filters(cameras=("entrance",))) == 0
     assert gallery.verify().whole
     assert "entries     0" in str(gallery.info())
 
@@ -396,7 +396,7 @@ def test_an_empty_gallery_answers(new_gallery: NewGallery) -> None:
 def test_info(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0), row(1), row(2)])
-    gallery.keep_calibration("x")
+    gallery.save_calibration("x")
     info = gallery.info()
     assert (info.entries, info.model, info.calibrated) == (3, MODEL, True)
     assert info.modalities == {"infrared": 1, "visible": 2}
@@ -410,12 +410,12 @@ def test_info(new_gallery: NewGallery) -> None:
 def test_a_gallery_for_searching_only_refuses_changes(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0)])
-    reader = Gallery(gallery._store, place="people", write=False)
+    reader = Gallery(gallery._store, location="people", write=False)
     changes: list[Callable[[], object]] = [
         lambda: reader.add([row(1)]),
-        lambda: reader.forget(Filters(cameras=("",))),
+        lambda: reader.delete(Filters(cameras=("",))),
         lambda: reader.expire(timedelta(0), now=START),
-        lambda: reader.keep_calibration("x"),
+        lambda: reader.save_calibration("x"),
         reader.index,
     ]
     for change in changes:
@@ -434,7 +434,7 @@ def test_after_indexing_answers_stay_right(new_gallery: NewGallery) -> None:
         [hits] = gallery.search(query[None], limit=5, exact=exact)
         assert [hit.info.id for hit in hits] == expected
     gallery.add([row(500)])
-    assert gallery.forget(Filters(ids=(ROWS[0].info.id,))) == 1
+    assert gallery.delete(Filters(ids=(ROWS[0].info.id,))) == 1
     assert gallery.count() == len(ROWS)
 
 

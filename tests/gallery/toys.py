@@ -94,7 +94,7 @@ def matches(row: IndexedImage, filters: Filters) -> bool:
         return False
     assert entry.added is not None
     first = entry.added if entry.time is None else min(entry.added, entry.time)
-    return filters.kept_before is None or first < filters.kept_before
+    return filters.retained_before is None or first < filters.retained_before
 
 
 def ranked(

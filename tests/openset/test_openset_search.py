@@ -86,7 +86,7 @@ def test_hits_are_those_of_the_gallery_and_groups_are_walks(gallery: Gallery) ->
 
 
 def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) -> None:
-    gallery.keep_calibration(calibration.to_json())
+    gallery.save_calibration(calibration.to_json())
     queries = np.stack([seen(3, 9), seen(3, 8), seen(5, 9)])
     found = search_gallery(gallery, queries, [NIGHT] * 3, limit=5)
     assert list(found.hits) == gallery.search(mean_feature(queries)[None], limit=5)[0]
@@ -128,7 +128,7 @@ def test_what_is_left_out_among_chosen_ids(gallery: Gallery) -> None:
 
 
 def test_a_verdict(gallery: Gallery, calibration: Calibration) -> None:
-    gallery.keep_calibration(calibration.to_json())
+    gallery.save_calibration(calibration.to_json())
     there = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=6)
     assert there.verdict is Verdict.LIKELY
     assert there.verdicts[:4] == (PairVerdict.SAME,) * 4
@@ -149,10 +149,10 @@ def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibr
     assert (found.verdict, found.verdicts) == (None, ())
     assert found.remark == "No verdict: this gallery is not calibrated."
     by_day = [c for c in calibration.effective_images if c.query is Modality.VISIBLE]
-    gallery.keep_calibration(replace(calibration, effective_images=tuple(by_day)).to_json())
+    gallery.save_calibration(replace(calibration, effective_images=tuple(by_day)).to_json())
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
     assert found.remark == "No verdict: these modalities are not calibrated."
-    gallery.keep_calibration(calibration.to_json())
+    gallery.save_calibration(calibration.to_json())
     nothing = search_gallery(gallery, seen(3, 9)[None], [NIGHT], filters=Filters(cameras=("x",)))
     assert (nothing.hits, nothing.groups, nothing.considered) == ((), (), 0)
     assert (nothing.verdict, nothing.remark) == (None, "")
@@ -162,14 +162,14 @@ def test_what_is_forgotten_meanwhile_does_no_harm(
     gallery: Gallery, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By another process, after the search and before entries are counted."""
-    gallery.keep_calibration(calibration.to_json())
-    count = Gallery.values
+    gallery.save_calibration(calibration.to_json())
+    count = Gallery.count_by
 
     def forget_and_count(self: Gallery, *arguments: object) -> object:
-        self.forget(Filters(identities=("3",)))
+        self.delete(Filters(identities=("3",)))
         return count(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Gallery, "values", forget_and_count)
+    monkeypatch.setattr(Gallery, "count_by", forget_and_count)
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=38)
     assert len(found.hits) == found.considered == 38
     assert found.verdict is Verdict.LIKELY
@@ -200,7 +200,7 @@ def test_requests_of_one_search(calibration: Calibration, gallery: Gallery) -> N
     """One query, one count by modality, and with a calibration one count by identity."""
     client = CountingClient()
     store = ServerStore(client, url="memory", collection="people", model=MODEL)  # type: ignore[arg-type]
-    with Gallery(store, place="people", write=True) as served:
+    with Gallery(store, location="people", write=True) as served:
         served.add(ROWS)
         plain = ["query_batch_points", "facet"]
         calibrated = [*plain, "facet"]
@@ -215,7 +215,7 @@ def test_requests_of_one_search(calibration: Calibration, gallery: Gallery) -> N
                 assert (found.verdict, found.left_out) == (expected.verdict, expected.left_out)
                 assert ids(found.groups) == ids(expected.groups)
             for one in (served, gallery):
-                one.keep_calibration(calibration.to_json())
+                one.save_calibration(calibration.to_json())
         client.requests.clear()
         queries = np.stack([seen(3, 9), seen(3, 8)])
         search_gallery(served, queries, [NIGHT, NIGHT])
@@ -230,6 +230,6 @@ def test_what_is_refused(gallery: Gallery) -> None:
         search_gallery(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].info.id})
     with pytest.raises(GalleryError, match="expected"):
         search_gallery(gallery, np.empty((0, 64), np.float32), [])
-    gallery.keep_calibration('{"fingerprint": "another"}')
+    gallery.save_calibration('{"fingerprint": "another"}')
     with pytest.raises(GalleryError, match="calibration"):
         search_gallery(gallery, seen(0, 9)[None], [NIGHT])

@@ -270,7 +270,7 @@ class Service:
                     f"The gallery holds {count} entries of these; expected {asked.expected}, as "
                     "you were told, so that none was forgotten; look again at what would go."
                 )
-            return self.gallery.forget(filters)
+            return self.gallery.delete(filters)
 
     def attention(self, asked: AttentionForm, picture: Picture | None) -> AttentionAnswer:
         """PALM's attention over a query and over an entry that was found.

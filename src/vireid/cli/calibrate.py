@@ -157,7 +157,7 @@ def calibrate(
     except EvaluationError as error:
         print(f"Not checked on people left out, for halves of the people are too few: {error}")
     with open_gallery(gallery, model=extractor.model_info, write=True) as opened:
-        opened.keep_calibration(found.to_json())
+        opened.save_calibration(found.to_json())
     print(f"\n'{gallery}' answers with verdicts from now on.")
     return found
 

@@ -228,7 +228,7 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
     """
     before = datetime.now(UTC) - parse_duration(older_than)
     with open_gallery(gallery, write=True) as opened:
-        return _forget(opened, Filters(kept_before=before))
+        return _forget(opened, Filters(retained_before=before))
 
 
 def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_UP) -> int:
@@ -301,12 +301,12 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
                 bar.update(batch.seen)
     except (VireidError, KeyboardInterrupt):
         if new:
-            log(f"{new:,} images are in '{gallery.place}' already; the same command goes on.")
+            log(f"{new:,} images are in '{gallery.location}' already; the same command goes on.")
         raise
     entries = gallery.count()
     _index(gallery)
     stay = f"; {known:,} were there already and stay as they were" if known else ""
-    print(f"'{gallery.place}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
+    print(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
     tell_guessed(guessed)
     tell_bad(bad)
     return Added(new, known)
@@ -342,18 +342,18 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
     """Forget entries, print how many, and prove it."""
     # Taken along to be looked for afterwards.
     gone = _readable(gallery, filters)
-    number = gallery.forget(filters)
+    number = gallery.delete(filters)
     if not number:
-        print(f"'{gallery.place}' has no such entry; nothing was forgotten.")
+        print(f"'{gallery.location}' has no such entry; nothing was forgotten.")
         return 0
     print(
-        f"{many(number, 'entry was', 'entries were')} forgotten; '{gallery.place}' holds"
+        f"{many(number, 'entry was', 'entries were')} forgotten; '{gallery.location}' holds"
         f" {gallery.count():,}."
     )
     if gone:
         found = gallery.verify(gone=gone, rows=False)
         print(found)
-        _require_whole(found, gallery.place)
+        _require_whole(found, gallery.location)
     return number
 
 

@@ -11,7 +11,7 @@ from vireid.errors import GalleryError, first_few
 from vireid.files import write_atomic
 from vireid.types import ModelInfo
 
-__all__ = ["About", "about_file", "check_place", "read_about", "write_about"]
+__all__ = ["About", "about_file", "check_folder", "read_about", "write_about"]
 
 OWN_FILES = {"shard", "writer.lock", "writer.json", "shard.lock", "queue.lock"}
 """What may lie in the folder before gallery.json does."""
@@ -74,7 +74,7 @@ def write_about(folder: Path, about: About) -> None:
         ) from error
 
 
-def check_place(folder: Path, *, may_make: bool) -> None:
+def check_folder(folder: Path, *, may_make: bool) -> None:
     """Refuse to open what is not there, and to make a gallery among other files.
 
     Raises:

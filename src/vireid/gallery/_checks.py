@@ -18,7 +18,7 @@ NORM_TOLERANCE = 1e-3
 """By how much the norm of a feature may differ from 1."""
 
 
-def check_model(place: str, held: ModelInfo, used: ModelInfo) -> None:
+def check_model(location: str, held: ModelInfo, used: ModelInfo) -> None:
     """Refuse a gallery of another network.
 
     Raises:
@@ -26,7 +26,7 @@ def check_model(place: str, held: ModelInfo, used: ModelInfo) -> None:
     """
     if (held.fingerprint, held.dimension) != (used.fingerprint, used.dimension):
         raise GalleryError(
-            f"The gallery '{place}' holds features of network {held.fingerprint} (dimension "
+            f"The gallery '{location}' holds features of network {held.fingerprint} (dimension "
             f"{held.dimension}), but the network in use is {used.fingerprint} (dimension "
             f"{used.dimension}); their features cannot be compared: use the run that the "
             "gallery was made with, or make another gallery with this one."

@@ -24,22 +24,22 @@ __all__ = ["check_version", "open_client", "server_errors"]
 OLDEST = (1, 20)
 
 
-def open_client(place: str, options: ServerOptions) -> tuple[QdrantClient, str, str]:
+def open_client(location: str, options: ServerOptions) -> tuple[QdrantClient, str, str]:
     """Prepare a connection to the server of a gallery; nothing is sent yet.
 
     Args:
-        place: ``http(s)://HOST:PORT/COLLECTION``; the port is 6333 where it is left out.
+        location: ``http(s)://HOST:PORT/COLLECTION``; the port is 6333 where it is left out.
         options: How the server is reached.
 
     Returns:
         The client, the server's address, and the collection's name.
 
     Raises:
-        ConfigError: ``place`` is no such address.
+        ConfigError: ``location`` is no such address.
     """
-    address = re.fullmatch(r"(https?://[^/?#@:]+(?::\d+)?)/([^/?#]+)/?", place)
+    address = re.fullmatch(r"(https?://[^/?#@:]+(?::\d+)?)/([^/?#]+)/?", location)
     if address is None:
-        raise _no_address(place)
+        raise _no_address(location)
     url, collection = address[1], unquote(address[2])
     with warnings.catch_warnings():
         # ServerOptions says that a key travels openly over http.
@@ -52,13 +52,13 @@ def open_client(place: str, options: ServerOptions) -> tuple[QdrantClient, str, 
                 check_compatibility=False,
             )
         except ValueError as error:  # a host or port that cannot be one
-            raise _no_address(place) from error
+            raise _no_address(location) from error
     return client, url, collection
 
 
-def _no_address(place: str) -> ConfigError:
+def _no_address(location: str) -> ConfigError:
     return ConfigError(
-        f"'{place}' is no address of a gallery; expected http(s)://HOST:PORT/COLLECTION, such "
+        f"'{location}' is no address of a gallery; expected http(s)://HOST:PORT/COLLECTION, such "
         f"as http://localhost:6333/people (an API key goes into {KEY_VARIABLE})."
     )
 

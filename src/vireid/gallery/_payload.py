@@ -40,7 +40,7 @@ INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
     "identity": "keyword",
     "folded_note": "keyword",
     "time": "datetime",
-    "kept_since": "datetime",
+    "retained_since": "datetime",
 }
 """The keys that filters look at, with the kind of their index."""
 
@@ -86,8 +86,8 @@ def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
         yield Contains("folded_note", filters.note.casefold())
     if filters.since is not None or filters.until is not None:
         yield Between("time", filters.since, filters.until)
-    if filters.kept_before is not None:
-        yield Between("kept_since", None, filters.kept_before)
+    if filters.retained_before is not None:
+        yield Between("retained_since", None, filters.retained_before)
     if filters.ids:
         yield Ids([id for id in filters.ids if is_id(id)])
     if excluded := [id for id in filters.without_ids if is_id(id)]:
@@ -115,7 +115,7 @@ def payload_of(row: IndexedImage) -> dict[str, Any]:
         "folded_note": info.note.casefold(),
         THUMBNAIL: base64.b64encode(row.thumbnail).decode(),
     }
-    times = {"time": info.time, "added": info.added, "kept_since": info.kept_since}
+    times = {"time": info.time, "added": info.added, "retained_since": info.retained_since}
     return payload | {name: time.isoformat() for name, time in times.items() if time is not None}
 
 

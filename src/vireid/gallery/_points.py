@@ -112,7 +112,7 @@ class PointStore(ABC):
         found = self._retrieve([id], payload=True)
         return thumbnail_of(id, found[0].payload) if found else b""
 
-    def values(self, field: Field, filters: Filters) -> dict[str, int]:
+    def count_by(self, field: Field, filters: Filters) -> dict[str, int]:
         """The values of a field and the number of rows with each, sorted by value."""
         limit = FACETS
         while True:

@@ -29,7 +29,7 @@ import qdrant_edge as edge
 
 from vireid.errors import GalleryError
 from vireid.files import clear_temporaries
-from vireid.gallery._about import About, about_file, check_place, read_about, write_about
+from vireid.gallery._about import About, about_file, check_folder, read_about, write_about
 from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
 from vireid.gallery._payload import payload_of
 from vireid.gallery._points import Point, PointStore, Query
@@ -73,7 +73,7 @@ class EmbeddedStore(PointStore):
         self._failed = False
         self._shard: edge.EdgeShard | None = None
         self._graph = False
-        check_place(folder, may_make=model is not None)
+        check_folder(folder, may_make=model is not None)
         with ExitStack() as locks:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class EmbeddedStore(PointStore):
         """Texts kept beside the rows, by name; also what another process has kept meanwhile."""
         return read_about(self._folder).notes
 
-    def keep_note(self, name: str, text: str) -> None:
+    def save_note(self, name: str, text: str) -> None:
         """Keep a text beside the rows, or drop it if it is empty."""
         with self._open():
             about = read_about(self._folder)
@@ -130,7 +130,7 @@ class EmbeddedStore(PointStore):
                     shard.flush()
             return len(new)
 
-    def known(self, ids: Sequence[str]) -> set[str]:
+    def existing(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
         return {point.id for point in self._retrieve(ids, payload=False)}
 
@@ -144,7 +144,7 @@ class EmbeddedStore(PointStore):
         with self._open() as shard:
             return shard.count(edge.CountRequest(filter=as_filter(filters), exact=True))
 
-    def remove(self, filters: Filters) -> int:
+    def delete(self, filters: Filters) -> int:
         """Delete entries, and write the segments that held them anew without them."""
         wanted = as_filter(filters)
         with self._open() as shard:
@@ -170,14 +170,14 @@ class EmbeddedStore(PointStore):
             with self._open() as shard:
                 _tidy(shard)
 
-    def missing(self) -> int:
+    def count_lost(self) -> int:
         """How many rows fewer there are than when the last writer ended."""
         # Both in one turn: between two, another process may remove rows.
         with self._open() as shard:
             there = shard.count(edge.CountRequest(exact=True))
             return max(0, read_about(self._folder).rows - there)
 
-    def traces(self, parts: Sequence[bytes]) -> dict[bytes, list[str]]:
+    def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]]:
         """In which of the folder's files some bytes are found."""
         with self._open():
             files = sorted(path for path in self._folder.rglob("*") if path.is_file())

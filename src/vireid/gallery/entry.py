@@ -28,7 +28,7 @@ class Filters:
         note: The note contains this text, whatever the case of its letters.
         ids: One of these entries.
         without_ids: None of these entries.
-        kept_before: ``ImageInfo.kept_since`` is before this time.
+        retained_before: ``ImageInfo.retained_since`` is before this time.
     """
 
     cameras: tuple[str, ...] = ()
@@ -39,10 +39,10 @@ class Filters:
     note: str = ""
     ids: tuple[str, ...] = ()
     without_ids: tuple[str, ...] = ()
-    kept_before: datetime | None = None
+    retained_before: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("since", "until", "kept_before"):
+        for name in ("since", "until", "retained_before"):
             time = getattr(self, name)
             if time is not None:
                 object.__setattr__(self, name, fixed_offset(time))

@@ -59,7 +59,7 @@ class Info:
     """What a gallery holds; prints itself for people.
 
     Attributes:
-        place: Its folder or address.
+        location: Its folder or address.
         model: The network of its features.
         entries: How many entries there are.
         modalities: How many entries each modality has.
@@ -68,7 +68,7 @@ class Info:
         calibrated: Whether answers carry a verdict.
     """
 
-    place: str
+    location: str
     model: ModelInfo
     entries: int
     modalities: dict[str, int]
@@ -83,7 +83,7 @@ class Info:
 
         about = ", ".join(f"{name} {text}" for name, text in self.model.about.items())
         lines = {
-            "gallery": self.place,
+            "gallery": self.location,
             "network": f"{self.model.fingerprint}, dimension {self.model.dimension}",
             "made with": about,
             "entries": str(self.entries),
@@ -104,14 +104,14 @@ class Gallery:
 
     Args:
         store: Where the rows are.
-        place: The store's folder or address, for messages.
+        location: The store's folder or address, for messages.
         write: Whether rows may be added and forgotten.
     """
 
-    def __init__(self, store: Store, *, place: str, write: bool) -> None:
+    def __init__(self, store: Store, *, location: str, write: bool) -> None:
         self._store = store
         self._write = write
-        self.place = place
+        self.location = location
         """The gallery's folder or address."""
 
     def __enter__(self) -> Self:
@@ -139,10 +139,10 @@ class Gallery:
         """The calibration that is kept beside the rows, as text; empty without one."""
         return self._store.notes.get(CALIBRATION, "")
 
-    def keep_calibration(self, text: str) -> None:
+    def save_calibration(self, text: str) -> None:
         """Keep a calibration beside the rows; an empty text drops it."""
         self._check_write()
-        self._store.keep_note(CALIBRATION, text)
+        self._store.save_note(CALIBRATION, text)
 
     def add(self, rows: Sequence[IndexedImage]) -> Added:
         """Add rows, in batches of ``BATCH``; those whose image is there already change nothing.
@@ -250,12 +250,12 @@ class Gallery:
         check_filters(filters)
         return self._store.count(filters)
 
-    def values(self, field: Field, filters: Filters = EVERYTHING) -> dict[str, int]:
+    def count_by(self, field: Field, filters: Filters = EVERYTHING) -> dict[str, int]:
         """The values of a field and how many entries have each, in the order of the values."""
         check_filters(filters)
-        return self._store.values(field, filters)
+        return self._store.count_by(field, filters)
 
-    def forget(self, filters: Filters) -> int:
+    def delete(self, filters: Filters) -> int:
         """Delete entries for good, with their thumbnails and features.
 
         In a folder nothing is left of them in any file when the call returns: the segments that
@@ -281,7 +281,7 @@ class Gallery:
                 "identity, a camera, a time or another condition: to drop all of it, delete its "
                 "folder or collection."
             )
-        return self._store.remove(filters)
+        return self._store.delete(filters)
 
     def expire(self, older_than: timedelta, *, now: datetime) -> int:
         """Forget what has been kept for longer than a time.
@@ -294,7 +294,7 @@ class Gallery:
         Returns:
             How many entries there were.
         """
-        return self.forget(Filters(kept_before=now - older_than))
+        return self.delete(Filters(retained_before=now - older_than))
 
     def index(self) -> None:
         """Build the graph, which makes searching more than ``EXACT_UP_TO`` entries fast."""
@@ -320,7 +320,7 @@ class Gallery:
         Raises:
             GalleryError: The other gallery is of another network.
         """
-        check_model(other.place, other.model, self.model)
+        check_model(other.location, other.model, self.model)
         new, batch = 0, list[IndexedImage]()
         for row in self.rows():
             batch.append(row)
@@ -329,31 +329,31 @@ class Gallery:
                 batch.clear()
         new += other.add(batch).new
         if self.calibration and not other.calibration:
-            other.keep_calibration(self.calibration)
+            other.save_calibration(self.calibration)
         return new
 
     def info(self) -> Info:
         """What it holds."""
         return Info(
-            place=self.place,
+            location=self.location,
             model=self.model,
             entries=self.count(),
-            modalities=self.values("modality"),
-            cameras=self.values("camera"),
-            identities=len(self.values("identity").keys() - {""}),
+            modalities=self.count_by("modality"),
+            cameras=self.count_by("camera"),
+            identities=len(self.count_by("identity").keys() - {""}),
             calibrated=bool(self.calibration),
         )
 
     def _check_write(self) -> None:
         if not self._write:
             raise GalleryError(
-                f"The gallery '{self.place}' was opened for searching only; expected it to be "
+                f"The gallery '{self.location}' was opened for searching only; expected it to be "
                 "opened with write=True before it is changed."
             )
 
 
 def open_gallery(
-    place: str | Path,
+    location: str | Path,
     *,
     model: ModelInfo | None = None,
     write: bool = False,
@@ -364,7 +364,7 @@ def open_gallery(
     """Open a gallery in a folder or on a Qdrant server.
 
     Args:
-        place: A folder, or ``http(s)://HOST:PORT/COLLECTION``.
+        location: A folder, or ``http(s)://HOST:PORT/COLLECTION``.
         model: The network in use; a gallery of another network is refused. None takes any.
         write: Rows will be added or forgotten; a folder has one writer at a time.
         create: Make the gallery, of ``model``, where there is none; implies ``write``.
@@ -379,18 +379,20 @@ def open_gallery(
     if create and model is None:
         raise ConfigError("A new gallery needs to know its network; give open_gallery its model.")
     new, write = model if create else None, write or create
-    store = _open_store(place, model=new, write=write, options=options, lock_timeout=lock_timeout)
+    store = _open_store(
+        location, model=new, write=write, options=options, lock_timeout=lock_timeout
+    )
     try:
         if model is not None:
-            check_model(str(place), store.model, model)
+            check_model(str(location), store.model, model)
     except GalleryError:
         store.close()
         raise
-    return Gallery(store, place=str(place), write=write)
+    return Gallery(store, location=str(location), write=write)
 
 
 def _open_store(
-    place: str | Path,
+    location: str | Path,
     *,
     model: ModelInfo | None,
     write: bool,
@@ -400,13 +402,13 @@ def _open_store(
     """Open the store of a gallery, of ``model`` where it is to be made if there is none."""
     try:
         # Here and not above: each takes a while to import, and most verbs need none of them.
-        if str(place).startswith(("http://", "https://")):
+        if str(location).startswith(("http://", "https://")):
             from vireid.gallery.server import connect
 
-            return connect(str(place), model=model, options=options)
+            return connect(str(location), model=model, options=options)
         from vireid.gallery.embedded import EmbeddedStore
 
-        return EmbeddedStore(Path(place), model=model, write=write, lock_timeout=lock_timeout)
+        return EmbeddedStore(Path(location), model=model, write=write, lock_timeout=lock_timeout)
     except ModuleNotFoundError as error:
         raise GalleryError(
             f"A gallery needs the package '{error.name}', which cannot be found; install it with "

@@ -116,14 +116,14 @@ class ServerStore(PointStore):
         """About how many rows there are; changes by other processes count after ``REFRESH`` s."""
         return self._info().points
 
-    def keep_note(self, name: str, text: str) -> None:
+    def save_note(self, name: str, text: str) -> None:
         """Keep a text beside the rows, or drop it if it is empty."""
         with self._invalidating(), self._errors():
             self._client.update_collection(self._collection, metadata={_NOTE + name: text})
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add rows whose id is not there yet; when it returns the server has applied them."""
-        known = self.known([row.info.id for row in rows])
+        known = self.existing([row.info.id for row in rows])
         new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
         waiting = iter(new.items())
         while some := list(islice(waiting, _REQUEST)):
@@ -141,7 +141,7 @@ class ServerStore(PointStore):
                 )
         return len(new)
 
-    def known(self, ids: Sequence[str]) -> set[str]:
+    def existing(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
         return {point.id for point in self._retrieve(ids, payload=False)}
 
@@ -153,7 +153,7 @@ class ServerStore(PointStore):
             )
         return found.count
 
-    def remove(self, filters: Filters) -> int:
+    def delete(self, filters: Filters) -> int:
         """Delete entries; the server clears their bytes from its files in its own time."""
         count = self.count(filters)
         with self._invalidating(), self._errors():
@@ -167,11 +167,11 @@ class ServerStore(PointStore):
     def index(self) -> None:
         """Do nothing: the server builds the graph by itself, segment by segment."""
 
-    def missing(self) -> int:
+    def count_lost(self) -> int:
         """0: a server that has lost rows says so itself."""
         return 0
 
-    def traces(self, parts: Sequence[bytes]) -> None:
+    def find_bytes(self, parts: Sequence[bytes]) -> None:
         """None: the server's files cannot be looked into from here."""
 
     def close(self) -> None:
@@ -296,20 +296,20 @@ class ServerStore(PointStore):
 
 
 def connect(
-    place: str, *, model: ModelInfo | None = None, options: ServerOptions = DEFAULT_OPTIONS
+    location: str, *, model: ModelInfo | None = None, options: ServerOptions = DEFAULT_OPTIONS
 ) -> ServerStore:
     """Open a gallery on a server.
 
     Args:
-        place: ``http(s)://HOST:PORT/COLLECTION``.
+        location: ``http(s)://HOST:PORT/COLLECTION``.
         model: The network of the gallery to make where there is none; None only opens one.
         options: How the server is reached.
 
     Raises:
-        ConfigError: ``place`` is no such address.
+        ConfigError: ``location`` is no such address.
         GalleryError: As :class:`ServerStore`.
     """
-    client, url, collection = open_client(place, options)
+    client, url, collection = open_client(location, options)
     try:
         return ServerStore(client, url=url, collection=collection, model=model, options=options)
     except BaseException:

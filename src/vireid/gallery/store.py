@@ -55,7 +55,7 @@ class Store(Protocol):
         """About how many rows there are; a server's answer may be some seconds old."""
         ...
 
-    def keep_note(self, name: str, text: str) -> None:
+    def save_note(self, name: str, text: str) -> None:
         """Keep a text beside the rows, or drop it if it is empty."""
         ...
 
@@ -67,7 +67,7 @@ class Store(Protocol):
         """
         ...
 
-    def known(self, ids: Sequence[str]) -> set[str]:
+    def existing(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are there."""
         ...
 
@@ -114,11 +114,11 @@ class Store(Protocol):
         """How many entries there are."""
         ...
 
-    def values(self, field: Field, filters: Filters) -> dict[str, int]:
+    def count_by(self, field: Field, filters: Filters) -> dict[str, int]:
         """The values of a field and how many entries have each, in the order of the values."""
         ...
 
-    def remove(self, filters: Filters) -> int:
+    def delete(self, filters: Filters) -> int:
         """Delete entries, so that nothing of them is left in the store's files.
 
         Returns:
@@ -130,11 +130,11 @@ class Store(Protocol):
         """Build the graph index, which makes inexact search of a large store fast."""
         ...
 
-    def missing(self) -> int:
+    def count_lost(self) -> int:
         """How many rows have been lost by damage, as far as the store can tell."""
         ...
 
-    def traces(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
+    def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
         """In which of its files some bytes are found, by those that are found at all.
 
         Returns:

@@ -129,7 +129,7 @@ def _read(store: Store) -> Verification:
                 missing.append(row.info.file)
     except GalleryError as error:
         faults.append(f"Reading ended after {rows} rows: {error}")
-    if missing_rows := store.missing():
+    if missing_rows := store.count_lost():
         faults.append(
             f"{missing_rows} rows are lost: files of the gallery are gone or damaged. Put back a "
             "copy, or add the images again; those that are there change nothing."
@@ -160,9 +160,9 @@ def _traces(store: Store, gone: Sequence[IndexedImage | str]) -> tuple[str, ...]
     parts: dict[bytes, str] = {}
     for one in gone:
         parts.update(_parts(one))
-    known = store.known([_id(one) for one in gone])
+    known = store.existing([_id(one) for one in gone])
     there = tuple(f"Entry '{id}' is still there." for id in sorted(known))
-    found = store.traces(list(parts))
+    found = store.find_bytes(list(parts))
     if found is None:
         return there or None
     if found:

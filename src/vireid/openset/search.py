@@ -92,7 +92,7 @@ def search_gallery(
         with_features=True,
     )
     hits = tuple(found[:limit])
-    counts = gallery.values("modality", searched)
+    counts = gallery.count_by("modality", searched)
     # Another process may have deleted entries since they were found.
     listed = Counter(hit.info.modality for hit in hits)
     images = {m: max(counts.get(m, 0), listed[m]) for m in Modality}
@@ -124,7 +124,7 @@ def _judge(
     if len(views) > 1:
         return None, "No verdict: the calibration is for searches with one image."
     calibration = _parse(text, gallery.model.fingerprint)
-    identities = gallery.values("identity", filters)
+    identities = gallery.count_by("identity", filters)
     people = None if "" in identities else len(identities)
     answer = calibration.answer(hits, query=views[0], images=images, people=people)
     if answer is None:
