@@ -41,7 +41,7 @@ def test_folders_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     pattern = "{split}/{modality}/cam{camera}/{identity}/{name}.jpg"
     root = write_folders(tmp_path / "own", pattern)
     assert check("folders", root, pattern=pattern).findings == ()
-    assert "All is well" in capsys.readouterr().out
+    assert "No faults" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["regdb", "{root}"]])

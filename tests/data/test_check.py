@@ -1,4 +1,4 @@
-"""The check of a data set: counts, single looks at images, the report and its forms."""
+"""The check of a data set: counts, single images, the report and its forms."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.helpers.trees import copy, write_arrays, write_manifest, write_regdb,
 
 from vireid.data.check import check
 from vireid.data.check.content import COLOUR_FROM, content_findings
-from vireid.data.check.kinds import DAMAGED, NO_IMAGE
-from vireid.data.check.looks import ENDINGS, Look, look, look_at_all
+from vireid.data.check.faults import DAMAGED, NOT_AN_IMAGE
+from vireid.data.check.images import EXTENSIONS, CheckedImage, check_image, check_images
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
@@ -43,7 +43,7 @@ class TestCounts:
         assert row in [line.split() for line in text.splitlines()]
         assert "There are 16 rows in the table above" in text
         assert "(3 identities with 30 images instead of 395 identities with 22,258 images)" in text
-        assert [finding.kind.name for finding in report.findings] == ["counts"]
+        assert [finding.fault.name for finding in report.findings] == ["counts"]
         assert report.exit_status == 0
         assert text.endswith("0 errors, 1 warning.")
 
@@ -75,7 +75,7 @@ class TestCounts:
         root = copy(sysu, tmp_path / "SynVI")
         (root / CARD).write_text("{}")
         report = check(DataSource(layout="sysu-mm01", root=root))
-        assert "Synthetic people (SynVI): the published figures do not apply." in str(report)
+        assert "Synthetic people (SynVI): the published counts do not apply." in str(report)
         assert "published  " not in str(report)
         assert report.findings == ()
 
@@ -140,14 +140,14 @@ class TestCounts:
         assert sum(t.identities or 0 for t in whole if t.modality is Modality.VISIBLE) == 412
 
 
-class TestOwnData:
+class TestCustomData:
     def test_a_manifest_in_order(self, tmp_path: Path) -> None:
         report = check(DataSource(layout="manifest", root=write_manifest(tmp_path / "own")))
         assert report.findings == ()
         assert [count.published for count in report.counts] == [None] * len(report.counts)
         assert {count.found.split for count in report.counts} == {"train", "val", "test"}
 
-    def test_names_are_told_from_the_manifest_on(self, tmp_path: Path) -> None:
+    def test_paths_are_relative_to_the_manifest(self, tmp_path: Path) -> None:
         manifest = write_manifest(tmp_path / "own")
         broken = sorted(manifest.parent.rglob("*.png"))[0]
         broken.write_bytes(b"")
@@ -158,7 +158,7 @@ class TestOwnData:
         tree = write_sysu(tmp_path / "SYSU", train=(1, 5), val=(8,), images=1)
         root = write_arrays(tmp_path / "arrays", tree=tree, size=(12, 24))
         report = check(DataSource(layout="sysu-mm01-npy", root=root))
-        assert [finding.kind.name for finding in report.findings] == ["one-split", "counts"]
+        assert [finding.fault.name for finding in report.findings] == ["one-split", "counts"]
         assert "arrays of training images only" in str(report)
         assert report.exit_status == 0
 
@@ -169,7 +169,7 @@ class TestOwnData:
         pixels[3] = pixels[0]
         np.save(root / "train_ir_resized_img.npy", pixels)
         report = check(DataSource(layout="sysu-mm01-npy", root=root))
-        (copies,) = (f for f in report.findings if f.kind.name == "shared-by-identities")
+        (copies,) = (f for f in report.findings if f.fault.name == "shared-by-identities")
         assert copies.places[0].names == (
             "train_ir_resized_img.npy/000000",
             "train_ir_resized_img.npy/000003",
@@ -180,11 +180,11 @@ def noisy(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (48, 24, 3), dtype=np.uint8)
 
 
-class TestLook:
+class TestCheckedImage:
     def test_the_facts_against_loops(self, tmp_path: Path) -> None:
         pixels = noisy()
         Image.fromarray(pixels).save(tmp_path / "a.png")
-        seen = look(tmp_path / "a.png")
+        seen = check_image(tmp_path / "a.png")
         total = 0.0
         for row in pixels.tolist():
             for red, green, blue in row:
@@ -198,7 +198,7 @@ class TestLook:
         Image.fromarray(noisy()[:, :, :1].repeat(3, axis=2)).save(tmp_path / "grey3.png")
         Image.fromarray(noisy()[:, :, 0]).save(tmp_path / "grey1.png")
         Image.fromarray(noisy().reshape(24, 48, 3)).save(tmp_path / "turned.png")
-        digests = {path.name: look(path).digest for path in tmp_path.iterdir()}
+        digests = {path.name: check_image(path).digest for path in tmp_path.iterdir()}
         assert digests["a.png"] == digests["a.bmp"] == digests["a.tif"] == digests["a.ppm"]
         assert digests["grey3.png"] == digests["grey1.png"]
         assert len(set(digests.values())) == 3
@@ -208,7 +208,7 @@ class TestLook:
         Image.fromarray(pixels).save(tmp_path / "a.png")
         pixels[7, 7, 1] ^= 1
         Image.fromarray(pixels).save(tmp_path / "b.png")
-        assert look(tmp_path / "a.png").digest != look(tmp_path / "b.png").digest
+        assert check_image(tmp_path / "a.png").digest != check_image(tmp_path / "b.png").digest
 
     @given(
         quality=st.integers(30, 100),
@@ -232,14 +232,14 @@ class TestLook:
         Image.fromarray(grey.repeat(3, axis=2).astype(np.uint8)).save(
             path, quality=quality, subsampling=subsampling
         )
-        assert look(path).chroma < GREY_BELOW
+        assert check_image(path).chroma < GREY_BELOW
 
-    @pytest.mark.parametrize("name", sorted(e for endings in ENDINGS.values() for e in endings))
+    @pytest.mark.parametrize("name", sorted(e for endings in EXTENSIONS.values() for e in endings))
     def test_every_ending_has_its_format(self, name: str, tmp_path: Path) -> None:
         path = tmp_path / f"a{name}"
         image = Image.fromarray(noisy())
         (image.convert("1") if name == ".pbm" else image).save(path)
-        assert name in ENDINGS[look(path).format]
+        assert name in EXTENSIONS[check_image(path).format]
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -247,11 +247,11 @@ class TestLook:
             (b"  <HTML><body>", "a web page (HTML)"),
             (b"%PDF-1.7", "a PDF document"),
             (b"\x1f\x8b\x08", "a gzip archive"),
-            (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS"),
+            (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
             (b"\x00\x00\x00\x18ftypheic", "a video, HEIC or AVIF file"),
             (bytes(9000), "zero bytes"),
-            (b"Bitte anmelden: " + "ü".encode() * 300, "a text that begins with 'Bitte"),
-            (b"\x01\x02\x03\xff", "data of no known kind"),
+            (b"Bitte anmelden: " + "ü".encode() * 300, "text that begins with 'Bitte"),
+            (b"\x01\x02\x03\xff", "an unknown kind of data"),
         ],
     )
     def test_what_a_file_is_that_is_no_image(
@@ -259,19 +259,19 @@ class TestLook:
     ) -> None:
         path = tmp_path / "a.jpg"
         path.write_bytes(content)
-        seen = look(path)
-        assert seen.fault is NO_IMAGE
+        seen = check_image(path)
+        assert seen.fault is NOT_AN_IMAGE
         assert words in seen.reason
 
     def test_a_header_alone_is_damaged(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(b"GIF8" + bytes(90))
-        seen = look(tmp_path / "a.jpg")
-        assert (seen.fault, seen.reason) == (DAMAGED, "its header is damaged or cut off")
+        seen = check_image(tmp_path / "a.jpg")
+        assert (seen.fault, seen.reason) == (DAMAGED, "its header is damaged or truncated")
 
     def test_a_row_that_an_array_does_not_have(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", noisy()[None])
-        assert look(tmp_path / "a.npy" / "0").chroma > COLOUR_FROM
-        seen = look(tmp_path / "a.npy" / "1")
+        assert check_image(tmp_path / "a.npy" / "0").chroma > COLOUR_FROM
+        seen = check_image(tmp_path / "a.npy" / "1")
         assert seen.fault is DAMAGED
         assert "has no row '1'" in seen.reason
 
@@ -280,13 +280,13 @@ class TestLook:
         paths = [tmp_path / f"{i}.png" for i in range(12)]
         for i, path in enumerate(paths):
             Image.fromarray(noisy(i)).save(path)
-        seen = look_at_all(paths, threads=threads)
+        seen = check_images(paths, threads=threads)
         assert list(seen) == paths
-        assert [seen[path] for path in paths] == [look(path) for path in paths]
+        assert [seen[path] for path in paths] == [check_image(path) for path in paths]
 
-    def test_no_thread_is_no_way(self, tmp_path: Path) -> None:
+    def test_zero_threads(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="--threads 0 is out of range"):
-            look_at_all([], threads=0)
+            check_images([], threads=0)
 
 
 def coloured(chromas: list[float], modality: Modality) -> list[str]:
@@ -299,10 +299,12 @@ def coloured(chromas: list[float], modality: Modality) -> list[str]:
         for n in range(2)
     ]
     fit = {Modality.VISIBLE: COLOUR_FROM, Modality.INFRARED: 0.0}[modality.other]
-    looks = {path: Look(chroma=chromas[i], digest=bytes([i])) for i, path in enumerate(paths)}
-    looks |= {r.path: Look(chroma=fit, digest=str(r.path).encode()) for r in others}
-    found = content_findings({"test": [*records, *others]}, looks, root=Path())
-    return [finding.kind.name for finding in found]
+    images = {
+        path: CheckedImage(chroma=chromas[i], digest=bytes([i])) for i, path in enumerate(paths)
+    }
+    images |= {r.path: CheckedImage(chroma=fit, digest=str(r.path).encode()) for r in others}
+    found = content_findings({"test": [*records, *others]}, images, root=Path())
+    return [finding.fault.name for finding in found]
 
 
 @pytest.mark.parametrize(
@@ -310,8 +312,8 @@ def coloured(chromas: list[float], modality: Modality) -> list[str]:
     [
         ([GREY_BELOW, 20, 40, 7], Modality.VISIBLE, []),
         ([COLOUR_FROM - 0.01, 0, 3, 0], Modality.INFRARED, []),
-        ([0.9, 20, 0.9, 20], Modality.VISIBLE, ["grey-or-colour"]),
-        ([8, 0, 8, 0], Modality.INFRARED, ["grey-or-colour"]),
+        ([0.9, 20, 0.9, 20], Modality.VISIBLE, ["wrong-modality"]),
+        ([8, 0, 8, 0], Modality.INFRARED, ["wrong-modality"]),
         ([0.9, 20, 0.9, 0], Modality.VISIBLE, ["swapped"]),
         ([8, 0, 8, 9], Modality.INFRARED, ["swapped"]),
     ],
@@ -363,7 +365,7 @@ class TestReport:
             (root / f"idx/test_thermal_{trial}.txt").write_text("")
         text = str(check(DataSource(layout="regdb", root=root)))
         assert text.count("lists 0 images") == 3
-        assert "and 2 more of this kind; --json FILE writes all of them." in text
+        assert "and 2 more; --json FILE writes all of them." in text
         assert "5 errors" in text
 
     def test_errors_come_before_warnings(self, broken: Path) -> None:
@@ -416,7 +418,7 @@ class TestSheet:
             assert sheet.height == 34
 
     def test_another_ending_is_refused_before_any_work(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"'sheet\.gif' does not end like an image"):
+        with pytest.raises(ConfigError, match=r"'sheet\.gif' has no image extension"):
             check(DataSource(layout="regdb", root=tmp_path), sheet=Path("sheet.gif"))
 
 

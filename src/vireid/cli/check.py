@@ -1,4 +1,4 @@
-"""``vireid check LAYOUT ROOT``: is a data set laid out as published, and are its images whole."""
+"""``vireid check LAYOUT ROOT``: check the layout of a data set and its images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from vireid.data.check import CheckReport
-from vireid.data.check import check as look_at
+from vireid.data import check as checking
 from vireid.data.layouts import DataSource, LayoutName
 
 __all__ = ["check"]
@@ -24,7 +23,7 @@ def check(
     sheet: Path | None = None,
     json: Path | None = None,
     threads: int | None = None,
-) -> CheckReport:
+) -> checking.CheckReport:
     """Check the layout of a data set and the integrity of its images.
 
     Compares all counts with the published ones and reports faulty lists and folders, damaged,
@@ -41,10 +40,10 @@ def check(
         threads: Number of decoding threads; by default one per processor, at most 8.
 
     Returns:
-        What was found; its exit_status is 1 if there is an error.
+        The report; its exit_status is 1 if there is an error.
     """
     source = DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
-    report = look_at(source, sheet=sheet, threads=threads, progress=True)
+    report = checking.check(source, sheet=sheet, threads=threads, progress=True)
     print(report)
     if json:
         report.save(json)

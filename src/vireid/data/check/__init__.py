@@ -1,4 +1,4 @@
-"""Whether a data set is laid out as published and its images are whole.
+"""Check the layout of a data set and the integrity of its images.
 
 Example:
     >>> source = DataSource(layout="regdb", root=Path("data/RegDB"))  # doctest: +SKIP
@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from vireid.data.check.content import Splits, content_findings, file_findings, name_of
-from vireid.data.check.kinds import COUNTS, LAYOUT, ONE_SPLIT, SEVERITIES, STRAY, SURPLUS
-from vireid.data.check.looks import look_at_all
+from vireid.data.check.faults import COUNTS, LAYOUT, ONE_SPLIT, OTHER_FILE, SEVERITIES, UNUSED
+from vireid.data.check.images import check_images
 from vireid.data.check.report import CheckReport, Count, Finding, Location, found_at
-from vireid.data.check.sheet import check_ending, write_sheet
+from vireid.data.check.sheet import check_extension, write_sheet
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
-from vireid.data.layouts._common import Surplus, is_image, many, tally
+from vireid.data.layouts._common import UnusedImages, is_image, many, tally
 from vireid.errors import DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
 
@@ -32,64 +32,64 @@ def check(
     threads: int | None = None,
     progress: bool = False,
 ) -> CheckReport:
-    """Look at a whole data set: lists, folders, counts, every image and every identity.
+    """Check a data set: lists, folders, counts, every image and every identity.
 
-    Every image is decoded once, listed or not; a few facts are kept of each, no pixels.
+    Every image is decoded once, listed or not; no pixels are kept.
 
     Args:
         source: The data set.
-        sheet: Where to write a contact sheet (.jpg or .png) of some identities of each split.
-        threads: Threads that decode; as many as there are processors, at most 8, by default.
+        sheet: File for a contact sheet (.jpg or .png) of some identities of each split.
+        threads: Number of decoding threads; by default one per processor, at most 8.
         progress: Show a bar with images/s on standard error.
 
     Returns:
-        What was found. A data set that cannot be opened is a finding too.
+        The report; a data set that cannot be opened is a finding too.
 
     Raises:
-        ConfigError: If an option is out of range or does not go with the layout.
+        ConfigError: If an option is out of range or does not apply to the layout.
         OSError: If the sheet cannot be written.
     """
     if sheet:
-        check_ending(sheet)
+        check_extension(sheet)
     try:
         layout = source.open()
     except (DatasetError, OSError) as error:
         return CheckReport(
-            about=f"Layout {source.layout} at '{source.root}': it cannot be opened, so that no"
-            " image was looked at. Mend this first, and check again.",
-            findings=(Finding(LAYOUT, _elsewhere(source) or _words(error)),),
+            about=f"Layout {source.layout} at '{source.root}': it cannot be opened, so no image was"
+            " checked. Fix this first, then check again.",
+            findings=(Finding(LAYOUT, _other_root(source) or _message(error)),),
         )
     splits, findings = _structure(layout)
     files = _files(layout)
     listed = {record.path for records in splits.values() for record in records}
     paths = sorted(listed.union(filter(is_image, files)))
-    looks = look_at_all(paths, threads=threads, progress=progress)
+    images = check_images(paths, threads=threads, progress=progress)
 
     root = folder_of(layout.root)
     synthetic = is_synthetic(root)
     counts = _counts(splits, () if synthetic else layout.published())
     findings += _differences(counts)
-    findings += file_findings(looks, root=root)
-    findings += _strays(files, {path.parent for path in paths}, root=root)
-    findings += content_findings(splits, looks, root=root)
+    findings += file_findings(images, root=root)
+    findings += _other_files(files, {path.parent for path in paths}, root=root)
+    findings += content_findings(splits, images, root=root)
     if sheet:
-        whole = {path for path, seen in looks.items() if seen.fault is None}
-        write_sheet(sheet, splits, whole)
+        readable = {path for path, seen in images.items() if seen.fault is None}
+        write_sheet(sheet, splits, readable)
     return CheckReport(
-        about=_about(source, splits, images=len(looks), synthetic=synthetic),
+        about=_about(source, splits, images=len(images), synthetic=synthetic),
         counts=counts,
-        findings=tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.kind.severity))),
+        findings=tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.fault.severity))),
     )
 
 
-def _elsewhere(source: DataSource) -> str:
-    """Say in which folder below or above the root the data set lies, if it does."""
+def _other_root(source: DataSource) -> str:
+    """Return a message if the data set is in a folder below or above the root, else nothing."""
     root = source.root
     near = [*sorted(root.glob("*/")), *sorted(root.glob("*/*/"))]
     if root.is_dir():
         near.append(root.absolute().parent)
     for folder in near:
-        # Archives packed on macOS bring a twin of the whole tree, without images.
+        # Archives from macOS have a second tree of companion files, without images.
         if "__MACOSX" in folder.parts:
             continue
         try:
@@ -97,14 +97,14 @@ def _elsewhere(source: DataSource) -> str:
         except (VireidError, OSError):
             continue
         return (
-            f"The data set lies not in '{root}' itself but in '{folder}'; expected the folder that"
+            f"The data set is in '{folder}', not directly in '{root}'; expected the folder that"
             f" directly holds its images and lists; pass '{folder}' instead."
         )
     return ""
 
 
 def _structure(layout: Layout) -> tuple[dict[str, tuple[ImageRecord, ...]], list[Finding]]:
-    """Read the splits, and everything that is wrong with lists and folders."""
+    """Read the splits, and the faults of lists and folders."""
     splits: dict[str, tuple[ImageRecord, ...]] = {}
     refused: list[str] = []
     try:
@@ -115,34 +115,34 @@ def _structure(layout: Layout) -> tuple[dict[str, tuple[ImageRecord, ...]], list
             except DatasetError as error:
                 refused.append(str(error))
     except OSError as error:
-        return splits, [Finding(LAYOUT, _words(error))]
-    findings = [Finding(SURPLUS if isinstance(p, Surplus) else LAYOUT, p) for p in problems]
-    # As a rule the layout has named the cause already, and better, knowing all of it.
-    if not any(finding.kind is LAYOUT for finding in findings):
+        return splits, [Finding(LAYOUT, _message(error))]
+    findings = [Finding(UNUSED if isinstance(p, UnusedImages) else LAYOUT, p) for p in problems]
+    # Usually the layout has reported the cause already, and in more detail.
+    if not any(finding.fault is LAYOUT for finding in findings):
         usable = "train" in splits or "test" in splits
         findings += [Finding(ONE_SPLIT if usable else LAYOUT, words) for words in refused]
     return splits, findings
 
 
 def _files(layout: Layout) -> list[Path]:
-    """The files of a layout; none where what is wrong, and named already, hides them."""
+    """The files of a layout; none if a fault, already reported, prevents listing them."""
     try:
         return list(layout.files())
     except (DatasetError, OSError):
         return []
 
 
-def _words(error: DatasetError | OSError) -> str:
+def _message(error: DatasetError | OSError) -> str:
     if isinstance(error, DatasetError):
         return str(error)
     return (
-        f"The system does not let '{error.filename}' be read ({error.strerror}); expected files and"
-        " folders that may be read; give yourself the right to, as by chmod -R u+rX."
+        f"'{error.filename}' cannot be read ({error.strerror}); expected readable files and"
+        " folders; grant permission, for example by chmod -R u+rX."
     )
 
 
 def _counts(splits: Splits, published: Sequence[Tally]) -> tuple[Count, ...]:
-    """Put what is there beside what is published, for the splits that could be read."""
+    """Compare found with published numbers, for the splits that could be read."""
     should = {(t.split, t.modality, t.camera): t for t in published}
     rows = []
     for split, records in splits.items():
@@ -152,7 +152,7 @@ def _counts(splits: Splits, published: Sequence[Tally]) -> tuple[Count, ...]:
         for modality in Modality:
             own = {c for s, m, c in (*found, *should) if (s, m) == (split, modality)}
             cameras = sorted(camera for camera in own if camera is not None)
-            # The row of a single camera would repeat that of all cameras.
+            # The row of an only camera would repeat that of all cameras.
             for camera in (None, *(cameras if len(cameras) > 1 else ())):
                 row = split, modality, camera
                 rows.append(Count(found.get(row, Tally(*row, 0, 0)), should.get(row)))
@@ -160,7 +160,7 @@ def _counts(splits: Splits, published: Sequence[Tally]) -> tuple[Count, ...]:
 
 
 def _differences(counts: Sequence[Count]) -> Iterator[Finding]:
-    """Name the rows of the table whose published figures are others."""
+    """Report the rows of the table that differ from the published numbers."""
     places = []
     for count in counts:
         found, should = count.found, count.published
@@ -168,7 +168,7 @@ def _differences(counts: Sequence[Count]) -> Iterator[Finding]:
             camera = "all cameras" if found.camera is None else f"camera {found.camera}"
             name = f"{found.split}, {found.modality}, {camera}"
             places.append(Location((name,), f"{_numbers(found)} instead of {_numbers(should)}"))
-    return found_at(COUNTS, places, "row", "in the table above with other figures than published")
+    return found_at(COUNTS, places, "row", "in the table above with other counts than published")
 
 
 def _numbers(row: Tally) -> str:
@@ -177,25 +177,27 @@ def _numbers(row: Tally) -> str:
     return f"{identities}{' with ' if identities and images else ''}{images}"
 
 
-def _strays(files: Sequence[Path], folders: Collection[Path], *, root: Path) -> Iterator[Finding]:
-    """Name files in the folders of images that are neither images nor arrays of them."""
+def _other_files(
+    files: Sequence[Path], folders: Collection[Path], *, root: Path
+) -> Iterator[Finding]:
+    """Report files in image folders that are neither images nor arrays."""
     places = [
         Location((name_of(path, root),))
         for path in files
         if path.parent in folders and not is_image(path) and path.suffix.lower() != ".npy"
     ]
-    return found_at(STRAY, places, "file", "of another kind among the images")
+    return found_at(OTHER_FILE, places, "file", "of another kind among the images")
 
 
 def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) -> str:
     trial = f", trial {source.trial}" if source.layout == "regdb" else ""
     sentences = [f"Layout {source.layout}{trial} at '{source.root}': {many(images, 'image')}."]
     sentences += [
-        f"The {split} split could not be read: it is not counted, and its images were looked at one"
-        " by one but not compared."
+        f"The {split} split could not be read: it is not counted, and its images were checked"
+        " individually but not compared."
         for split in ("train", "val", "test")
         if split not in splits
     ]
     if synthetic:
-        sentences.append("Synthetic people (SynVI): the published figures do not apply.")
+        sentences.append("Synthetic people (SynVI): the published counts do not apply.")
     return "\n".join(sentences)

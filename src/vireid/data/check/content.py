@@ -1,4 +1,4 @@
-"""What is wrong with images and identities, told from the facts that were kept of each image."""
+"""Faults of images and identities, from what the check keeps of each image."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from vireid.data.check.kinds import (
+from vireid.data.check.faults import (
     DAMAGED,
+    DUPLICATE,
     EMPTY,
     FEW,
     FLAT,
-    GREY_OR_COLOUR,
-    LONELY_TEST,
-    LONELY_TRAIN,
     MISNAMED,
-    NO_IMAGE,
-    REPEATED,
+    NOT_AN_IMAGE,
+    ONE_MODALITY_TEST,
+    ONE_MODALITY_TRAIN,
     SHARED_BY_IDENTITIES,
     SHARED_BY_SPLITS,
     SWAPPED,
     TINY,
     TOO_LARGE,
     UNREADABLE,
-    Kind,
+    WRONG_MODALITY,
+    Fault,
 )
-from vireid.data.check.looks import ENDINGS, Look
+from vireid.data.check.images import EXTENSIONS, CheckedImage
 from vireid.data.check.report import Finding, Location, found_at
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
@@ -37,64 +37,64 @@ Splits = Mapping[str, Sequence[ImageRecord]]
 """The images of each split: train, val and test."""
 
 COLOUR_FROM = 8.0
-"""Mean chroma from which an image is in colour: the least colourful of the visible images of SynVI
-has 10, most have 20 to 50. Between this and ``GREY_BELOW`` lie dark or pale visible images and
-infrared images with a tint, of which nothing is said."""
-_SMALL = 8
-"""Pixels a side under which an image is tiny."""
+"""Mean chroma from which an image is in colour: the least colourful visible image of SynVI has 10,
+most have 20 to 50. Dark or pale visible images and tinted infrared images lie between this and
+``GREY_BELOW``; they are not reported."""
+_MIN_SIDE = 8
+"""Width or height in pixels below which an image is tiny."""
 
 _FILE_FAULTS = {
     EMPTY: "of 0 bytes",
-    NO_IMAGE: "named like an image, with something else inside",
-    DAMAGED: "that cannot be decoded to the end",
+    NOT_AN_IMAGE: "with an image's extension but other content",
+    DAMAGED: "that cannot be fully decoded",
     TOO_LARGE: "of more than 89 million pixels",
-    UNREADABLE: "that the system does not open",
+    UNREADABLE: "that cannot be opened",
 }
 
 
-def file_findings(looks: Mapping[Path, Look], *, root: Path) -> Iterator[Finding]:
-    """Yield what is wrong with single files.
+def file_findings(images: Mapping[Path, CheckedImage], *, root: Path) -> Iterator[Finding]:
+    """Yield the faults of single files.
 
     Args:
-        looks: What is known of each image.
-        root: The root of the data set; places are named below it.
+        images: The check of each image.
+        root: The root of the data set; paths are reported relative to it.
     """
 
     def place(path: Path, detail: str = "") -> Location:
         return Location((name_of(path, root),), detail)
 
-    for kind, words in _FILE_FAULTS.items():
-        found = [place(path, seen.reason) for path, seen in looks.items() if seen.fault is kind]
-        yield from found_at(kind, found, "file", words)
-    whole = {path: seen for path, seen in looks.items() if seen.fault is None}
+    for fault, words in _FILE_FAULTS.items():
+        found = [place(path, seen.reason) for path, seen in images.items() if seen.fault is fault]
+        yield from found_at(fault, found, "file", words)
+    readable = {path: seen for path, seen in images.items() if seen.fault is None}
     misnamed = [
-        place(path, f"{seen.format} inside")
-        for path, seen in whole.items()
-        if seen.format and path.suffix.lower() not in ENDINGS[seen.format]
+        place(path, f"contains {seen.format}")
+        for path, seen in readable.items()
+        if seen.format and path.suffix.lower() not in EXTENSIONS[seen.format]
     ]
-    yield from found_at(MISNAMED, misnamed, "image", "of another format than the name says")
+    yield from found_at(MISNAMED, misnamed, "image", "in another format than the extension says")
     tiny = [
         place(path, "{} x {} pixels".format(*seen.size))
-        for path, seen in whole.items()
-        if min(seen.size) < _SMALL
+        for path, seen in readable.items()
+        if min(seen.size) < _MIN_SIDE
     ]
-    yield from found_at(TINY, tiny, "image", f"under {_SMALL} pixels wide or high")
-    flat = [place(path) for path, seen in whole.items() if seen.flat]
-    yield from found_at(FLAT, flat, "image", "with the same colour in every pixel")
+    yield from found_at(TINY, tiny, "image", f"less than {_MIN_SIDE} pixels wide or high")
+    flat = [place(path) for path, seen in readable.items() if seen.flat]
+    yield from found_at(FLAT, flat, "image", "of a single colour")
 
 
 def content_findings(
-    splits: Splits, looks: Mapping[Path, Look], *, root: Path
+    splits: Splits, images: Mapping[Path, CheckedImage], *, root: Path
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the images and identities of the splits, taken together.
+    """Yield the faults of the images and identities of all splits together.
 
     Args:
         splits: The images of each split.
-        looks: What is known of each image.
-        root: The root of the data set; places are named below it.
+        images: The check of each image.
+        root: The root of the data set; paths are reported relative to it.
     """
-    yield from _copies(splits, looks, root=root)
-    yield from _modalities(splits, looks, root=root)
+    yield from _copies(splits, images, root=root)
+    yield from _modalities(splits, images, root=root)
     yield from _identities(splits)
 
 
@@ -103,19 +103,21 @@ def name_of(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _copies(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> Iterator[Finding]:
-    """Name images whose decoded pixels are equal, whatever the encoding."""
+def _copies(
+    splits: Splits, images: Mapping[Path, CheckedImage], *, root: Path
+) -> Iterator[Finding]:
+    """Yield images with equal decoded pixels, whatever their encoding."""
     same: dict[bytes, list[tuple[str, ImageRecord]]] = defaultdict(list)
     for split, records in splits.items():
         for record in records:
-            seen = looks[record.path]
-            # Images of one colour are named as such; they are all alike.
+            seen = images[record.path]
+            # Images of a single colour are reported as such.
             if seen.fault is None and not seen.flat:
                 same[seen.digest].append((split, record))
-    places: dict[Kind, list[Location]] = {
+    places: dict[Fault, list[Location]] = {
         SHARED_BY_SPLITS: [],
         SHARED_BY_IDENTITIES: [],
-        REPEATED: [],
+        DUPLICATE: [],
     }
     for copies in same.values():
         if len(copies) < 2:
@@ -126,59 +128,61 @@ def _copies(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> Iterat
         if len(in_splits) > 1:
             places[SHARED_BY_SPLITS].append(Location(names, " and ".join(in_splits)))
         elif len(identities) > 1:
-            told = " and ".join(map(str, identities))
-            places[SHARED_BY_IDENTITIES].append(Location(names, f"identities {told}"))
+            listed = " and ".join(map(str, identities))
+            places[SHARED_BY_IDENTITIES].append(Location(names, f"identities {listed}"))
         else:
-            places[REPEATED].append(Location(names, f"identity {identities[0]}"))
+            places[DUPLICATE].append(Location(names, f"identity {identities[0]}"))
     words = {
         SHARED_BY_SPLITS: "in more than one split",
         SHARED_BY_IDENTITIES: "under more than one identity",
-        REPEATED: "that an identity has more than once",
+        DUPLICATE: "that occurs more than once in an identity",
     }
-    for kind, found in places.items():
-        yield from found_at(kind, found, "image", words[kind])
+    for fault, found in places.items():
+        yield from found_at(fault, found, "image", words[fault])
 
 
-def _modalities(splits: Splits, looks: Mapping[Path, Look], *, root: Path) -> Iterator[Finding]:
-    """Name images in colour of infrared cameras, and grey ones of visible cameras."""
+def _modalities(
+    splits: Splits, images: Mapping[Path, CheckedImage], *, root: Path
+) -> Iterator[Finding]:
+    """Yield colour images of infrared cameras, and grey images of visible cameras."""
     cameras: dict[tuple[int, Modality], list[ImageRecord]] = defaultdict(list)
     for records in splits.values():
         for record in records:
-            if looks[record.path].fault is None and not looks[record.path].flat:
+            if images[record.path].fault is None and not images[record.path].flat:
                 cameras[record.camera, record.modality].append(record)
     for (camera, modality), records in sorted(cameras.items()):
-        wrong = [record for record in records if _like_the_other(modality, looks[record.path])]
+        wrong = [record for record in records if _looks_like_other(modality, images[record.path])]
         if wrong:
             yield Finding(
-                SWAPPED if len(wrong) > len(records) / 2 else GREY_OR_COLOUR,
+                SWAPPED if len(wrong) > len(records) / 2 else WRONG_MODALITY,
                 f"{len(wrong):,} of {many(len(records), f'{modality} image')} of"
-                f" {f'camera {camera}' if camera else 'cameras without a number'}"
+                f" {f'camera {camera}' if camera else 'unknown cameras'}"
                 f" {'is' if len(wrong) == 1 else 'are'}"
                 f" {'grey' if modality is Modality.VISIBLE else 'in colour'}",
                 tuple(Location((name_of(record.path, root),)) for record in wrong),
             )
 
 
-def _like_the_other(modality: Modality, seen: Look) -> bool:
+def _looks_like_other(modality: Modality, seen: CheckedImage) -> bool:
     if modality is Modality.VISIBLE:
         return seen.chroma < GREY_BELOW
     return seen.chroma >= COLOUR_FROM
 
 
 def _identities(splits: Splits) -> Iterator[Finding]:
-    """Name identities without images of a modality, or with a single one to train on."""
+    """Yield identities without images of a modality, and training identities with a single one."""
     for split, records in splits.items():
         images = Counter((record.identity, record.modality) for record in records)
-        kind = LONELY_TRAIN if split == "train" else LONELY_TEST
+        fault = ONE_MODALITY_TRAIN if split == "train" else ONE_MODALITY_TEST
         words = f"of the {split} split with images of one modality only"
-        yield from found_at(kind, _with(images, 0), "identity", words, plural="identities")
+        yield from found_at(fault, _with(images, 0), "identity", words, plural="identities")
         if split == "train":
             words = "of the train split with a single image of a modality"
             yield from found_at(FEW, _with(images, 1), "identity", words, plural="identities")
 
 
 def _with(images: Counter[tuple[int, Modality]], number: int) -> list[Location]:
-    """The identities with just so many images of a modality."""
+    """The identities with exactly this number of images of a modality."""
     return [
         Location((f"{identity}",), f"{number or 'no'} {modality} image")
         for identity in sorted({identity for identity, _ in images})

@@ -1,4 +1,4 @@
-"""What a check found, as a report for people and as JSON for programs."""
+"""The result of a check, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from vireid.data.check.kinds import SEVERITIES, Kind, Severity
+from vireid.data.check.faults import SEVERITIES, Fault, Severity
 from vireid.data.layouts import Tally
 from vireid.data.layouts._common import many
 from vireid.files import write_atomic
@@ -17,15 +17,15 @@ from vireid.files import write_atomic
 __all__ = ["CheckReport", "Count", "Finding", "Location", "found_at"]
 
 _SHOWN = 3
-"""How many places of a finding, and findings of a kind, are printed."""
+"""Number of places per finding, and of findings per fault, that are printed."""
 
 
 class Location(NamedTuple):
     """Where a fault is.
 
     Attributes:
-        names: A file below the root, or all files that are copies of one another, or an identity.
-        detail: What is particular to this place; may be empty.
+        names: A file relative to the root, or all copies of an image, or an identity.
+        detail: Details of this place; may be empty.
     """
 
     names: tuple[str, ...]
@@ -41,12 +41,12 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: What kind of fault it is.
-        what: What is wrong: a sentence, or the beginning of one that goes on with the places.
-        places: Everywhere it is so.
+        fault: The kind of fault.
+        what: What is wrong: a sentence, or the start of one that continues with the places.
+        places: All places where it occurs.
     """
 
-    kind: Kind
+    fault: Fault
     what: str
     places: tuple[Location, ...] = ()
 
@@ -56,34 +56,34 @@ class Finding:
         rest = len(self.places) - _SHOWN
         more = f" and {rest:,} more" if rest > 0 else ""
         places = ", ".join(map(str, self.places[:_SHOWN]))
-        return f"{self.what}: {places}{more}; expected {self.kind.expected}."
+        return f"{self.what}: {places}{more}; expected {self.fault.expected}."
 
 
 def found_at(
-    kind: Kind, places: Sequence[Location], noun: str, words: str, plural: str = ""
+    fault: Fault, places: Sequence[Location], noun: str, words: str, plural: str = ""
 ) -> Iterator[Finding]:
-    """Yield one finding for all places of a kind; none if there is no place.
+    """Yield one finding for all places of a fault; none if there is no place.
 
     Args:
-        kind: What kind of fault it is.
-        places: Everywhere it is so.
-        noun: What is there, such as ``image``.
-        words: What is wrong with it, going on after the noun.
-        plural: The noun's plural where it is irregular.
+        fault: The kind of fault.
+        places: All places where it occurs.
+        noun: What is faulty, such as ``image``.
+        words: What is wrong with it, following the noun.
+        plural: The noun's plural, if irregular.
     """
     if places:
         verb = "is" if len(places) == 1 else "are"
         what = f"There {verb} {many(len(places), noun, plural)} {words}"
-        yield Finding(kind, what, tuple(places))
+        yield Finding(fault, what, tuple(places))
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many identities and images there are, beside how many are published.
+    """Numbers of identities and images, found and published.
 
     Attributes:
-        found: What is there.
-        published: What should be there; None where no figure is published or none applies.
+        found: The numbers found.
+        published: The published numbers; None where there are none or they do not apply.
     """
 
     found: Tally
@@ -91,24 +91,24 @@ class Count:
 
     @property
     def differs(self) -> bool:
-        """Whether a published figure is another than that found."""
+        """Whether a published number differs from the one found."""
         if self.published is None:
             return False
         pairs = (
             (self.found.identities, self.published.identities),
             (self.found.images, self.published.images),
         )
-        return any(should is not None and there != should for there, should in pairs)
+        return any(should is not None and found != should for found, should in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What was looked at and what was found; as text, the report for people.
+    """The result of a check; ``str()`` gives the text for people.
 
     Attributes:
-        about: What was looked at, in sentences.
+        about: What was checked, in sentences.
         counts: Identities and images by split, modality and camera.
-        findings: Everything that is wrong, those of one kind together, errors first.
+        findings: Everything that is wrong, grouped by fault, errors first.
     """
 
     about: str
@@ -116,8 +116,8 @@ class CheckReport:
     findings: tuple[Finding, ...] = ()
 
     def number(self, severity: Severity) -> int:
-        """Return how many findings are of a severity."""
-        return sum(finding.kind.severity == severity for finding in self.findings)
+        """Return the number of findings of a severity."""
+        return sum(finding.fault.severity == severity for finding in self.findings)
 
     @property
     def exit_status(self) -> int:
@@ -128,10 +128,10 @@ class CheckReport:
         blocks = [self.about]
         if self.counts:
             blocks.append(_table(self.counts))
-        for kind, group in groupby(self.findings, key=lambda finding: finding.kind):
-            blocks.append("\n".join(_group(kind, list(group))))
+        for fault, group in groupby(self.findings, key=lambda finding: finding.fault):
+            blocks.append("\n".join(_group(fault, list(group))))
         blocks.append(self._verdict())
-        # Printing names that are no UTF-8 as they are would fail.
+        # Printing names that are not UTF-8 would fail.
         return "\n\n".join(blocks).encode("utf-8", "backslashreplace").decode("utf-8")
 
     def _verdict(self) -> str:
@@ -139,13 +139,13 @@ class CheckReport:
         noted = f", {many(notes, 'note')}" if notes else ""
         if errors or warnings:
             return f"{many(errors, 'error')}, {many(warnings, 'warning')}{noted}."
-        return f"All is well: 0 errors, 0 warnings{noted}."
+        return f"No faults: 0 errors, 0 warnings{noted}."
 
     def save(self, path: Path) -> Path:
         """Write the report as JSON, with every place of every finding.
 
         Args:
-            path: The file to write or to replace; its folder is made if need be.
+            path: The file to write or to replace; its folder is created if necessary.
 
         Returns:
             ``path``.
@@ -161,7 +161,7 @@ class CheckReport:
             "counts": [asdict(count) for count in self.counts],
             "findings": [
                 {
-                    **asdict(finding.kind),
+                    **asdict(finding.fault),
                     "what": finding.what,
                     "places": [place._asdict() for place in finding.places],
                 }
@@ -171,21 +171,21 @@ class CheckReport:
         return write_atomic(path, (json.dumps(content, indent=2) + "\n").encode("ascii"))
 
 
-def _group(kind: Kind, findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield the lines on one kind of fault."""
-    yield f"{kind.severity.upper()}: {kind.heading}"
+def _group(fault: Fault, findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the lines on one fault."""
+    yield f"{fault.severity.upper()}: {fault.heading}"
     for finding in findings[:_SHOWN]:
         yield f"  - {finding}"
     rest = len(findings) - _SHOWN
     if rest > 0:
-        yield f"  - and {rest:,} more of this kind; --json FILE writes all of them."
-    yield f"  What it does: {kind.effect}"
-    if kind.mend:
-        yield f"  How to mend it: {kind.mend}"
+        yield f"  - and {rest:,} more; --json FILE writes all of them."
+    yield f"  Effect: {fault.effect}"
+    if fault.fix:
+        yield f"  Fix: {fault.fix}"
 
 
 def _table(counts: Sequence[Count]) -> str:
-    """Lay the counts out in columns, the published ones beside those found."""
+    """Format the counts as a table, found next to published."""
     published = any(count.published for count in counts)
     head = ["split", "modality", "camera", "identities", "images"]
     rows = [head]
@@ -194,14 +194,14 @@ def _table(counts: Sequence[Count]) -> str:
     for count in counts:
         found, should = count.found, count.published
         camera = "all" if found.camera is None else str(found.camera)
-        row = [found.split, found.modality, camera, _figure(found.identities)]
+        row = [found.split, found.modality, camera, _cell(found.identities)]
         if not published:
-            row.append(_figure(found.images))
+            row.append(_cell(found.images))
         elif should is None:
-            row += ["", _figure(found.images), "", ""]
+            row += ["", _cell(found.images), "", ""]
         else:
             mark = "<- differs" if count.differs else ""
-            row += [_figure(should.identities), _figure(found.images), _figure(should.images), mark]
+            row += [_cell(should.identities), _cell(found.images), _cell(should.images), mark]
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -214,5 +214,5 @@ def _table(counts: Sequence[Count]) -> str:
     return "\n".join(lines)
 
 
-def _figure(number: int | None) -> str:
+def _cell(number: int | None) -> str:
     return "" if number is None else f"{number:,}"

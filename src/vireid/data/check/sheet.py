@@ -1,4 +1,4 @@
-"""The contact sheet of a check: what visible and infrared images of a few identities look like."""
+"""The contact sheet of a check: visible and infrared images of a few identities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vireid.errors import ConfigError
 from vireid.files import write_atomic
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["check_ending", "write_sheet"]
+__all__ = ["check_extension", "write_sheet"]
 
 T = TypeVar("T")
 
@@ -26,26 +26,26 @@ _COLUMNS = 8
 _CELL = (84, 168)
 
 
-def check_ending(path: Path) -> None:
-    """Refuse a sheet's name before any work is done.
+def check_extension(path: Path) -> None:
+    """Check the file name of a sheet before any work is done.
 
     Raises:
-        ConfigError: If the ending tells no image format that a sheet is written in.
+        ConfigError: If the extension is not one of a format for sheets.
     """
     if path.suffix.lower() not in _FORMATS:
         raise ConfigError(
-            f"--sheet '{path}' does not end like an image; expected one of {', '.join(_FORMATS)};"
-            " name the file sheet.jpg, say."
+            f"--sheet '{path}' has no image extension; expected one of {', '.join(_FORMATS)};"
+            " pass a name such as sheet.jpg."
         )
 
 
-def write_sheet(path: Path, splits: Splits, whole: Collection[Path]) -> Path:
-    """Write a contact sheet: visible images of an identity in one row, infrared ones beneath.
+def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
+    """Write a contact sheet: visible images of an identity in one row, infrared ones below.
 
     Args:
         path: The file to write (.jpg or .png).
         splits: The images of each split.
-        whole: The images that can be read; others are left out.
+        readable: The images that can be read; others are omitted.
 
     Returns:
         ``path``.
@@ -55,10 +55,10 @@ def write_sheet(path: Path, splits: Splits, whole: Collection[Path]) -> Path:
     """
     rows: list[str | list[Cell]] = []
     for split, records in splits.items():
-        usable = [record for record in records if record.path in whole]
+        usable = [record for record in records if record.path in readable]
         identities = sorted({record.identity for record in usable})
         for identity in _spread(identities, _IDENTITIES):
-            rows.append(f"{split}, identity {identity}: visible, and infrared beneath")
+            rows.append(f"{split}, identity {identity}: visible, infrared below")
             for modality in Modality:
                 seen = [r for r in usable if (r.identity, r.modality) == (identity, modality)]
                 seen.sort(key=lambda record: (record.camera, record.path))
@@ -76,7 +76,7 @@ def _cell(record: ImageRecord) -> Cell:
 
 
 def _spread(values: Sequence[T], count: int) -> list[T]:
-    """At most so many of the values, evenly spread over them."""
+    """At most ``count`` of the values, evenly spaced."""
     if len(values) <= count:
         return list(values)
     return [values[i] for i in np.linspace(0, len(values) - 1, count).round().astype(int)]

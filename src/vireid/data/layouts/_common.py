@@ -16,8 +16,8 @@ from vireid.types import ImageRecord, Modality
 __all__ = [
     "Layout",
     "ListEntry",
-    "Surplus",
     "Tally",
+    "UnusedImages",
     "attempt",
     "files_below",
     "in_order",
@@ -60,8 +60,8 @@ class Tally:
     images: int | None
 
 
-class Surplus(str):
-    """A harmless problem: files that no split uses."""
+class UnusedImages(str):
+    """A harmless problem: images that no split uses."""
 
     __slots__ = ()
 

@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 
 from vireid.data.layouts._common import (
-    Surplus,
+    UnusedImages,
     files_below,
     is_image,
     require_folder,
@@ -79,7 +79,7 @@ class Folders(CustomDataset):
         faults = super().problems()
         if not found or not others:
             return faults
-        unused = Surplus(
+        unused = UnusedImages(
             f"{len(others):,} of {len(found) + len(others):,} images below '{self.root}' do"
             f" not match the pattern '{self.pattern}': {first_few(others)}; expected all to match;"
             " rename them, remove them, or fix --pattern."

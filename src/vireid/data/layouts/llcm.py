@@ -27,8 +27,8 @@ from typing import NamedTuple
 from vireid.data.layouts._common import (
     Layout,
     ListEntry,
-    Surplus,
     Tally,
+    UnusedImages,
     attempt,
     files_below,
     in_order,
@@ -246,7 +246,7 @@ class LLCM(Layout):
             if not (is_number(path.parent.name) and int(path.parent.name) in tested)
         ]
         if strange:
-            yield Surplus(
+            yield UnusedImages(
                 f"{len(strange):,} images in '{folder}' are neither in train_{source.short}.txt nor"
                 f" of a test identity: {first_few(strange)}; expected every image to be listed;"
                 " remove them, or use the lists of the same copy of the data set."
@@ -267,7 +267,7 @@ class LLCM(Layout):
         for name in sorted(present - expected):
             # The published archive has an empty test_nir/cam3.
             if any(is_image(path) for path in files_below([folder / name])):
-                yield Surplus(
+                yield UnusedImages(
                     f"'{folder / name}' holds images that no test uses; expected the folders"
                     f" {cameras}{without}; move the folder out of the data set."
                 )
@@ -279,7 +279,7 @@ class LLCM(Layout):
             if path.is_dir() and path.name not in named
         ]
         if tested and strange:
-            yield Surplus(
+            yield UnusedImages(
                 f"{len(strange):,} folders in '{folder}' belong to no identity in test_id.txt:"
                 f" {first_few(strange)}; expected one folder per listed identity, with 4 digits;"
                 " remove them, or use the list of the same copy of the data set."

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.data.layouts._common import Surplus, is_image
+from vireid.data.layouts._common import UnusedImages, is_image
 from vireid.data.layouts._custom import Annotation, CustomDataset
 from vireid.data.rows import TABLES, Columns, read_rows
 from vireid.errors import DatasetError, first_few
@@ -92,7 +92,7 @@ class Manifest(CustomDataset):
         # With faults, the images of faulty rows would be among the others.
         if self._table.faults or not others:
             return faults
-        unused = Surplus(
+        unused = UnusedImages(
             f"{len(others):,} images next to those listed in '{self.file}' have no row:"
             f" {first_few(others)}; expected a row for every image; add rows, or remove them."
         )

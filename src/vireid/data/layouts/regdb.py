@@ -23,8 +23,8 @@ from typing import Literal, NamedTuple, get_args
 from vireid.data.layouts._common import (
     Layout,
     ListEntry,
-    Surplus,
     Tally,
+    UnusedImages,
     files_below,
     in_order,
     is_image,
@@ -160,7 +160,7 @@ class RegDB(Layout):
         # With a list missing, an image could be one of that list.
         if strange := [] if missing else sorted(present - listed):
             found.append(
-                Surplus(
+                UnusedImages(
                     f"'{self.root}' has {many(len(strange), 'image')} that no list names:"
                     f" {first_few(strange)}; expected every image in a list; move them out, or use"
                     " the lists of the same copy of the data set."

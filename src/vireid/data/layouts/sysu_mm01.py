@@ -25,8 +25,8 @@ import numpy as np
 
 from vireid.data.layouts._common import (
     Layout,
-    Surplus,
     Tally,
+    UnusedImages,
     attempt,
     files_below,
     in_order,
@@ -238,7 +238,7 @@ class SysuMM01(Layout):
                 number = many(len(strange), "identity", "identities")
                 names = first_few(f"{identity:04d}" for identity in strange)
                 found.append(
-                    Surplus(
+                    UnusedImages(
                         f"'{self.root}' has images of {number} that no list in exp names: {names};"
                         " expected only listed identities; move them out, or add them to a list."
                     )

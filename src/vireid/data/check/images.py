@@ -1,4 +1,4 @@
-"""One look at one image file: whether it is whole, and the few facts that a check keeps of it."""
+"""The check of single image files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from vireid.data.check.kinds import DAMAGED, EMPTY, NO_IMAGE, TOO_LARGE, UNREADABLE, Kind
+from vireid.data.check.faults import (
+    DAMAGED,
+    EMPTY,
+    NOT_AN_IMAGE,
+    TOO_LARGE,
+    UNREADABLE,
+    Fault,
+)
 from vireid.data.images import read_image
 from vireid.data.inspection import mean_chroma
 from vireid.errors import ConfigError, ImageError
 
-__all__ = ["ENDINGS", "Look", "look", "look_at_all"]
+__all__ = ["EXTENSIONS", "CheckedImage", "check_image", "check_images"]
 
-ENDINGS: Mapping[str, tuple[str, ...]] = {
+EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg"),
     "PNG": (".png",),
     "BMP": (".bmp",),
@@ -30,7 +37,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "WebP": (".webp",),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
-"""The endings that names of each image format have."""
+"""The file extensions of each image format."""
 
 _HEAD = 512
 _IMAGES = {
@@ -54,26 +61,26 @@ _OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"\x93NUMPY": "a NumPy array",
-    b"\x00\x05\x16\x07": "a companion file of macOS",
-    b"version https://git-lfs": "a pointer of Git LFS, which stands for a file not yet fetched",
+    b"\x00\x05\x16\x07": "a macOS companion file",
+    b"version https://git-lfs": "a Git LFS pointer to a file that was not fetched",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What is kept of one image.
+class CheckedImage:
+    """The result of checking one image.
 
     Attributes:
-        fault: What is wrong with the file; None if it is a whole image.
-        reason: Particulars of the fault; may be empty.
-        format: The image format that the content tells; empty for a row of an array.
+        fault: The fault of the file; None if it is a complete image.
+        reason: Details of the fault; may be empty.
+        format: The image format by content; empty for a row of an array.
         size: Width and height, in pixels.
         chroma: How colourful, see :func:`~vireid.data.inspection.mean_chroma`.
         flat: Whether all pixels are equal.
-        digest: 16 bytes that two images share if their decoded pixels are equal, else not.
+        digest: 16 bytes, equal if and only if the decoded pixels are equal.
     """
 
-    fault: Kind | None = None
+    fault: Fault | None = None
     reason: str = ""
     format: str = ""
     size: tuple[int, int] = (0, 0)
@@ -82,18 +89,18 @@ class Look:
     digest: bytes = b""
 
 
-def look_at_all(
+def check_images(
     paths: Sequence[Path], *, threads: int | None = None, progress: bool = False
-) -> dict[Path, Look]:
-    """Look at many images, each once.
+) -> dict[Path, CheckedImage]:
+    """Check images, each once.
 
     Args:
         paths: Files, or rows of arrays (``FILE.npy/ROW``).
-        threads: Threads that decode; as many as there are processors, at most 8, by default.
+        threads: Number of decoding threads; by default one per processor, at most 8.
         progress: Show a bar with images/s on standard error.
 
     Returns:
-        What is kept of each; no pixels.
+        The result by path; no pixels are kept.
 
     Raises:
         ConfigError: If the number of threads is out of range.
@@ -104,21 +111,21 @@ def look_at_all(
         raise ConfigError(f"--threads {threads} is out of range; expected at least 1.")
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-check")
     try:
-        looks = tqdm(
-            pool.map(look, paths),
+        checked = tqdm(
+            pool.map(check_image, paths),
             total=len(paths),
             desc="checking",
             unit="image",
             disable=None if progress else True,
         )
-        return dict(zip(paths, looks, strict=True))
+        return dict(zip(paths, checked, strict=True))
     finally:
-        # Otherwise Ctrl-C would wait for all images that are still to come.
+        # Otherwise Ctrl-C would wait for all remaining images.
         pool.shutdown(cancel_futures=True)
 
 
-def look(path: Path) -> Look:
-    """Look at one image.
+def check_image(path: Path) -> CheckedImage:
+    """Check one image.
 
     Args:
         path: A file, or a row of an array (``FILE.npy/ROW``).
@@ -130,20 +137,20 @@ def look(path: Path) -> Look:
             with path.open("rb") as file:
                 head = file.read(_HEAD)
         except OSError as error:
-            return Look(UNREADABLE, error.strerror or str(error))
+            return CheckedImage(UNREADABLE, error.strerror or str(error))
         if not head:
-            return Look(EMPTY)
-        file_format = _format(head)
+            return CheckedImage(EMPTY)
+        file_format = _image_format(head)
         if not file_format:
-            return Look(NO_IMAGE, _seems(head))
+            return CheckedImage(NOT_AN_IMAGE, _guess_content(head))
     try:
         image = read_image(path)
     except ImageError as error:
-        return Look(DAMAGED, str(error)) if row else _fault(error)
+        return CheckedImage(DAMAGED, str(error)) if row else _fault(error)
     pixels = np.asarray(image)
     digest = hashlib.blake2b(repr(pixels.shape).encode("ascii"), digest_size=16)
     digest.update(pixels.tobytes())
-    return Look(
+    return CheckedImage(
         format=file_format,
         size=image.size,
         chroma=mean_chroma(pixels),
@@ -152,34 +159,34 @@ def look(path: Path) -> Look:
     )
 
 
-def _fault(error: ImageError) -> Look:
+def _fault(error: ImageError) -> CheckedImage:
     match error.__cause__:
-        # The bound on pixels is the one refusal that no decoder's error caused.
+        # Only the limit on pixels is an error without a decoder's as its cause.
         case None | Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return Look(TOO_LARGE)
+            return CheckedImage(TOO_LARGE)
         case UnidentifiedImageError():
-            # Its own words are the whole path and no more.
-            return Look(DAMAGED, "its header is damaged or cut off")
+            # Its message is nothing but the path.
+            return CheckedImage(DAMAGED, "its header is damaged or truncated")
         case cause:
-            return Look(DAMAGED, str(cause))
+            return CheckedImage(DAMAGED, str(cause))
 
 
-def _format(head: bytes) -> str:
-    """The image format that first bytes tell, or an empty string."""
+def _image_format(head: bytes) -> str:
+    """The image format of a file by its first bytes, or an empty string."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     return next((name for start, name in _IMAGES.items() if head.startswith(start)), "")
 
 
-def _seems(head: bytes) -> str:
-    """What a file that is no image seems to be, in words."""
+def _guess_content(head: bytes) -> str:
+    """What a file that is not an image seems to be, in words."""
     for start, words in _OTHERS.items():
         if head.startswith(start):
             return words
     if head[4:8] == b"ftyp":
         return "a video, HEIC or AVIF file"
     if not head.strip(b"\x00"):
-        return "zero bytes, as a broken download leaves them"
+        return "zero bytes, as after an interrupted download"
     if b"<html" in head.lower() or b"<!doctype html" in head.lower():
         return "a web page (HTML)"
     try:
@@ -188,5 +195,5 @@ def _seems(head: bytes) -> str:
     except UnicodeDecodeError:
         text = "\x00"
     if all(c.isprintable() or c.isspace() for c in text):
-        return f"a text that begins with '{' '.join(text.split())[:40]}'"
-    return "data of no known kind"
+        return f"text that begins with '{' '.join(text.split())[:40]}'"
+    return "an unknown kind of data"

@@ -1,0 +1,233 @@
+"""The faults that a check knows: severity, effect on training and evaluation, and fix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+__all__ = [
+    "COUNTS",
+    "DAMAGED",
+    "DUPLICATE",
+    "EMPTY",
+    "FEW",
+    "FLAT",
+    "LAYOUT",
+    "MISNAMED",
+    "NOT_AN_IMAGE",
+    "ONE_MODALITY_TEST",
+    "ONE_MODALITY_TRAIN",
+    "ONE_SPLIT",
+    "OTHER_FILE",
+    "SEVERITIES",
+    "SHARED_BY_IDENTITIES",
+    "SHARED_BY_SPLITS",
+    "SWAPPED",
+    "TINY",
+    "TOO_LARGE",
+    "UNREADABLE",
+    "UNUSED",
+    "WRONG_MODALITY",
+    "Fault",
+    "Severity",
+]
+
+Severity = Literal["error", "warning", "note"]
+"""Errors stop or invalidate training or evaluation; warnings and notes do not."""
+
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The most severe first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A kind of fault.
+
+    Attributes:
+        name: Its name in JSON reports.
+        severity: How severe it is.
+        heading: Its heading in reports.
+        expected: What should be there instead; empty where each finding says so itself.
+        effect: Its effect on training or evaluation.
+        fix: How to fix it; empty where each finding says so itself.
+    """
+
+    name: str
+    severity: Severity
+    heading: str
+    expected: str = ""
+    effect: str
+    fix: str = ""
+
+
+_STOPS = "Training and evaluation stop with an error at such a file."
+_COPY_AGAIN = "Copy the files or unpack the archive again"
+_PERSON = "an image of one person"
+
+LAYOUT = Fault(
+    name="layout",
+    severity="error",
+    heading="Wrong layout",
+    effect="Training or evaluation stops with an error, or does not follow the published split.",
+)
+ONE_SPLIT = Fault(
+    name="one-split",
+    severity="warning",
+    heading="Usable for training or evaluation only",
+    effect="Training or evaluation, as the line above says, refuses to start; the other works.",
+)
+UNUSED = Fault(
+    name="unused-images",
+    severity="warning",
+    heading="Unused images",
+    effect="None: they are used neither in training nor in evaluation.",
+)
+COUNTS = Fault(
+    name="counts",
+    severity="warning",
+    heading="Counts differ from the published ones",
+    expected="the published counts",
+    effect="Results on other images are not comparable with published ones.",
+    fix="Unpack the archive again; for a deliberate subset, nothing needs to be done.",
+)
+EMPTY = Fault(
+    name="empty",
+    severity="error",
+    heading="Empty files",
+    expected="images",
+    effect=_STOPS,
+    fix=f"{_COPY_AGAIN}; usually a disk was full or a copy was interrupted.",
+)
+NOT_AN_IMAGE = Fault(
+    name="not-an-image",
+    severity="error",
+    heading="Files that are not images",
+    expected="images",
+    effect=_STOPS,
+    fix=f"{_COPY_AGAIN}; a web page in place of an image usually comes from a server that required"
+    " a login.",
+)
+DAMAGED = Fault(
+    name="damaged",
+    severity="error",
+    heading="Damaged or truncated images",
+    expected="complete images",
+    effect=_STOPS,
+    fix=f"{_COPY_AGAIN}; usually a disk was full or a copy was interrupted.",
+)
+TOO_LARGE = Fault(
+    name="too-large",
+    severity="error",
+    heading="Images that are too large",
+    expected=_PERSON,
+    effect=_STOPS,
+    fix="Resize them, or crop the persons out of them.",
+)
+UNREADABLE = Fault(
+    name="unreadable",
+    severity="error",
+    heading="Files that cannot be opened",
+    expected="readable files",
+    effect=_STOPS,
+    fix="Grant read permission (chmod u+r), fix broken links, or copy the files again.",
+)
+MISNAMED = Fault(
+    name="misnamed",
+    severity="warning",
+    heading="Image format differs from the file extension",
+    expected="the format of the extension",
+    effect="None in vireid, which reads the format from the content; other programs may fail.",
+    fix="Nothing needs to be done for vireid; for other programs, convert the images.",
+)
+OTHER_FILE = Fault(
+    name="other-file",
+    severity="warning",
+    heading="Other files among the images",
+    expected="images only",
+    effect="None in vireid, which ignores them; other programs may take them for images.",
+    fix="Delete them; file managers such as Finder and Explorer create them.",
+)
+TINY = Fault(
+    name="tiny",
+    severity="warning",
+    heading="Tiny images",
+    expected=_PERSON,
+    effect="So few pixels do not identify anybody; they are upscaled and used like all others.",
+    fix="Inspect them, and remove them or crop them again from the full frame.",
+)
+FLAT = Fault(
+    name="flat",
+    severity="warning",
+    heading="Images of a single colour",
+    expected=_PERSON,
+    effect="They show nothing, but are used like all others and harm training.",
+    fix="Inspect them, and copy them again or remove them.",
+)
+SWAPPED = Fault(
+    name="swapped",
+    severity="error",
+    heading="Cameras that look like the other modality",
+    expected="visible images in colour and infrared images in grey",
+    effect="Each modality is trained and tested as the other, so that all results are wrong.",
+    fix="Check whether folders of visible and infrared cameras were swapped or overwritten, and"
+    " unpack the archive again.",
+)
+WRONG_MODALITY = Fault(
+    name="wrong-modality",
+    severity="warning",
+    heading="Single images that look like the other modality",
+    expected="visible images in colour and infrared images in grey",
+    effect="Each of them is a wrong example of its modality in training and evaluation.",
+    fix="Inspect them, and move those that are in the wrong camera's folder.",
+)
+SHARED_BY_SPLITS = Fault(
+    name="shared-by-splits",
+    severity="error",
+    heading="The same image in two splits",
+    expected="disjoint splits",
+    effect="Test images are in the training set, so that results are too high.",
+    fix="Keep each in one split only: unpack the archive again, or delete the wrong copy.",
+)
+SHARED_BY_IDENTITIES = Fault(
+    name="shared-by-identities",
+    severity="error",
+    heading="The same image under two identities",
+    expected="one identity per image",
+    effect="At least one label is wrong: training uses it, and evaluation counts correct matches as"
+    " false.",
+    fix="Find out whom it shows, and delete the other copy or unpack the archive again.",
+)
+DUPLICATE = Fault(
+    name="duplicate",
+    severity="warning",
+    heading="Duplicate images",
+    expected="each image once",
+    effect="They count more than once in training; in evaluation their copies are trivial matches.",
+    fix="Delete all but one, unless the data set is published that way.",
+)
+ONE_MODALITY_TRAIN = Fault(
+    name="one-modality-train",
+    severity="warning",
+    heading="Training identities of one modality only",
+    expected="visible and infrared images of each identity",
+    effect="No batch contains them; the other identities are trained as usual.",
+    fix="Copy the missing images again if the data set is published with them; otherwise nothing"
+    " needs to be done.",
+)
+ONE_MODALITY_TEST = Fault(
+    name="one-modality-test",
+    severity="warning",
+    heading="Test identities of one modality only",
+    expected="visible and infrared images of each identity",
+    effect="Their queries have no match: results count them and exclude them from the mean.",
+    fix="Copy the missing images again if the data set is published with them; otherwise nothing"
+    " needs to be done.",
+)
+FEW = Fault(
+    name="few-images",
+    severity="note",
+    heading="Training identities with a single image of a modality",
+    expected="at least 2, ideally the 8 that a usual batch draws",
+    effect="The image is repeated within every batch that draws the identity.",
+    fix="Nothing needs to be done; more images would help.",
+)
