@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.cli import main
 from vireid.cli.methods import Listing, methods
-from vireid.methods import catalogue, dlis, pcb, tslfn
+from vireid.methods import catalogue, dlis, on_cpu, pcb, tslfn
 from vireid.methods.cost import cost
 from vireid.types import Modality
 
@@ -63,7 +63,7 @@ def test_operations_are_those_counted_by_hand(listed: dict[str, Listing]) -> Non
 
 
 def test_what_is_counted_without_values_is_what_is_computed() -> None:
-    config = dataclasses.replace(pcb.cpu_recipe().method, weights="none")
+    config = dataclasses.replace(on_cpu(pcb.recipe()).method, weights="none")
     network = config.build(classes=395).eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         features = network.extract_features(torch.randn(1, 3, 144, 72), Modality.INFRARED)
@@ -73,7 +73,7 @@ def test_what_is_counted_without_values_is_what_is_computed() -> None:
 
 
 def test_the_weights_are_of_no_account() -> None:
-    for config in (dlis.cpu_recipe().method, tslfn.cpu_recipe().method):
+    for config in (on_cpu(dlis.recipe()).method, on_cpu(tslfn.recipe()).method):
         assert cost(config) == cost(dataclasses.replace(config, weights="none"))
 
 

@@ -11,7 +11,7 @@ from vireid.cli import main
 from vireid.data.images import read_resized
 from vireid.data.layouts import DataSource
 from vireid.features import FeatureExtractor, TorchBackend, load
-from vireid.methods import AGWConfig
+from vireid.methods.agw import AGWConfig
 from vireid.types import Modality
 
 

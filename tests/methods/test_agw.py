@@ -6,7 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from vireid.losses import weighted_regularised_triplet_loss
-from vireid.methods import AGW, AGWConfig, agw
+from vireid.methods import agw
+from vireid.methods.agw import AGW, AGWConfig
 from vireid.nn import NonLocal
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality

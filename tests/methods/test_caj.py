@@ -5,7 +5,8 @@ import dataclasses
 import torch
 
 from vireid.losses import weighted_regularised_triplet_loss
-from vireid.methods import AGW, AGWConfig, agw, caj
+from vireid.methods import agw, caj, on_cpu
+from vireid.methods.agw import AGW, AGWConfig
 from vireid.types import CrossModalBatch, Modality
 
 SMALL = AGWConfig(backbone="resnet18", weights="none", size=(64, 32), squared=True)
@@ -37,7 +38,7 @@ def test_it_differs_from_agw_in_what_its_module_says() -> None:
     assert dataclasses.replace(recipe.optimisation, epochs=81) == base.optimisation
     how = recipe.augmentation
     assert (how.joint, how.grey, how.erasing, how.channel) == (True, False, 0.5, 0.0)
-    assert caj.cpu_recipe().augmentation == how
+    assert on_cpu(caj.recipe()).augmentation == how
 
 
 def test_its_triplet_loss_squares_all_three_thirds_of_the_batch() -> None:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
-from vireid.methods import CmGAN, CmGANConfig, cmgan
+from vireid.methods import cmgan
+from vireid.methods.cmgan import CmGAN, CmGANConfig
 from vireid.types import CrossModalBatch, Modality
 
 SMALL = CmGANConfig(backbone="resnet18", weights="none", size=(64, 32), discriminator_steps=3)

@@ -11,7 +11,8 @@ from vireid.data.pixels import denormalise, grey
 from vireid.data.transforms import normalise
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
-from vireid.methods import D2RL, D2RLConfig, Losses, d2rl
+from vireid.methods import Losses, d2rl, on_cpu
+from vireid.methods.d2rl import D2RL, D2RLConfig
 from vireid.types import CrossModalBatch, Modality
 
 SMALL = D2RLConfig(backbone="resnet18", weights="none", size=(64, 32), width=4, halvings=1)
@@ -230,7 +231,7 @@ def test_options_out_of_range_are_refused(option: str, value: float, flag: str) 
 
 
 def test_two_cores_get_the_neck_and_smaller_translators() -> None:
-    published, small = d2rl.recipe().method, d2rl.cpu_recipe().method
+    published, small = d2rl.recipe().method, on_cpu(d2rl.recipe()).method
     assert (published.neck, small.neck) == (False, True)
     model = D2RL(dataclasses.replace(small, weights="none"), classes=5)
     seen = []

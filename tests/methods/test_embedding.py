@@ -9,7 +9,9 @@ from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.losses import contrastive_loss, top_ranking_loss
-from vireid.methods import BDTR, TONE, Batch, BDTRConfig, TONEConfig, bdtr, on_cpu, tone
+from vireid.methods import Batch, bdtr, on_cpu, tone
+from vireid.methods.bdtr import BDTR, BDTRConfig
+from vireid.methods.tone import TONE, TONEConfig
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
 
@@ -53,8 +55,8 @@ def test_the_published_recipes() -> None:
         assert (optimisation.weight_decay, optimisation.milestones) == (0.0, ())
     # One image of a person and modality is what makes the loss the published one.
     assert (second.batch.identities, second.batch.images) == (64, 1)
-    assert bdtr.cpu_recipe().batch == Batch(identities=32, images=1)
-    assert dataclasses.replace(bdtr.cpu_recipe(), batch=on_cpu(second).batch) == on_cpu(second)
+    assert on_cpu(bdtr.recipe()).batch == Batch(identities=32, images=1)
+    assert dataclasses.replace(on_cpu(bdtr.recipe()), batch=on_cpu(second).batch) == on_cpu(second)
 
 
 @pytest.mark.parametrize(("shared_from", "shared"), [(None, []), ("layer3", ["layer3_layer4"])])

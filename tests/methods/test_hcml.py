@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
-from vireid.methods import HCML, TONE, HCMLConfig, TONEConfig, hcml, tone
+from vireid.methods import hcml, on_cpu, tone
+from vireid.methods.hcml import HCML, HCMLConfig
 from vireid.methods.hierarchical_metric import learn_metric
+from vireid.methods.tone import TONE, TONEConfig
 from vireid.types import Modality
 
 SHAPE = {"backbone": "resnet18", "weights": "none", "size": (64, 32), "dim": 12}
@@ -40,7 +42,7 @@ def test_the_published_shapes() -> None:
 def test_it_is_trained_as_tone_is() -> None:
     for mine, theirs in (
         (hcml.recipe(), tone.recipe()),
-        (hcml.cpu_recipe(), tone.cpu_recipe()),
+        (on_cpu(hcml.recipe()), on_cpu(tone.recipe())),
     ):
         assert (mine.batch, mine.optimisation) == (theirs.batch, theirs.optimisation)
         assert mine.augmentation == theirs.augmentation

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
-from vireid.methods import MGN, MGNConfig, mgn
+from vireid.methods import mgn
+from vireid.methods.mgn import MGN, MGNConfig
 from vireid.nn.branches import Branch
 from vireid.types import CrossModalBatch, Modality
 

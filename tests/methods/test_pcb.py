@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
-from vireid.methods import PCB, PCBConfig, pcb
+from vireid.methods import on_cpu, pcb
+from vireid.methods.pcb import PCB, PCBConfig
 from vireid.nn.two_stream import PerModality
 from vireid.types import CrossModalBatch, Modality
 
@@ -50,7 +51,7 @@ def test_the_published_recipe() -> None:
     assert (recipe.augmentation.pad, recipe.augmentation.erasing) == (0, 0)
     assert recipe.augmentation.flip
     assert 2 * recipe.batch.identities * recipe.batch.images == 64
-    assert pcb.cpu_recipe().method.size == (144, 72)
+    assert on_cpu(pcb.recipe()).method.size == (144, 72)
 
 
 def test_both_modalities_share_everything_unless_asked_otherwise() -> None:

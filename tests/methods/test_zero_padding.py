@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from vireid.data.pixels import grey
-from vireid.methods import ZeroPadding, ZeroPaddingConfig, zero_padding
+from vireid.methods import on_cpu, zero_padding
+from vireid.methods.zero_padding import ZeroPadding, ZeroPaddingConfig
 from vireid.types import CrossModalBatch, Modality
 
 SMALL = ZeroPaddingConfig(backbone="resnet18", weights="none", size=(64, 32))
@@ -83,4 +84,4 @@ def test_its_loss_is_the_cross_entropy(neck: bool) -> None:
 
 def test_two_cores_get_the_neck() -> None:
     assert not zero_padding.recipe().method.neck
-    assert zero_padding.cpu_recipe().method.neck
+    assert on_cpu(zero_padding.recipe()).method.neck

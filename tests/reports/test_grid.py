@@ -95,7 +95,7 @@ def test_values_that_fit_together_only_are_taken_together() -> None:
         ("stripes=2.5", "'2.5' does not fit"),
         ("stripes=3,", "'' does not fit"),
         ("center=much", "--vary center: 'much' does not fit; expected a valid number."),
-        ("palm=of", "expected 'off', 'layer3', 'layer4', 'stripes' or 'whole'."),
+        ("palm=of", "expected 'off', 'layer3', 'layer4' or 'stripes'."),
         ("palm-shared=maybe", "expected a valid boolean."),
         ("size=144x72", "--vary size: '144x72' does not fit"),
         ("stripes=None", "'None' does not fit; expected a valid integer."),

@@ -25,7 +25,7 @@ from vireid.evaluation import Protocol, Result, protocols_for, search, table
 from vireid.features import FeatureExtractor, load
 from vireid.files import write_atomic
 from vireid.log import log
-from vireid.methods import DLISConfig, Recipe, dlis, tslfn
+from vireid.methods import DLISConfig, Recipe, dlis, on_cpu, tslfn
 from vireid.reports import (
     AttentionPanel,
     FigureSection,
@@ -107,9 +107,9 @@ def run_demo(
 
     began = time.perf_counter()
     data = out / "synvi"
-    recipes = {"DLIS": ("dlis-strong-cpu", dlis.strong_cpu_recipe())}
+    recipes = {"DLIS": ("dlis-strong-cpu", on_cpu(dlis.strong_recipe()))}
     if compare:
-        recipes["TSLFN"] = ("tslfn-strong-cpu", tslfn.strong_cpu_recipe())
+        recipes["TSLFN"] = ("tslfn-strong-cpu", on_cpu(tslfn.strong_recipe()))
     runs = {name: _run(*recipe, data, epochs, seed, device) for name, recipe in recipes.items()}
     steps = 3 + len(runs)
     log(f"\n1/{steps}  Rendering synthetic people to train and evaluate on")

@@ -42,11 +42,11 @@ from torch.nn import functional as F
 from vireid.distributed.gather import gather_batch
 from vireid.losses import weighted_regularised_triplet_loss
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import GeM, TwoStream, build_stages, with_non_local
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["AGW", "PAPER", "AGWConfig", "cpu_recipe", "recipe"]
+__all__ = ["AGW", "PAPER", "AGWConfig", "recipe"]
 
 PAPER = Paper(
     name="AGW",
@@ -151,8 +151,3 @@ def recipe() -> Recipe[AGWConfig]:
             lr=0.1, backbone_lr=0.01, epochs=81, warmup=10.0, milestones=(20, 50)
         ),
     )
-
-
-def cpu_recipe() -> Recipe[AGWConfig]:
-    """AGW for two cores."""
-    return on_cpu(recipe())

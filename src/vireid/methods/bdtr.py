@@ -39,8 +39,8 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 from torch import Tensor
@@ -48,9 +48,9 @@ from torch import Tensor
 from vireid.losses import top_ranking_loss
 from vireid.methods._checks import check_non_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 
-__all__ = ["BDTR", "PAPER", "BDTRConfig", "cpu_recipe", "recipe"]
+__all__ = ["BDTR", "PAPER", "BDTRConfig", "recipe"]
 
 PAPER = Paper(
     name="BDTR",
@@ -66,6 +66,7 @@ class BDTRConfig(EmbeddingConfig):
     """What BDTR is made of; the defaults are the published ones."""
 
     kind: Annotated[Literal["bdtr"], tyro.conf.Suppress] = "bdtr"
+    cpu_images: ClassVar[int] = 1  # more images of an identity would change the loss
     dim: int = 1024
     """Length of the embedding."""
     rank: float = 1.0
@@ -123,8 +124,3 @@ def recipe() -> Recipe[BDTRConfig]:
             lr=0.001, backbone_lr=0.001, weight_decay=0.0, epochs=156, milestones=()
         ),
     )
-
-
-def cpu_recipe() -> Recipe[BDTRConfig]:
-    """BDTR for two cores; with more than one image of a person a batch it would be another loss."""
-    return replace(on_cpu(recipe()), batch=Batch(identities=32, images=1))

@@ -39,9 +39,9 @@ from dataclasses import replace
 from vireid.data.transforms import Augmentation
 from vireid.methods import agw
 from vireid.methods.agw import AGWConfig
-from vireid.methods.recipe import Paper, Recipe, on_cpu
+from vireid.methods.recipe import Paper, Recipe
 
-__all__ = ["PAPER", "cpu_recipe", "recipe"]
+__all__ = ["PAPER", "recipe"]
 
 PAPER = Paper(
     name="CAJ",
@@ -61,8 +61,3 @@ def recipe() -> Recipe[AGWConfig]:
         augmentation=Augmentation(erasing=0.5, grey=False, joint=True),
         optimisation=replace(base.optimisation, epochs=100),
     )
-
-
-def cpu_recipe() -> Recipe[AGWConfig]:
-    """CAJ for two cores."""
-    return on_cpu(recipe())

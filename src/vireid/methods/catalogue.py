@@ -1,4 +1,4 @@
-"""The recipes by the names that the shell knows them by."""
+"""The recipes by the names that ``vireid train`` takes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from vireid.methods import (
     tslfn,
     zero_padding,
 )
-from vireid.methods.recipe import Paper, Recipe
+from vireid.methods.recipe import Paper, Recipe, on_cpu
 
 __all__ = ["Entry", "catalogue"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A recipe as the shell offers it.
+    """A recipe of the catalogue.
 
     Attributes:
         recipe: The recipe.
-        paper: Where its method is from.
-        summary: What it is, in one line.
+        paper: The publication of its method.
+        summary: One line.
     """
 
     recipe: Recipe[Any]
@@ -40,94 +40,84 @@ class Entry:
 
 
 def catalogue() -> dict[str, Entry]:
-    """All recipes by name, by the year of their papers; NAME-cpu is NAME for two cores."""
-    return {
+    """All recipes by name, ordered by the year of publication.
+
+    NAME-cpu is NAME for two CPU cores (:func:`~vireid.methods.recipe.on_cpu`).
+    """
+    published = {
         "zero-padding": Entry(
             zero_padding.recipe(),
             zero_padding.PAPER,
-            "Deep zero-padding: one network, an input plane a modality, identity loss.",
-        ),
-        "zero-padding-cpu": Entry(
-            zero_padding.cpu_recipe(), zero_padding.PAPER, "zero-padding for two cores."
+            "Deep zero-padding: one network, an input channel for each modality, identity loss.",
         ),
         "tone": Entry(
             tone.recipe(),
             tone.PAPER,
             "TONE as published: two streams, a shared embedding, contrastive loss.",
         ),
-        "tone-cpu": Entry(tone.cpu_recipe(), tone.PAPER, "tone for two cores."),
         "hcml": Entry(
             hcml.recipe(),
             hcml.PAPER,
-            "HCML: TONE, and a metric fitted to its features once it is trained.",
+            "HCML: TONE, and a metric fitted to its features after training.",
         ),
-        "hcml-cpu": Entry(hcml.cpu_recipe(), hcml.PAPER, "hcml for two cores."),
         "bdtr": Entry(
             bdtr.recipe(),
             bdtr.PAPER,
-            "BDTR as published: two streams, a shared embedding, top-ranking both ways.",
+            "BDTR as published: two streams, a shared embedding, bi-directional top-ranking loss.",
         ),
-        "bdtr-cpu": Entry(bdtr.cpu_recipe(), bdtr.PAPER, "bdtr for two cores."),
         "cmgan": Entry(
             cmgan.recipe(),
             cmgan.PAPER,
             "cmGAN: one network against a discriminator that predicts the modality.",
         ),
-        "cmgan-cpu": Entry(cmgan.cpu_recipe(), cmgan.PAPER, "cmgan for two cores."),
         "pcb": Entry(
             pcb.recipe(),
             pcb.PAPER,
-            "PCB as published: one network, six stripes, a classifier each.",
+            "PCB as published: one network, six stripes, a classifier for each.",
         ),
-        "pcb-cpu": Entry(pcb.cpu_recipe(), pcb.PAPER, "pcb for two cores."),
         "mgn": Entry(
             mgn.recipe(),
             mgn.PAPER,
             "MGN as reproduced: one trunk, three branches for whole, halves and thirds.",
         ),
-        "mgn-cpu": Entry(mgn.cpu_recipe(), mgn.PAPER, "mgn for two cores."),
         "d2rl": Entry(
             d2rl.recipe(),
             d2rl.PAPER,
-            "D2RL: images translated into the other modality first, then one four-plane network.",
+            "D2RL: translates images into the other modality, then one network on four channels.",
         ),
-        "d2rl-cpu": Entry(d2rl.cpu_recipe(), d2rl.PAPER, "d2rl for two cores."),
         "tslfn": Entry(
             tslfn.recipe(),
             tslfn.PAPER,
             "TSLFN with hetero-center loss: the dlis recipe with PALM off.",
         ),
-        "tslfn-cpu": Entry(tslfn.cpu_recipe(), tslfn.PAPER, "tslfn for two cores."),
         "tslfn-strong": Entry(
             tslfn.strong_recipe(), tslfn.PAPER, "The dlis-strong recipe with PALM off."
-        ),
-        "tslfn-strong-cpu": Entry(
-            tslfn.strong_cpu_recipe(), tslfn.PAPER, "tslfn-strong for two cores."
         ),
         "dlis": Entry(
             dlis.recipe(),
             dlis.PAPER,
             "DLIS with PALM, the paper-like recipe (two ResNet-50 streams, SGD, 60 epochs).",
         ),
-        "dlis-cpu": Entry(dlis.cpu_recipe(), dlis.PAPER, "dlis for two cores."),
         "dlis-strong": Entry(
             dlis.strong_recipe(),
             dlis.PAPER,
-            "DLIS with what later work found: good results in few epochs, on a CPU too.",
-        ),
-        "dlis-strong-cpu": Entry(
-            dlis.strong_cpu_recipe(), dlis.PAPER, "dlis-strong for two cores, as in the demo."
+            "DLIS with improvements of later work: good results in few epochs, on a CPU too.",
         ),
         "agw": Entry(
             agw.recipe(),
             agw.PAPER,
-            "AGW as published: a shared ResNet-50 trunk, non-local blocks, weighted triplets.",
+            "AGW as published: a shared ResNet-50 trunk, non-local blocks, weighted triplet loss.",
         ),
-        "agw-cpu": Entry(agw.cpu_recipe(), agw.PAPER, "agw for two cores."),
         "caj": Entry(
             caj.recipe(),
             caj.PAPER,
-            "CAJ as published: AGW with visible images seen a second time without their colours.",
+            "CAJ as published: AGW with each visible image also as one of its colour channels.",
         ),
-        "caj-cpu": Entry(caj.cpu_recipe(), caj.PAPER, "caj for two cores."),
     }
+    recipes = {}
+    for name, entry in published.items():
+        recipes[name] = entry
+        recipes[f"{name}-cpu"] = Entry(
+            on_cpu(entry.recipe), entry.paper, f"{name} for two CPU cores."
+        )
+    return recipes

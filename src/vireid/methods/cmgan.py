@@ -65,7 +65,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 import tyro
@@ -75,12 +75,12 @@ from torch.nn import functional as F
 from vireid.losses import top_ranking_loss
 from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import Losses, Method, MethodConfig, OptimizerStep, Phase
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import ModalityClassifier, StripePool, TwoStream, build_stages
 from vireid.nn.backbone import StageName
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["PAPER", "CmGAN", "CmGANConfig", "cpu_recipe", "recipe"]
+__all__ = ["PAPER", "CmGAN", "CmGANConfig", "recipe"]
 
 PAPER = Paper(
     name="cmGAN",
@@ -120,6 +120,16 @@ class CmGANConfig(MethodConfig):
         super().__post_init__()
         check_non_negative(self, "alpha", "beta", "gamma", "margin")
         check_positive(self, "discriminator_steps", "discriminator_lr")
+
+    def on_cpu(self) -> Self:
+        """The game for about 270 steps on two CPU cores."""
+        return replace(
+            super().on_cpu(),
+            confusion="even",
+            gamma=1.0,
+            discriminator_steps=1,
+            discriminator_lr=3e-4,
+        )
 
     def build(self, *, classes: int) -> CmGAN:
         """The network for a number of training identities."""
@@ -260,19 +270,4 @@ def recipe() -> Recipe[CmGANConfig]:
         method=CmGANConfig(),
         batch=Batch(identities=8, images=4),
         optimisation=Optimisation(lr=1e-4, backbone_lr=1e-4, epochs=200, milestones=()),
-    )
-
-
-def cpu_recipe() -> Recipe[CmGANConfig]:
-    """The game for two cores, so that it is played out within some 270 steps."""
-    given = on_cpu(recipe())
-    return replace(
-        given,
-        method=replace(
-            given.method,
-            confusion="even",
-            gamma=1.0,
-            discriminator_steps=1,
-            discriminator_lr=3e-4,
-        ),
     )

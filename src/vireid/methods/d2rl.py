@@ -59,7 +59,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import tyro
@@ -73,12 +73,12 @@ from vireid.losses import batch_hard_triplet_loss
 from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import Losses, OptimizerStep, Phase
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import PatchDiscriminator, Translator
 from vireid.nn.input_channels import BLUE, GREEN, GREY, RED
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["D2RL", "PAPER", "D2RLConfig", "cpu_recipe", "recipe"]
+__all__ = ["D2RL", "PAPER", "D2RLConfig", "recipe"]
 
 PAPER = Paper(
     name="D2RL",
@@ -134,6 +134,12 @@ class D2RLConfig(OneStreamConfig):
             )
         check_positive(self, "translator_lr")
         check_non_negative(self, "reconstruction", "cycle", "kl", "adversarial", "margin")
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores: small, fast translators for six of sixteen epochs."""
+        return replace(
+            super().on_cpu(), share=0.4, width=16, halvings=1, reduction=2, translator_lr=2e-3
+        )
 
     def build(self, *, classes: int) -> D2RL:
         """The network for a number of training identities."""
@@ -277,18 +283,3 @@ def recipe() -> Recipe[D2RLConfig]:
             milestones=(40,),
         ),
     )
-
-
-def cpu_recipe() -> Recipe[D2RLConfig]:
-    """D2RL for two cores: translators at half the size, quick ones, for six epochs of sixteen."""
-    given = on_cpu(recipe())
-    method = replace(
-        given.method,
-        neck=True,
-        share=0.4,
-        width=16,
-        halvings=1,
-        reduction=2,
-        translator_lr=2e-3,
-    )
-    return replace(given, method=method)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import tyro
@@ -43,7 +43,7 @@ from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
 from vireid.methods._checks import check_non_negative
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
 from vireid.nn.backbone import StageName, output_channels
 from vireid.nn.palm import PalmBranch
@@ -55,9 +55,7 @@ __all__ = [
     "DLIS",
     "PAPER",
     "DLISConfig",
-    "cpu_recipe",
     "recipe",
-    "strong_cpu_recipe",
     "strong_recipe",
     "without_palm",
 ]
@@ -124,6 +122,10 @@ class DLISConfig(MethodConfig):
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
         check_non_negative(self, "center", "triplet", "margin")
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores; PALM would otherwise soon attend to a single position."""
+        return replace(super().on_cpu(), palm_scaled=True, palm_lr="backbone")
 
     def build(self, *, classes: int) -> DLIS:
         """The network for a number of training identities."""
@@ -294,18 +296,6 @@ def strong_recipe() -> Recipe[DLISConfig]:
     )
 
 
-def cpu_recipe() -> Recipe[DLISConfig]:
-    """The paper-like DLIS for two cores."""
-    small = on_cpu(recipe())
-    # At the rates for few steps PALM would soon attend to one position only.
-    return replace(small, method=replace(small.method, palm_scaled=True, palm_lr="backbone"))
-
-
-def strong_cpu_recipe() -> Recipe[DLISConfig]:
-    """The strong recipe for two cores: what `vireid demo` trains."""
-    return on_cpu(strong_recipe())
-
-
-def without_palm(given: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
+def without_palm(recipe: Recipe[DLISConfig]) -> Recipe[DLISConfig]:
     """The same recipe with PALM off."""
-    return replace(given, method=replace(given.method, palm="off"))
+    return replace(recipe, method=replace(recipe.method, palm="off"))

@@ -67,10 +67,10 @@ from vireid.errors import ConfigError
 from vireid.methods import tone
 from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.hierarchical_metric import learn_metric
-from vireid.methods.recipe import Recipe, on_cpu
+from vireid.methods.recipe import Recipe
 from vireid.types import Modality
 
-__all__ = ["HCML", "PAPER", "HCMLConfig", "cpu_recipe", "recipe"]
+__all__ = ["HCML", "PAPER", "HCMLConfig", "recipe"]
 
 PAPER = replace(tone.PAPER, name="HCML")
 
@@ -190,8 +190,3 @@ def recipe() -> Recipe[HCMLConfig]:
     """TONE as published and, once it is trained, the metric."""
     given = tone.recipe()
     return Recipe(method=HCMLConfig(), batch=given.batch, optimisation=given.optimisation)
-
-
-def cpu_recipe() -> Recipe[HCMLConfig]:
-    """HCML for two cores."""
-    return on_cpu(recipe())

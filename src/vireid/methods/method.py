@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import ConfigDict
@@ -87,6 +87,9 @@ class MethodConfig(ABC):
     size: tuple[int, int] = (288, 144)
     """Height and width of the input, in pixels."""
 
+    cpu_images: ClassVar[int] = 4
+    """Images per identity and modality in a batch of a -cpu recipe."""
+
     def __post_init__(self) -> None:
         height, width = self.size
         if min(self.size) < 32:
@@ -98,6 +101,10 @@ class MethodConfig(ABC):
     @abstractmethod
     def build(self, *, classes: int) -> Method:
         """Build the network for a number of training identities."""
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores: a small backbone, with packaged weights, and input."""
+        return replace(self, backbone="efficientnet_lite0", size=(144, 72))
 
     def about(self) -> dict[str, str]:
         """The description of the network that results carry."""

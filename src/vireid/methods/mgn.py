@@ -59,13 +59,13 @@ from vireid.errors import ConfigError
 from vireid.losses import batch_hard_triplet_loss
 from vireid.methods._checks import check_non_negative
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import StripeHeads, build_stages
 from vireid.nn.backbone import keep_resolution
 from vireid.nn.branches import Branch, split_stages
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["MGN", "PAPER", "MGNConfig", "cpu_recipe", "recipe"]
+__all__ = ["MGN", "PAPER", "MGNConfig", "recipe"]
 
 PAPER = Paper(
     name="MGN",
@@ -187,8 +187,3 @@ def recipe() -> Recipe[MGNConfig]:
             optimizer="adam", lr=2e-4, backbone_lr=2e-4, epochs=160, milestones=(120, 140)
         ),
     )
-
-
-def cpu_recipe() -> Recipe[MGNConfig]:
-    """MGN for two cores."""
-    return on_cpu(recipe())

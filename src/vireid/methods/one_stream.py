@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,10 @@ class OneStreamConfig(MethodConfig):
 
     neck: bool = False
     """A batch norm between the pooled feature and the classifier."""
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores, with the batch norm that training needs there."""
+        return replace(super().on_cpu(), neck=True)
 
 
 class OneStreamMethod(Method):

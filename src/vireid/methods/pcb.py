@@ -50,13 +50,13 @@ from vireid.data.transforms import Augmentation
 from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
 from vireid.methods.method import Losses, Method, MethodConfig
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import StripeHeads, StripePool, TwoStream, build_stages, join_stripes
 from vireid.nn.backbone import StageName
 from vireid.nn.stripes import check_stripes
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["PAPER", "PCB", "PCBConfig", "cpu_recipe", "recipe"]
+__all__ = ["PAPER", "PCB", "PCBConfig", "recipe"]
 
 PAPER = Paper(
     name="PCB",
@@ -173,8 +173,3 @@ def recipe() -> Recipe[PCBConfig]:
         augmentation=Augmentation(pad=0),
         optimisation=Optimisation(lr=0.1, backbone_lr=0.01, epochs=60, milestones=(40,)),
     )
-
-
-def cpu_recipe() -> Recipe[PCBConfig]:
-    """PCB for two cores."""
-    return on_cpu(recipe())

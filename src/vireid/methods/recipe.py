@@ -1,4 +1,4 @@
-"""A recipe: a method's options together with how it is trained, and the paper it is from."""
+"""A recipe: the options of a method and of its training, and the paper it is from."""
 
 from __future__ import annotations
 
@@ -17,66 +17,69 @@ __all__ = ["Batch", "Optimisation", "Paper", "Recipe", "on_cpu"]
 ConfigT = TypeVar("ConfigT", bound=MethodConfig)
 ConfigT_co = TypeVar("ConfigT_co", covariant=True)
 
+_CPU_BATCH = 64
+"""Images in a batch of a -cpu recipe."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """Where a method is from."""
+    """The publication of a method."""
 
     name: str
-    """What the field calls it."""
+    """Name of the method in the literature."""
     authors: str
-    """The first one, "et al."."""
+    """First author, "et al."."""
     title: str
-    """The paper's."""
+    """Title of the paper."""
     venue: str
     """Conference or journal, without the year."""
     year: int
-    """Of publication."""
+    """Year of publication."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The cross-modality P x K batch."""
+    """The cross-modality P x K sampler."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     identities: int = 4
-    """P: identities a batch."""
+    """P: identities per batch."""
     images: int = 8
-    """K: images an identity and modality; a batch holds 2·P·K images."""
+    """K: images per identity and modality; a batch has 2·P·K images."""
 
     def __post_init__(self) -> None:
         if self.identities < 2 or self.images < 1:
             raise ConfigError(
-                f"A batch of '{self.identities}' identities x '{self.images}' images cannot be "
-                "drawn; expected at least 2 identities (--identities) and 1 image (--images)."
+                f"A batch of '{self.identities}' identities x '{self.images}' images is not "
+                "possible; expected at least 2 identities (--identities) and 1 image (--images)."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """Optimiser and schedule."""
+    """The optimiser and its learning rate schedule."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """sgd: Nesterov momentum 0.9."""
     lr: float = 0.01
-    """Learning rate of the heads and of PALM."""
+    """Learning rate of the heads, and of PALM unless --palm-lr backbone."""
     backbone_lr: float = 0.001
     """Learning rate of the backbone."""
     weight_decay: float = 5e-4
     """Weight decay of all parameters."""
     epochs: int = 60
-    """How long to train."""
+    """Number of training epochs."""
     warmup: float = 0.0
-    """Epochs over which the learning rates rise linearly from a tenth."""
+    """Epochs over which the learning rates rise linearly from a tenth to their full value."""
     schedule: Literal["step", "cosine"] = "step"
-    """step: a tenth from each milestone on; cosine: falls to a hundredth at the end."""
+    """step: divided by 10 at each milestone; cosine: falls to a hundredth at the end."""
     milestones: tuple[int, ...] = (30,)
-    """Epochs of the step schedule."""
+    """Epochs at which the step schedule lowers the learning rates."""
     clip: float = 0.0
-    """Largest norm of the gradient; 0: no clipping."""
+    """Maximum norm of the gradient; 0: no clipping."""
 
     def __post_init__(self) -> None:
         check_positive(self, "lr", "backbone_lr")
@@ -87,31 +90,35 @@ class Optimisation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[ConfigT_co]):
-    """Everything that decides what a training run does, but the data and the seed."""
+    """All options that determine a training run except the data set and the seed."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     method: ConfigT_co
-    """The method's own options."""
+    """The options of the method."""
     batch: Batch = field(default_factory=Batch)
     """The sampler."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    """What happens to a training image."""
+    """Augmentation of training images."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     """Optimiser and schedule."""
 
 
 def on_cpu(recipe: Recipe[ConfigT]) -> Recipe[ConfigT]:
-    """A recipe cut down to what two cores do in minutes, the same way for all methods.
+    """Derive the recipe that trains on two CPU cores within minutes, the same for all methods.
 
-    What a method is (network, losses, augmentation) stays; the backbone is the one whose ImageNet
-    weights need no download, the input a quarter of the pixels, the batch 8 x (4 + 4), and the
-    optimiser Adam at rates for few steps.
+    Losses and augmentation stay. The backbone is EfficientNet-Lite0, whose ImageNet weights need no
+    download, the input has a quarter of the pixels, a batch 64 images (8 x (4 + 4) as a rule), and
+    the optimiser is Adam with learning rates for few steps. Options that a method needs besides are
+    those of its :meth:`~vireid.methods.method.MethodConfig.on_cpu`.
     """
     return replace(
         recipe,
-        method=replace(recipe.method, backbone="efficientnet_lite0", size=(144, 72)),
-        batch=Batch(identities=8, images=4),
+        method=recipe.method.on_cpu(),
+        batch=Batch(
+            identities=_CPU_BATCH // (2 * recipe.method.cpu_images),
+            images=recipe.method.cpu_images,
+        ),
         optimisation=Optimisation(
             optimizer="adam",
             lr=3e-3,

@@ -47,9 +47,9 @@ from torch import Tensor
 from vireid.losses import contrastive_loss
 from vireid.methods._checks import check_non_negative
 from vireid.methods.embedding import EmbeddingConfig, EmbeddingMethod
-from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe, on_cpu
+from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 
-__all__ = ["PAPER", "TONE", "TONEConfig", "TONEOptions", "cpu_recipe", "recipe"]
+__all__ = ["PAPER", "TONE", "TONEConfig", "TONEOptions", "recipe"]
 
 PAPER = Paper(
     name="TONE",
@@ -118,8 +118,3 @@ def recipe() -> Recipe[TONEConfig]:
             lr=0.001, backbone_lr=0.001, weight_decay=0.0, epochs=47, milestones=()
         ),
     )
-
-
-def cpu_recipe() -> Recipe[TONEConfig]:
-    """TONE for two cores."""
-    return on_cpu(recipe())

@@ -11,7 +11,7 @@ from vireid.methods import dlis
 from vireid.methods.dlis import DLISConfig, without_palm
 from vireid.methods.recipe import Paper, Recipe
 
-__all__ = ["PAPER", "cpu_recipe", "recipe", "strong_cpu_recipe", "strong_recipe"]
+__all__ = ["PAPER", "recipe", "strong_recipe"]
 
 PAPER = Paper(
     name="TSLFN + HC",
@@ -30,13 +30,3 @@ def recipe() -> Recipe[DLISConfig]:
 def strong_recipe() -> Recipe[DLISConfig]:
     """The strong recipe of DLIS with PALM off: what PALM is compared with."""
     return without_palm(dlis.strong_recipe())
-
-
-def cpu_recipe() -> Recipe[DLISConfig]:
-    """TSLFN for two cores: DLIS's with PALM off."""
-    return without_palm(dlis.cpu_recipe())
-
-
-def strong_cpu_recipe() -> Recipe[DLISConfig]:
-    """The strong recipe for two cores with PALM off."""
-    return without_palm(dlis.strong_cpu_recipe())

@@ -44,7 +44,7 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -53,11 +53,11 @@ from torch import Tensor
 
 from vireid.data.pixels import grey
 from vireid.methods.one_stream import OneStreamConfig, OneStreamMethod
-from vireid.methods.recipe import Paper, Recipe, on_cpu
+from vireid.methods.recipe import Paper, Recipe
 from vireid.nn.input_channels import GREY
 from vireid.types import Modality
 
-__all__ = ["PAPER", "ZeroPadding", "ZeroPaddingConfig", "cpu_recipe", "recipe"]
+__all__ = ["PAPER", "ZeroPadding", "ZeroPaddingConfig", "recipe"]
 
 PAPER = Paper(
     name="Deep zero-padding",
@@ -101,9 +101,3 @@ class ZeroPadding(OneStreamMethod):
 def recipe() -> Recipe[ZeroPaddingConfig]:
     """Deep zero-padding with the common batch and schedule."""
     return Recipe(method=ZeroPaddingConfig())
-
-
-def cpu_recipe() -> Recipe[ZeroPaddingConfig]:
-    """Deep zero-padding for two cores."""
-    given = on_cpu(recipe())
-    return replace(given, method=replace(given.method, neck=True))
