@@ -1,17 +1,32 @@
-"""Atomic files and locked folders: no kill, full disk or power cut leaves half a file."""
+"""Atomic files, locked folders, and objects that are closed at the end of ``with``."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
-__all__ = ["clear_temporaries", "held", "open_atomic", "sync", "write_atomic"]
+__all__ = ["Closeable", "clear_temporaries", "held", "open_atomic", "sync", "write_atomic"]
+
+
+class Closeable(ABC):
+    """A context manager that is closed at the end of ``with``, also after an error."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what it holds; closing twice is no error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def write_atomic(path: Path, data: bytes) -> Path:

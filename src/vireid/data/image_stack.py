@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -15,12 +13,13 @@ from torch import Tensor
 
 from vireid.data.images import read_resized
 from vireid.errors import ConfigError
+from vireid.files import Closeable
 from vireid.types import ImageRecord
 
 __all__ = ["ImageStack"]
 
 
-class ImageStack:
+class ImageStack(Closeable):
     """The images of a set of records, resized to one size, decoded each time they are asked for.
 
     Several threads decode. Safe to use from several threads. Close it, or use it as a context
@@ -59,17 +58,6 @@ class ImageStack:
 
     def __len__(self) -> int:
         return len(self.records)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def name(self, index: int) -> str:
         """Return the file of one image, for messages."""

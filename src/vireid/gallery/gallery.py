@@ -14,13 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import ConfigError, GalleryError
+from vireid.files import Closeable
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
 from vireid.gallery.entry import EVERYTHING, Filters, Hit
@@ -95,7 +94,7 @@ class Info:
         return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text)
 
 
-class Gallery:
+class Gallery(Closeable):
     """Entries with features and thumbnails, searched by feature; threads may share it.
 
     :func:`open_gallery` opens one; it is closed by :meth:`close` or at the end of ``with``. All of
@@ -113,17 +112,6 @@ class Gallery:
         self._write = write
         self.location = location
         """The gallery's folder or address."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of files, locks and connections; closing twice is no error."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from vireid.data.image_stack import ImageStack
 from vireid.data.sampler import WHOLE, BatchIndices, CrossModalSampler, Part, class_indices
 from vireid.data.transforms import augment, normalise
 from vireid.errors import ConfigError
+from vireid.files import Closeable
 from vireid.runs import Run
 from vireid.types import CrossModalBatch, Modality
 
@@ -32,7 +31,7 @@ def mix_seed(*numbers: int) -> int:
     return int(state[0] >> np.uint64(1))
 
 
-class TrainingSet:
+class TrainingSet(Closeable):
     """The training images of a run, its sampler and its augmentation.
 
     Args:
@@ -78,15 +77,8 @@ class TrainingSet:
         self.steps = self._sampler.report.batches
         self.report = str(self._sampler.report)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the threads that decode images."""
         self._images.close()
 
     @property
