@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from vireid.files import clear_temporaries, held, write_atomic
+from vireid.files import clear_temporaries, held, locked, write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -62,4 +63,27 @@ def test_a_held_folder_is_refused_to_others(tmp_path: Path) -> None:
         pass
     with held(tmp_path):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_that_is_removed_between_opening_and_locking_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lock"
+    removed: list[int] = []
+    flock = fcntl.flock
+
+    def slow(fd: int, how: int) -> None:
+        # Meanwhile the holder ends, and removes the file that this process has just opened.
+        if not removed:
+            removed.append(file.stat().st_ino)
+            file.unlink()
+        flock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with locked(file):
+        assert removed
+        assert file.exists()
+        with pytest.raises(BlockingIOError, match="is locked"), locked(file):
+            pass
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,15 @@ from typing import BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
-__all__ = ["Closeable", "clear_temporaries", "held", "open_atomic", "sync", "write_atomic"]
+__all__ = [
+    "Closeable",
+    "clear_temporaries",
+    "held",
+    "locked",
+    "open_atomic",
+    "sync",
+    "write_atomic",
+]
 
 
 class Closeable(ABC):
@@ -84,9 +92,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a folder by a file ``.lock`` in it.
-
-    The system releases the lock when the process ends, however it ends.
+    """Lock a folder by a file ``.lock`` in it; see :func:`locked`.
 
     Args:
         folder: An existing folder.
@@ -95,12 +101,30 @@ def held(folder: Path) -> Iterator[None]:
         BlockingIOError: Another process, or another part of this one, holds the lock.
         OSError: The folder cannot be written, or its file system has no locks.
     """
-    file = folder / ".lock"
+    with locked(folder / ".lock"):
+        yield
+
+
+@contextlib.contextmanager
+def locked(file: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a lock file, which is removed afterwards.
+
+    The system releases the lock when the process ends, however it ends.
+
+    Args:
+        file: The lock file, in an existing folder.
+        wait: Wait for the lock.
+
+    Raises:
+        BlockingIOError: Another process, or another part of this one, holds the lock.
+        OSError: The folder cannot be written, or its file system has no locks.
+    """
     lock = FileLock(file)
     try:
-        lock.acquire(blocking=False)
+        # A tenth of a second, because the holder may remove the file between opening and locking.
+        lock.acquire(timeout=-1 if wait else 0.1, poll_interval=0.02)
     except Timeout as error:
-        raise BlockingIOError(f"'{folder}' is locked") from error
+        raise BlockingIOError(f"'{file}' is locked") from error
     try:
         yield
     finally:

@@ -107,7 +107,7 @@ def test_bad_images_and_going_on(
     told = capsys.readouterr().err
     assert "z.jpg' (6 bytes) cannot be read" in told
     assert told.rstrip().endswith("With --skip-bad, bad images are left out.")
-    assert f"the same command for '{out}' goes on" in told
+    assert f"to resume, run the command for '{out}' again" in told
     assert not out.exists()
     assert main([*words, "--skip-bad"]) == 0
     printed = capsys.readouterr().out

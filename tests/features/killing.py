@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from vireid.data.listing import list_images
 from vireid.features import FeatureExtractor, TorchBackend
-from vireid.features.bulk import extract_to_file
-from vireid.features.shards import extract_to_folder
+from vireid.features.bulk import extract_to_parquet
 from vireid.methods import DLISConfig
 
 torch.set_num_threads(1)

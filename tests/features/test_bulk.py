@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError, ImageError
-from vireid.features import FeatureExtractor, bulk, extract_from_files
-from vireid.features.bulk import extract_to_file
+from vireid.features import FeatureExtractor, extract_from_files
+from vireid.features.bulk import extract_to_parquet
 from vireid.features.parquet import FeatureFile
 from vireid.types import ImageInfo, Modality
 
@@ -85,10 +84,10 @@ def test_a_stopped_run_goes_on(
 ) -> None:
     file = tmp_path / "out" / name
     with pytest.raises(ImageError, match=r"bad\.jpg"):
-        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+        extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
     assert described() == 6
     assert not file.exists()
-    summary = extract_to_file(extractor, own, file, batch_size=2, progress=False)
+    summary = extract_to_parquet(extractor, own, file, batch_size=2, progress=False)
     assert described() == 4
     assert (summary.rows, summary.resumed, summary.bad, summary.guessed) == (10, 6, (), {})
     assert is_right(file, extractor, own)
@@ -99,7 +98,9 @@ def test_with_bad_images_skipped(
 ) -> None:
     file = tmp_path / "a.parquet"
     untold = [replace(image, modality=None) for image in stop_after(own, 4)]
-    summary = extract_to_file(extractor, untold, file, batch_size=4, skip_bad=True, progress=False)
+    summary = extract_to_parquet(
+        extractor, untold, file, batch_size=4, skip_bad=True, progress=False
+    )
     assert described() == summary.rows == 10
     assert len(summary.bad) == 1
     assert "bad.jpg" in summary.bad[0]
@@ -115,7 +116,7 @@ def test_where_all_images_are_bad_no_file_appears(
         (tmp_path / name).touch()
     images = list_images([str(tmp_path)])
     with pytest.raises(ImageError, match=r"a\.jpg' .* None of the 2 images can be read"):
-        extract_to_file(extractor, images, tmp_path / "x.parquet", skip_bad=True, progress=False)
+        extract_to_parquet(extractor, images, tmp_path / "x.parquet", skip_bad=True, progress=False)
     assert not (tmp_path / "x.parquet").exists()
 
 
@@ -125,9 +126,9 @@ def test_what_was_described_of_others_makes_no_file(
     file = tmp_path / "a.parquet"
     bad = stop_after(own, 6)
     with pytest.raises(ImageError):
-        extract_to_file(extractor, bad, file, batch_size=2, progress=False)
+        extract_to_parquet(extractor, bad, file, batch_size=2, progress=False)
     with pytest.raises(ImageError, match="None of the 1 images can be read"):
-        extract_to_file(extractor, bad[6:7], file, skip_bad=True, progress=False)
+        extract_to_parquet(extractor, bad[6:7], file, skip_bad=True, progress=False)
     assert not file.exists()
 
 
@@ -136,7 +137,7 @@ def test_what_changed_meanwhile_is_described_again(
 ) -> None:
     file = tmp_path / "a.parquet"
     with pytest.raises(ImageError):
-        extract_to_file(extractor, stop_after(own, 6), file, batch_size=3, progress=False)
+        extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=3, progress=False)
     assert described() == 6
     # One file has other content, one has gone, of one something else is told, two are new.
     write_bmp(own[0].path, seed=1)
@@ -145,7 +146,7 @@ def test_what_changed_meanwhile_is_described_again(
     for number, image in enumerate(new):
         write_bmp(image.path, seed=2 + number)
     images = [own[0], told, *own[3:], *new]
-    summary = extract_to_file(extractor, images, file, batch_size=3, progress=False)
+    summary = extract_to_parquet(extractor, images, file, batch_size=3, progress=False)
     assert described() == 2 + 4 + 2
     assert (summary.rows, summary.resumed) == (11, 3)
     assert is_right(file, extractor, images)
@@ -162,9 +163,9 @@ def test_what_another_network_described_does_not_count(
     with monkeypatch.context() as patch:
         patch.setattr(extractor, "fingerprint", "another")
         with pytest.raises(ImageError):
-            extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+            extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
     assert described() == 6
-    assert extract_to_file(extractor, own, file, progress=False).resumed == 0
+    assert extract_to_parquet(extractor, own, file, progress=False).resumed == 0
     assert described() == 10
     assert is_right(file, extractor, own)
 
@@ -179,11 +180,11 @@ def test_a_damaged_part_is_described_again(
 ) -> None:
     file = tmp_path / "a.parquet"
     with pytest.raises(ImageError):
-        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
-    part = sorted((tmp_path / ".a.parquet.parts").glob("*.parquet"))[1]
+        extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+    part = sorted((tmp_path / ".a.parquet.batches").glob("*.parquet"))[1]
     part.write_bytes(spoil(part.read_bytes()))
     described()
-    assert extract_to_file(extractor, own, file, progress=False).resumed == 4
+    assert extract_to_parquet(extractor, own, file, progress=False).resumed == 4
     assert described() == 6
     assert is_right(file, extractor, own)
 
@@ -192,56 +193,37 @@ def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.parquet"
-    extract_to_file(extractor, own[:4], file, progress=False)
+    extract_to_parquet(extractor, own[:4], file, progress=False)
     before = file.read_bytes()
     with pytest.raises(ImageError):
-        extract_to_file(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
+        extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
     assert file.read_bytes() == before
-    extract_to_file(extractor, own, file, progress=False)
+    extract_to_parquet(extractor, own, file, progress=False)
     assert is_right(file, extractor, own)
 
 
 def test_a_second_process_is_refused(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
-    (tmp_path / ".a.parquet.parts").mkdir()
-    with (tmp_path / ".a.parquet.parts/lock").open("wb") as lock:
+    with (tmp_path / ".a.parquet.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ConfigError, match=r"a\.parquet' is being written by another process"):
-            extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+            extract_to_parquet(extractor, own, tmp_path / "a.parquet", progress=False)
     # A lock that nobody holds stops nobody.
-    extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+    extract_to_parquet(extractor, own, tmp_path / "a.parquet", progress=False)
     assert is_right(tmp_path / "a.parquet", extractor, own)
 
 
-def test_a_lock_that_was_taken_away_between_opening_and_locking_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / ".a.parquet.parts"
-    taken_away: list[Path] = []
-    flock = fcntl.flock
-
-    def slow(lock: int, how: int) -> None:
-        # Meanwhile another process finishes, which removes what this one has just opened.
-        if not taken_away:
-            taken_away.append(folder.rename(tmp_path / "aside"))
-        flock(lock, how)
-
-    monkeypatch.setattr(fcntl, "flock", slow)
-    lock = bulk._take_lock(folder)
-    assert taken_away
-    assert lock is not None
-    assert bulk._take_lock(folder) is None
-    os.close(lock)
-
-
-def test_what_a_kill_left_while_parts_were_removed_is_cleared_away(
+def test_what_a_kill_left_is_cleared_away(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
-    left = tmp_path / ".a.parquet.1-ab.tmp"
-    left.mkdir()
-    (left / "00000000.parquet").touch()
-    extract_to_file(extractor, own, tmp_path / "a.parquet", progress=False)
+    (tmp_path / ".a.parquet.1-ab.tmp").touch()
+    (tmp_path / ".a.parquet.lock").touch()
+    batches = tmp_path / ".a.parquet.batches"
+    batches.mkdir()
+    (batches / "00000000.parquet").touch()
+    (batches / ".00000001.parquet.1-ab.tmp").touch()
+    extract_to_parquet(extractor, own, tmp_path / "a.parquet", progress=False)
     assert is_right(tmp_path / "a.parquet", extractor, own)
 
 
@@ -250,9 +232,9 @@ def test_a_file_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/a\.parquet' cannot be written \("):
-        extract_to_file(extractor, own, tmp_path / "file/a.parquet", progress=False)
+        extract_to_parquet(extractor, own, tmp_path / "file/a.parquet", progress=False)
     with pytest.raises(ConfigError, match=r"a\.txt' ends in '\.txt'"):
-        extract_to_file(extractor, own, tmp_path / "a.txt", progress=False)
+        extract_to_parquet(extractor, own, tmp_path / "a.txt", progress=False)
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
 
 
@@ -265,7 +247,7 @@ def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     files = [tmp_path / f"{k}.parquet" for k in moments]
     folder = own[0].path.parent
     outcome = kill_and_go_on(
-        "extract_to_file(extractor, images, Path(file), batch_size=2, progress=False)",
+        "extract_to_parquet(extractor, images, Path(file), batch_size=2, progress=False)",
         folder,
         dict(zip(moments, files, strict=True)),
     )

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vireid.errors import ConfigError, DatasetError, ImageError, VireidError
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
+from vireid.features.bulk import WHOLE, FeatureFolder, Part, extract_to_parquet
 from vireid.features.parquet import FeatureFile
-from vireid.features.shards import WHOLE, FeatureFolder, Part, extract_to_folder
 from vireid.types import ImageInfo, Modality
 
 
@@ -63,7 +63,7 @@ def is_right(folder: Path, extractor: FeatureExtractor, images: Sequence[ImageIn
             expected.values,
             atol=1e-6,
         )
-        and hidden == [".lock"]
+        and hidden == []
     )
 
 
@@ -71,10 +71,10 @@ def test_a_list_in_shards(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     folder = tmp_path / "é 1/shards"
-    summary = extract_to_folder(extractor, own, folder, shard_rows=4, progress=False)
+    summary = extract_to_parquet(extractor, own, folder, shard_rows=4, progress=False)
     assert (summary.rows, summary.resumed, summary.bad) == (10, 0, ())
     shards = ["00000000.parquet", "00000001.parquet", "00000002.parquet"]
-    assert names_in(folder) == [".lock", *shards, "shards.json"]
+    assert names_in(folder) == [*shards, "shards.json"]
     assert [FeatureFile(folder / name).rows for name in shards] == [4, 4, 2]
     found = FeatureFolder(folder)
     assert (found.rows, found.model) == (10, summary.model)
@@ -89,7 +89,7 @@ def test_parts_are_disjoint_and_together_the_whole(
         part = Part(number, 3)
         with pytest.raises(DatasetError, match=rf"lacks [12] of the [12] shards of part {part}"):
             all_of(make_plan(extractor, own, tmp_path), part)
-        summary = extract_to_folder(
+        summary = extract_to_parquet(
             extractor, own, tmp_path, shard_rows=2, part=part, progress=False
         )
         rows.append(summary.rows)
@@ -101,7 +101,7 @@ def test_parts_are_disjoint_and_together_the_whole(
 
 def make_plan(extractor: FeatureExtractor, images: list[ImageInfo], folder: Path) -> Path:
     """Begin a folder by a part that has no shard."""
-    extract_to_folder(extractor, images, folder, shard_rows=2, part=Part(99, 99), progress=False)
+    extract_to_parquet(extractor, images, folder, shard_rows=2, part=Part(99, 99), progress=False)
     return folder
 
 
@@ -112,7 +112,7 @@ def test_what_is_done_is_not_described_again(
     images = [*own[:7], absent, *own[7:]]
 
     def run() -> int:
-        return extract_to_folder(
+        return extract_to_parquet(
             extractor, images, tmp_path / "x", shard_rows=4, batch_size=2, progress=False
         ).resumed
 
@@ -136,14 +136,14 @@ def test_images_that_cannot_be_read_are_named_by_later_runs_too(
     # One in a shard with others, two that are a shard.
     images = [own[0], bad[0], *bad[1:], own[1], own[2]]
     for again in (0, 3):
-        summary = extract_to_folder(
+        summary = extract_to_parquet(
             extractor, images, tmp_path / "x", shard_rows=2, skip_bad=True, progress=False
         )
         assert (summary.rows, summary.resumed) == (3, again)
         assert [word.split("'")[1] for word in summary.bad] == [str(b.path) for b in bad]
     assert is_right(tmp_path / "x", extractor, own[:3])
     with pytest.raises(ImageError, match="None of the 3 images of this part can be read"):
-        extract_to_folder(
+        extract_to_parquet(
             extractor, bad, tmp_path / "y", shard_rows=2, skip_bad=True, progress=False
         )
 
@@ -156,7 +156,7 @@ def test_a_folder_is_of_one_list_and_one_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def run(images: list[ImageInfo], rows: int = 4) -> None:
-        extract_to_folder(extractor, images, tmp_path, shard_rows=rows, progress=False)
+        extract_to_parquet(extractor, images, tmp_path, shard_rows=rows, progress=False)
 
     run(own)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -196,7 +196,7 @@ def test_a_folder_that_is_not_whole_is_refused(
     spoil: object,
     expected: str,
 ) -> None:
-    extract_to_folder(extractor, own, tmp_path, shard_rows=4, progress=False)
+    extract_to_parquet(extractor, own, tmp_path, shard_rows=4, progress=False)
     spoil(tmp_path)  # type: ignore[operator]
     with pytest.raises(DatasetError, match=expected):
         all_of(tmp_path)
@@ -207,10 +207,10 @@ def test_a_folder_of_something_else_is_left_alone(
 ) -> None:
     (tmp_path / "00000000.parquet").write_text("mine")
     with pytest.raises(ConfigError, match=r"has Parquet files but no shards\.json"):
-        extract_to_folder(extractor, own, tmp_path, shard_rows=4, progress=False)
+        extract_to_parquet(extractor, own, tmp_path, shard_rows=4, progress=False)
     assert (tmp_path / "00000000.parquet").read_text() == "mine"
     with pytest.raises(ConfigError, match="--shard-rows 0 is out of range"):
-        extract_to_folder(extractor, own, tmp_path, shard_rows=0, progress=False)
+        extract_to_parquet(extractor, own, tmp_path, shard_rows=0, progress=False)
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "١/٢"])
@@ -237,7 +237,7 @@ def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
     for number, image in enumerate(own[:6]):
         shutil.copy(image.path, folder / f"{number}.bmp")
     outcome = kill_and_go_on(
-        "extract_to_folder("
+        "extract_to_parquet("
         "extractor, images, Path(file), shard_rows=4, batch_size=2, progress=False)",
         folder,
         {moment: tmp_path / str(moment) for moment in in_hand},

@@ -15,13 +15,12 @@ from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
-from vireid.distributed.comm import is_main_process, world_size
+from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError, ImageError
 from vireid.features import load
-from vireid.features.bulk import Summary, extract_to_file
+from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
 from vireid.features.parquet import check_ending
-from vireid.features.shards import WHOLE, Part, extract_to_folder
 from vireid.log import printable
 from vireid.runs import Device
 from vireid.types import ImageInfo, Modality
@@ -142,31 +141,20 @@ def _encode(
     part: Part,
     describing: Describing,
 ) -> Summary:
-    """What each process does; the first one tells of it."""
-    if shard_rows is not None and world_size() > 1:
-        raise ConfigError(
-            f"{world_size()} processes would write the shards of '{out}'; expected one for each"
-            " part: leave --devices out, and start one command with --part I/N for each I."
-        )
+    """Run in each process."""
     listed = describing.images(images)
     keep_memory()
     extractor = load(run, device=describing.device)
-    batch_size, skip_bad = describing.batch_size, describing.skip_bad
     with describing.naming_flag():
-        if shard_rows is None:
-            summary = extract_to_file(
-                extractor, listed, out, batch_size=batch_size, skip_bad=skip_bad
-            )
-        else:
-            summary = extract_to_folder(
-                extractor,
-                listed,
-                out,
-                shard_rows=shard_rows,
-                part=part,
-                batch_size=batch_size,
-                skip_bad=skip_bad,
-            )
+        summary = extract_to_parquet(
+            extractor,
+            listed,
+            out,
+            shard_rows=shard_rows,
+            part=part,
+            batch_size=describing.batch_size,
+            skip_bad=describing.skip_bad,
+        )
     if is_main_process():
         _tell(out, part, summary)
     return summary

@@ -29,8 +29,8 @@ from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
 from vireid.features import ExtractedBatch, extract_from_files, load
+from vireid.features.bulk import WHOLE, FeatureFolder, Part
 from vireid.features.parquet import FeatureFile, check_ending, write_features
-from vireid.features.shards import WHOLE, FeatureFolder, Part
 from vireid.gallery import (
     BATCH,
     EVERYTHING,
