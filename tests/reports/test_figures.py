@@ -227,6 +227,25 @@ def test_training_curves() -> None:
     assert toys.opened(training_figure({})).width > 0
 
 
+def test_a_method_has_one_colour_in_every_figure(protocol: Protocol) -> None:
+    results = toys.results(protocol)
+    curves = cmc_figure({"TSLFN": results["TSLFN"], "DLIS": results["DLIS"]})
+    training = training_figure({"TSLFN": toys.history(), "DLIS": toys.history()})
+    colours = []
+    for figure in (curves, training):
+        lines = {str(line.get_label()).split("  ")[0]: line for line in figure.axes[0].lines}
+        colours.append({name: lines[name].get_color() for name in ("DLIS", "TSLFN")})
+    assert colours[0] == colours[1]
+    assert colours[0]["DLIS"] != colours[0]["TSLFN"]
+
+
+def test_the_dark_rendering_leaves_the_figure_as_it_was(protocol: Protocol) -> None:
+    figure = _ranking(protocol)
+    light = png(figure, dpi=40)
+    assert png(figure, dpi=40, dark=True) != light
+    assert png(figure, dpi=40) == light
+
+
 def _cmc(protocol: Protocol) -> Figure:
     return cmc_figure(toys.results(protocol))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pytest
+from PIL import Image
 from tests.reports import toys
 
 from vireid.errors import EvaluationError
@@ -43,7 +46,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img", "br"}:
+        if tag not in {"meta", "link", "img", "br", "source"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -84,6 +87,7 @@ def page(results: dict[str, Result], tmp_path_factory: pytest.TempPathFactory) -
             Step("Train", "vireid train dlis --layout regdb --root " + "d" * 120),
             Step(NASTY),
         ],
+        command="vireid demo '<b>'",
     )
 
 
@@ -122,6 +126,26 @@ def test_pictures_are_inside(parsed: Tags) -> None:
         if tag == "img":
             data = base64.b64decode((attributes["src"] or "").split(",", 1)[1], validate=True)
             assert data.startswith(b"\x89PNG")
+
+
+def test_every_figure_has_a_dark_rendering(parsed: Tags) -> None:
+    sources = [attributes for tag, attributes in parsed.tags if tag == "source"]
+    images = [attributes["src"] for tag, attributes in parsed.tags if tag == "img"]
+    assert len(sources) == len(images) == 2
+    for source, image in zip(sources, images, strict=True):
+        assert source["media"] == "(prefers-color-scheme: dark)"
+        assert source["srcset"] != image
+        dark, light = (
+            Image.open(io.BytesIO(base64.b64decode(str(data).split(",", 1)[1])))
+            for data in (source["srcset"], image)
+        )
+        assert dark.size == light.size
+        assert np.asarray(dark.convert("L")).mean() < 80
+        assert np.asarray(light.convert("L")).mean() > 200
+
+
+def test_says_when_and_by_which_command_it_was_written(parsed: Tags) -> None:
+    assert re.search(r"Written 20\d\d-\d\d-\d\d \d\d:\d\d UTC by vireid demo '<b>'\.", parsed.text)
 
 
 def test_says_what_it_must(parsed: Tags, results: dict[str, Result]) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
@@ -182,6 +183,7 @@ def _score(
         name=extractor.about["recipe"],
         facts=extractor.about,
         translations=extractor.translate(translation_records(records)),
+        command=command_line(),
     )
     print(f"The report is {page.resolve()}.")
     return results

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from vireid.cli._invocation import command_line
 from vireid.errors import ConfigError, EvaluationError, RunError
 from vireid.evaluation import Result
 from vireid.files import write_atomic
@@ -44,7 +45,7 @@ def leaderboard(
     text = markdown(boards)
     if out is not None:
         write_atomic(out / "leaderboard.md", text.encode(errors="backslashreplace"))
-        write_leaderboard(out / "leaderboard.html", boards)
+        write_leaderboard(out / "leaderboard.html", boards, command=command_line())
     print(text, end="")
     return boards
 

@@ -1,8 +1,11 @@
-"""The report's frame: its HTML, with places for title, style and body, and its style."""
+"""The HTML frame and the style sheet that all pages share."""
 
 from __future__ import annotations
 
-__all__ = ["PAGE", "STYLE"]
+from datetime import UTC, datetime
+from html import escape
+
+__all__ = ["PAGE", "STYLE", "footer"]
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -34,7 +37,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-header, main { max-width: 68rem; margin: 0 auto; padding: 0 1rem; }
+header, main, footer { max-width: 68rem; margin: 0 auto; padding: 0 1rem; }
 header { padding-top: 2rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 1rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .75rem; }
@@ -57,11 +60,12 @@ tbody tr:nth-child(even) { background: var(--stripe); }
 tbody th { font-weight: 600; }
 td small { display: block; color: var(--pale); font-size: .75rem; }
 .chance th, .chance td { color: var(--pale); font-style: italic; font-weight: 400; }
-figure { margin: 0 0 1.25rem; }
-figure > img { max-width: min(100%, 46rem); }
-figure img { display: block; height: auto; background: #fff; padding: .4rem;
-  border-radius: .4rem; }
-.wide img { width: 100%; min-width: 44rem; }
+footer { padding-bottom: 2rem; }
+.figures { display: flex; flex-wrap: wrap; justify-content: center; gap: 0 1.5rem; }
+figure { margin: 0 0 1.25rem; flex: 1 1 24rem; max-width: min(100%, 46rem); }
+figure.wide { flex-basis: 100%; max-width: 100%; }
+figure img { display: block; width: 100%; height: auto; }
+.wide img { min-width: 44rem; }
 figcaption { color: var(--pale); font-size: .875rem; margin-top: .4rem; }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
   gap: .6rem 1.5rem; margin: 0 0 .8rem; }
@@ -78,3 +82,9 @@ li { margin-bottom: .4rem; }
   th, td { padding: .4rem .5rem; }
 }
 """
+
+
+def footer(command: str) -> str:
+    """The date and, unless empty, the command that wrote the page."""
+    by = f" by <code>{escape(command)}</code>" if command else ""
+    return f'<footer class="small">Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC{by}.</footer>'

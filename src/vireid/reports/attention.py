@@ -1,7 +1,7 @@
-"""PALM's attention: where in the image a position looks.
+"""PALM's attention maps: the weights with which a position attends to all others.
 
 PALM (Wu et al., ICIC 2020) gives every position i of the feature map weights a_ij over all
-positions j, which sum to 1. For a few positions the weights are laid over the image.
+positions j, which sum to 1. The weights of a few positions are drawn over the image.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PIXELS = (144, 288)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in the image.
+    """A position in the image.
 
     Attributes:
-        name: What stands there on an upright person.
+        name: The body part there, for an upright person.
         x: From the left edge, in [0, 1].
         y: From the top edge, in [0, 1].
     """
@@ -57,9 +57,9 @@ class AttentionPanel:
     """One image and PALM's attention over it.
 
     Attributes:
-        name: Printed beside the image, such as its modality.
+        name: Label of the row, such as the modality.
         image: A PIL image or uint8 ``[H, W, 3]``.
-        attention: Float ``[N, N]``, row i sums to 1; positions run row by row over the grid.
+        attention: Float ``[N, N]``, row i sums to 1; positions are in row-major order.
         grid: Height and width of the feature map; their product is N.
     """
 
@@ -70,11 +70,11 @@ class AttentionPanel:
 
     @classmethod
     def of(cls, found: AttentionMap, *, name: str) -> AttentionPanel:
-        """The panel of an image in a data set, as an encoder attends to it.
+        """The panel of an attention map, whose image is read from its file.
 
         Args:
-            found: The attention; the image is read from its file.
-            name: What is printed beside it.
+            found: The attention map.
+            name: Label of the row.
         """
         return cls(name, read_image(found.record.path), found.weights, found.grid)
 
@@ -82,18 +82,18 @@ class AttentionPanel:
 def attention_figure(
     panels: Sequence[AttentionPanel], positions: Sequence[Position] = POSITIONS
 ) -> Figure:
-    """Draw the attention of several positions over each image, one row an image.
+    """Draw the attention of several positions over each image, one row per image.
 
-    A map's colours start at the uniform weight 1/N and end at its largest weight (or at twice the
-    uniform one, if none is larger), so that attention without preference stays dark; the factor
-    beneath says how many times the uniform weight the largest is.
+    The colour scale of a map starts at the uniform weight 1/N and ends at its largest weight (at
+    least twice the uniform one), so that uniform attention stays dark. The label below is the peak
+    attention relative to uniform.
 
     Args:
         panels: The images, such as a visible and an infrared one of the same person.
         positions: The positions, one column each.
 
     Raises:
-        EvaluationError: An attention does not fit its grid, or is not finite.
+        EvaluationError: An attention map does not fit its grid, or is not finite.
     """
     columns = len(positions) + 1
     figure = Figure(figsize=(1.45 * columns, 2.95 * len(panels) + 0.35), layout="constrained")
@@ -160,7 +160,7 @@ def _cell_of(position: Position, grid: tuple[int, int]) -> int:
 
 
 def _centre_of(cell: int, grid: tuple[int, int]) -> tuple[list[float], list[float]]:
-    """Centre of a cell in pixels, as the lists that plot() takes."""
+    """Centre of a cell in pixels, as arguments of plot()."""
     row, column = divmod(cell, grid[1])
     return (
         [(column + 0.5) / grid[1] * _PIXELS[0] - 0.5],
@@ -169,7 +169,7 @@ def _centre_of(cell: int, grid: tuple[int, int]) -> tuple[list[float], list[floa
 
 
 def _overlay(grey: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The grey image, darkened, with the heat of the weights over it; float ``[H, W, 3]``."""
+    """The darkened grey image with a heat map of the weights; float ``[H, W, 3]``."""
     uniform = 1 / weights.size
     heat = (weights - uniform) / max(weights.max() - uniform, uniform)
     coarse = Image.fromarray(np.clip(heat, 0, 1).astype(np.float32))

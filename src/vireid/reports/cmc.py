@@ -1,8 +1,9 @@
-"""CMC curves of several methods with the curve of a random ranking."""
+"""CMC curves of several methods and of a random ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,11 +18,12 @@ __all__ = ["cmc_figure"]
 def cmc_figure(results: Mapping[str, Result], *, ranks: int = 20) -> Figure:
     """Draw CMC curves.
 
-    The band around a curve is the deviation over trials, where there are several.
+    The band around a curve is the standard deviation over trials, if there are several.
 
     Args:
-        results: Result by method, all of one protocol; best first in the legend.
-        ranks: Ranks shown.
+        results: Result by method, all of one protocol. The colour of a method depends on its
+            position here; the legend lists the best method first.
+        ranks: Number of ranks.
 
     Raises:
         EvaluationError: There is no result, or they are of different protocols.
@@ -36,10 +38,10 @@ def cmc_figure(results: Mapping[str, Result], *, ranks: int = 20) -> Figure:
     axes = figure.add_subplot()
     tidy(axes)
     x = np.arange(1, ranks + 1)
+    looks = dict(zip(results, cycle(LINES), strict=False))
     best_first = sorted(results.items(), key=lambda item: -item[1].mean_ap.mean)
-    for (name, result), (colour, line, marker) in zip(
-        best_first, (LINES[i % len(LINES)] for i in range(len(results))), strict=True
-    ):
+    for name, result in best_first:
+        colour, line, marker = looks[name]
         scores = [result.cmc(int(rank)) for rank in x]
         mean = 100 * np.array([score.mean for score in scores])
         std = 100 * np.array([score.std for score in scores])
@@ -69,6 +71,6 @@ def cmc_figure(results: Mapping[str, Result], *, ranks: int = 20) -> Figure:
     axes.set_ylabel("queries matched within rank, %", fontsize=12, color=INK)
     heading(axes, first.protocol, first.direction)
     axes.set_xlabel(f"rank, counted in {of}", fontsize=12, color=INK)
-    # Beneath the axes: curves may run anywhere within them.
+    # Below the axes, since curves may run anywhere within them.
     figure.legend(loc="outside lower left", fontsize=10.5, frameon=False, labelcolor=INK)
     return figure

@@ -1,4 +1,4 @@
-"""What a result keeps of its first trial, drawn: similarities of pairs, and scores by camera."""
+"""Figures of a result's first trial: similarity histogram and scores by camera pair."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from matplotlib.patches import Rectangle
 from vireid.errors import EvaluationError
 from vireid.evaluation.analysis import CameraPair, Details, Histogram
 from vireid.evaluation.result import Result
-from vireid.reports.style import INK, LINES, PALE, heading, tidy
+from vireid.reports.style import EMPTY, INK, PALE, RIGHT, WRONG, heading, tidy
 
 __all__ = ["camera_pair_figure", "details_of", "first_trial", "remark", "similarity_figure"]
 
 _CELL = (1.35, 0.95)  # inches
-_FEWEST_COLUMNS = 3  # less would be too narrow for the title
+_FEWEST_COLUMNS = 3  # fewer are too narrow for the title
 _WHITE_FROM = 0.7  # mAP from which white text has more contrast than dark
-_PAIRS_IN_A_BIN = 25  # of one person, on average: with fewer, bins are merged
+_ON_BLUE = "#1a1d24"  # text on light blue, in light and dark renderings
+_PAIRS_IN_A_BIN = 25  # mean number of same-person pairs below which bins are merged
 _FEWEST_BINS = 10
 _REMARKS = {"all": "excluded", "matches": "matches excluded"}
 
@@ -27,7 +28,7 @@ def details_of(result: Result) -> Details:
     """The details of a result.
 
     Raises:
-        EvaluationError: The result was made without.
+        EvaluationError: The result has none.
     """
     if result.details is None:
         raise EvaluationError(
@@ -38,21 +39,21 @@ def details_of(result: Result) -> Details:
 
 
 def first_trial(result: Result) -> str:
-    """Which trial the details are of; empty where there is only one."""
+    """The trial that the details describe; empty if there is only one."""
     count = len(result.trials)
     return f"first of {count} trials" if count > 1 else ""
 
 
 def remark(pair: CameraPair) -> str:
-    """Why a camera pair has no score; empty where it has one."""
+    """Why a camera pair has no score; empty if it has one."""
     return "" if pair.queries else _REMARKS.get(pair.excluded, "no match")
 
 
 def similarity_figure(result: Result) -> Figure:
-    """Draw how similar pairs of one person and of two people are, excluded pairs left out.
+    """Draw the similarities of same-person and of different-person pairs, without excluded pairs.
 
-    The dashed line is the equal error: the similarity at which the share of pairs of one person
-    below it is the share of pairs of two people above it.
+    The dashed line is the threshold of the equal error rate: as large a share of same-person pairs
+    is below it as of different-person pairs above it.
 
     Args:
         result: A result with details.
@@ -65,9 +66,9 @@ def similarity_figure(result: Result) -> Figure:
     figure = Figure(figsize=(6.2, 4.2), layout="constrained")
     axes = figure.add_subplot()
     tidy(axes)
-    for name, counts, (colour, line, _) in (
-        ("different people", histogram.different, LINES[1]),
-        ("same person", histogram.same, LINES[0]),
+    for name, counts, colour, line in (
+        ("different people", histogram.different, WRONG, "--"),
+        ("same person", histogram.same, RIGHT, "-"),
     ):
         total = sum(counts)
         if not total:
@@ -90,19 +91,19 @@ def similarity_figure(result: Result) -> Figure:
             linestyle=(0, (2, 2)),
             linewidth=1.4,
             ymax=0.72,
-            label=f"equal error  ({100 * equal.rate:.1f} % at {equal.similarity:.2f})",
+            label=f"equal error rate  ({100 * equal.rate:.1f} % at {equal.similarity:.2f})",
             zorder=4,
         )
-    axes.set_ylim(0, 1.4 * axes.dataLim.ymax)  # room for the legend above the data
-    axes.set_ylabel("pairs of the kind in a bin, %", fontsize=12, color=INK)
+    axes.set_ylim(0, 1.4 * axes.dataLim.ymax)  # space for the legend above the data
+    axes.set_ylabel("share of pairs in a bin, %", fontsize=12, color=INK)
     axes.set_xlabel(_similarity_name(result), fontsize=12, color=INK)
-    _heading(axes, result)
+    _set_title(axes, result)
     axes.legend(fontsize=10.5, frameon=False, loc="upper left", labelcolor=INK)
     return figure
 
 
 def camera_pair_figure(result: Result) -> Figure:
-    """Draw mAP and Rank-1 of every pair of cameras, each gallery camera searched alone.
+    """Draw mAP and Rank-1 of every pair of cameras, each gallery camera searched separately.
 
     Args:
         result: A result with details.
@@ -133,7 +134,7 @@ def camera_pair_figure(result: Result) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("gallery", fontsize=12, color=INK, loc="left")
     axes.set_ylabel("query", fontsize=12, color=INK, loc="top")
-    _heading(axes, result)
+    _set_title(axes, result)
     return figure
 
 
@@ -142,19 +143,17 @@ def _draw_pair(axes: Axes, pair: CameraPair, centre: tuple[int, int]) -> None:
     score = pair.mean_ap
     axes.add_patch(
         Rectangle(
-            (x - 0.5, y - 0.5),
-            1,
-            1,
-            facecolor="#f3f4f6" if score is None else colormaps["Blues"](0.95 * score),
-            edgecolor="white",
-            linewidth=2,
+            (x - 0.49, y - 0.49),
+            0.98,
+            0.98,
+            facecolor=EMPTY if score is None else colormaps["Blues"](0.95 * score),
         )
     )
     if score is None or pair.rank1 is None:
         text = remark(pair).replace(" ", "\n")
         axes.text(x, y, text, fontsize=11, color=PALE, ha="center", va="center")
         return
-    ink = "white" if score >= _WHITE_FROM else INK
+    ink = "white" if score >= _WHITE_FROM else _ON_BLUE
     for offset, text, points, weight in (
         (-0.2, f"mAP {100 * score:.1f} %", 12, "bold"),
         (0.08, f"R-1 {100 * pair.rank1:.1f} %", 11, "normal"),
@@ -173,7 +172,7 @@ def _draw_pair(axes: Axes, pair: CameraPair, centre: tuple[int, int]) -> None:
 
 
 def _merged(histogram: Histogram) -> Histogram:
-    """The histogram with neighbouring bins merged until few pairs no longer look like noise."""
+    """Merge neighbouring bins until each has enough pairs not to look like noise."""
     counts = np.array([histogram.same, histogram.different])
     while (
         counts.shape[1] >= 2 * _FEWEST_BINS and counts[0].sum() < _PAIRS_IN_A_BIN * counts.shape[1]
@@ -183,8 +182,8 @@ def _merged(histogram: Histogram) -> Histogram:
     return Histogram(histogram.low, histogram.high, tuple(same), tuple(different))
 
 
-def _heading(axes: Axes, result: Result) -> None:
-    used = [f"with {flag}" for flag, kind in result.flags.items() if kind != "none"]
+def _set_title(axes: Axes, result: Result) -> None:
+    used = [f"with {name}" for name in result.post_processing]
     parts = [result.direction, *used, first_trial(result)]
     heading(axes, result.protocol, ", ".join(part for part in parts if part))
 

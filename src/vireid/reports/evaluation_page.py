@@ -1,4 +1,4 @@
-"""The folder of an evaluation: its pictures as files, and one page with all of them."""
+"""The results folder of an evaluation: figures as files, and one page with all of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vireid.reports.translation import translation_figure
 __all__ = ["write_evaluation"]
 
 _PHOTOGRAPHS = ("rankings", "worst")
-_NOBODY = ("none", "", "")
+_NONE = ("none", "", "")
 
 
 def write_evaluation(
@@ -36,22 +36,24 @@ def write_evaluation(
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     translations: Sequence[Translation] = (),
+    command: str = "",
 ) -> Path:
-    """Draw results and write ``report.html`` and, in a folder a result, its pictures.
+    """Draw results, and write ``report.html`` and one folder of figures per result.
 
-    These are ``cmc.png``, ``similarities.png``, ``rankings.png``, ``worst.png`` and, where there
-    are several pairs of cameras, ``cameras.png``; translations are ``translations.png``, beside
-    the page. Everything is drawn before anything is written,
-    and each file is written atomically.
+    The figures are ``cmc.png``, ``similarities.png``, ``rankings.png``, ``worst.png`` and, for
+    several pairs of cameras, ``cameras.png``; translations are ``translations.png`` in the folder
+    of the page. Everything is drawn before anything is written, and each file is written
+    atomically.
 
     Args:
-        folder: Where to.
+        folder: The results folder.
         evaluated: Results with details, each with the search of its first trial.
         title: Title of the page.
-        name: What was evaluated, as it is called in tables and legends.
-        facts: What was run, for the page.
-        notes: What the reader must know to judge the numbers, for the page.
-        translations: What the network makes of some images, where it translates.
+        name: Name of the network in tables and legends.
+        facts: What was run.
+        notes: What readers must know to judge the numbers.
+        translations: Images translated to the other modality, if the network translates.
+        command: The command that wrote the page; none if empty.
 
     Returns:
         The page.
@@ -63,8 +65,8 @@ def write_evaluation(
     """
     results = [result for result, _ in evaluated]
     drawn = {
-        place: (result, _draw(result, found, name))
-        for place, (result, found) in zip(_folders(results), evaluated, strict=True)
+        subfolder: (result, _draw(result, found, name))
+        for subfolder, (result, found) in zip(_folders(results), evaluated, strict=True)
     }
     figures = [_section(result, pictures) for result, pictures in drawn.values()]
     translated = _translated(translations) if translations else None
@@ -77,62 +79,63 @@ def write_evaluation(
         results={name: results},
         figures=figures,
         notes=notes,
+        command=command,
     )
     if translated is not None:
         write_atomic(folder / "translations.png", translated.data)
-    for place, (_, pictures) in drawn.items():
+    for subfolder, (_, pictures) in drawn.items():
         for file, picture in pictures.items():
-            write_atomic(folder / place / f"{file}.png", picture.data)
+            write_atomic(folder / subfolder / f"{file}.png", picture.data)
     return page
 
 
 def _folders(results: Sequence[Result]) -> list[str]:
-    """A name each; those that would be equal are numbered."""
-    places: list[str] = []
+    """A unique folder name per result; equal slugs are numbered."""
+    names: list[str] = []
     for result in results:
-        first = place = result.slug
-        number = 1
-        while place in places:
+        name, number = result.slug, 1
+        while name in names:
             number += 1
-            place = f"{first}-{number}"
-        places.append(place)
-    return places
+            name = f"{result.slug}-{number}"
+        names.append(name)
+    return names
 
 
 def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
-    """The pictures by file name."""
+    """The figures by file name."""
     what = f"{result.protocol}, {result.direction}"
     cameras = {}
     if len(details_of(result).camera_pairs) > 1:
         cameras["cameras"] = Picture.of(
             camera_pair_figure(result),
             alt=f"mAP and Rank-1 of every pair of cameras, {what}",
-            caption="Each gallery camera searched alone, so with fewer images than in the table.",
+            caption="Each gallery camera searched separately, with fewer images than in the table.",
         )
     return {
         "cmc": Picture.of(
             cmc_figure({result.labelled(name): result}),
             alt=f"CMC curve of {name} and of chance, {what}",
-            caption="How often the right person is among the first r.",
+            caption="Share of queries with a correct match within rank r.",
         ),
         "similarities": Picture.of(
             similarity_figure(result),
             alt=f"Similarities of pairs of the same person and of different people, {what}",
-            caption="Similarities of a query and the images in its list. At the equal error the "
-            "share of pairs of the same person below the line is that of different people above.",
+            caption="Similarities of queries and the images in their lists. At the equal error "
+            "rate, as large a share of same-person pairs is below the line as of different-person "
+            "pairs above it.",
         ),
         **cameras,
         "rankings": Picture.of(
             ranking_figure(ranking_lists(found)),
             alt=f"Best, median and worst queries, each with its nearest gallery images, {what}",
-            caption="A fair mix of queries: a third each of the best, the median and the worst by "
+            caption="A balanced sample of queries: a third each of the best, median and worst by "
             "average precision.",
             wide=True,
         ),
         "worst": Picture.of(
             ranking_figure(ranking_lists(found, choose="worst")),
             alt=f"The worst queries, each with its nearest gallery images, {what}",
-            caption="The worst queries, one of each person.",
+            caption="The worst queries, one per person.",
             wide=True,
         ),
     }
@@ -145,7 +148,8 @@ def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
         tables.insert(0, _camera_table(result))
     return FigureSection(
         title=result.title,
-        text=f"{result.convention}." + (f" All but the CMC is of the {trial}." if trial else ""),
+        text=f"{result.convention}."
+        + (f" Everything except the CMC is of the {trial}." if trial else ""),
         pictures=tuple(
             picture.as_jpeg() if file in _PHOTOGRAPHS else picture
             for file, picture in pictures.items()
@@ -157,10 +161,8 @@ def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
 def _translated(translations: Sequence[Translation]) -> Picture:
     return Picture.of(
         translation_figure(translations),
-        alt="Images, what the network makes of them in the other modality, and that translated "
-        "back",
-        caption="What the network makes of an image in the other modality, and of that in the "
-        "image's own.",
+        alt="Images, their translations to the other modality, and those translated back",
+        caption="Each image, its translation to the other modality, and that translated back.",
         wide=True,
     )
 
@@ -187,7 +189,7 @@ def _worst_table(result: Result) -> Table:
     rows = []
     for query in details_of(result).worst:
         wrong = query.nearest_wrong
-        nearest = (wrong.name, f"{wrong.identity}", f"{wrong.similarity:.3f}") if wrong else _NOBODY
+        nearest = (wrong.name, f"{wrong.identity}", f"{wrong.similarity:.3f}") if wrong else _NONE
         rows.append(
             (
                 query.name,

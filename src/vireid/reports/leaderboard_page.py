@@ -1,4 +1,4 @@
-"""Leaderboards as one HTML page that stands alone, in the style of the report."""
+"""Leaderboards as one self-contained HTML page, in the style of the report."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 
 from vireid.files import write_atomic
-from vireid.reports._page import PAGE, STYLE
+from vireid.reports._page import PAGE, STYLE, footer
 from vireid.reports.leaderboard import Board
 
 __all__ = ["write_leaderboard"]
 
 _TITLE = "Leaderboard"
-# Names stay in sight while a table is scrolled; those of rows at chance level stand out.
+# Names stay visible while a table is scrolled; rows at chance level are highlighted.
 _STYLE = """
 tr { background: var(--card); }
 th:first-child { position: sticky; left: 0; min-width: 8rem; background: inherit; }
@@ -21,12 +21,13 @@ tr.low th:first-child { background: var(--alarm); }
 """
 
 
-def write_leaderboard(out: Path, boards: Sequence[Board]) -> Path:
+def write_leaderboard(out: Path, boards: Sequence[Board], *, command: str = "") -> Path:
     """Write the page.
 
     Args:
         out: The HTML file to write, atomically.
         boards: The tables.
+        command: The command that wrote the page, printed with the date; none if empty.
 
     Returns:
         ``out``.
@@ -35,7 +36,7 @@ def write_leaderboard(out: Path, boards: Sequence[Board]) -> Path:
         OSError: The file cannot be written.
     """
     sections = "\n".join(_section(board) for board in boards)
-    body = f"<header><h1>{_TITLE}</h1></header>\n<main>\n{sections}\n</main>"
+    body = f"<header><h1>{_TITLE}</h1></header>\n<main>\n{sections}\n</main>\n{footer(command)}"
     page = PAGE.format(title=_TITLE, style=STYLE + _STYLE, body=body)
     return write_atomic(out, page.encode(errors="xmlcharrefreplace"))
 
@@ -67,6 +68,6 @@ def _line(cells: Sequence[str], kind: str) -> str:
 
 
 def _narrow(cell: str) -> str:
-    """A deviation in small print beneath its mean."""
+    """The cell with its deviation in small print below the mean."""
     mean, sign, deviation = cell.partition(" ± ")
     return f"{mean} <small>± {deviation}</small>" if sign else cell

@@ -1,4 +1,4 @@
-"""Ranking lists: a query and the gallery images the network holds nearest."""
+"""Ranking lists: a query and its most similar gallery images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from vireid.types import ImageRecord
 
 __all__ = ["Hit", "RankingList", "ranking_figure", "ranking_lists"]
 
-_PIXELS = (96, 192)  # width and height each image is drawn at: the 1:2 of person crops
+_PIXELS = (96, 192)  # width and height of each image: person crops are 1:2
 _COLOURS = {True: RIGHT, False: WRONG}
 _GAP = 0.16  # between cells, in cell widths
-_CAPTION = 0.5  # beneath a cell, in cell widths
+_CAPTION = 0.5  # below a cell, in cell widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Hit:
 
     Attributes:
         record: The image.
-        similarity: By which it is ranked; larger is nearer. Plain cosines are in [-1, 1].
+        similarity: Similarity that ranks it; larger is nearer. Cosines are in [-1, 1].
         correct: Whether it shows the query's identity.
     """
 
@@ -49,7 +49,7 @@ class RankingList:
     Attributes:
         query: The query.
         average_precision: Its AP in [0, 1].
-        matches: Correct images in its whole gallery.
+        matches: Number of correct images in its gallery.
         first_match: Rank of the first of them, from 1.
         hits: The nearest images, best first.
     """
@@ -68,19 +68,19 @@ def ranking_lists(
     count: int = 6,
     depth: int = 10,
 ) -> tuple[RankingList, ...]:
-    """Ranking lists of a fair mix of queries, or of the worst.
+    """Ranking lists of a balanced sample of queries, or of the worst.
 
-    The choice depends on the scores and file names only. No identity is shown twice while there
-    are others.
+    The choice depends only on scores and file names. No identity is repeated while there are
+    others.
 
     Args:
-        found: A trial, searched.
+        found: A ranked trial.
         choose: ``mix``: a third each of best, median and worst AP. ``worst``: lowest AP.
-        count: Queries wanted; fewer come back if fewer have a match.
-        depth: Gallery images a query.
+        count: Number of queries; fewer are returned if fewer have a match.
+        depth: Number of gallery images per query.
 
     Returns:
-        The lists: of a mix by falling AP, of the worst by rising AP.
+        The lists: of a mix by descending AP, of the worst by ascending AP.
     """
     worst = found.worst_first()
     chosen = _mix(found, worst, count) if choose == "mix" else _people_first(found, worst)[:count]
@@ -90,10 +90,10 @@ def ranking_lists(
 def ranking_figure(
     lists: Sequence[RankingList], *, open_image: Callable[[Path], Image.Image] = read_image
 ) -> Figure:
-    """Draw ranking lists, one row a query.
+    """Draw ranking lists, one row per query.
 
-    Right images have a green frame and a tick, wrong ones a red frame and a cross; beneath stand
-    the similarity and the camera, and beneath the query its AP and the rank of its first match.
+    Correct images have a green frame and a tick, wrong ones a red frame and a cross. Below each are
+    its similarity and camera, and below the query its AP and the rank of its first match.
 
     Args:
         lists: The lists.
@@ -129,7 +129,7 @@ def ranking_figure(
 def _list(found: Search, row: int, depth: int) -> RankingList:
     records, gallery = found.protocol.records, found.trial.gallery
     similarity, correct = found.similarity[row], found.correct[row]
-    # At equal similarity wrong before right, as the metrics count, then by place.
+    # At equal similarity wrong before correct, as in the metrics, then by index.
     order = np.lexsort((correct, -similarity))
     nearest = order[~found.excluded[row, order]][:depth].tolist()
     return RankingList(
@@ -144,15 +144,15 @@ def _list(found: Search, row: int, depth: int) -> RankingList:
 
 
 def _mix(found: Search, worst: Sequence[int], count: int) -> list[int]:
-    """Rows of the best, median and worst queries by AP, by falling AP."""
+    """Rows of the best, median and worst queries, by descending AP."""
     order = worst[::-1]
     middle = len(order) // 2
-    from_middle = sorted(range(len(order)), key=lambda place: (abs(place - middle), place))
+    from_middle = sorted(range(len(order)), key=lambda index: (abs(index - middle), index))
     third = count // 3
     shares = (
         (order, count - 2 * third),
         (worst, third),
-        ([order[place] for place in from_middle], third),
+        ([order[index] for index in from_middle], third),
     )
     chosen: list[int] = []
     for candidates, share in shares:
@@ -161,7 +161,7 @@ def _mix(found: Search, worst: Sequence[int], count: int) -> list[int]:
 
 
 def _people_first(found: Search, rows: Sequence[int], *, shown: Sequence[int] = ()) -> list[int]:
-    """The rows, in their order, but first those that bring a new identity; ``shown`` left out."""
+    """Reorder rows, without ``shown``: first one row per new identity, then the others."""
     identities = found.protocol.identities[found.trial.query].tolist()
     seen = {identities[row] for row in shown}
     fresh, others = [], []
@@ -193,7 +193,7 @@ def _cell(
 
 
 def _badge(axes: Axes, centre: tuple[float, float], correct: bool) -> None:
-    # Dark or light as well as green or red, so that it is told apart in print too.
+    # Filled or empty as well as green or red, to be distinguishable in print too.
     colour = _COLOURS[correct]
     axes.text(
         *centre,

@@ -1,9 +1,9 @@
-"""The report: one HTML page that stands alone.
+"""The report: one self-contained HTML page.
 
-Pictures are inside the page, there is no script and nothing is fetched, so it can be mailed,
-archived or opened from a disk without a network. It follows the reader's light or dark setting
-and fits a phone; wide tables and pictures scroll in their own frames. All text is escaped, and a
-content policy in the page forbids scripts besides.
+Figures are embedded, there is no script and nothing is fetched, so the page can be mailed, archived
+or opened from disk without a network. It follows the reader's light or dark setting and fits a
+phone; wide tables and figures scroll in their own frames. All text is escaped, and a content
+security policy in the page forbids scripts.
 """
 
 from __future__ import annotations
@@ -22,49 +22,62 @@ from PIL import Image
 from vireid.errors import EvaluationError
 from vireid.evaluation.result import SCORES, Result, Score
 from vireid.files import write_atomic
-from vireid.reports._page import PAGE, STYLE
+from vireid.reports._page import PAGE, STYLE, footer
 from vireid.reports.style import png
 
 __all__ = ["FigureSection", "Picture", "Step", "Table", "write_report"]
 
-_READING = (
-    "±: deviation over trials. Small print: 95 % interval over identities (bootstrap). Chance: "
-    "what a random ranking of the same galleries scores on average."
+_LEGEND = (
+    "±: standard deviation over trials. Small print: 95 % interval over identities (bootstrap). "
+    "Chance: expected scores of a random ranking of the same galleries."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture in the report.
+    """A figure as an image in the report, rendered for light and for dark pages.
 
     Attributes:
-        data: The file's bytes, PNG or JPEG.
-        alt: What it shows, for people who cannot see it.
-        caption: Printed beneath.
-        wide: Whether it keeps a readable width on a phone and scrolls, rather than shrinks.
+        data: The light rendering, PNG or JPEG.
+        dark: The dark rendering, in the same format.
+        alt: Description for people who cannot see it.
+        caption: Text below the image.
+        wide: Keep a readable width on a phone, and scroll.
     """
 
     data: bytes
+    dark: bytes
     alt: str
     caption: str = ""
     wide: bool = False
 
     @classmethod
     def of(cls, figure: Figure, *, alt: str, caption: str = "", wide: bool = False) -> Self:
-        """A figure as a picture."""
-        return cls(png(figure), alt, caption, wide)
+        """Render a figure."""
+        return cls(png(figure), png(figure, dark=True), alt, caption, wide)
 
     def as_jpeg(self) -> Self:
-        """The picture as JPEG: a fifth of the size, where it is made of photographs."""
-        buffer = io.BytesIO()
-        with Image.open(io.BytesIO(self.data)) as image:
-            image.convert("RGB").save(buffer, format="JPEG", quality=88, optimize=True)
-        return replace(self, data=buffer.getvalue())
+        """The image as JPEG, a fifth of the size where it consists of photographs."""
+        return replace(self, data=_jpeg(self.data), dark=_jpeg(self.dark))
 
-    @property
-    def media_type(self) -> str:
-        """The kind of file."""
-        return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
+    def html(self) -> str:
+        """The image with its caption."""
+        media = "png" if self.data.startswith(b"\x89PNG") else "jpeg"
+        light, dark = (
+            f"data:image/{media};base64,{base64.b64encode(data).decode()}"
+            for data in (self.data, self.dark)
+        )
+        alt = escape(self.alt, quote=True)
+        image = (
+            f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+            f'<img src="{light}" alt="{alt}"></picture>'
+        )
+        if self.wide:
+            frame = f'<div class="scroll" role="region" tabindex="0" aria-label="{alt}">'
+            image = f"{frame}{image}</div>"
+        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
+        kind = ' class="wide"' if self.wide else ""
+        return f"<figure{kind}>{image}{caption}</figure>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,7 @@ class Table:
     """A table in the report.
 
     Attributes:
-        title: What it holds, printed above it.
+        title: Its heading.
         head: Names of the columns.
         rows: Cells of each row; the first names the row.
     """
@@ -84,13 +97,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class FigureSection:
-    """A headed group of pictures and tables.
+    """A section of the report with figures and tables.
 
     Attributes:
         title: The heading.
-        text: A paragraph on how to read the pictures.
-        pictures: The pictures.
-        tables: The tables, printed beneath them.
+        text: A paragraph on how to read the figures.
+        pictures: The figures.
+        tables: The tables below the figures.
     """
 
     title: str
@@ -101,11 +114,11 @@ class FigureSection:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A thing to do next.
+    """A suggested next step.
 
     Attributes:
-        text: What it is for.
-        command: The command to type; none when empty.
+        text: Its purpose.
+        command: The command to run; none if empty.
     """
 
     text: str
@@ -122,6 +135,7 @@ def write_report(
     notes: Sequence[str] = (),
     next_steps: Sequence[Step] = (),
     versions: Mapping[str, str] | None = None,
+    command: str = "",
 ) -> Path:
     """Write the page.
 
@@ -129,12 +143,13 @@ def write_report(
         out: The HTML file to write, atomically.
         title: Its title.
         facts: What was run: data, backbone, weights, seed, device, precision.
-        results: Results by method; those of one protocol share a table, chance is added.
-        figures: The pictures.
-        notes: What the reader must know to judge the numbers, such as that the data are
-            synthetic; printed before the numbers.
-        next_steps: What to do next, such as with one's own data.
-        versions: Versions of the software; those named in the results when absent.
+        results: Results by method; those of one protocol share a table with the chance level.
+        figures: Sections with figures.
+        notes: What readers must know to judge the numbers, such as that the data are synthetic;
+            printed before the numbers.
+        next_steps: Suggested next steps.
+        versions: Software versions; by default those in the results.
+        command: The command that wrote the page, printed with the date; none if empty.
 
     Returns:
         ``out``.
@@ -155,6 +170,7 @@ def write_report(
         *_section("What to do next", _steps(next_steps)),
         *_section("Versions", [_definitions(versions)] if versions else []),
         "</main>",
+        footer(command),
     ]
     page = PAGE.format(title=escape(title), style=STYLE, body="\n".join(body))
     return write_atomic(out, page.encode(errors="xmlcharrefreplace"))
@@ -191,7 +207,7 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
         parts.append(_scores_table(found))
         parts.append(_conditions(found))
     if parts:
-        parts.append(f'<p class="small">{escape(_READING)}</p>')
+        parts.append(f'<p class="small">{escape(_LEGEND)}</p>')
     return _section("Results", parts)
 
 
@@ -254,18 +270,19 @@ def _grid(label: str, head: Sequence[str], rows: Sequence[str]) -> str:
 
 def _figures(section: FigureSection) -> list[str]:
     parts = [f"<p>{escape(section.text)}</p>"] if section.text else []
-    for picture in section.pictures:
-        data = base64.b64encode(picture.data).decode()
-        alt = escape(picture.alt, quote=True)
-        image = f'<img src="data:{picture.media_type};base64,{data}" alt="{alt}">'
-        if picture.wide:
-            frame = f'<div class="scroll wide" role="region" tabindex="0" aria-label="{alt}">'
-            image = f"{frame}{image}</div>"
-        caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
-        parts.append(f"<figure>{image}{caption}</figure>")
+    if section.pictures:
+        images = "".join(picture.html() for picture in section.pictures)
+        parts.append(f'<div class="figures">{images}</div>')
     for table in section.tables:
         parts += _table(table)
     return _section(section.title, parts)
+
+
+def _jpeg(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").save(buffer, format="JPEG", quality=88, optimize=True)
+    return buffer.getvalue()
 
 
 def _definitions(pairs: Mapping[str, str]) -> str:

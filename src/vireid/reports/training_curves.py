@@ -1,4 +1,4 @@
-"""Training curves: each loss term and watch figure by epoch."""
+"""Training curves: each loss term and each monitored quantity by epoch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _COLUMNS = 3
 
 
 def training_figure(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Draw what training logged, one panel a figure, one line a method.
+    """Draw what training logged: one panel per quantity, one line per method.
 
     Args:
         histories: By method, one mapping an epoch as in ``metrics.jsonl``: numbers by name, loss
-            terms in a mapping under ``terms``, and ``epoch`` from 1.
+            terms in a mapping under ``terms``, and ``epoch`` from 1. The colour of a method
+            depends on its position here, as in :func:`~vireid.reports.cmc_figure`.
     """
     series = {name: [_flat(line) for line in history] for name, history in histories.items()}
     keys = list(dict.fromkeys(key for lines in series.values() for line in lines for key in line))
@@ -52,13 +53,19 @@ def training_figure(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     if keys:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside upper right", ncols=4, fontsize=11, frameon=False
+            handles,
+            labels,
+            loc="outside upper right",
+            ncols=4,
+            fontsize=11,
+            frameon=False,
+            labelcolor=INK,
         )
     return figure
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of one epoch; the loss terms first, said to be such."""
+    """Numbers of one epoch; loss terms first, marked as such."""
     terms = {f"{name} (loss term)": value for name, value in line.get("terms", {}).items()}
     numbers = {k: v for k, v in line.items() if isinstance(v, int | float)}
     return {**terms, **numbers}

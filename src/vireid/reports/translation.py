@@ -1,4 +1,4 @@
-"""Translated pictures: an image, its version in the other modality, and that translated back."""
+"""Translated images: an image, its version in the other modality, and that translated back."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vireid.types import ImageRecord, Modality
 
 __all__ = ["translation_figure", "translation_records"]
 
-_CELL = 1.15  # width of a picture, in inches
+_CELL = 1.15  # width of an image, in inches
 _TITLES = ("visible", "as infrared", "and back", "", "infrared", "as visible", "and back")
 
 
 def translation_records(records: Iterable[ImageRecord], *, count: int = 4) -> list[ImageRecord]:
-    """One visible and one infrared image each of some identities.
+    """One visible and one infrared image each of a few identities.
 
-    The choice depends on the records alone: identities in even steps over all that both modalities
-    show, of each the first image by file name.
+    The choice depends only on the records: identities at even steps among those with images of
+    both modalities, and the first image of each by file name.
 
     Args:
         records: Images to choose from.
-        count: Identities wanted; fewer come back if fewer are shown by both modalities.
+        count: Number of identities; fewer are returned if fewer have images of both modalities.
 
     Returns:
         Visible, infrared, visible, infrared, ...
@@ -43,12 +43,11 @@ def translation_records(records: Iterable[ImageRecord], *, count: int = 4) -> li
 
 
 def translation_figure(translations: Sequence[Translation]) -> Figure:
-    """Draw translations, one visible and one infrared image a row, each with its two translations.
+    """Draw translations: per row one visible and one infrared image, each with two translations.
 
     Args:
-        translations: As many of visible images as of infrared ones, such as those of
-            :func:`translation_records`; the first visible one shares a row with the first infrared
-            one, and so on.
+        translations: As many of visible as of infrared images, such as those of
+            :func:`translation_records`; row i shows the i-th of each.
     """
     sides = [[t for t in translations if t.record.modality is modality] for modality in Modality]
     height, width = translations[0].original.shape[:2]
@@ -58,11 +57,11 @@ def translation_figure(translations: Sequence[Translation]) -> Figure:
     )
     grid = figure.subplots(rows, 7, squeeze=False, width_ratios=(1, 1, 1, 0.25, 1, 1, 1))
     for cells, pair in zip(grid, zip(*sides, strict=True), strict=True):
-        pictures = [[found.original, found.translated, found.back] for found in pair]
-        for axes, picture in zip(cells, [*pictures[0], None, *pictures[1]], strict=True):
+        images = [[found.original, found.translated, found.back] for found in pair]
+        for axes, image in zip(cells, [*images[0], None, *images[1]], strict=True):
             axes.set_axis_off()
-            if picture is not None:
-                axes.imshow(picture)
+            if image is not None:
+                axes.imshow(image)
     for axes, title in zip(grid[0], _TITLES, strict=True):
         axes.set_title(title, fontsize=10.5, color=INK)
     return figure
