@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CrossModalBatch",
+    "Device",
     "Features",
     "ImageInfo",
     "ImageRecord",
@@ -27,6 +28,10 @@ __all__ = [
     "fixed_offset",
     "id_of",
 ]
+
+
+Device = Literal["auto", "cpu", "cuda"]
+"""Where a network runs; auto selects a GPU if there is one."""
 
 
 class Modality(StrEnum):

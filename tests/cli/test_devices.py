@@ -15,7 +15,8 @@ from pyarrow import parquet
 from tests.helpers.trees import write_sysu
 from tests.training.test_loop import WALL_CLOCK, wait_for
 
-from vireid.cli.encode import Describing, encode
+from vireid.cli._images import ImageOptions
+from vireid.cli.encode import encode
 from vireid.cli.evaluate import evaluate, extract_for
 from vireid.cli.train import TrainingProcesses, train_run
 from vireid.data.layouts import DataSource
@@ -156,7 +157,7 @@ def described(out: Path, tree: Path, target: Path) -> dict[str, Any]:
     values = extract_for(extractor, protocols, batch_size=7).values
     results = evaluate((out,), figures=False, batch_size=7)
     images = (str(tree / "cam3"), str(tree / "cam1"))
-    summary = encode(out, images, out=target, describing=Describing(batch_size=7))
+    summary = encode(out, images, out=target, options=ImageOptions(batch_size=7))
     return {
         "values": values,
         "tables": [str(result) for result in results],

@@ -16,15 +16,13 @@ from vireid.data.layouts import DataSource, Folders, Layout, LayoutName, Manifes
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation.markdown import markdown_table
-from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration
 from vireid.openset.fitting import calibrate as fit
 from vireid.openset.fitting import cross_validate
 from vireid.openset.statistics import CameraView, Estimate, check_rates
 from vireid.openset.validation import Validation
-from vireid.runs import Device, RunFolder
-from vireid.types import ImageRecord
+from vireid.types import Device, ImageRecord
 
 __all__ = ["Asked", "Labelled", "calibrate", "format_calibration", "format_validation"]
 
@@ -126,6 +124,9 @@ def calibrate(
     Returns:
         The calibration, which is saved in the gallery.
     """
+    # Imported here because torch takes seconds, and other gallery commands do without.
+    from vireid.features import load
+
     layout = labelled.open()
     records = labelled.images(layout)
     _require_untrained(run, labelled, records)
@@ -280,6 +281,8 @@ def _percent(rate: Estimate) -> str:
 
 def _require_untrained(run: Path, labelled: Labelled, records: Sequence[ImageRecord]) -> None:
     """Refuse images that the network was trained on, as far as that can be known."""
+    from vireid.runs import RunFolder
+
     try:
         data = RunFolder(run).read_config().data.open()
         trained = {record.path.absolute() for record in data.train()}

@@ -9,15 +9,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tqdm import tqdm
 from tyro.extras import SubcommandApp
 
 from vireid.cli._flags import Switch
+from vireid.cli._images import (
+    DEFAULT_IMAGE_OPTIONS,
+    ImageOptions,
+    print_detected,
+    print_skipped,
+)
 from vireid.cli.calibrate import calibrate
-from vireid.cli.encode import BY_THEMSELVES, Describing, tell_bad, tell_guessed
 from vireid.cli.entries import (
     ALL,
     AS_SET_UP,
@@ -28,9 +33,6 @@ from vireid.cli.entries import (
 from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
-from vireid.features import ExtractedBatch, extract_from_files, load
-from vireid.features.bulk import WHOLE, FeatureFolder, Part
-from vireid.features.parquet import FeatureFile, check_ending, write_features
 from vireid.gallery import (
     BATCH,
     EVERYTHING,
@@ -44,6 +46,11 @@ from vireid.gallery import (
 )
 from vireid.log import log, printable
 from vireid.types import IndexedImage, Modality, id_of
+
+if TYPE_CHECKING:
+    from vireid.features import ExtractedBatch
+    from vireid.features.bulk import FeatureFolder, Part
+    from vireid.features.parquet import FeatureFile
 
 __all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
 
@@ -71,8 +78,8 @@ def add(
     *,
     run: Path | None = None,
     encoded: Path | None = None,
-    part: str = str(WHOLE),
-    describing: Describing = BY_THEMSELVES,
+    part: str = "1/1",
+    options: ImageOptions = DEFAULT_IMAGE_OPTIONS,
     spread: CollectionOptions = AS_SET_UP,
 ) -> Added:
     """Add images to a gallery; create the gallery if it does not exist.
@@ -88,14 +95,18 @@ def add(
             export`, or a folder written by `vireid encode --shard-rows`.
         part: Of a folder of shards, add only the I-th of N parts, written I/N (such as 2/4).
             Several commands may add different parts to a gallery on a server concurrently.
-        describing: Options for the images.
+        options: Options for the images.
         spread: Options for a new gallery on a Qdrant server.
 
     Returns:
         How many images were new, and how many known.
     """
+    # Imported here because torch takes seconds, and other commands do without.
+    from vireid.features import extract_from_files, load
+    from vireid.features.bulk import WHOLE, Part
+
     if encoded is not None:
-        if images or run or describing != BY_THEMSELVES:
+        if images or run or options != DEFAULT_IMAGE_OPTIONS:
             raise ConfigError(
                 f"--encoded '{encoded}' has its images described already; expected no image, no"
                 " --run and no option about images beside it; leave out the one or the other."
@@ -115,19 +126,19 @@ def add(
             "vireid gallery add got no --run; expected the run folder of the network that describes"
             " the images, or a file of features as --encoded."
         )
-    listed = describing.images(images)
-    extractor = load(run, device=describing.device)
+    listed = options.list(images)
+    extractor = load(run, device=options.device)
     with open_gallery(
         gallery, model=extractor.model_info, create=True, options=spread.options()
     ) as opened:
         batches = extract_from_files(
             extractor,
             listed,
-            batch_size=describing.batch_size,
-            skip_bad=describing.skip_bad,
+            batch_size=options.batch_size,
+            skip_bad=options.skip_bad,
             known=opened.known,
         )
-        with describing.naming_flag():
+        with options.hint():
             return _add(opened, batches, total=len(listed))
 
 
@@ -157,6 +168,8 @@ def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
     Returns:
         The number of exported entries.
     """
+    from vireid.features.parquet import check_ending, write_features
+
     check_ending(out)
     filters = which.filters()
     with open_gallery(gallery) as opened:
@@ -280,6 +293,8 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
 
 def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
     """Rows in batches."""
+    from vireid.features import ExtractedBatch
+
     waiting = iter(rows)
     while batch := tuple(islice(waiting, BATCH)):
         yield ExtractedBatch(batch)
@@ -307,12 +322,15 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
     _index(gallery)
     stay = f"; {known:,} were there already and stay as they were" if known else ""
     print(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
-    tell_guessed(guessed)
-    tell_bad(bad)
+    print_detected(guessed)
+    print_skipped(bad)
     return Added(new, known)
 
 
 def _open_encoded(place: Path, part: Part) -> FeatureFile | FeatureFolder:
+    from vireid.features.bulk import WHOLE, FeatureFolder
+    from vireid.features.parquet import FeatureFile
+
     if place.is_dir():
         return FeatureFolder(place, part)
     if part != WHOLE:

@@ -17,13 +17,11 @@ from vireid.cli.entries import ALL, EntryFilter
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.evaluation.markdown import markdown_table
-from vireid.features import extract_from_files, load
 from vireid.gallery import Hit, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
-from vireid.runs import Device
-from vireid.types import ImageInfo, Modality
+from vireid.types import Device, ImageInfo, Modality
 
 __all__ = ["Query", "search"]
 
@@ -75,6 +73,9 @@ def search(
     Returns:
         The results.
     """
+    # Imported here because torch takes seconds, and other gallery commands do without.
+    from vireid.features import extract_from_files, load
+
     filters = which.filters()
     modality = Modality(query.query_modality) if query.query_modality else None
     listed = list_images(images, modality=modality, camera=query.query_camera)

@@ -10,10 +10,10 @@ from pydantic import ConfigDict
 from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError
 from vireid.methods import AnyMethod, Recipe
+from vireid.types import Device
 
 __all__ = ["Device", "Precision", "Run", "Selection"]
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 Selection = Literal["last", "validation"]
 
