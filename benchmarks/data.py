@@ -113,7 +113,7 @@ def _batch_rate(source: DataSource, size: tuple[int, int], repeats: int, cache: 
     run = Run(name="dlis", recipe=recipe, data=source, seed=_SEED, device="cpu")
     rates = []
     with TrainingSet(run, cache=cache) as training:
-        training.preload(progress=False)
+        training.open_images()
         for epoch in range(max(1, repeats)):
             began, images = time.perf_counter(), 0
             for batch in training.batches(epoch, 0, lambda tensor: tensor):

@@ -22,7 +22,7 @@ from benchmarks.floor import fast_bfloat16
 from vireid.cli._memory import keep_memory
 from vireid.methods import catalogue
 from vireid.nn import use_fast_convolutions
-from vireid.training.loop import build_optimizer
+from vireid.training.optimization import build_optimizer
 from vireid.types import CrossModalBatch
 
 OFF = "without PALM"

@@ -24,7 +24,7 @@ from vireid.methods import Method
 from vireid.nn import PALM
 from vireid.runs import RunFolder, checkpoint
 from vireid.training.batches import TrainingSet
-from vireid.training.loop import build_optimizer
+from vireid.training.optimization import build_optimizer
 from vireid.types import Modality
 
 

@@ -9,7 +9,7 @@ from benchmarks.reference import PlainDLIS, plain_optimizer
 from vireid.errors import ConfigError
 from vireid.methods import DLIS, DLISConfig, Optimisation
 from vireid.nn import use_fast_convolutions
-from vireid.training.loop import build_optimizer
+from vireid.training.optimization import build_optimizer
 from vireid.types import CrossModalBatch, Modality
 
 CONFIG = DLISConfig(

@@ -12,7 +12,7 @@ from torch import nn
 
 from vireid.errors import RunError
 from vireid.runs import checkpoint
-from vireid.runs.checkpoint import Progress
+from vireid.runs.checkpoint import TrainingState
 
 
 def pair(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -30,15 +30,17 @@ def pair(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:
     model, optimizer = pair()
-    place = Progress(epoch=3, step=5, sums={"loss": 0.1 + 0.2}, history=[{"epoch": 1, "x": 1e-300}])
-    path = checkpoint.write(tmp_path, model, optimizer, place, keep=1)
+    state = TrainingState(
+        epoch=3, step=5, sums={"loss": 0.1 + 0.2}, history=[{"epoch": 1, "x": 1e-300}]
+    )
+    path = checkpoint.write(tmp_path, model, optimizer, state, keep=1)
     other, other_optimizer = pair(1)
-    assert checkpoint.load(path, other, other_optimizer) == place
+    assert checkpoint.load(path, other, other_optimizer) == state
     for key, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[key])
     ours, theirs = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
-    for index, state in ours.items():
-        for name, value in state.items():
+    for index, moments in ours.items():
+        for name, value in moments.items():
             assert torch.equal(value, theirs[index][name])
             if value.ndim == 4:
                 assert theirs[index][name].stride() == value.stride()
@@ -47,7 +49,7 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
 def test_only_the_last_are_kept(tmp_path: Path) -> None:
     model, optimizer = pair()
     for epoch in range(5):
-        checkpoint.write(tmp_path, model, optimizer, Progress(epoch=epoch), keep=2)
+        checkpoint.write(tmp_path, model, optimizer, TrainingState(epoch=epoch), keep=2)
     names = sorted(p.name for p in tmp_path.iterdir())
     assert [n[:10] for n in names] == ["epoch-0003", "epoch-0004"]
 
@@ -55,8 +57,8 @@ def test_only_the_last_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "no metadata"])
 def test_damage_is_seen_and_the_one_before_is_taken(damage: str, tmp_path: Path) -> None:
     model, optimizer = pair()
-    good = checkpoint.write(tmp_path, model, optimizer, Progress(epoch=1), keep=3)
-    bad = checkpoint.write(tmp_path, model, optimizer, Progress(epoch=2), keep=3)
+    good = checkpoint.write(tmp_path, model, optimizer, TrainingState(epoch=1), keep=3)
+    bad = checkpoint.write(tmp_path, model, optimizer, TrainingState(epoch=2), keep=3)
     data = bytearray(bad.read_bytes())
     if damage == "flipped":
         data[-20] ^= 4
@@ -67,7 +69,7 @@ def test_damage_is_seen_and_the_one_before_is_taken(damage: str, tmp_path: Path)
     assert len(warnings) == 1
     assert str(bad) in warnings[0]
     good.unlink()
-    with pytest.raises(RunError, match=r"No checkpoint in .* is whole"):
+    with pytest.raises(RunError, match=r"No checkpoint in .* is intact"):
         checkpoint.newest(tmp_path)
 
 
@@ -76,7 +78,7 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
-    path = checkpoint.write(tmp_path, *pair(), Progress(), keep=1)
+    path = checkpoint.write(tmp_path, *pair(), TrainingState(), keep=1)
     other = nn.Linear(2, 2)
     with pytest.raises(RunError, match="another network"):
         checkpoint.load(path, other, torch.optim.SGD(other.parameters()))
@@ -88,12 +90,12 @@ from pathlib import Path
 import torch
 from torch import nn
 from vireid.runs import checkpoint
-from vireid.runs.checkpoint import Progress
+from vireid.runs.checkpoint import TrainingState
 model = nn.Linear(1500, 1500)
 optimizer = torch.optim.SGD(model.parameters())
 for epoch in range(100000):
     nn.init.constant_(model.weight, epoch)
-    checkpoint.write(Path(sys.argv[1]), model, optimizer, Progress(epoch=epoch), keep=2)
+    checkpoint.write(Path(sys.argv[1]), model, optimizer, TrainingState(epoch=epoch), keep=2)
 """
 
 
@@ -115,8 +117,8 @@ def test_killed_while_saving(moment: int, tmp_path: Path) -> None:
     assert warnings == []
     assert path is not None
     model = nn.Linear(1500, 1500)
-    place = checkpoint.load(path, model, torch.optim.SGD(model.parameters()))
-    assert (model.weight == place.epoch).all()
+    state = checkpoint.load(path, model, torch.optim.SGD(model.parameters()))
+    assert (model.weight == state.epoch).all()
 
 
 _FULL = """
@@ -126,14 +128,15 @@ import torch
 from torch import nn
 from vireid.errors import RunError
 from vireid.runs import checkpoint
-from vireid.runs.checkpoint import Progress
+from vireid.runs.checkpoint import TrainingState
 small, large = nn.Linear(2, 2), nn.Linear(400, 400)
 folder = Path(sys.argv[1])
-checkpoint.write(folder, small, torch.optim.SGD(small.parameters()), Progress(epoch=1), keep=2)
+checkpoint.write(folder, small, torch.optim.SGD(small.parameters()), TrainingState(epoch=1), keep=2)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    checkpoint.write(folder, large, torch.optim.SGD(large.parameters()), Progress(epoch=2), keep=2)
+    optimizer = torch.optim.SGD(large.parameters())
+    checkpoint.write(folder, large, optimizer, TrainingState(epoch=2), keep=2)
 except RunError as error:
     print(error)
 """
@@ -154,5 +157,5 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(RunError, match="could not be written"):
-        checkpoint.write(blocked / "checkpoints", *pair(), Progress(), keep=1)
+        checkpoint.write(blocked / "checkpoints", *pair(), TrainingState(), keep=1)
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vireid.data import images
 from vireid.data.images import read_resized
-from vireid.data.sampler import Part, class_indices
+from vireid.data.sampler import BatchShard, class_indices
 from vireid.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -29,7 +29,6 @@ from vireid.types import CrossModalBatch, Modality
 
 def epoch(run: Run, cache: Path | None, first_step: int = 0) -> list[CrossModalBatch]:
     with TrainingSet(run, cache=cache) as data:
-        data.preload(progress=False)
         return list(data.batches(1, first_step, lambda tensor: tensor))
 
 
@@ -106,7 +105,7 @@ def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts
     whole = epoch(varied, tmp_path / "cache")
     shares = []
     for rank in range(parts):
-        with TrainingSet(varied, part=Part(rank, parts)) as data:
+        with TrainingSet(varied, shard=BatchShard(rank, parts)) as data:
             shares.append(list(data.batches(1, 0, lambda tensor: tensor)))
     for batch, *own in zip(whole, *shares, strict=True):
         n = len(batch.infrared) // parts
@@ -126,7 +125,7 @@ def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts
 
 def test_identities_that_processes_cannot_share_are_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"3 processes cannot share '4' identities.*--devices"):
-        TrainingSet(run, part=Part(0, 3))
+        TrainingSet(run, shard=BatchShard(0, 3))
 
 
 def pixels(normalised: Tensor) -> Tensor:

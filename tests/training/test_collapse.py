@@ -1,4 +1,4 @@
-"""The collapse watch speaks when it should and is silent otherwise."""
+"""The warning of a collapse appears when it should, and only then."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.training.collapse import collapse, cosines
+from vireid.training.collapse import collapse_warning, mean_cosines
 
 
 def history(identity: list[float], center: list[float], different: float = 0.0) -> list[Any]:
@@ -24,7 +24,7 @@ def history(identity: list[float], center: list[float], different: float = 0.0) 
 def test_cosines_are_means_over_pairs_across_modalities() -> None:
     x = torch.nn.functional.normalize(torch.randn(7, 4, dtype=torch.float64), dim=1)
     labels = torch.tensor([0, 1, 1, 2, 1, 0, 2])
-    same, different = cosines(x, labels, 4)
+    same, different = mean_cosines(x, labels, 4)
     pairs: dict[bool, list[float]] = {True: [], False: []}
     for i in range(4):
         for j in range(4, 7):
@@ -35,14 +35,14 @@ def test_cosines_are_means_over_pairs_across_modalities() -> None:
 
 def test_a_stuck_identity_loss_with_a_falling_center_term() -> None:
     nothing = math.log(100)
-    text = collapse(history([nothing] * 4, [2.0, 1.0, 0.5, 0.2]), classes=100, steps=64)
+    text = collapse_warning(history([nothing] * 4, [2.0, 1.0, 0.5, 0.2]), classes=100, steps=64)
     assert "ln(100)" in text
     assert "fell from 2.000 to 0.200" in text
     assert "--center-reduction mean" in text
 
 
 def test_one_point_for_everyone() -> None:
-    text = collapse(history([1.0] * 3, [1.0] * 3, different=0.95), classes=100, steps=64)
+    text = collapse_warning(history([1.0] * 3, [1.0] * 3, different=0.95), classes=100, steps=64)
     assert "0.95" in text
 
 
@@ -51,4 +51,5 @@ def test_one_point_for_everyone() -> None:
     [([4.6, 4.0, 3.0], 64), ([4.6, 4.6], 64), ([4.6] * 3, 5), ([4.6, 4.6, 4.6, 4.0], 64), ([], 64)],
 )
 def test_silent_while_it_learns_or_has_not_begun(identity: list[float], steps: int) -> None:
-    assert collapse(history(identity, [1.0] * len(identity)), classes=100, steps=steps) == ""
+    epochs = history(identity, [1.0] * len(identity))
+    assert collapse_warning(epochs, classes=100, steps=steps) == ""

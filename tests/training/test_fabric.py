@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from vireid.data.sampler import Part
+from vireid.data.sampler import BatchShard
 from vireid.distributed.comm import (
     all_gather_rows,
     any_rank,
@@ -25,7 +25,7 @@ from vireid.distributed.launch import Processes, launch
 from vireid.distributed.sync_norm import convert_sync_batchnorm
 from vireid.errors import ConfigError, RunError, VireidError
 from vireid.methods import Method, catalogue
-from vireid.training.fabric import check_distributed, check_parts, separate_parts
+from vireid.training.fabric import check_distributed, check_parts, independent_parts
 from vireid.types import CrossModalBatch
 
 METHODS = ("agw", "bdtr", "dlis-strong", "hcml", "mgn", "pcb", "tone", "zero-padding-cpu")
@@ -60,13 +60,13 @@ def build(name: str) -> Method:
     return network.double()
 
 
-def batch_of(network: Method, part: Part) -> CrossModalBatch:
+def batch_of(network: Method, shard: BatchShard) -> CrossModalBatch:
     """A part of the images, and the labels of all; every other visible image twice, as in CAJ."""
     count = IDENTITIES * IMAGES
     random = torch.Generator().manual_seed(5)
     images = torch.randn(2, count, 3, *network.size, generator=random, dtype=torch.float64)
     labels = torch.tensor([4, 0, 3, 1]).repeat_interleave(IMAGES)
-    rows = part.rows(count)
+    rows = shard.rows(count)
     return CrossModalBatch(images[0, rows], images[1, rows], labels, labels)
 
 
@@ -82,7 +82,7 @@ def projected(gradients: dict[str, Tensor]) -> dict[str, float]:
 def learn(network: Method) -> dict[str, dict[str, float]]:
     """Losses, gradients and running statistics after one batch."""
     convert_sync_batchnorm(network)
-    losses = network.train().losses(batch_of(network, Part(rank(), world_size())))
+    losses = network.train().losses(batch_of(network, BatchShard(rank(), world_size())))
     losses.total.backward()
     gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     if world_size() > 1:
@@ -119,7 +119,7 @@ def normalise(norm: nn.Module, shape: tuple[int, ...]) -> list[Tensor]:
     for _ in range(2):
         x = 3 + torch.randn(shape, dtype=torch.float64)
         weights = torch.randn(shape, dtype=torch.float64)
-        rows = Part(rank(), world_size()).rows(shape[0])
+        rows = BatchShard(rank(), world_size()).rows(shape[0])
         own = x[rows].clone().requires_grad_()
         y = layer(own)
         (y.square() * weights[rows]).sum().backward()
@@ -158,9 +158,9 @@ def talk() -> dict[str, Any]:
         "failed": refused(lambda: broadcast(fail)),
         "any": [any_rank(rank() == 1), any_rank(False)],
         "rows": [rows.tolist() for rows in all_gather_rows(own, lengths)],
-        "equal": refused(lambda: check_same_on_all_ranks("hats", "grey", mend="buy some")),
+        "equal": refused(lambda: check_same_on_all_ranks("hats", "grey", fix="buy some")),
         "unequal": refused(
-            lambda: check_same_on_all_ranks("hats", f"{rank()} grey", mend="buy some")
+            lambda: check_same_on_all_ranks("hats", f"{rank()} grey", fix="buy some")
         ),
         "waiting": os.environ.get("OMP_WAIT_POLICY"),
         "adversary": refused(lambda: check_distributed(build("cmgan"), "cmgan")),
@@ -200,9 +200,9 @@ def test_what_depends_on_the_number_of_processes_is_resumed_by_the_same_only(
 ) -> None:
     monkeypatch.setattr("vireid.training.fabric.world_size", lambda: 2)
     plain = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.0))
-    assert separate_parts(plain, sync_batchnorm=True) == 1
-    assert separate_parts(plain, sync_batchnorm=False) == 2
-    assert separate_parts(nn.Dropout(0.1), sync_batchnorm=True) == 2
+    assert independent_parts(plain, sync_batchnorm=True) == 1
+    assert independent_parts(plain, sync_batchnorm=False) == 2
+    assert independent_parts(nn.Dropout(0.1), sync_batchnorm=True) == 2
     check_parts(2, 2)
     with pytest.raises(RunError, match=r"'2' parts.*now there are '1'.*--devices 2"):
         check_parts(2, 1)

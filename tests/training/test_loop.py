@@ -22,7 +22,7 @@ from vireid.methods import Optimisation
 from vireid.runs import Run, RunFolder, checkpoint
 from vireid.training import fit
 from vireid.training.batches import TrainingSet
-from vireid.training.schedule import rate_factor
+from vireid.training.optimization import rate_factor
 
 WALL_CLOCK = ("seconds", "images_per_second")
 STOP_AT = 3
@@ -108,12 +108,12 @@ def test_a_second_trainer_of_a_folder_is_refused(run: Run, tmp_path: Path) -> No
     folder = RunFolder(tmp_path / "run")
     folder.start(run)
     with (
-        folder.alone(),
+        folder.exclusive(),
         pytest.raises(RunError, match=r"Another process is training into '.*run'; wait"),
     ):
         fit(run, folder.path, resume=True, progress_bar=False)
     assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
-    with folder.alone():  # whoever was refused holds nothing
+    with folder.exclusive():  # whoever was refused holds nothing
         pass
 
 
@@ -188,7 +188,13 @@ def test_a_damaged_checkpoint_is_passed_over(
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
     fit(run, out, resume=True, progress_bar=False)
-    assert f"'{newest}' is damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"'{newest}' is damaged" in said
+    [second, last] = [
+        line for line in said.splitlines() if line.startswith(("epoch   2/3", "epoch   3/3"))
+    ]
+    assert second.endswith(" left")
+    assert last.endswith(" images/s")
     assert same_run(out, finished)
 
 

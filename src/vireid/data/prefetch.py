@@ -1,4 +1,4 @@
-"""Preparing the next thing while the present one is being used."""
+"""Preparing the next item in a thread while the current one is in use."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import TypeVar
 __all__ = ["prefetch"]
 
 ItemT = TypeVar("ItemT")
-MadeT = TypeVar("MadeT")
+ResultT = TypeVar("ResultT")
 
 
-def prefetch(make: Callable[[ItemT], MadeT], items: Iterable[ItemT]) -> Iterator[MadeT]:
-    """Yield what ``make`` makes of each item, in order, one item ahead of who uses it.
+def prefetch(make: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
+    """Yield ``make(item)`` for each item, in order, one item ahead of the consumer.
 
     Args:
-        make: Called in a thread of its own, for one item at a time.
-        items: What to make things of.
+        make: Called in a thread, for one item at a time.
+        items: The items.
 
     Raises:
-        Exception: What ``make`` raises, in place of what it was to make.
+        Exception: What ``make`` raises, in place of its result.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="vireid-prefetch") as pool:
-        present: Future[MadeT] | None = None
+        current: Future[ResultT] | None = None
         for item in items:
             following = pool.submit(make, item)
-            if present is not None:
-                yield present.result()
-            present = following
-        if present is not None:
-            yield present.result()
+            if current is not None:
+                yield current.result()
+            current = following
+        if current is not None:
+            yield current.result()

@@ -1,7 +1,7 @@
 """Cross-modal P x K sampling: P identities a batch, K images of each in either modality.
 
-Identities are drawn without replacement until every one had its turn, then shuffled anew; so are
-the images of each identity. An epoch has ``max(visible, infrared) // (P * K)`` batches, the
+Identities are drawn without replacement until all have been drawn, then reshuffled; so are the
+images of each identity. An epoch has ``max(visible, infrared) // (P * K)`` batches, the
 convention of TSLFN (Zhu et al., Hetero-Center Loss for Cross-Modality Person Re-Identification,
 Neurocomputing 2020): 695 on SYSU-MM01 and 64 on RegDB with 4 identities x 8 images.
 
@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord
 
-__all__ = ["WHOLE", "BatchIndices", "CrossModalSampler", "Part", "SamplerReport", "class_indices"]
+__all__ = [
+    "WHOLE_BATCH",
+    "BatchIndices",
+    "BatchShard",
+    "CrossModalSampler",
+    "SamplerReport",
+    "class_indices",
+]
 
 
 def class_indices(records: Iterable[ImageRecord]) -> dict[int, int]:
@@ -34,25 +41,25 @@ def class_indices(records: Iterable[ImageRecord]) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Which part of each batch a process works on: whole identities, as many as every other.
+class BatchShard:
+    """The shard of each batch that one process works on: whole identities, equally many in each.
 
     Attributes:
         rank: The process, from 0.
-        size: How many processes share the batch.
+        world_size: Number of processes that share the batch.
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     def rows(self, count: int) -> slice:
-        """Its rows of ``count`` that are cut into equal parts, by rank."""
-        share = count // self.size
+        """Its rows of ``count``, which are split into equal shards by rank."""
+        share = count // self.world_size
         return slice(self.rank * share, (self.rank + 1) * share)
 
 
-WHOLE = Part()
-"""All of each batch: that of the only process."""
+WHOLE_BATCH = BatchShard()
+"""All of each batch: the shard of the only process."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +76,13 @@ class BatchIndices:
     infrared: NDArray[np.int64]
     labels: NDArray[np.int64]
 
-    def part(self, part: Part) -> BatchIndices:
-        """The identities of one of several processes.
+    def shard(self, shard: BatchShard) -> BatchIndices:
+        """The images of one process.
 
         Args:
-            part: Which; its number of processes divides P.
+            shard: Its shard; the number of processes divides P.
         """
-        rows = part.rows(len(self.labels))
+        rows = shard.rows(len(self.labels))
         return BatchIndices(self.visible[rows], self.infrared[rows], self.labels[rows])
 
 
@@ -125,7 +132,7 @@ class SamplerReport:
 
 
 class _Queue:
-    """Values drawn without replacement, shuffled anew when all had their turn."""
+    """Values drawn without replacement, reshuffled when all have been drawn."""
 
     def __init__(self, values: NDArray[np.int64], rng: np.random.Generator) -> None:
         self._values = values
@@ -133,14 +140,14 @@ class _Queue:
         self._waiting = values[:0]
 
     def draw(self, count: int) -> NDArray[np.int64]:
-        """Draw values; as even as can be if ``count`` exceeds them, otherwise all different."""
+        """Draw values: all different, or evenly if ``count`` exceeds their number."""
         rounds, rest = divmod(count, len(self._values))
         drawn = [self._rng.permutation(self._values) for _ in range(rounds)]
         head, self._waiting = self._waiting[:rest], self._waiting[rest:]
         drawn.append(head)
         if len(head) < rest:
             fresh = self._rng.permutation(self._values)
-            # Every value still comes once in the new round, but those just drawn come later.
+            # Every value still appears once in the new round, those just drawn later.
             tail = fresh[~np.isin(fresh, head)][: rest - len(head)]
             self._waiting = fresh[~np.isin(fresh, tail)]
             drawn.append(tail)

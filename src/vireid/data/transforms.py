@@ -1,9 +1,8 @@
 """Augmentation and normalisation of whole batches, on the CPU or a GPU.
 
-Every random number comes from the generator that is passed, ten an image whatever is switched on:
-the same seed crops the same way with and without erasing. (A second view of an image is ten more,
-drawn once all first views have theirs.) Moving pixels is done in uint8, a quarter of the memory of
-float32.
+Every random number comes from the given generator, ten for each image whatever is switched on: the
+same seed crops the same way with and without erasing. (A second view takes ten more, drawn after
+those of all first views.) Pixels are moved as uint8, in a quarter of the memory of float32.
 
 Sources: random erasing, Zhong et al., AAAI 2020; channel augmentation, Ye et al., Channel
 Augmented Joint Learning for Visible-Infrared Recognition, ICCV 2021.
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vireid.data.sampler import WHOLE, Part
+from vireid.data.sampler import WHOLE_BATCH, BatchShard
 from vireid.errors import ConfigError
 from vireid.types import Modality
 
@@ -48,7 +47,7 @@ LUMINANCE = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What may happen to a training image.
+    """The random changes of a training image.
 
     Attributes:
         pad: Black border, in pixels of the resized image, before a random crop to the old size.
@@ -79,7 +78,7 @@ class Augmentation:
                 raise ConfigError(f"{name} {value} is out of range; expected 0 to 1.")
 
     def second_view(self) -> Augmentation:
-        """What may happen to a visible image seen a second time: it always loses its colours."""
+        """The augmentation of a visible image's second view, which always loses its colours."""
         return replace(self, channel=1.0)
 
 
@@ -106,34 +105,34 @@ def augment(
     generator: torch.Generator,
     *,
     memory_format: torch.memory_format = torch.contiguous_format,
-    part: Part = WHOLE,
+    shard: BatchShard = WHOLE_BATCH,
 ) -> Tensor:
-    """Crop, mirror, recolour, normalise and erase, each image by its own random numbers.
+    """Crop, flip, recolour, normalise and erase each image by its own random numbers.
 
     Args:
         images: uint8 ``[n, 3, H, W]`` on any device; left as they are.
-        modality: The light of these images; only visible ones are recoloured.
-        augmentation: What may happen.
-        generator: Source of all random numbers, on any device. On the CPU it gives the same images
-            whatever device they are on.
+        modality: The modality of these images; only visible ones are recoloured.
+        augmentation: The random changes.
+        generator: Source of all random numbers. One on the CPU gives the same result for images on
+            any device.
         memory_format: Layout of the result.
-        part: Which part of a batch the images are; they get the random numbers that they would
-            have within the whole.
+        shard: The shard of a batch that the images are; they get the random numbers that they have
+            within the whole batch.
 
     Returns:
         float32 ``[n, 3, H, W]`` on the device of ``images``, normalised as by :func:`normalise`.
     """
-    n, given = len(images) * part.size, images
-    # One row an image: offset y, x; mirror; recolour, how; erase, area, aspect, y, x.
+    n, given = len(images) * shard.world_size, images
+    # One row an image: offset y, x; flip; recolour, how; erase, area, aspect, y, x.
     table = torch.rand(n, 10, generator=generator, device=generator.device)
-    u = table[part.rows(n)].to(images.device).T
+    u = table[shard.rows(n)].to(images.device).T
     if augmentation.pad:
         images = _shift(images, augmentation.pad, u[0], u[1])
     if augmentation.flip:
         images = torch.where((u[2] < 0.5)[:, None, None, None], images.flip(-1), images)
     if augmentation.channel and modality is Modality.VISIBLE:
         images = _recolour(images, u[3] < augmentation.channel, u[4], grey=augmentation.grey)
-    # Where that makes no copy, recolouring has made one.
+    # Where this makes no copy, recolouring has made one.
     result = _normalise(images.to(torch.float32, copy=images is given, memory_format=memory_format))
     if augmentation.erasing:
         inside = _rectangles(result, u[6:])

@@ -282,13 +282,13 @@ def broadcast(make: Callable[[], Any], *, by: int = 0) -> Any:
     return heard["made"]
 
 
-def check_same_on_all_ranks(what: str, value: str, *, mend: str) -> None:
+def check_same_on_all_ranks(what: str, value: str, *, fix: str) -> None:
     """Refuse to go on where the processes do not hold the same.
 
     Args:
         what: What it is, for the message.
         value: What this process holds.
-        mend: How the user can make it the same, as a clause.
+        fix: How the user can make it the same, as a clause.
 
     Raises:
         ProcessError: If two processes hold different values.
@@ -304,7 +304,7 @@ def check_same_on_all_ranks(what: str, value: str, *, mend: str) -> None:
         other = next(r for r, name in enumerate(names) if name != names[0])
         raise ProcessError(
             f"Process {other} does not have the same {what} as process 0 ('{names[other]}' and "
-            f"'{names[0]}'); expected all {len(names)} to have the same; {mend}."
+            f"'{names[0]}'); expected all {len(names)} to have the same; {fix}."
         )
 
 

@@ -1,8 +1,8 @@
-"""Checkpoints: whole or absent, proven before use, and nothing in them is ever executed.
+"""Checkpoints: written atomically, verified before use, and never executed.
 
-One safetensors file holds the network (``model.*``), the optimiser's state
-(``optimizer.<parameter>.<name>``) and, as metadata, the place in training and a digest of all
-tensors. Learning rates are not stored: they are a function of the place.
+One safetensors file holds the network (``model.*``), the optimizer's state
+(``optimizer.<parameter>.<name>``) and, as metadata, the training state and a digest of all tensors.
+Learning rates are not stored: they follow from the position in training.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from vireid.errors import RunError
 from vireid.files import write_atomic
 from vireid.nn.weights import fingerprint
 
-__all__ = ["Progress", "load", "newest", "write"]
+__all__ = ["TrainingState", "load", "newest", "write"]
 
 
 @dataclass
-class Progress:
-    """The place in training.
+class TrainingState:
+    """The position in training, and the metrics so far.
 
     Attributes:
-        epoch: The epoch under way, from 0.
+        epoch: The current epoch, from 0.
         step: Steps of it that are done.
-        sums: Sums over those steps of what the metrics report.
-        history: One mapping for each finished epoch.
-        parts: Into how many parts, which do not see one another, batches fall; see
-            :func:`vireid.training.fabric.separate_parts`.
+        sums: Sums of the metrics over those steps.
+        history: The metrics of each finished epoch.
+        parts: Number of independent parts of a batch; see
+            :func:`vireid.training.fabric.independent_parts`.
     """
 
     epoch: int = 0
@@ -47,50 +47,57 @@ class Progress:
 
     @property
     def means(self) -> dict[str, float]:
-        """The means of this epoch so far."""
+        """The metrics' means over the current epoch so far."""
         return {name: total / self.step for name, total in self.sums.items()}
 
-    def add(self, seen: Mapping[str, float]) -> None:
+    def add_step(self, metrics: Mapping[str, float]) -> None:
         """Count one step."""
-        for name, value in seen.items():
+        for name, value in metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.step += 1
 
-    def finish_epoch(self, line: dict[str, Any]) -> None:
-        """Keep the epoch's metrics and go on to the next one."""
-        self.history.append(line)
+    def epoch_metrics(self) -> dict[str, Any]:
+        """The metrics of the current epoch as a line of ``metrics.jsonl``."""
+        means = self.means
+        terms = {k.removeprefix("terms."): v for k, v in means.items() if "terms." in k}
+        others = {k: v for k, v in means.items() if "terms." not in k}
+        return {"epoch": self.epoch + 1, "terms": terms, **others}
+
+    def finish_epoch(self, metrics: dict[str, Any]) -> None:
+        """Keep the epoch's metrics and move on to the next epoch."""
+        self.history.append(metrics)
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
 
 
 def write(
-    folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress, *, keep: int
+    folder: Path, model: nn.Module, optimizer: Optimizer, state: TrainingState, *, keep: int
 ) -> Path:
     """Save a checkpoint and delete all but the last ``keep``.
 
     Args:
         folder: ``RUN/checkpoints``.
         model: The network.
-        optimizer: Its optimiser.
-        progress: The place in training.
-        keep: How many stay, at least 1.
+        optimizer: Its optimizer.
+        state: The position in training.
+        keep: Number of checkpoints to keep, at least 1.
 
     Raises:
-        RunError: If the disk refuses (full, read-only); the checkpoints before it are untouched.
+        RunError: If the file cannot be written; earlier checkpoints are untouched.
     """
     tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
+    for index, moments in optimizer.state_dict()["state"].items():
+        for name, value in moments.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous()
-    meta = {"progress": json.dumps(asdict(progress)), "digest": fingerprint(tensors)}
-    path = folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}.safetensors"
+    meta = {"state": json.dumps(asdict(state)), "digest": fingerprint(tensors)}
+    path = folder / f"epoch-{state.epoch:04d}-step-{state.step:06d}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, save(tensors, metadata=meta))
     except OSError as error:
         raise RunError(
-            f"The checkpoint '{path}' could not be written ({error.strerror}); make room or mend "
-            "the permissions and continue with `vireid train --resume RUN`."
+            f"The checkpoint '{path}' could not be written ({error.strerror}); make room or fix "
+            "the permissions, and continue with `vireid train --resume RUN`."
         ) from error
     for old in _files(folder)[keep:]:
         old.unlink()
@@ -98,10 +105,10 @@ def write(
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole checkpoint, and a sentence for each damaged one that was passed over.
+    """The newest intact checkpoint, and a warning for each newer one that is damaged.
 
     Returns:
-        The file, None if the folder has no checkpoint at all; and the sentences.
+        The file, None if the folder has no checkpoint at all; and the warnings.
 
     Raises:
         RunError: If there are checkpoints and all of them are damaged.
@@ -116,26 +123,26 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
             return path, damaged
     if damaged:
         raise RunError(
-            f"No checkpoint in '{folder}' is whole ({' '.join(damaged)}); nothing can be resumed. "
-            "Delete the folder to start this run again from its beginning."
+            f"No checkpoint in '{folder}' is intact ({' '.join(damaged)}), so the run cannot be "
+            "resumed; delete the folder to start it over."
         )
     return None, damaged
 
 
-def load(path: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
-    """Put a checkpoint back, bit for bit.
+def load(path: Path, model: nn.Module, optimizer: Optimizer) -> TrainingState:
+    """Restore a checkpoint, bit for bit.
 
     Raises:
-        RunError: If the file is damaged or belongs to another network.
+        RunError: If the file is damaged or its network is another one.
     """
-    tensors, progress = _read(path)
-    state = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+    tensors, state = _read(path)
+    weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise RunError(
-            f"The checkpoint '{path}' belongs to another network than this run's config.yaml "
-            f"describes ({error})."
+            f"The checkpoint '{path}' belongs to another network than the one in this run's "
+            f"config.yaml ({error}); undo the change of config.yaml, or train into a new folder."
         ) from error
     parameters: Sequence[Tensor] = [p for g in optimizer.param_groups for p in g["params"]]
     restored: dict[int, dict[str, Tensor]] = {}
@@ -144,14 +151,14 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
             continue
         _, index, name = key.split(".", 2)
         parameter = parameters[int(index)]
-        # A moment gets its parameter's memory format, so that the same kernels run as before.
+        # A moment gets its parameter's memory format, so that the same kernels run.
         like = parameter if value.shape == parameter.shape else value
         moment = torch.empty_like(like, dtype=value.dtype).copy_(value)
         restored.setdefault(int(index), {})[name] = moment
     optimizer.load_state_dict(
         {"state": restored, "param_groups": optimizer.state_dict()["param_groups"]}
     )
-    return progress
+    return state
 
 
 def _files(folder: Path) -> list[Path]:
@@ -159,13 +166,13 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*-step-*.safetensors"), reverse=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], Progress]:
+def _read(path: Path) -> tuple[dict[str, Tensor], TrainingState]:
     try:
         with safe_open(path, framework="pt") as file:
             meta = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RunError(f"The checkpoint '{path}' is damaged ({error}).") from error
-    if "progress" not in meta or meta.get("digest") != fingerprint(tensors):
-        raise RunError(f"The checkpoint '{path}' is damaged: its digest does not fit.")
-    return tensors, Progress(**json.loads(meta["progress"]))
+    if "state" not in meta or meta.get("digest") != fingerprint(tensors):
+        raise RunError(f"The checkpoint '{path}' is damaged: its digest does not match.")
+    return tensors, TrainingState(**json.loads(meta["state"]))

@@ -49,11 +49,11 @@ class RunFolder:
         self.results = path / "results"
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from training into the folder, which is made.
+    def exclusive(self) -> Iterator[None]:
+        """Create the folder and keep other processes from training into it.
 
         Raises:
-            RunError: One is training into it.
+            RunError: If another process is training into it.
         """
         with contextlib.ExitStack() as holding:
             try:

@@ -1,5 +1,6 @@
-"""Training: one loop, augmented batches, and warnings when training collapses."""
+"""Training: the algorithm, augmented batches, and warnings when training collapses."""
 
-from vireid.training.loop import Validate, fit
+from vireid.training.loop import fit
+from vireid.training.session import Validate
 
 __all__ = ["Validate", "fit"]

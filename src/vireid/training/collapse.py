@@ -1,9 +1,9 @@
-"""The collapse watch: says plainly when training drifts to features that tell nobody apart.
+"""Detection of training that collapses to features that do not separate identities.
 
-The hetero-center loss is least where every embedding is the same, or where an identity's images
-scatter so that their mean is near nought. When it wins over the cross-entropy early on, the
-identity loss stays near ln(classes) and the ranking is chance. DLIS guards against it (see
-``DLISConfig.center_gate``); the watch sees what comes through, in any method.
+The hetero-center loss is minimal where all embeddings are equal, or where an identity's images
+scatter so that their mean is near zero. When it outweighs the cross-entropy early on, the identity
+loss stays near ln(classes) and the ranking is at chance. DLIS has a gate against it (see
+``DLISConfig.center_gate``); the warning covers every method.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["collapse", "cosines"]
+__all__ = ["collapse_warning", "mean_cosines"]
 
-# A classifier that has learnt anything is below this share of ln(classes) after a few epochs.
-_KNOWS_NOTHING = 0.93
-# Different people whose mean cosine is above this are one point to any ranking.
-_ONE_POINT = 0.9
+# A classifier that learns is below this share of ln(classes) after a few epochs.
+_STUCK = 0.93
+# Above this mean cosine of different identities, no ranking separates them.
+_COLLAPSED = 0.9
 _PATIENCE = 3
-# Before so many steps even a sound network may know nothing.
-_STEPS = 100
+# Before this many steps even a sound network may be at chance.
+_MIN_STEPS = 100
 
 
-def cosines(features: Tensor, labels: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
-    """Mean cosine across the modalities, of the same identity and of different ones.
+def mean_cosines(features: Tensor, labels: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
+    """Mean cosine between the modalities, of the same identity and of different ones.
 
     Args:
         features: Unit rows, ``[n, d]``, visible first.
@@ -41,8 +41,8 @@ def cosines(features: Tensor, labels: Tensor, n_visible: int) -> tuple[Tensor, T
     return similarity[same].mean(), similarity[~same].mean()
 
 
-def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) -> str:
-    """Judge the last epochs.
+def collapse_warning(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) -> str:
+    """Look for a collapse in the last epochs.
 
     Args:
         history: The metrics of the epochs so far.
@@ -50,36 +50,35 @@ def collapse(history: Sequence[Mapping[str, Any]], *, classes: int, steps: int) 
         steps: Steps an epoch.
 
     Returns:
-        A warning that says what was seen and what to change, or an empty string.
+        A warning with what was observed and what to change, or an empty string.
     """
-    if len(history) * steps < _STEPS:
+    if len(history) * steps < _MIN_STEPS:
         return ""
     last = history[-1]
     if "identity_loss" not in last:
         return ""
     seen = []
-    nothing = math.log(classes)
+    chance = math.log(classes)
     history = [h for h in history if "identity_loss" in h]
-    stuck = [h["identity_loss"] > _KNOWS_NOTHING * nothing for h in history[-_PATIENCE:]]
+    stuck = [h["identity_loss"] > _STUCK * chance for h in history[-_PATIENCE:]]
     if len(stuck) == _PATIENCE and all(stuck):
         seen.append(
-            f"the identity loss is {last['identity_loss']:.2f} after {len(history)} epochs, and a "
-            f"classifier that knows nothing has ln({classes}) = {nothing:.2f}"
+            f"the identity loss is {last['identity_loss']:.2f} after {len(history)} epochs, and "
+            f"that of an untrained classifier is ln({classes}) = {chance:.2f}"
         )
         first = history[0]["terms"].get("center", 0.0)
         now = last["terms"].get("center", 0.0)
         if now < 0.7 * first:
             seen.append(f"meanwhile the center term fell from {first:.3f} to {now:.3f}")
-    if last["cosine_different"] > _ONE_POINT:
+    if last["cosine_different"] > _COLLAPSED:
         seen.append(
             "features of different identities have a mean cosine of "
-            f"{last['cosine_different']:.2f} (1 means that all are the same)"
+            f"{last['cosine_different']:.2f} (1 means that all are equal)"
         )
     if not seen:
         return ""
     return (
-        f"COLLAPSE WATCH, epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
+        f"Collapse in epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
         "chance. If the center or triplet term outweighs the identity loss, use --center-gate 0.5, "
-        "--center-reduction mean or a smaller --center; otherwise train longer, or with another "
-        "--lr."
+        "--center-reduction mean or a smaller --center; otherwise train longer or change --lr."
     )

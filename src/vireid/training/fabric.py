@@ -1,4 +1,4 @@
-"""Training by several processes: what of it is the same as by one, and what is not."""
+"""Training with several processes: what equals training with one, and what does not."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from vireid.runs import Run
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["check_distributed", "check_parts", "equalise_buffers", "open_fabric", "separate_parts"]
+__all__ = [
+    "check_distributed",
+    "check_parts",
+    "equalise_buffers",
+    "independent_parts",
+    "open_fabric",
+]
 
 
 def open_fabric(run: Run) -> Fabric:
-    """The devices that a run trains on, with the gradients averaged over all processes.
+    """The devices that a run trains on, with gradients averaged over all processes.
 
     Args:
         run: Its device and precision.
 
     Raises:
-        ConfigError: If there is no such device.
+        ConfigError: If the device does not exist.
     """
     kind = local_device(run.device).type
     if world_size() == 1:
         return make_fabric(accelerator=kind, devices=1, precision=run.precision)
-    # Here and not above: describing needs none of it, and it takes seconds to import.
+    # Here because it takes seconds to import and only training needs it.
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -40,7 +46,7 @@ def open_fabric(run: Run) -> Fabric:
         accelerator="cuda" if kind == "cuda" else "cpu",
         devices=local_size,
         num_nodes=world_size() // local_size,
-        # Synchronised norms have equal buffers; others are made equal where it matters.
+        # Synchronised norms have equal buffers; equalise_buffers takes care of others.
         strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True),
         precision=run.precision,
         plugins=[TorchElasticEnvironment()],
@@ -48,32 +54,32 @@ def open_fabric(run: Run) -> Fabric:
 
 
 def check_distributed(network: Method, name: str) -> None:
-    """Refuse methods whose losses have not been proven to be the same by several processes.
+    """Refuse methods whose losses have not been shown to be the same with several processes.
 
     Args:
         network: The method.
         name: The recipe's name.
 
     Raises:
-        ConfigError: If it is one of them, and there are several processes.
+        ConfigError: If there are several processes and the method is one of them.
     """
     if world_size() > 1 and not network.supports_distributed:
         raise ConfigError(
             f"'{name}' cannot be trained by {world_size()} processes: its networks compete with "
-            "one another, which is not proven to give the same result; expected one process: "
+            "one another, and equal results have not been shown for that; expected one process: "
             "leave --devices at 1."
         )
 
 
-def separate_parts(network: nn.Module, *, sync_batchnorm: bool) -> int:
-    """Into how many parts a batch falls whose outcome depends on how many they are.
+def independent_parts(network: nn.Module, *, sync_batchnorm: bool) -> int:
+    """Number of parts of a batch that are normalised or drop activations independently.
 
     Args:
-        network: What is trained.
-        sync_batchnorm: Whether its batch norms see the images of all processes.
+        network: The network.
+        sync_batchnorm: Whether batch norms use the images of all processes.
 
     Returns:
-        1 where any number of processes computes the same; otherwise the number of processes.
+        1 where the result does not depend on the number of processes; that number otherwise.
     """
     from torchvision.ops import StochasticDepth
 
@@ -85,30 +91,26 @@ def separate_parts(network: nn.Module, *, sync_batchnorm: bool) -> int:
 
 
 def check_parts(saved: int, now: int) -> None:
-    """Refuse to resume a run whose outcome depends on the number of processes by another number.
+    """Refuse to resume with another number of processes where the result depends on it.
 
     Args:
-        saved: What :func:`separate_parts` said when the checkpoint was made.
-        now: What it says now.
+        saved: :func:`independent_parts` of the checkpoint.
+        now: The same of these processes.
 
     Raises:
         RunError: If they differ.
     """
     if saved != now:
         raise RunError(
-            f"This run was trained in '{saved}' parts, with batch norms or dropout that see the "
-            f"images of one process only, and now there are '{now}': it would go on as another "
-            f"run. Expected the same number: resume it with --devices {saved}, and with "
-            "--no-sync-batchnorm if it was begun so."
+            f"This run was trained in '{saved}' parts, whose batch norms or dropout see only the "
+            f"images of their process, and now there are '{now}' parts, which would change the "
+            f"result. Expected the same number: resume with --devices {saved}, and with "
+            "--no-sync-batchnorm if the run was started with it."
         )
 
 
 def equalise_buffers(network: nn.Module) -> None:
-    """Give all processes the first one's running statistics.
-
-    Args:
-        network: It is changed.
-    """
+    """Copy the main process's running statistics to all processes, in place."""
     if world_size() > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)

@@ -1,4 +1,4 @@
-"""What training tells a person: the bar, a line an epoch, TensorBoard."""
+"""Reports of a training in progress: the bar, one line an epoch, TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,58 +11,83 @@ from tqdm import tqdm
 
 from vireid.distributed.comm import is_main_process
 from vireid.errors import RunError
+from vireid.runs.checkpoint import TrainingState
 
-__all__ = ["EpochBar", "TensorBoard", "format_epoch"]
+__all__ = ["TensorBoard", "TrainingBar", "format_epoch"]
 
 
-class EpochBar:
-    """The progress bar of one epoch, with loss terms, accuracy and images/s.
+class TrainingBar:
+    """The progress bar of a whole training, with loss terms, accuracy, images/s and the time left.
 
     Args:
-        epoch: From 0.
-        epochs: How many there are.
-        steps: Steps of this epoch.
-        done: How many of them were done before.
-        show: Whether to draw it; the rate is measured either way.
+        epochs: Number of epochs.
+        steps: Steps of an epoch.
+        state: The position in training, which may be in the middle of an epoch.
+        show: Whether to draw it; time and rate are measured either way.
     """
 
-    def __init__(self, epoch: int, epochs: int, steps: int, *, done: int, show: bool) -> None:
-        self._started, self._images = time.perf_counter(), 0
-        self._bar = tqdm(
-            total=steps,
-            initial=done,
-            desc=f"epoch {epoch + 1}/{epochs}",
-            leave=False,
-            disable=None if show and is_main_process() else True,  # None: only on a terminal
-        )
+    def __init__(self, epochs: int, steps: int, *, state: TrainingState, show: bool) -> None:
+        self._epochs, self._state = epochs, state
+        self._total, self._done = epochs * steps, state.epoch * steps + state.step
+        self._began, self._steps = time.perf_counter(), 0
+        self._show = show and is_main_process()
+        self._bar: tqdm[Any] | None = None
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Measure time and rate from now on."""
+        self._epoch_began, self._images = time.perf_counter(), 0
 
     def update(self, means: Mapping[str, float], images: int) -> None:
         """Count a step of ``images`` images."""
         self._images += images
+        self._steps += 1
+        if self._bar is None:
+            # Not before the first step: until then there is no estimate of the time left.
+            self._bar = tqdm(
+                total=self._total,
+                initial=self._done,
+                leave=False,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}",
+                disable=None if self._show else True,  # None: only on a terminal
+            )
         terms = " ".join(
             f"{k.removeprefix('terms.')} {v:.3f}" for k, v in means.items() if "terms." in k
         )
-        self._bar.update()
         accuracy = f" accuracy {means['accuracy']:.2f}" if "accuracy" in means else ""
-        self._bar.set_postfix_str(f"{terms}{accuracy} {self.rate:.0f} images/s")
+        epoch = f"epoch {self._state.epoch + 1}/{self._epochs}"
+        self._bar.set_description_str(epoch, refresh=False)
+        rate = f"{self.rate:.0f} images/s{self.time_left}"
+        self._bar.set_postfix_str(f"{terms}{accuracy} {rate}", refresh=False)
+        self._bar.update()
 
     def close(self) -> None:
-        """Take the bar away."""
-        self._bar.close()
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     @property
     def seconds(self) -> float:
-        """Time since the bar was made."""
-        return time.perf_counter() - self._started
+        """Time since the epoch began."""
+        return time.perf_counter() - self._epoch_began
 
     @property
     def rate(self) -> float:
-        """Images a second."""
+        """Images a second in this epoch."""
         return self._images / max(self.seconds, 1e-9)
+
+    @property
+    def time_left(self) -> str:
+        """The estimated time until the end of training, as text; empty once there is none left."""
+        left = self._total - self._done - self._steps
+        if not left or not self._steps:
+            return ""
+        seconds = (time.perf_counter() - self._began) / self._steps * left
+        return f", {tqdm.format_interval(seconds)} left"
 
 
 def format_epoch(line: Mapping[str, Any], epochs: int) -> str:
-    """One line a person reads for one line of ``metrics.jsonl``."""
+    """A line of ``metrics.jsonl`` as text."""
     parts = [f"epoch {line['epoch']:>3}/{epochs}"]
     parts += [f"{k} {v:.3f}" for k, v in line["terms"].items()]
     parts += [f"{k.replace('_', ' ')} {line[k]:.3f}" for k in line if k.endswith("accuracy")]
@@ -70,8 +95,8 @@ def format_epoch(line: Mapping[str, Any], epochs: int) -> str:
         parts.append(
             f"cosine same/different {line['cosine_same']:.2f}/{line['cosine_different']:.2f}"
         )
-    parts.append(f"{line['images_per_second']:.0f} images/s")
     parts += [f"validation {k} {100 * v:.2f}" for k, v in line.get("validation", {}).items()]
+    parts.append(f"{line['images_per_second']:.0f} images/s")
     return "  ".join(parts)
 
 
@@ -79,7 +104,7 @@ class TensorBoard:
     """Writes the metrics for TensorBoard.
 
     Args:
-        folder: Where its event files go.
+        folder: Where the event files go.
 
     Raises:
         RunError: If the package is not installed.

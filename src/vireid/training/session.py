@@ -1,0 +1,337 @@
+"""Everything around the training algorithm: the run folder, resuming, stopping and reporting."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vireid.data.sampler import BatchShard
+from vireid.distributed.comm import (
+    any_rank,
+    broadcast,
+    check_same_on_all_ranks,
+    is_main_process,
+    rank,
+    world_size,
+)
+from vireid.distributed.signals import StopRequest, catch_sigterm
+from vireid.distributed.sync_norm import convert_sync_batchnorm
+from vireid.errors import ConfigError, RunError
+from vireid.log import log
+from vireid.methods import Method
+from vireid.nn import use_fast_convolutions
+from vireid.runs import Run, RunFolder, checkpoint
+from vireid.runs.checkpoint import TrainingState
+from vireid.training.batches import TrainingSet, mix_seed
+from vireid.training.collapse import collapse_warning
+from vireid.training.fabric import (
+    check_distributed,
+    check_parts,
+    equalise_buffers,
+    independent_parts,
+    open_fabric,
+)
+from vireid.training.optimization import build_optimizer
+from vireid.training.progress import TensorBoard, TrainingBar, format_epoch
+from vireid.types import CrossModalBatch, Modality
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+
+__all__ = ["RunSession", "Validate"]
+
+Validate = Callable[[Method], Mapping[str, float]]
+"""Scores a network in training on identities that are held out; the scores hold ``mAP``."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunSession:
+    """A training in progress in a run folder, to which only the main process writes.
+
+    Attributes:
+        run: The method, its data and its options.
+        folder: The run folder.
+        data: The training images.
+        network: The network.
+        fabric: The devices and the precision.
+        model: The network as Fabric wraps it.
+        optimizer: The optimizer as Fabric wraps it.
+        state: The position in training, and the metrics so far.
+        keep: Number of checkpoints to keep.
+        validate: Scores the network after each epoch.
+        bar: The progress bar.
+        tensorboard: Receives each epoch's metrics; None where it is off.
+        stop: Whether SIGTERM was received.
+    """
+
+    run: Run
+    folder: RunFolder
+    data: TrainingSet
+    network: Method
+    fabric: Fabric
+    model: _FabricModule
+    optimizer: _FabricOptimizer
+    state: TrainingState
+    keep: int
+    validate: Validate | None
+    bar: TrainingBar
+    tensorboard: TensorBoard | None
+    stop: StopRequest
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(
+        cls,
+        run: Run,
+        out: Path,
+        *,
+        resume: bool,
+        keep: int,
+        tensorboard: bool,
+        progress_bar: bool,
+        cache: Path | None,
+        validate: Validate | None,
+        sync_batchnorm: bool,
+    ) -> Iterator[RunSession]:
+        """Start or resume a run, with exclusive use of its folder.
+
+        The arguments are those of :func:`vireid.training.fit`.
+        """
+        folder = RunFolder(out)
+        broadcast(lambda: _check(folder, run, resume=resume, validates=validate is not None))
+        fabric = open_fabric(run)
+        fabric.launch()
+        shard = BatchShard(rank(), world_size())
+        with (
+            TrainingSet(run, cache=cache, shard=shard, progress=progress_bar) as data,
+            catch_sigterm() as stop,
+            contextlib.ExitStack() as stack,
+        ):
+            if data.report:
+                log(data.report)
+            _check_processes(run, data, sync_batchnorm=sync_batchnorm)
+            saved = broadcast(lambda: _newest(folder)) if resume else None
+            network, optimizer, state = _build(
+                run, saved, data.classes, sync_batchnorm=sync_batchnorm
+            )
+            broadcast(lambda: stack.enter_context(folder.exclusive()))
+            board: TensorBoard | None = None
+            if is_main_process():
+                folder.start(run)
+                if tensorboard:
+                    board = TensorBoard(folder.path / "tensorboard")
+            if saved:
+                log(f"Resuming '{out}' at epoch {state.epoch + 1}, step {state.step + 1}.")
+            model, wrapped = fabric.setup(network, optimizer)
+            model.mark_forward_method("step_losses")
+            model.train()
+            data.open_images()  # builds the cache before training is timed
+            epochs = run.recipe.optimisation.epochs
+            bar = TrainingBar(epochs, data.steps, state=state, show=progress_bar)
+            stack.callback(bar.close)
+            yield cls(
+                run=run,
+                folder=folder,
+                data=data,
+                network=network,
+                fabric=fabric,
+                model=model,
+                optimizer=wrapped,
+                state=state,
+                keep=keep,
+                validate=validate,
+                bar=bar,
+                tensorboard=board,
+                stop=stop,
+            )
+
+    def epochs(self) -> Iterator[int]:
+        """The epochs that are left; after each, the metrics and a checkpoint are written.
+
+        Raises:
+            SystemExit: With status 143 after SIGTERM, unless the last epoch is finished.
+        """
+        total = self.run.recipe.optimisation.epochs
+        while self.state.epoch < total:
+            self.bar.start_epoch()
+            yield self.state.epoch
+            if self.state.step == self.data.steps:
+                self._finish_epoch()
+            if is_main_process():
+                checkpoint.write(
+                    self.folder.checkpoints,
+                    self.network,
+                    self.optimizer.optimizer,
+                    self.state,
+                    keep=self.keep,
+                )
+                self.folder.write_metrics(self.state.history)
+            if any_rank(self.stop.requested) and self.state.epoch < total:
+                path = self.folder.path
+                _exit(f"Stopped by SIGTERM; continue with `vireid train --resume {path}`.")
+
+    def batches(self) -> Iterator[CrossModalBatch]:
+        """The batches of the current epoch that are left, up to a SIGTERM."""
+        seed, epoch = self.run.seed, self.state.epoch
+        dtype = self.optimizer.param_groups[0]["params"][0].dtype
+        for batch in self.data.batches(epoch, self.state.step, self.fabric.to_device):
+            # The network's own draws (dropout) are for this process's images alone.
+            torch.manual_seed(mix_seed(seed, epoch, self.state.step, rank()))
+            yield batch._replace(visible=batch.visible.to(dtype), infrared=batch.infrared.to(dtype))
+            images = len(batch.visible_labels) + len(batch.infrared_labels)
+            self.bar.update(self.state.means, images)
+            # All processes leave after the same step, whichever of them receives the signal.
+            if any_rank(self.stop.requested):
+                break
+
+    def finish(self) -> None:
+        """Write the model: that of the last epoch, or of the best one in validation.
+
+        Raises:
+            SystemExit: With status 143 if SIGTERM was received: whoever trains several runs must
+                not start the next one.
+        """
+        if is_main_process():
+            log(self._write_model())
+        if self.stop.requested:
+            _exit("Stopped by SIGTERM.")
+
+    def _finish_epoch(self) -> None:
+        """Validate, keep the best network, and report the epoch's metrics."""
+        line = self.state.epoch_metrics()
+        line["lr"] = max(float(group["lr"]) for group in self.optimizer.param_groups)
+        line["seconds"] = round(self.bar.seconds, 3)
+        line["images_per_second"] = round(self.bar.rate, 1)
+        if self.validate is not None:
+            equalise_buffers(self.network)
+            line["validation"] = dict(self.validate(self.network))
+            if self.run.select == "validation" and is_main_process():
+                self._keep_best(line)
+        self.state.finish_epoch(line)
+        if warning := collapse_warning(
+            self.state.history, classes=self.data.classes, steps=self.data.steps
+        ):
+            line["warning"] = warning
+            log(warning)
+        log(format_epoch(line, self.run.recipe.optimisation.epochs) + self.bar.time_left)
+        if self.tensorboard is not None:
+            self.tensorboard.log(line)
+
+    def _keep_best(self, line: Mapping[str, Any]) -> None:
+        """Write the network if it is better in validation than that of every epoch before."""
+        mean_ap: float = line["validation"]["mAP"]
+        if all(mean_ap > before["validation"]["mAP"] for before in self.state.history):
+            state = self.network.state_dict()
+            self.folder.write_model(state, classes=self.data.classes, best=True)
+
+    def _write_model(self) -> str:
+        """Write the model; returns a message that identifies it."""
+        chosen = ""
+        if self.run.select == "validation":
+            self.network.load_state_dict(self.folder.read_model(best=True)[0])
+            history = self.state.history
+            best = max(history, key=lambda line: line["validation"]["mAP"])  # first of equals
+            mean_ap = 100 * best["validation"]["mAP"]
+            chosen = f", of epoch {best['epoch']} by validation mAP {mean_ap:.2f}"
+        if self.network.needs_fit:
+            self._fit_statistics()
+        name = self.folder.write_model(self.network.state_dict(), classes=self.data.classes)
+        return f"Finished: '{self.folder.path}', weights {name}{chosen}."
+
+    @torch.no_grad()
+    def _fit_statistics(self) -> None:
+        """Let the method fit its statistics to the features of all training images."""
+        self.network.eval()
+        found: list[tuple[Tensor, Tensor]] = []
+        for modality in (Modality.VISIBLE, Modality.INFRARED):
+            rows, labels = [], []
+            for images, own in self.data.plain(modality, self.fabric.to_device):
+                with self.fabric.autocast():
+                    rows.append(self.network.extract_features(images, modality).float())
+                labels.append(own)
+            found.append((torch.cat(rows), torch.cat(labels)))
+        (visible, visible_labels), (infrared, infrared_labels) = found
+        self.network.fit(visible, infrared, visible_labels, infrared_labels)
+
+
+def _build(
+    run: Run, saved: str | None, classes: int, *, sync_batchnorm: bool
+) -> tuple[Method, Optimizer, TrainingState]:
+    """The network, its optimizer and the state, restored from a checkpoint where there is one."""
+    torch.manual_seed(run.seed)
+    # A checkpoint replaces the initial weights, whose file may be gone.
+    initial = replace(run.recipe.method, weights="none") if saved else run.recipe.method
+    network = use_fast_convolutions(initial.build(classes=classes)).to(
+        memory_format=torch.channels_last
+    )
+    check_distributed(network, run.name)
+    if run.precision == "64-true":
+        network.double()  # before the checkpoint's tensors are loaded
+    if sync_batchnorm and world_size() > 1:
+        convert_sync_batchnorm(network)
+    if run.compile:
+        # Each child in place: parameters keep their names, and losses stay uncompiled.
+        for child in network.children():
+            child.compile()
+    optimizer = build_optimizer(network, run.recipe.optimisation)
+    parts = independent_parts(network, sync_batchnorm=sync_batchnorm)
+    if not saved:
+        return network, optimizer, TrainingState(parts=parts)
+    state = checkpoint.load(Path(saved), network, optimizer)
+    check_parts(state.parts, parts)
+    return network, optimizer, state
+
+
+def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> None:
+    """Refuse to resume another run, to overwrite one, and to select without validation."""
+    if run.select == "validation" and not validates:
+        raise ConfigError(
+            "select='validation' needs the argument validate=; expected a function that scores the "
+            "network on held-out identities: vireid.cli.train.train_run passes one."
+        )
+    if resume and folder.read_config() != run:
+        raise RunError(
+            f"The run '{folder.path}' was made with other options than these; a resumed run "
+            f"takes all of them from its config.yaml: `vireid train --resume {folder.path}`."
+        )
+    if not resume and folder.path.exists() and any(folder.path.iterdir()):
+        raise RunError(
+            f"'{folder.path}' is not empty; continue its run with `vireid train "
+            f"--resume {folder.path}`, or choose another folder with --out."
+        )
+
+
+def _check_processes(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> None:
+    """Refuse processes whose options or images differ."""
+    anywhere = replace(run, data=run.data.at(Path()))
+    check_same_on_all_ranks(
+        "options", f"{anywhere} {sync_batchnorm}", fix="start all of them with the same command"
+    )
+    check_same_on_all_ranks(
+        "training images",
+        data.listing,
+        fix=f"let '{run.data.root}' hold the same files on every machine",
+    )
+
+
+def _newest(folder: RunFolder) -> str | None:
+    """The newest intact checkpoint; None where there is no checkpoint yet."""
+    path, damaged = checkpoint.newest(folder.checkpoints)
+    for warning in damaged:
+        log(warning)
+    return str(path) if path else None
+
+
+def _exit(message: str) -> None:
+    """End the process with the status of SIGTERM."""
+    log(message)
+    raise SystemExit(128 + signal.SIGTERM)
