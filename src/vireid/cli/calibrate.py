@@ -1,18 +1,18 @@
 """``vireid gallery calibrate GALLERY``: verdicts for the answers of a gallery.
 
-:func:`calibrate` is a sub-command of ``vireid gallery``, which ``commands/gallery.py`` lists.
+:func:`calibrate` is a sub-command of ``vireid gallery``, which ``cli/gallery.py`` lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from vireid.data.layouts import DataSource, Folders, Layout, LayoutName, Manifest
+from vireid.data.layouts import DataSource, Folders, LayoutName, Manifest
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation.markdown import markdown_table
@@ -24,57 +24,24 @@ from vireid.openset.statistics import CameraView, Estimate, check_rates
 from vireid.openset.validation import Validation
 from vireid.types import Device, ImageRecord
 
-__all__ = ["Asked", "Labelled", "calibrate", "format_calibration", "format_validation"]
+__all__ = ["Asked", "calibrate", "format_calibration", "format_validation"]
 
 _GALLERIES = (100, 1_000, 10_000, 100_000)
 _SIZES = (10, 50, 100, 200, 500)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """Labelled images of people that the network was not trained on."""
+def labelled_source(
+    *, layout: LayoutName, root: Path, trial: int = 1, pattern: str = ""
+) -> DataSource:
+    """Build the data source of labelled images from the values of flags.
 
-    layout: LayoutName
-    """Layout of the data set."""
-    root: Path
-    """Folder of the data set; of a manifest, the CSV or Parquet file."""
-    split: Literal["val", "test"] = "val"
-    """Identities to use: the validation split or the test split."""
-    trial: int = 1
-    """RegDB: number of the split, 1 to 10."""
-    pattern: str = ""
-    """Layout folders: pattern of the image paths."""
-
-    def open(self) -> Layout:
-        """The data set.
-
-        Raises:
-            DatasetError: It is not laid out as published.
-            ConfigError: Options that contradict one another.
-        """
-        return DataSource(
-            layout=self.layout,
-            root=self.root,
-            trial=self.trial,
-            pattern=self.pattern,
-            hold_out=self.layout == "sysu-mm01" and self.split == "val",
-        ).open()
-
-    def images(self, layout: Layout) -> tuple[ImageRecord, ...]:
-        """The images of the split.
-
-        Raises:
-            DatasetError: It is not laid out as published.
-            ConfigError: There are none.
-        """
-        records = layout.val() if self.split == "val" else layout.test()
-        if not records:
-            raise ConfigError(
-                f"'{self.root}' has no image of the split {self.split}; expected images of people "
-                "whom the network was not trained on: add --split test, or give the split val to "
-                "all images of some people."
-            )
-        return records
+    Args:
+        layout: Layout of the data set.
+        root: Folder of the data set; of a manifest, the CSV or Parquet file.
+        trial: RegDB: number of the split, 1 to 10.
+        pattern: Layout folders: pattern of the image paths.
+    """
+    return DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +66,8 @@ def calibrate(
     /,
     *,
     run: Path,
-    labelled: Labelled,
+    data: Annotated[DataSource, tyro.conf.arg(constructor=labelled_source)],
+    split: Literal["val", "test"] = "val",
     asked: Asked = Asked(),
     batch_size: int = 64,
     device: Device | None = None,
@@ -116,7 +84,8 @@ def calibrate(
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
         run: Run folder of the gallery's model.
-        labelled: Labelled images.
+        data: Labelled images of people that the network was not trained on.
+        split: Identities to use: the validation split or the test split.
         asked: Allowed error rates of the verdicts.
         batch_size: Inference batch size.
         device: Device; the one used for training by default.
@@ -127,9 +96,15 @@ def calibrate(
     # Imported here because torch takes seconds, and other gallery commands do without.
     from vireid.features import load
 
-    layout = labelled.open()
-    records = labelled.images(layout)
-    _require_untrained(run, labelled, records)
+    layout = replace(data, hold_out=data.layout == "sysu-mm01" and split == "val").open()
+    records = layout.val() if split == "val" else layout.test()
+    if not records:
+        raise ConfigError(
+            f"'{data.root}' has no image of the split {split}; expected images of people whom the "
+            "network was not trained on: add --split test, or give the split val to all images of "
+            "some people."
+        )
+    _require_untrained(run, records, f"split {split} of '{data.root}'")
     extractor = load(run, device=device)
     # Another network's gallery is refused before its images are encoded for minutes.
     open_gallery(gallery, model=extractor.model_info).close()
@@ -279,7 +254,7 @@ def _percent(rate: Estimate) -> str:
     return f"{100 * rate.value:.2f} ({100 * rate.low:.2f} to {100 * rate.high:.2f})"
 
 
-def _require_untrained(run: Path, labelled: Labelled, records: Sequence[ImageRecord]) -> None:
+def _require_untrained(run: Path, records: Sequence[ImageRecord], source: str) -> None:
     """Refuse images that the network was trained on, as far as that can be known."""
     from vireid.runs import RunFolder
 
@@ -292,7 +267,7 @@ def _require_untrained(run: Path, labelled: Labelled, records: Sequence[ImageRec
     if common:
         raise ConfigError(
             f"The network was trained on {len(common):,} of the {len(records):,} images of the "
-            f"split {labelled.split} of '{labelled.root}', such as '{common[0]}', and tells these "
+            f"{source}, such as '{common[0]}', and tells these "
             "people apart far better than others; expected people whom it has not seen: give "
             "another split or other images, or train with --hold-out."
         )
