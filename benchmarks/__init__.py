@@ -1,1 +1,1 @@
-"""Benchmarks: each measures vireid beside a plain reference in the same run."""
+"""Benchmarks of vireid against a reference implementation in the same run."""

@@ -25,7 +25,7 @@ _DEFAULT = Case()
 
 
 def app() -> SubcommandApp:
-    """``python -m benchmarks`` with one sub-command a part."""
+    """``python -m benchmarks`` with one sub-command per benchmark."""
     parts = SubcommandApp()
     parts.command(evaluation)
     parts.command(data)
@@ -37,13 +37,13 @@ def app() -> SubcommandApp:
 
 
 def evaluation(*, repeats: int = 3) -> list[Timing]:
-    """Evaluation against the per-query loop that the field's evaluators are.
+    """Benchmark the evaluation against the per-query loop of common evaluators.
 
-    SYSU-MM01 and RegDB at their published sizes over random features, and 4,000 queries in a
-    gallery of 100,000. Both sides start from the same similarities and must find the same figures.
+    SYSU-MM01 and RegDB at their published sizes with random features, and 4,000 queries against a
+    gallery of 100,000. Both sides start from the same similarities and must give the same metrics.
 
     Args:
-        repeats: How often vireid's side is run; the median counts. The loop is run once.
+        repeats: Number of runs of vireid's side, of which the median counts. The loop runs once.
 
     Returns:
         The measurements.
@@ -59,16 +59,16 @@ def data(
     backbone: BackboneName = "resnet18",
     out: Path | None = None,
 ) -> Throughput:
-    """An epoch over the training images from the packed cache against decoding the files.
+    """Benchmark an epoch of training images from the packed cache against decoding the files.
 
-    And as augmented batches, against what a training step of DLIS takes.
+    Also measures augmented batches against the speed of a training step of DLIS.
 
     Args:
         source: The data set.
         size: Height and width of the images, in pixels.
-        repeats: How often an epoch is run; the median counts.
-        backbone: The network of each stream of the DLIS whose step is timed.
-        out: Where the cache is built for the while; the system's temporary folder by default.
+        repeats: Number of epochs, of which the median counts.
+        backbone: Backbone of each stream of the DLIS whose training step is timed.
+        out: Folder for the temporary cache; the system's temporary folder by default.
 
     Returns:
         The measurement.
@@ -82,15 +82,15 @@ def gallery(
     dimension: int = 3072,
     out: Path | None = None,
 ) -> list[GalleryTiming]:
-    """A gallery in a folder: adding, searching exactly and by the graph, memory and disk.
+    """Benchmark a gallery in a folder: adding, exact and graph search, memory and disk.
 
-    Beside it a product of all features in memory with the query, which stores nothing.
-    Features are those of made-up people.
+    The reference is a matrix product of all features in memory with the query. The features are
+    synthetic.
 
     Args:
-        sizes: How many entries.
-        dimension: Length of the features; DLIS's by default.
-        out: Where the galleries are made for the while; the system's temporary folder by default.
+        sizes: Numbers of entries.
+        dimension: Length of a feature; that of DLIS by default.
+        out: Folder for the temporary galleries; the system's temporary folder by default.
 
     Returns:
         The measurements.
@@ -99,16 +99,16 @@ def gallery(
 
 
 def train(*, case: Case = _DEFAULT, steps: int = 1, repeats: int = 3) -> StepTiming:
-    """A training step of DLIS, with its images, against the step as published code is written.
+    """Benchmark a training step of DLIS, with image loading, against a reference implementation.
 
-    Made-up pictures, random weights. The reference runs two whole networks one after the other on
-    NCHW tensors in float32, goes through stripes and identities in loops, and decodes each image
-    in every step. Both sides must find the same losses.
+    Synthetic images, random weights. The reference, written as published code is, runs two networks
+    one after the other on NCHW tensors in float32, loops over stripes and identities, and decodes
+    each image in every step. Both sides must give the same losses.
 
     Args:
-        case: The network, and how it runs.
-        steps: Steps of a process that count, after one that does not.
-        repeats: Processes of each side, in turns.
+        case: The network and its settings.
+        steps: Measured steps per process, after one warm-up step.
+        repeats: Processes of each side, alternating.
 
     Returns:
         The measurement.
@@ -117,16 +117,16 @@ def train(*, case: Case = _DEFAULT, steps: int = 1, repeats: int = 3) -> StepTim
 
 
 def encode(*, case: Case = _DEFAULT, count: int = 64, repeats: int = 3) -> EncodeTiming:
-    """Images to features by DLIS, against the same as published code is written.
+    """Benchmark feature extraction with DLIS against a reference implementation.
 
-    In torch, and where `vireid[export]` is installed by onnxruntime and OpenVINO too; in bfloat16
-    where the processor has it. Made-up pictures, random weights. All must find the reference's
-    features but for their arithmetic, and how near they come stands beside how fast they are.
+    In torch, and with onnxruntime and OpenVINO if `vireid[export]` is installed; also in bfloat16
+    if the processor supports it. Synthetic images, random weights. All backends must give the
+    reference's features within the rounding of their arithmetic; the table shows the deviation.
 
     Args:
-        case: The network, and how it runs.
-        count: How many images are described, half of them visible.
-        repeats: Processes of each row, in turns.
+        case: The network and its settings.
+        count: Number of images, half of them visible.
+        repeats: Processes per row, alternating.
 
     Returns:
         The measurement.
@@ -141,16 +141,16 @@ def large(
     dimension: int = 3072,
     out: Path | None = None,
 ) -> tuple[list[Loading], list[Quantised]]:
-    """What a large gallery needs a row: loading features, and searching quantised ones.
+    """Benchmark a large gallery: loading features, and searching quantised ones.
 
-    Loading is `vireid gallery add --encoded` with its memory watched. Scalar (int8) and binary
-    quantisation stand beside float32. Features are those of made-up people.
+    Loading is `vireid gallery add --encoded`, with its memory use. Scalar (int8) and binary
+    quantisation are compared with float32. The features are synthetic.
 
     Args:
-        sizes: How many entries to load.
-        quantised: How many features to quantise.
-        dimension: Length of the features; DLIS's by default.
-        out: Where files are made for the while; the system's temporary folder by default.
+        sizes: Numbers of entries to load.
+        quantised: Number of features to quantise.
+        dimension: Length of a feature; that of DLIS by default.
+        out: Folder for temporary files; the system's temporary folder by default.
 
     Returns:
         The measurements.
@@ -162,7 +162,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run one benchmark.
 
     Args:
-        args: The words after ``python -m benchmarks``; those of the process by default.
+        args: The arguments after ``python -m benchmarks``; those of the process by default.
 
     Returns:
         The exit status: 0, or 2 after an error.

@@ -1,7 +1,7 @@
-"""The backends that ``python -m benchmarks encode`` measures, each run in a process of its own.
+"""The backends that ``python -m benchmarks encode`` measures, each in its own process.
 
-The plain reference, vireid in torch, and its exports to OpenVINO and ONNX, all with the same
-weights. Reading the files is part of each.
+The reference, vireid in torch, and its exports to OpenVINO and ONNX, all with the same
+weights. Each includes reading the files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.common import Case
-from benchmarks.reference import PlainDLIS, read_plainly
+from benchmarks.reference import ReferenceDLIS, load_images
 from vireid.cli._memory import keep_memory
 from vireid.data.images import read_image
 from vireid.data.layouts import DataSource
@@ -31,43 +31,51 @@ from vireid.features.torch_backend import FeatureBackend
 from vireid.runs import Precision
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["CALIBRATED", "ExtractedBatch", "Way", "Work", "plain_way", "torch_way", "write_exports"]
+__all__ = [
+    "CALIBRATION_IMAGES",
+    "BackendCase",
+    "TimedFeatures",
+    "Work",
+    "reference_case",
+    "torch_case",
+    "write_exports",
+]
 
-CALIBRATED = 8
-"""Images a modality that int8 is calibrated with."""
-_AT_LEAST = 3.0
-"""Seconds: whoever is done sooner describes all images again."""
-_SAME = 1 - 1e-6
-_ROUNDED = 0.9
-_ANY = 0.5
-"""Lowest cosine to the reference's feature of an image: in float32, in bfloat16, and in int8,
-of which no more is asked than that it is the same network, and nothing where its sums overflow."""
+CALIBRATION_IMAGES = 8
+"""Images per modality for the calibration of int8."""
+_MIN_SECONDS = 3.0
+"""Seconds: a faster backend extracts all features repeatedly."""
+_MIN_COSINE_FLOAT32 = 1 - 1e-6
+_MIN_COSINE_BFLOAT16 = 0.9
+_MIN_COSINE_INT8 = 0.5
+"""Minimum cosine to the reference's feature of an image: in float32, in bfloat16, and in int8,
+which need only be the same network, and is not checked where its sums overflow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExtractedBatch:
-    """What a process measured.
+class TimedFeatures:
+    """Features, and the time to extract them.
 
     Attributes:
-        seconds: To describe all images once.
-        values: Their features, ``[n, d]``.
+        seconds: Seconds to extract the features of all images.
+        values: Features, ``[n, d]``.
     """
 
     seconds: float
     values: NDArray[np.float32]
 
 
-Work = Callable[[Case, DataSource], ExtractedBatch]
+Work = Callable[[Case, DataSource], TimedFeatures]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Way:
-    """A way of describing images.
+class BackendCase:
+    """A backend to measure.
 
     Attributes:
-        name: What it is called.
-        work: Describes all images of a data set; pickled, and called in a process of its own.
-        cosine: The lowest between its feature of an image and the reference's that is borne.
+        name: Its name in the table.
+        work: Extracts the features of a data set; pickled, and called in its own process.
+        cosine: Minimum cosine between its feature of an image and the reference's.
     """
 
     name: str
@@ -75,35 +83,35 @@ class Way:
     cosine: float
 
 
-def plain_way() -> Way:
-    """The reference, which decodes in the thread that computes."""
-    return Way("plain reference", _plain, 1.0)
+def reference_case() -> BackendCase:
+    """The reference, which decodes images in the main thread."""
+    return BackendCase("reference", _reference, 1.0)
 
 
-def torch_way(precision: Precision) -> Way:
-    """What vireid runs from a run folder.
+def torch_case(precision: Precision) -> BackendCase:
+    """The torch backend.
 
     Args:
-        precision: Arithmetic of the network.
+        precision: Precision of the network.
     """
-    return Way(f"torch, {precision}", partial(_torch, precision), _bound(precision))
+    return BackendCase(f"torch, {precision}", partial(_torch, precision), _bound(precision))
 
 
 def write_exports(
     case: Case, data: DataSource, folder: Path, precisions: Sequence[ExportPrecision]
-) -> list[Way]:
-    """Export the network as `vireid export` does; how long that takes is not measured.
+) -> list[BackendCase]:
+    """Export the network as `vireid export` does, without measuring the time.
 
     Args:
         case: The network.
-        data: Images; some of them calibrate int8.
-        folder: Where to.
-        precisions: Of OpenVINO; ONNX is written in float32 besides.
+        data: Images, some for the calibration of int8.
+        folder: The target folder.
+        precisions: Precisions of OpenVINO; ONNX is written in float32 as well.
 
     Returns:
-        The ways of describing with the exports.
+        The exported backends.
     """
-    network = case.settled()
+    network = case.evaluation_network()
     backend = TorchBackend(network, device="cpu")
     graphs = {
         m: network_graph(NetworkPath(network, m), case.size, name=str(case)) for m in Modality
@@ -111,17 +119,17 @@ def write_exports(
     calibration = [
         Picture(read_image(record.path), modality)
         for modality in Modality
-        for record in [r for r in data.open().test() if r.modality is modality][:CALIBRATED]
+        for record in [r for r in data.open().test() if r.modality is modality][:CALIBRATION_IMAGES]
     ]
 
-    def written(format: Format, precision: ExportPrecision) -> Way:
+    def written(format: Format, precision: ExportPrecision) -> BackendCase:
         out = folder / f"{format}-{precision}"
         out.mkdir()
         some = calibration if precision == "int8" else ()
         names = write_graphs(out, graphs, case.size, format, some, backend.fingerprint)
         files = {modality: out / name for modality, name in names.items()}
         runtime = {"onnx": "onnxruntime", "openvino": "OpenVINO"}[format]
-        return Way(
+        return BackendCase(
             f"{runtime}, {precision}",
             partial(_exported, files, precision),
             _bound(precision),
@@ -132,61 +140,61 @@ def write_exports(
 
 def _bound(precision: Precision | ExportPrecision) -> float:
     if precision == "int8":
-        return _ANY if multiplies_bytes() else -1.0
-    return _ROUNDED if precision in ("bf16", "bf16-mixed") else _SAME
+        return _MIN_COSINE_INT8 if multiplies_bytes() else -1.0
+    return _MIN_COSINE_BFLOAT16 if precision in ("bf16", "bf16-mixed") else _MIN_COSINE_FLOAT32
 
 
-def _plain(case: Case, data: DataSource) -> ExtractedBatch:
-    network = PlainDLIS(case.settled()).eval()
+def _reference(case: Case, data: DataSource) -> TimedFeatures:
+    network = ReferenceDLIS(case.evaluation_network()).eval()
 
     @torch.no_grad()
-    def describe_all(records: tuple[ImageRecord, ...]) -> NDArray[np.float32]:
+    def extract_all(records: tuple[ImageRecord, ...]) -> NDArray[np.float32]:
         rows = np.empty((len(records), _dimension(case)), np.float32)
         for modality in Modality:
             own = [i for i, r in enumerate(records) if r.modality is modality]
             for start in range(0, len(own), case.images):
                 some = own[start : start + case.images]
-                images = read_plainly([records[i] for i in some], case.size, training=False)
+                images = load_images([records[i] for i in some], case.size, training=False)
                 rows[some] = network.extract_features(images, modality).numpy()
         return rows
 
-    return _timed(describe_all, data)
+    return _timed(extract_all, data)
 
 
-def _torch(precision: Precision, case: Case, data: DataSource) -> ExtractedBatch:
+def _torch(precision: Precision, case: Case, data: DataSource) -> TimedFeatures:
     keep_memory()
-    backend = TorchBackend(case.settled(), device="cpu", precision=precision)
-    return _timed(_by_encoder(backend, case), data)
+    backend = TorchBackend(case.evaluation_network(), device="cpu", precision=precision)
+    return _timed(_by_extractor(backend, case), data)
 
 
 def _exported(
     files: Mapping[Modality, Path], precision: ExportPrecision, case: Case, data: DataSource
-) -> ExtractedBatch:
+) -> TimedFeatures:
     torch.set_num_threads(case.threads)
     interface = Interface(size=case.size, dimension=_dimension(case))
     backend = open_graphs(files, interface, precision=precision, fingerprint="benchmark")
-    return _timed(_by_encoder(backend, case), data)
+    return _timed(_by_extractor(backend, case), data)
 
 
-_DescribeAll = Callable[[tuple[ImageRecord, ...]], NDArray[np.float32]]
+_ExtractAll = Callable[[tuple[ImageRecord, ...]], NDArray[np.float32]]
 
 
-def _by_encoder(backend: FeatureBackend, case: Case) -> _DescribeAll:
+def _by_extractor(backend: FeatureBackend, case: Case) -> _ExtractAll:
     extractor = FeatureExtractor(backend)
     return lambda some: extractor.extract(some, batch_size=case.images, progress=False).values
 
 
-def _timed(describe_all: _DescribeAll, data: DataSource) -> ExtractedBatch:
-    """Describe all images to warm up, in the batches that count, and then as often as it takes."""
+def _timed(extract_all: _ExtractAll, data: DataSource) -> TimedFeatures:
+    """Extract all features once as a warm-up, then repeatedly for long enough to measure."""
     records = data.open().test()
-    values = describe_all(records)
+    values = extract_all(records)
     times = 0
     began = now = time.perf_counter()
-    while times == 0 or now - began < _AT_LEAST:
-        values = describe_all(records)
+    while times == 0 or now - began < _MIN_SECONDS:
+        values = extract_all(records)
         times += 1
         now = time.perf_counter()
-    return ExtractedBatch((now - began) / times, values)
+    return TimedFeatures((now - began) / times, values)
 
 
 def _dimension(case: Case) -> int:

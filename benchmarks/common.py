@@ -1,4 +1,4 @@
-"""What the benchmarks of training and encoding have in common."""
+"""Settings and measurements shared by the benchmarks of training and feature extraction."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from vireid.nn import BackboneName
 from vireid.runs import Precision
 from vireid.types import Modality
 
-__all__ = ["Case", "Side"]
+__all__ = ["Case", "Measurement"]
 
 _SEED = 0
-_SETTLING = 4
-"""Images."""
+_CALIBRATION_IMAGES = 4
+"""Images per modality that set the statistics of the batch norms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A network, and how it runs."""
+    """A network and its settings."""
 
     backbone: BackboneName = "resnet50"
-    """The network of each stream, from random weights."""
+    """Backbone of each stream, with random weights."""
     size: tuple[int, int] = (288, 144)
     """Height and width of the images, in pixels."""
     batch: Batch = field(default_factory=Batch)
-    """Identities of a batch, and images of each in either modality."""
+    """Identities per batch, and images per identity and modality."""
     precision: Precision = "32-true"
-    """Arithmetic of vireid's side; the reference's is float32."""
+    """Precision of vireid; the reference uses float32."""
     threads: int = field(default_factory=torch.get_num_threads)
-    """Threads of both sides."""
+    """Number of threads of both sides."""
 
     @property
     def method(self) -> DLISConfig:
-        """DLIS in its paper-like form."""
+        """The paper-like DLIS."""
         return DLISConfig(backbone=self.backbone, weights="none", size=self.size)
 
     @property
     def images(self) -> int:
-        """Images of a batch."""
+        """Images per batch."""
         return 2 * self.batch.identities * self.batch.images
 
     def network(self) -> DLIS:
-        """The network, the same each time, with this process's threads set."""
+        """The network with seeded weights; also sets the number of threads of this process."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(_SEED)
         return self.method.build(classes=self.batch.identities).train()
 
-    def settled(self) -> DLIS:
-        """The same in evaluation mode, its batch norms having seen a few images.
+    def evaluation_network(self) -> DLIS:
+        """The network in evaluation mode, with batch norm statistics from a few images.
 
-        With the statistics that they start from, numbers would grow from block to block.
+        With the initial statistics, activations would grow from block to block.
         """
         network = self.network()
         for norm in network.modules():
@@ -62,7 +62,7 @@ class Case:
                 norm.momentum = 1.0
         with torch.no_grad():
             for modality in Modality:
-                network.extract_features(torch.randn(_SETTLING, 3, *self.size), modality)
+                network.extract_features(torch.randn(_CALIBRATION_IMAGES, 3, *self.size), modality)
         return network.eval()
 
     def __str__(self) -> str:
@@ -74,12 +74,12 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One side, measured.
+class Measurement:
+    """The measurement of one side.
 
     Attributes:
-        seconds: Of every run that counts.
-        peak: The most memory that one of its processes held, in GiB.
+        seconds: Seconds of each measured run.
+        peak: Peak memory of its processes, in GiB.
     """
 
     seconds: tuple[float, ...]
@@ -87,5 +87,5 @@ class Side:
 
     @property
     def median(self) -> float:
-        """Seconds of a run."""
+        """Median of the seconds."""
         return float(np.median(self.seconds))

@@ -1,7 +1,7 @@
-"""How fast images come to the network: decoded in every epoch, packed, and as augmented batches.
+"""Speed of image loading: decoded in every epoch, from the packed cache, and as augmented batches.
 
-Beside them stands how many a training step takes in a second: a loader that is a few times faster
-never keeps it waiting.
+The table also shows the speed of a training step: a loader that is a few times faster is never the
+bottleneck.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.common import Case
 from benchmarks.machine import machine_summary
-from benchmarks.train import images_a_second
+from benchmarks.train import images_per_second
 from vireid.data.cache import PackedImages
 from vireid.data.image_stack import ImageStack
 from vireid.data.layouts import DataSource
@@ -34,16 +34,16 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Images a second over one epoch, all of the training images once in random order.
+    """Images per second in one epoch over all training images in random order.
 
     Attributes:
-        images: How many training images there are.
-        decoding: Decoded anew, by all threads.
-        building: While the cache is built.
-        packed: From the cache, which this process opened just before.
-        packed_again: From the cache once more, every checksum compared already.
-        batches: As the batches of training: sampled, from the cache, augmented.
-        step: What a training step takes, from batches that are ready.
+        images: Number of training images.
+        decoding: Decoded from the files, with all threads.
+        building: Building the cache.
+        packed: From the cache, in the first epoch after opening it.
+        packed_again: From the cache in later epochs, with all checksums verified.
+        batches: Training batches: sampled, from the cache, augmented.
+        step: Training steps, from batches in memory.
     """
 
     images: int
@@ -68,16 +68,16 @@ def report_data(
     Args:
         source: The data set.
         size: Height and width of the images, in pixels.
-        repeats: How often an epoch is run; the median counts.
-        out: Where the cache is built, in a folder of its own; the temporary folder by default.
-        backbone: The network of each stream of the DLIS whose step is timed.
+        repeats: Number of epochs, of which the median counts.
+        out: Parent folder of the temporary cache; the temporary folder by default.
+        backbone: Backbone of each stream of the DLIS whose training step is timed.
 
     Returns:
         The measurement.
     """
     records = source.open().train()
     with ImageStack(records, size=size) as decoding:
-        _epoch(decoding)  # the files are in the system's memory afterwards, as in a second epoch
+        _epoch(decoding)  # afterwards the files are in the page cache, as in a second epoch
         decoded = _rate(decoding, repeats)
     with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
         began = time.perf_counter()
@@ -86,7 +86,7 @@ def report_data(
             first = _rate(packed, 1)
             again = _rate(packed, repeats)
         batches = _batch_rate(source, size, repeats, Path(folder))
-    step = images_a_second(Case(backbone=backbone, size=size), steps=repeats)
+    step = images_per_second(Case(backbone=backbone, size=size), steps=repeats)
     found = Throughput(len(records), decoded, building, first, again, batches, step)
     print(machine_summary(), end="\n\n")
     print(f"{len(records):,} training images of '{source.layout}' at {size[0]}x{size[1]}\n")
@@ -97,18 +97,18 @@ def report_data(
         ("from the packed cache, first epoch", first),
         ("from the packed cache, later epochs", again),
         ("augmented batches of 64, from the packed cache", batches),
-        (f"a training step of DLIS, {backbone}, takes", step),
+        (f"training step of DLIS, {backbone}", step),
     ):
         print(f"| {name} | {rate:,.0f} | {rate / decoded:.1f} |")
     print(
         f"\nBuilding the cache: {building:,.0f} images/s. The loader alone delivers "
-        f"{batches / step:.1f} times what the step takes."
+        f"{batches / step:.1f} times the speed of the step."
     )
     return found
 
 
 def _batch_rate(source: DataSource, size: tuple[int, int], repeats: int, cache: Path) -> float:
-    """Images a second over an epoch of training's own batches."""
+    """Images per second in an epoch of training batches."""
     recipe = Recipe(method=DLISConfig(weights="none", size=size))
     run = Run(name="dlis", recipe=recipe, data=source, seed=_SEED, device="cpu")
     rates = []
@@ -127,7 +127,7 @@ def _rate(images: ImageStack, repeats: int) -> float:
 
 
 def _epoch(images: ImageStack) -> float:
-    """Images a second over all images in random order."""
+    """Images per second over all images in random order."""
     began = time.perf_counter()
     for indices in _batches(len(images)):
         images.fetch(indices)

@@ -1,8 +1,8 @@
-"""How long evaluation takes, beside the per-query loop that the field's evaluators are.
+"""Time of the evaluation, compared with the per-query loop of common evaluators.
 
-The reference does for every trial what common evaluators do: sort the whole matrix, then walk
-query by query; mask what is excluded, keep the first image of each identity by ``np.unique``, and
-sum up precision in Python. Both sides get the same features and must find the same figures.
+For every trial the reference sorts the whole matrix and loops over the queries: it masks excluded
+images, keeps the first image of each identity with ``np.unique``, and sums up the precision in
+Python. Both sides get the same features and must give the same metrics.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from vireid.evaluation.similarity import similarities
 from vireid.types import Features, ImageRecord, Modality
 
 __all__ = [
-    "Case",
+    "EvaluationCase",
     "Timing",
+    "all_against_all",
     "cases",
-    "loop",
     "measure_evaluation",
-    "plain",
+    "reference_loop",
     "report_evaluation",
-    "sysu",
+    "sysu_protocol",
 ]
 
 Figures = tuple[float, float, float, float]
-"""R-1, R-20, mAP and mINP, means over the trials."""
+"""Rank-1, Rank-20, mAP and mINP, means over the trials."""
 
 _MAX_RANK = 20
-_SIZE = 3072  # of DLIS's features
-_Answer = TypeVar("_Answer")
+_SIZE = 3072  # length of a DLIS feature
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One case, measured.
+    """The measurement of one case.
 
     Attributes:
         case: Its name.
-        reference: Seconds of the reference, from similarities to figures; 0 if it was not run.
-        ranking: Seconds of vireid for the same step.
-        whole: Seconds of :func:`vireid.evaluation.evaluate`: features to result.
-        peak: The most memory that ``whole`` took, with Python and the features, in GiB.
+        reference: Seconds of the reference, from similarities to metrics; 0 if it was not run.
+        ranking: Seconds of vireid, from similarities to metrics.
+        end_to_end: Seconds of :func:`vireid.evaluation.evaluate`, from features to result.
+        peak: Peak memory of ``end_to_end``, with Python and the features, in GiB.
     """
 
     case: str
     reference: float
     ranking: float
-    whole: float
+    end_to_end: float
     peak: float
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class EvaluationCase:
     """A protocol of published size over random features.
 
     Attributes:
-        name: What it is.
-        build: Makes the protocol.
-        compared: Whether the reference is run too.
+        name: Its name.
+        build: Builds the protocol.
+        compared: Whether to run the reference too.
     """
 
     name: str
@@ -76,15 +76,22 @@ class Case:
     compared: bool = True
 
 
-def cases() -> tuple[Case, ...]:
-    """What is measured, in order."""
+def cases() -> tuple[EvaluationCase, ...]:
+    """The cases, in order."""
     return (
-        Case("SYSU-MM01 all-search single-shot, 10 trials", partial(sysu, shots=1)),
-        Case("SYSU-MM01 all-search multi-shot (10), 10 trials", partial(sysu, shots=10)),
-        Case("RegDB, 2,060 queries x 2,060 gallery images", partial(plain, (2060, 2060), 206)),
-        Case(
+        EvaluationCase(
+            "SYSU-MM01 all-search single-shot, 10 trials", partial(sysu_protocol, shots=1)
+        ),
+        EvaluationCase(
+            "SYSU-MM01 all-search multi-shot (10), 10 trials", partial(sysu_protocol, shots=10)
+        ),
+        EvaluationCase(
+            "RegDB, 2,060 queries x 2,060 gallery images",
+            partial(all_against_all, (2060, 2060), 206),
+        ),
+        EvaluationCase(
             "4,000 queries x 100,000 gallery images",
-            partial(plain, (4_000, 100_000), 2_000),
+            partial(all_against_all, (4_000, 100_000), 2_000),
             compared=False,
         ),
     )
@@ -94,7 +101,7 @@ def report_evaluation(repeats: int = 3) -> list[Timing]:
     """Measure every case and print a table.
 
     Args:
-        repeats: How often each side is run; the median counts.
+        repeats: Number of runs of each side, of which the median counts.
 
     Returns:
         The measurements.
@@ -109,38 +116,38 @@ def report_evaluation(repeats: int = 3) -> list[Timing]:
         compared = (f"{timing.reference:.2f}", f"{timing.reference / timing.ranking:.1f}")
         reference, ratio = compared if case.compared else ("-", "-")
         print(
-            f"| {case.name} | {reference} | {timing.ranking:.3f} | {ratio} | {timing.whole:.2f} "
-            f"| {timing.peak:.2f} |",
+            f"| {case.name} | {reference} | {timing.ranking:.3f} | {ratio} "
+            f"| {timing.end_to_end:.2f} | {timing.peak:.2f} |",
             flush=True,
         )
     return timings
 
 
-def measure_evaluation(case: Case, repeats: int) -> Timing:
+def measure_evaluation(case: EvaluationCase, repeats: int) -> Timing:
     """Measure one case, each side in a fresh process.
 
     Raises:
-        ArithmeticError: The two sides disagree.
+        ArithmeticError: If the two sides disagree.
     """
     (found, ranking), _ = in_fresh_process(_ranking, case, repeats)
-    whole, peak = in_fresh_process(_whole, case, repeats if case.compared else 1)
+    end_to_end, peak = in_fresh_process(_whole, case, repeats if case.compared else 1)
     if not case.compared:
-        return Timing(case.name, 0.0, ranking, whole, peak)
+        return Timing(case.name, 0.0, ranking, end_to_end, peak)
     (expected, reference), _ = in_fresh_process(_reference, case, 1)
-    # Not closer: among millions of float32 similarities a few are equal, and argsort settles
-    # by chance which of them stands first.
+    # Not exactly: among millions of float32 similarities a few are equal, and argsort orders them
+    # arbitrarily.
     if not np.allclose(found, expected, rtol=0, atol=1e-6):
         raise ArithmeticError(f"{case.name}: the reference finds {expected}, vireid {found}")
-    return Timing(case.name, reference, ranking, whole, peak)
+    return Timing(case.name, reference, ranking, end_to_end, peak)
 
 
-def _whole(case: Case, repeats: int) -> float:
+def _whole(case: EvaluationCase, repeats: int) -> float:
     protocol, features = _data(case)
     return _median(lambda: evaluate(features, protocol), repeats)[1]
 
 
-def _ranking(case: Case, repeats: int) -> tuple[Figures, float]:
-    """From similarities to figures, as the reference does it."""
+def _ranking(case: EvaluationCase, repeats: int) -> tuple[Figures, float]:
+    """The metrics and the seconds, from similarities to metrics."""
     protocol, features = _data(case)
     trials = _trials(protocol, features)
 
@@ -163,17 +170,19 @@ def _ranking(case: Case, repeats: int) -> tuple[Figures, float]:
     return _median(figures, repeats if case.compared else 1)
 
 
-def _reference(case: Case, repeats: int) -> tuple[Figures, float]:
+def _reference(case: EvaluationCase, repeats: int) -> tuple[Figures, float]:
     protocol, features = _data(case)
     trials = _trials(protocol, features)
 
     def figures() -> Figures:
-        return _means([loop(*trial, by_identity=protocol.cmc == "identity") for trial in trials])
+        return _means(
+            [reference_loop(*trial, by_identity=protocol.cmc == "identity") for trial in trials]
+        )
 
     return _median(figures, repeats)
 
 
-def loop(
+def reference_loop(
     similarity: NDArray[np.float32],
     query: NDArray[np.int64],
     gallery: NDArray[np.int64],
@@ -181,17 +190,17 @@ def loop(
     *,
     by_identity: bool,
 ) -> Figures:
-    """One trial as common evaluators score it, query by query.
+    """Score one trial query by query, as common evaluators do.
 
     Args:
         similarity: ``[q, g]``.
         query: Identities, ``[q]``.
         gallery: Identities, ``[g]``.
         excluded: Bool ``[q, g]``, or None.
-        by_identity: Whether the CMC counts identities.
+        by_identity: Whether the CMC counts identities instead of images.
 
     Returns:
-        R-1, R-20, mAP and mINP over the queries with a match.
+        Rank-1, Rank-20, mAP and mINP over the queries with a match.
     """
     order = np.argsort(-similarity, axis=1)
     ranked = gallery[order]
@@ -221,7 +230,7 @@ _Trial = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArra
 
 
 def _trials(protocol: Protocol, features: Features) -> list[_Trial]:
-    """Similarities, identities and exclusions of every trial: where both sides begin."""
+    """Similarities, identities and exclusions of every trial: the input of both sides."""
     values, identities = features.values, protocol.identities
     return [
         (
@@ -234,8 +243,8 @@ def _trials(protocol: Protocol, features: Features) -> list[_Trial]:
     ]
 
 
-def _data(case: Case) -> tuple[Protocol, Features]:
-    """The case's protocol, and features that find about half of the people."""
+def _data(case: EvaluationCase) -> tuple[Protocol, Features]:
+    """The protocol, and features that rank about half of the identities first."""
     protocol = case.build()
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((int(protocol.identities.max()) + 1, _SIZE), np.float32)
@@ -245,11 +254,11 @@ def _data(case: Case) -> tuple[Protocol, Features]:
     return protocol, Features(values, protocol.records)
 
 
-def sysu(shots: int) -> Protocol:
-    """All-search over ten draws, with images and identities of each camera as published.
+def sysu_protocol(shots: int) -> Protocol:
+    """SYSU-MM01 all-search over ten draws, with the published numbers of images and identities.
 
     Args:
-        shots: Gallery images of each identity and camera.
+        shots: Gallery images per identity and camera.
     """
     published = {1: (1374, 56), 2: (1565, 56), 3: (1883, 93)}
     published |= {4: (1918, 94), 5: (1918, 95), 6: (1920, 96)}
@@ -264,12 +273,12 @@ def sysu(shots: int) -> Protocol:
     return _of(draws, by_identity=True, excluded=((3, 2),))
 
 
-def plain(images: tuple[int, int], people: int) -> Protocol:
-    """All queries against all of the gallery.
+def all_against_all(images: tuple[int, int], people: int) -> Protocol:
+    """All queries against all gallery images.
 
     Args:
-        images: How many queries and gallery images.
-        people: How many identities.
+        images: Numbers of queries and gallery images.
+        people: Number of identities.
     """
     queries, gallery = images
     cells = _cells({1: (gallery, people), 3: (queries, people)})
@@ -299,7 +308,7 @@ def _of(
 def _cells(
     published: Mapping[int, tuple[int, int]],
 ) -> dict[tuple[int, int], list[ImageRecord]]:
-    """Images by camera and identity, spread evenly over the identities."""
+    """Images by camera and identity, distributed evenly over the identities."""
     cells: dict[tuple[int, int], list[ImageRecord]] = {}
     for camera, (images, people) in published.items():
         modality = Modality.INFRARED if camera in (3, 6) else Modality.VISIBLE
@@ -316,11 +325,11 @@ def _means(figures: list[Figures]) -> Figures:
     return first, later, mean_ap, mean_inp
 
 
-def _median(work: Callable[[], _Answer], repeats: int) -> tuple[_Answer, float]:
-    """The last answer and the median of the seconds."""
+def _median(work: Callable[[], _Result], repeats: int) -> tuple[_Result, float]:
+    """The last result and the median of the seconds."""
     seconds = []
     for _ in range(max(1, repeats)):
         began = time.perf_counter()
-        answer = work()
+        result = work()
         seconds.append(time.perf_counter() - began)
-    return answer, float(np.median(seconds))
+    return result, float(np.median(seconds))

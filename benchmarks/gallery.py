@@ -1,12 +1,11 @@
-"""How fast a gallery in a folder takes rows and answers, beside a plain product in memory.
+"""Speed of a gallery in a folder, compared with a matrix product in memory.
 
-The reference holds all features in one float32 array and takes `values @ query` and the best
-of it: nothing is stored, filtered or safe from a kill, and no search without an index can be
-faster by much on the same processor.
+The reference holds all features in one float32 array and sorts `values @ query`: it has no storage,
+no filters and no durability, and no search without an index is much faster on the same processor.
 
-Features are those of made-up people: unit vectors around a centre a person, with an offset that
-all images of one modality share. Wholly random ones would be unlike any network's, and hard on
-graphs, since all are then equally far from one another: recall is that of these made-up people.
+Features are synthetic: unit vectors around a centre for each person, with an offset for each
+modality. Uniformly random vectors are unlike those of any network, and hard for a graph, since all
+distances are nearly equal. The recall is that of these synthetic people.
 """
 
 from __future__ import annotations
@@ -29,84 +28,85 @@ from vireid.types import ImageInfo, IndexedImage, Modality, ModelInfo
 
 __all__ = [
     "GalleryTiming",
-    "Times",
-    "best_of",
-    "entry_of",
+    "Latency",
+    "image_info",
     "measure_gallery",
-    "people",
-    "queries_of",
+    "query_features",
     "report_gallery",
-    "timed",
+    "synthetic_features",
+    "time_searches",
+    "top_rows",
 ]
 
 LIMIT = 20
 QUERIES = 200
 CAMERAS = 6
 _IMAGES = 20
-"""Images a person."""
-_LOOKS = 40
-"""Directions that centres lie in, so that some people look more alike than others. The centres of
-310 people of SynVI standard have, in the features of a trained CAJ, cosines that deviate by
-0.16 = 1 / sqrt(40). With centres at right angles the graph finds 0.75 to 0.9 only."""
+"""Images per person."""
+_SUBSPACE = 40
+"""Dimension of the subspace of the centres, so that some people are more alike than others. The
+centres of 310 people of SynVI standard, in the features of a trained CAJ, have cosines with a
+standard deviation of 0.16 = 1 / sqrt(40). With orthogonal centres the recall of the graph is 0.75
+to 0.9."""
 _BLOCK = 1000
-"""People are drawn, and rows added, by so many images at once."""
+"""Images per block of generated features and per batch of added rows."""
 _SEED = 0
-THUMBNAIL = 6_000
-"""Bytes of a thumbnail, about what a JPEG of 144 x 288 pixels has."""
+THUMBNAIL_BYTES = 6_000
+"""About the size of a JPEG of 144 x 288 pixels."""
 _ADDED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """Milliseconds that half and 95 % of the searches took at most."""
+class Latency:
+    """Median and 95th percentile of the duration of a search, in milliseconds."""
 
-    half: float
-    most: float
+    p50: float
+    p95: float
 
     def __str__(self) -> str:
-        return f"{self.half:.1f} / {self.most:.1f}"
+        return f"{self.p50:.1f} / {self.p95:.1f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryTiming:
-    """One size, measured.
+    """The measurement of one size.
 
     Attributes:
-        rows: How many entries there are.
-        ingest: Rows a second, each batch flushed to the disk.
-        size: Of the folder, in MiB.
+        rows: Number of entries.
+        ingest: Rows per second, with each batch flushed to disk.
+        size: Size of the folder, in MiB.
         cold: Seconds to open the gallery in a new process and answer the first search.
-        reference: Searches by the product in memory.
-        exact: Searches that compare every feature.
-        filtered: The same among the entries of one camera.
-        memory: Peak of the process that searched exactly, in GiB, with Python and the queries.
+        reference: Searches with the product in memory.
+        exact: Exact searches.
+        filtered: Exact searches among the entries of one camera.
+        memory: Peak memory of the exact searches, in GiB, with Python and the queries.
         indexing: Seconds to build the graph.
-        graph: Searches by the graph.
-        recall: Of the LIMIT best of the exact search, the part that the graph finds, in [0, 1].
+        graph: Searches with the graph.
+        recall: Recall@LIMIT of the graph against the exact search, in [0, 1].
     """
 
     rows: int
     ingest: float
     size: float
     cold: float
-    reference: Times
-    exact: Times
-    filtered: Times
+    reference: Latency
+    exact: Latency
+    filtered: Latency
     memory: float
     indexing: float
-    graph: Times
+    graph: Latency
     recall: float
 
 
 def report_gallery(
     sizes: tuple[int, ...], dimension: int, out: Path | None = None
 ) -> list[GalleryTiming]:
-    """Measure galleries of several sizes and print what was found.
+    """Measure galleries of several sizes and print tables.
 
     Args:
-        sizes: How many rows.
-        dimension: Of the features.
-        out: Where the galleries are made for the while; the temporary folder by default.
+        sizes: Numbers of rows.
+        dimension: Length of a feature.
+        out: Folder for the temporary galleries; the temporary folder by default.
 
     Returns:
         The measurements.
@@ -116,18 +116,18 @@ def report_gallery(
     for size in sizes:
         timing = measure_gallery(size, dimension, out)
         timings.append(timing)
-        print(f"{size:,} x {dimension:,}, {QUERIES} searches for {LIMIT}, one after the other\n")
+        print(f"{size:,} x {dimension:,}, {QUERIES} sequential searches for {LIMIT}\n")
         print("| what | gallery | product in memory |")
         print("|---|--:|--:|")
         for name, figure, reference in (
-            ("rows/s taken and flushed", f"{timing.ingest:,.0f}", ""),
+            ("rows/s added and flushed", f"{timing.ingest:,.0f}", ""),
             ("exact search, p50 / p95, ms", timing.exact, timing.reference),
-            ("of one camera in six, ms", timing.filtered, ""),
-            ("by the graph, ms", timing.graph, ""),
+            ("exact search of one camera in six, p50 / p95, ms", timing.filtered, ""),
+            ("graph search, p50 / p95, ms", timing.graph, ""),
             (f"recall@{LIMIT} of the graph", f"{timing.recall:.4f}", ""),
             ("building the graph, s", f"{timing.indexing:.1f}", ""),
-            ("opening and first answer, s", f"{timing.cold:.2f}", ""),
-            ("peak memory of searching, GiB", f"{timing.memory:.2f}", ""),
+            ("opening and first search, s", f"{timing.cold:.2f}", ""),
+            ("peak memory, GiB", f"{timing.memory:.2f}", ""),
             ("folder, MiB", f"{timing.size:,.0f}", f"{size * dimension * 4 / 2**20:,.0f}"),
         ):
             print(f"| {name} | {figure} | {reference} |", flush=True)
@@ -136,7 +136,7 @@ def report_gallery(
 
 
 def measure_gallery(rows: int, dimension: int, out: Path | None = None) -> GalleryTiming:
-    """Measure one size; each step runs in a process of its own."""
+    """Measure one size; each step runs in its own process."""
     with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
         place = Path(folder) / "gallery"
         seconds, _ = in_fresh_process(_fill, place, rows, dimension)
@@ -164,16 +164,18 @@ def measure_gallery(rows: int, dimension: int, out: Path | None = None) -> Galle
     )
 
 
-def people(block: int, dimension: int, *, rows: int = _BLOCK, draw: int = 0) -> NDArray[np.float32]:
-    """Features of made-up people, the same for the same block.
+def synthetic_features(
+    block: int, dimension: int, *, rows: int = _BLOCK, draw: int = 0
+) -> NDArray[np.float32]:
+    """Features of synthetic people, deterministic for each block.
 
     The cosine of two images of a person is about 0.6, of two people about 0.1.
 
     Args:
-        block: Which people.
+        block: Index of the block of people.
         dimension: d.
-        rows: How many rows; each person has 20, half of them of either modality.
-        draw: Which pictures of these people.
+        rows: Number of rows, 20 per person, half of them of each modality.
+        draw: Index of the draw of images of these people.
 
     Returns:
         Unit features, float32 ``[rows, d]``.
@@ -181,8 +183,8 @@ def people(block: int, dimension: int, *, rows: int = _BLOCK, draw: int = 0) -> 
     who = np.random.default_rng([_SEED, 0, block])
     shared = np.random.default_rng([_SEED, 1])
     offsets = shared.standard_normal((2, dimension), dtype=np.float32)
-    looks = shared.standard_normal((_LOOKS, dimension), dtype=np.float32) / math.sqrt(_LOOKS)
-    centres = who.standard_normal((-(-rows // _IMAGES), _LOOKS), dtype=np.float32) @ looks
+    looks = shared.standard_normal((_SUBSPACE, dimension), dtype=np.float32) / math.sqrt(_SUBSPACE)
+    centres = who.standard_normal((-(-rows // _IMAGES), _SUBSPACE), dtype=np.float32) @ looks
     which = np.arange(rows)
     noise = np.random.default_rng([_SEED, 2, block, draw])
     values = 0.75 * centres[which // _IMAGES] + 0.3 * offsets[which % 2]
@@ -192,15 +194,15 @@ def people(block: int, dimension: int, *, rows: int = _BLOCK, draw: int = 0) -> 
 
 
 def _fill(place: Path, rows: int, dimension: int) -> float:
-    """Make a gallery; returns the seconds that adding took."""
+    """Create a gallery; return the seconds of adding."""
     thumbnails = np.random.default_rng(_SEED)
-    model = ModelInfo(fingerprint="made-up", dimension=dimension)
+    model = ModelInfo(fingerprint="synthetic", dimension=dimension)
     seconds = 0.0
     with open_gallery(place, model=model, create=True) as gallery:
         for start in range(0, rows, _BLOCK):
-            values = people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
+            values = synthetic_features(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
             batch = [
-                IndexedImage(entry_of(start + row), value, thumbnails.bytes(THUMBNAIL))
+                IndexedImage(image_info(start + row), value, thumbnails.bytes(THUMBNAIL_BYTES))
                 for row, value in enumerate(values)
             ]
             began = time.perf_counter()
@@ -209,10 +211,10 @@ def _fill(place: Path, rows: int, dimension: int) -> float:
     return seconds
 
 
-def entry_of(row: int) -> ImageInfo:
-    """The entry of a made-up image, by its number."""
+def image_info(row: int) -> ImageInfo:
+    """The facts of a synthetic image, by its number."""
     return ImageInfo(
-        # Spread over the whole range of ids, as those of real files are.
+        # Spread over the whole range of ids, like those of real files.
         sha256=f"{row * 0x9E3779B97F4A7C15 % 2**64:016x}{row:048x}",
         path=Path(f"{row:08d}.jpg"),
         modality=list(Modality)[row % 2],
@@ -221,58 +223,58 @@ def entry_of(row: int) -> ImageInfo:
     )
 
 
-def queries_of(dimension: int) -> NDArray[np.float32]:
-    """Further pictures of people who are in the gallery."""
-    return people(0, dimension, rows=QUERIES, draw=1)
+def query_features(dimension: int) -> NDArray[np.float32]:
+    """Features of further images of people in the gallery."""
+    return synthetic_features(0, dimension, rows=QUERIES, draw=1)
 
 
 def _searches(
     place: Path, dimension: int, filters: Filters, exact: bool
-) -> tuple[Times, list[list[str]]]:
-    """Time searches, and give the ids that each found."""
-    queries = queries_of(dimension)
+) -> tuple[Latency, list[list[str]]]:
+    """The latency of searches, and the ids that each returned."""
+    queries = query_features(dimension)
     with open_gallery(place) as gallery:
 
         def search(query: NDArray[np.float32]) -> list[str]:
             [hits] = gallery.search(query[None], filters=filters, limit=LIMIT, exact=exact)
             return [hit.info.id for hit in hits]
 
-        return timed(search, queries)
+        return time_searches(search, queries)
 
 
-def _reference(rows: int, dimension: int) -> Times:
+def _reference(rows: int, dimension: int) -> Latency:
     values = np.concatenate(
         [
-            people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
+            synthetic_features(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
             for start in range(0, rows, _BLOCK)
         ]
     )
-    return timed(partial(best_of, values), queries_of(dimension))[0]
+    return time_searches(partial(top_rows, values), query_features(dimension))[0]
 
 
-def best_of(values: NDArray[np.float32], query: NDArray[np.float32]) -> list[str]:
-    """The LIMIT rows of an array that are nearest to a query, best first."""
+def top_rows(values: NDArray[np.float32], query: NDArray[np.float32]) -> list[str]:
+    """The LIMIT nearest rows of an array to a query, best first."""
     scores = values @ query
     best = np.argpartition(-scores, LIMIT)[:LIMIT]
     return [str(row) for row in best[np.argsort(-scores[best], kind="stable")]]
 
 
-def timed(
+def time_searches(
     search: Callable[[NDArray[np.float32]], list[str]], queries: NDArray[np.float32]
-) -> tuple[Times, list[list[str]]]:
-    """Search with each of several queries; what half and most took, and what was found."""
-    search(queries[0])  # the files are in the system's memory afterwards
+) -> tuple[Latency, list[list[str]]]:
+    """Search with each query; return the latency and the results."""
+    search(queries[0])  # afterwards the files are in the page cache
     seconds, found = [], []
     for query in queries:
         began = time.perf_counter()
         found.append(search(query))
         seconds.append(time.perf_counter() - began)
-    half, most = np.percentile(seconds, [50, 95]) * 1000
-    return Times(half=float(half), most=float(most)), found
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1000
+    return Latency(p50=float(p50), p95=float(p95)), found
 
 
 def _cold(place: Path, dimension: int) -> float:
-    [query] = queries_of(dimension)[:1]
+    [query] = query_features(dimension)[:1]
     began = time.perf_counter()
     with open_gallery(place) as gallery:
         gallery.search(query[None], limit=LIMIT)

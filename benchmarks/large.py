@@ -1,12 +1,12 @@
-"""What a large gallery needs a row: loading from a file of features, and quantised features.
+"""Loading a large gallery from a file of features, and searching quantised features.
 
-Loading is the command itself, `vireid gallery add --encoded`, in a process of its own whose memory
-is watched. Beside the most that it holds in all, which includes pages of the gallery's files that
-the system may take back at any time, stands the most that is its own (RssAnon of /proc).
+Loading runs `vireid gallery add --encoded` in its own process and monitors its memory: the peak
+resident memory, which includes pages of the gallery's files that the system can reclaim at any
+time, and the peak anonymous memory (RssAnon in /proc).
 
-Quantised features are measured on the engine of galleries in a folder, which is Qdrant's: the
-float32 features stay on the disk, the quantised ones are searched, and as many candidates as
-``OVERSAMPLING`` says are compared again by their float32 features. Of the made-up people of
+Quantised features are measured with Qdrant, the engine of galleries in a folder: the float32
+features stay on disk, the quantised ones are searched, and ``OVERSAMPLING`` times as many
+candidates are rescored with their float32 features. The features are those of
 :mod:`benchmarks.gallery`.
 """
 
@@ -27,13 +27,13 @@ import qdrant_edge as edge
 
 from benchmarks.gallery import (
     LIMIT,
-    THUMBNAIL,
-    Times,
-    best_of,
-    entry_of,
-    people,
-    queries_of,
-    timed,
+    THUMBNAIL_BYTES,
+    Latency,
+    image_info,
+    query_features,
+    synthetic_features,
+    time_searches,
+    top_rows,
 )
 from benchmarks.machine import in_fresh_process, machine_summary
 from vireid.features import ExtractedBatch
@@ -44,25 +44,25 @@ from vireid.types import IndexedImage, ModelInfo
 __all__ = ["FIRST", "Loading", "Quantised", "measure_loading", "measure_quantised", "report_large"]
 
 FIRST = 5
-"""A person has 20 images, and the nearest LIMIT = 20 are theirs, which is easy to find; which of
-them are the nearest FIRST is not."""
+"""A person has 20 images, which are easy to find as the LIMIT = 20 nearest; the order of the first
+few is harder."""
 _BLOCK = 1000
-_GLANCE = 0.02
-"""Seconds between two looks at how much memory a command holds."""
+_POLL_INTERVAL = 0.02
+"""Seconds between two measurements of the memory of a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """Loading a gallery from a file of features, measured.
+    """The measurement of loading a gallery from a file of features.
 
     Attributes:
-        rows: How many there are.
-        encoded: Bytes a row of the file of features, with thumbnails of 6,000 bytes.
-        kept: Bytes a row of the gallery's folder.
-        rate: Rows a second of the whole command, with the start of Python.
-        again: The same of the command run once more, which finds all rows there.
-        own: Most memory that was the process's own, in MiB.
-        peak: Most memory with the pages of files, in MiB.
+        rows: Number of rows.
+        encoded: Bytes per row of the file of features, with thumbnails of 6,000 bytes.
+        kept: Bytes per row of the gallery's folder.
+        rate: Rows per second of the whole command, including the start of Python.
+        again: Rows per second of a second run, which finds that all rows exist.
+        own: Peak anonymous memory, in MiB.
+        peak: Peak resident memory, in MiB.
     """
 
     rows: int
@@ -76,20 +76,19 @@ class Loading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantised:
-    """Searching features quantised in one way, measured.
+    """The measurement of searching quantised features.
 
     Attributes:
         name: float32, scalar or binary.
-        size: Bytes a row that searching looks at first: the float32 or the quantised feature.
-        times: Of a search through all rows.
-        alone: Of the FIRST and of the LIMIT best of float32, the part that is among as many best
-            by the quantised features alone.
-        again: The same when candidates are compared again.
+        size: Bytes per row of the searched features, float32 or quantised.
+        times: Latency of a search over all rows.
+        alone: Recall@FIRST and recall@LIMIT against float32, without rescoring.
+        again: The same with rescoring.
     """
 
     name: str
     size: float
-    times: Times
+    times: Latency
     alone: tuple[float, float]
     again: tuple[float, float]
 
@@ -100,18 +99,16 @@ def report_large(
     """Measure and print.
 
     Args:
-        sizes: How many rows to load.
-        quantised: How many rows to quantise.
-        dimension: Of the features.
-        out: Where files are made for the while; the temporary folder by default.
+        sizes: Numbers of rows to load.
+        quantised: Number of rows to quantise.
+        dimension: Length of a feature.
+        out: Folder for temporary files; the temporary folder by default.
 
     Returns:
         The measurements.
     """
     print(machine_summary(), end="\n\n")
-    print(
-        "| rows loaded | rows/s | again, rows/s | own MiB | peak MiB | file B/row | folder B/row |"
-    )
+    print("| rows | rows/s | second run | RssAnon, MiB | peak, MiB | file B/row | folder B/row |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     loadings, ways = [], []
     for size in sizes:
@@ -122,11 +119,8 @@ def report_large(
             f" {found.peak:,.0f} | {found.encoded:,.0f} | {found.kept:,.0f} |",
             flush=True,
         )
-    print(f"\n{quantised:,} x {dimension:,}, searched one by one for {LIMIT}, without a graph\n")
-    print(
-        f"| features | B/row searched | p50 / p95, ms | recall@{FIRST} / @{LIMIT} alone "
-        "| compared again |"
-    )
+    print(f"\n{quantised:,} x {dimension:,}, sequential searches for {LIMIT}, without a graph\n")
+    print(f"| features | B/row searched | p50 / p95, ms | recall@{FIRST} / @{LIMIT} | rescored |")
     print("|---|--:|--:|--:|--:|")
     for name in ("float32", "scalar", "binary"):
         way = measure_quantised(name, quantised, dimension, out)
@@ -137,11 +131,11 @@ def report_large(
 
 
 def measure_loading(rows: int, dimension: int, out: Path | None = None) -> Loading:
-    """Load a gallery by the command, twice."""
+    """Load a gallery with the command, twice."""
     with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
         file, place = Path(folder) / "people.parquet", Path(folder) / "people"
         network = ModelInfo("synthetic", dimension)
-        write_features(file, _described(rows, dimension), network)
+        write_features(file, _batches(rows, dimension), network)
         seconds, own, peak = _add(file, place)
         kept = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         again, _, _ = _add(file, place)
@@ -157,52 +151,52 @@ def measure_loading(rows: int, dimension: int, out: Path | None = None) -> Loadi
 
 
 def measure_quantised(name: str, rows: int, dimension: int, out: Path | None = None) -> Quantised:
-    """Search quantised features; in a process of its own."""
+    """Search quantised features in a new process."""
     with tempfile.TemporaryDirectory(prefix="vireid-bench-", dir=out) as folder:
         found, _ = in_fresh_process(_search_quantised, Path(folder), name, rows, dimension)
     return found
 
 
-def _described(rows: int, dimension: int) -> Iterator[ExtractedBatch]:
-    """Made-up people as an encoder describes them."""
+def _batches(rows: int, dimension: int) -> Iterator[ExtractedBatch]:
+    """Batches of synthetic features."""
     thumbnails = np.random.default_rng(0)
     for start in range(0, rows, _BLOCK):
-        values = people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
+        values = synthetic_features(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
         infos = [
             replace(
-                entry_of(start + row), path=Path(f"/synthetic/{start + row:08d}.jpg"), added=None
+                image_info(start + row), path=Path(f"/synthetic/{start + row:08d}.jpg"), added=None
             )
             for row in range(len(values))
         ]
         yield ExtractedBatch(
             tuple(
-                IndexedImage(info, value, thumbnails.bytes(THUMBNAIL))
+                IndexedImage(info, value, thumbnails.bytes(THUMBNAIL_BYTES))
                 for info, value in zip(infos, values, strict=True)
             )
         )
 
 
 def _add(file: Path, place: Path) -> tuple[float, float, float]:
-    """Run the command; its seconds, its own memory and its peak, in MiB."""
+    """Run the command; return its seconds, its anonymous and its peak memory in MiB."""
     words = [sys.executable, "-m", "vireid", "gallery", "add", str(place), "--encoded", str(file)]
     began = time.perf_counter()
     own = peak = 0
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            # It may end between the two.
+            # The process may end in between.
             with suppress(OSError):
                 status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
                 held = dict(re.findall(r"(RssAnon|VmHWM):\s+(\d+) kB", status))
                 own = max(own, int(held.get("RssAnon", 0)))
                 peak = max(peak, int(held.get("VmHWM", 0)))
-            time.sleep(_GLANCE)
+            time.sleep(_POLL_INTERVAL)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, words)
     return time.perf_counter() - began, own / 1024, peak / 1024
 
 
 def _search_quantised(folder: Path, name: str, rows: int, dimension: int) -> Quantised:
-    """Fill a shard of the engine, have it quantised, and search it."""
+    """Fill a shard of the engine, quantise it, and search it."""
     kinds = {
         "float32": None,
         "scalar": edge.ScalarQuantizationConfig(
@@ -215,24 +209,26 @@ def _search_quantised(folder: Path, name: str, rows: int, dimension: int) -> Qua
         hnsw_config=edge.HnswIndexConfig(m=0, ef_construct=4, full_scan_threshold=10_000),
         quantization_config=kinds[name],
         wal_enabled=False,
-        # All segments are sealed, which is when they are quantised.
+        # Seals all segments, which quantises them.
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=1, default_segment_number=1),
     )
     shard = edge.EdgeShard.create(str(folder), config)
     values = []
     for start in range(0, rows, _BLOCK):
-        values.append(people(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start)))
+        values.append(
+            synthetic_features(start // _BLOCK, dimension, rows=min(_BLOCK, rows - start))
+        )
         points = [edge.Point(start + row, v.tolist(), {}) for row, v in enumerate(values[-1])]
         shard.update(edge.UpdateOperation.upsert_points(points))
     shard.flush()
     while shard.optimize():
         shard.flush()
     everything = np.concatenate(values)
-    queries = queries_of(dimension)
+    queries = query_features(dimension)
 
-    nearest = [best_of(everything, query) for query in queries]
+    nearest = [top_rows(everything, query) for query in queries]
 
-    def search(again: bool) -> tuple[Times, tuple[float, float]]:
+    def search(again: bool) -> tuple[Latency, tuple[float, float]]:
         how = edge.QuantizationSearchParams(rescore=again, oversampling=OVERSAMPLING)
 
         def one(query: np.ndarray) -> list[str]:
@@ -243,7 +239,7 @@ def _search_quantised(folder: Path, name: str, rows: int, dimension: int) -> Qua
             )
             return [str(hit.id) for hit in shard.query(request)]
 
-        times, found = timed(one, queries)
+        times, found = time_searches(one, queries)
         return times, (recall(found, FIRST), recall(found, LIMIT))
 
     def recall(found: list[list[str]], count: int) -> float:

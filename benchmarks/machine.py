@@ -1,4 +1,4 @@
-"""What a figure was measured on, and how much memory a measurement took."""
+"""A summary of the machine, and measurements in fresh processes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["in_fresh_process", "machine_summary"]
 
 
 Arguments = TypeVarTuple("Arguments")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def machine_summary(*others: str) -> str:
-    """Processor, memory and versions, in a line.
+    """Processor, memory and versions in one line.
 
     Args:
-        others: Packages whose versions matter besides.
+        others: Further packages to list.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     packages = ", ".join(
@@ -36,21 +36,21 @@ def machine_summary(*others: str) -> str:
 
 
 def in_fresh_process(
-    work: Callable[[*Arguments], Answer], *arguments: *Arguments
-) -> tuple[Answer, float]:
-    """Run a function of a module in a process of its own.
+    work: Callable[[*Arguments], Result], *arguments: *Arguments
+) -> tuple[Result, float]:
+    """Run a function in a new process.
 
     Args:
-        work: The function; it and its arguments and answer are pickled between the processes.
+        work: The function; the function, its arguments and its result must be picklable.
         arguments: Its arguments.
 
     Returns:
-        Its answer, and the most memory the process held, in GiB.
+        Its result, and the peak memory of the process, in GiB.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        answer = pool.submit(work, *arguments).result()
+        result = pool.submit(work, *arguments).result()
         peak = pool.submit(_peak).result()
-    return answer, peak
+    return result, peak
 
 
 def _peak() -> float:

@@ -1,19 +1,18 @@
-"""DLIS as published code of the field is written: what vireid's speed is measured against.
+"""DLIS written as published code is: the reference of the speed benchmarks.
 
-Two whole networks run one after the other, eagerly, in float32 on NCHW tensors. Attention is built
-as a matrix. Every stripe has layers of its own that a loop goes through, and so have its losses,
-identity by identity. Images are decoded and resized by PIL in the thread that trains, whenever
-they are asked for, and changed one by one by torchvision. The optimiser goes from parameter to
-parameter.
+Two networks run one after the other, eagerly, in float32 on NCHW tensors. The attention matrix is
+built explicitly. Every stripe has separate layers, in a loop, and the losses loop over stripes and
+identities. PIL decodes and resizes images in the main thread in every step, and torchvision
+augments them one by one. The optimiser loops over the parameters.
 
-No straw man: the layers are torch's and torchvision's own, and nothing is computed twice. With the
-weights of a :class:`~vireid.methods.DLIS` it has that network's losses and features.
+The layers are those of torch and torchvision, and nothing is computed twice. With the weights of a
+:class:`~vireid.methods.DLIS` it has the losses and features of that network.
 
 Example:
     >>> from vireid.methods import DLISConfig
     >>> config = DLISConfig(backbone="resnet18", weights="none", size=(64, 32), stripes=2)
-    >>> plain = PlainDLIS(config.build(classes=4)).eval()
-    >>> plain.extract_features(torch.zeros(1, 3, 64, 32), Modality.VISIBLE).shape
+    >>> reference = ReferenceDLIS(config.build(classes=4)).eval()
+    >>> reference.extract_features(torch.zeros(1, 3, 64, 32), Modality.VISIBLE).shape
     torch.Size([1, 1024])
 """
 
@@ -38,23 +37,22 @@ from vireid.nn import PALM, StripeHeads
 from vireid.nn.two_stream import PerModality
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["PlainDLIS", "plain_optimizer", "read_plainly"]
+__all__ = ["ReferenceDLIS", "load_images", "reference_optimizer"]
 
 _PAD = 10
 
 
-class PlainPALM(nn.Module):
-    """Position attention with its matrix, gamma times the attended values added to the map.
+class ReferencePALM(nn.Module):
+    """Position attention with an explicit attention matrix.
 
     Args:
-        palm: Whose weights it takes.
+        palm: The module to copy the weights of.
     """
 
     def __init__(self, palm: PALM) -> None:
         super().__init__()
         self.query = copy.deepcopy(palm.query)
         self.key = copy.deepcopy(palm.key)
-        assert palm.value is not None  # as in every form that adds something
         self.value = copy.deepcopy(palm.value)
         self.gamma = nn.Parameter(palm.gamma.detach().clone())
 
@@ -69,12 +67,12 @@ class PlainPALM(nn.Module):
         return self.gamma * attended.view(n, channels, height, width) + x
 
 
-class PlainStripe(nn.Module):
+class ReferenceStripe(nn.Module):
     """Embedding and classifier of one stripe.
 
     Args:
-        heads: Whose weights it takes.
-        number: Of the stripe, from 0.
+        heads: The module to copy the weights of.
+        number: Index of the stripe, from 0.
     """
 
     def __init__(self, heads: StripeHeads, number: int) -> None:
@@ -100,14 +98,14 @@ class PlainStripe(nn.Module):
         return embedding, self.classifier(F.leaky_relu(embedding, 0.1))
 
 
-class PlainDLIS(nn.Module):
-    """The paper-like DLIS, written out.
+class ReferenceDLIS(nn.Module):
+    """The paper-like DLIS.
 
     Args:
-        network: Whose options and weights it takes. They are copied.
+        network: The network to copy the options and weights of.
 
     Raises:
-        ConfigError: If its options are not the paper-like ones.
+        ConfigError: If its options are not those of the recipe dlis.
     """
 
     def __init__(self, network: DLIS) -> None:
@@ -120,16 +118,16 @@ class PlainDLIS(nn.Module):
         assert isinstance(palms.shared, PALM)
         self.visible = copy.deepcopy(streams.visible)
         self.infrared = copy.deepcopy(streams.infrared)
-        self.palm = PlainPALM(palms.shared)
+        self.palm = ReferencePALM(palms.shared)
         self.stripes = nn.ModuleList(
-            PlainStripe(network.heads, number) for number in range(self.config.stripes)
+            ReferenceStripe(network.heads, number) for number in range(self.config.stripes)
         )
         self.to(memory_format=torch.contiguous_format)
 
     def losses(
         self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
     ) -> dict[str, Tensor]:
-        """Cross-entropy and hetero-center loss, each summed over the stripes, as DLIS weighs them.
+        """Weighted cross-entropy and hetero-center loss, each summed over the stripes.
 
         Args:
             visible: ``[n_v, 3, H, W]``, normalised.
@@ -145,16 +143,16 @@ class PlainDLIS(nn.Module):
             own = F.normalize(embedding)
             distances = []
             for label in sorted(set(visible_labels.tolist())):
-                seen = own[: len(visible)][visible_labels == label].mean(0)
-                felt = own[len(visible) :][infrared_labels == label].mean(0)
-                distances.append((seen - felt).pow(2).sum())
+                visible_center = own[: len(visible)][visible_labels == label].mean(0)
+                infrared_center = own[len(visible) :][infrared_labels == label].mean(0)
+                distances.append((visible_center - infrared_center).pow(2).sum())
             center.append(torch.stack(distances).sum())
         mean = torch.stack(identity).mean().item()
-        nothing = math.log(logits.shape[1])
-        trust = min(1.0, max(0.0, (nothing - mean) / (self.config.center_gate * nothing)))
+        uniform = math.log(logits.shape[1])
+        gate = min(1.0, max(0.0, (uniform - mean) / (self.config.center_gate * uniform)))
         return {
             "identity": torch.stack(identity).sum(),
-            "center": self.config.center * trust * torch.stack(center).sum(),
+            "center": self.config.center * gate * torch.stack(center).sum(),
         }
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
@@ -173,13 +171,15 @@ class PlainDLIS(nn.Module):
         return found
 
 
-def plain_optimizer(network: PlainDLIS, *, lr: float, backbone_lr: float, decay: float) -> SGD:
+def reference_optimizer(
+    network: ReferenceDLIS, *, lr: float, backbone_lr: float, decay: float
+) -> SGD:
     """SGD with Nesterov momentum, parameter by parameter.
 
     Args:
-        network: What it trains.
-        lr: Learning rate of heads and PALM.
-        backbone_lr: Learning rate of the two networks.
+        network: The network to train.
+        lr: Learning rate of the heads and PALM.
+        backbone_lr: Learning rate of the backbones.
         decay: Weight decay.
     """
     backbone = [*network.visible.parameters(), *network.infrared.parameters()]
@@ -193,20 +193,18 @@ def plain_optimizer(network: PlainDLIS, *, lr: float, backbone_lr: float, decay:
     )
 
 
-def read_plainly(
-    records: Sequence[ImageRecord], size: tuple[int, int], *, training: bool
-) -> Tensor:
-    """Decode, resize, change and normalise images, one after the other.
+def load_images(records: Sequence[ImageRecord], size: tuple[int, int], *, training: bool) -> Tensor:
+    """Decode, resize, augment and normalise images, one after the other.
 
     Args:
         records: The images.
         size: Height and width, in pixels.
-        training: Whether to pad, crop and mirror them at random.
+        training: Whether to pad, crop and flip at random.
 
     Returns:
         float32 ``[n, 3, H, W]``.
     """
-    change = transforms.Compose(
+    augment = transforms.Compose(
         [
             *(
                 [
@@ -224,14 +222,14 @@ def read_plainly(
     images = []
     for record in records:
         with Image.open(record.path) as image:
-            # Not torchvision's Resize: the order of Pillow's two passes, and so the last bit of a
-            # pixel, is the version's there, and the two sides could not be held to each other.
-            images.append(change(Image.fromarray(resized(image.convert("RGB"), size))))
+            # Not torchvision's Resize: there the order of Pillow's two passes, and so the rounding
+            # of a pixel, depends on the version, and the two sides would not be comparable.
+            images.append(augment(Image.fromarray(resized(image.convert("RGB"), size))))
     return torch.stack(images)
 
 
 def _check(config: DLISConfig) -> None:
-    written_out = DLISConfig(
+    supported = DLISConfig(
         backbone=config.backbone,
         weights=config.weights,
         size=config.size,
@@ -240,8 +238,8 @@ def _check(config: DLISConfig) -> None:
         center=config.center,
         center_gate=config.center_gate,
     )
-    if config != written_out or not config.center_gate or not config.center:
+    if config != supported or not config.center_gate or not config.center:
         raise ConfigError(
-            f"The plain reference has DLIS in its paper-like form only; got '{config}'. Leave the "
+            f"The reference has DLIS in its paper-like form only; got '{config}'. Leave the "
             "options of the recipe dlis as they are."
         )

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from benchmarks.floor import fast_bfloat16
+from benchmarks.roofline import fast_bfloat16
 
 from vireid.cli._memory import keep_memory
 from vireid.methods import catalogue

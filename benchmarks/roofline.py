@@ -1,9 +1,8 @@
-"""What a machine could do at best, and what a step asks of it: below this no program can go.
+"""Hardware limits of the machine, and a roofline estimate of the time that some work needs.
 
-The floor of a step is its arithmetic over the rate at which the machine multiplies matrices: no
-convolution that multiplies as its definition says is faster than a matrix product. What the other
-operators read and write, over the rate at which memory is copied, comes on top as long as each of
-them is a pass over memory of its own, as in eager torch.
+The lower bound is the number of floating-point operations over the measured rate of matrix
+products: no direct convolution is faster than a matrix product. In eager torch every other operator
+is a separate pass over memory, so that its traffic over the measured memory bandwidth adds to it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.runs import Precision
 
-__all__ = ["Demand", "Rates", "demand", "fast_bfloat16", "measure_rates"]
+__all__ = [
+    "HardwareLimits",
+    "OperationCount",
+    "count_operations",
+    "fast_bfloat16",
+    "measure_limits",
+]
 
 _SIDE = 2048
 _BYTES = 256 * 2**20
@@ -29,40 +34,42 @@ _REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """What the machine does at best, by all threads.
+class HardwareLimits:
+    """Measured peak rates of the machine, with all threads.
 
     Attributes:
-        float32: Matrix products in float32, in floating-point operations a second.
+        float32: Matrix products in float32, in floating-point operations per second.
         bfloat16: The same in bfloat16.
-        memory: Bytes read and written a second by a copy beyond the caches.
+        memory: Bytes per second read and written by a copy larger than the caches.
     """
 
     float32: float
     bfloat16: float
     memory: float
 
-    def table(self, asked: Demand, plain: float, images: int, precision: Precision) -> str:
-        """Rows of a benchmark's table that say what no program is faster than, and a sentence.
+    def table(
+        self, count: OperationCount, reference: float, images: int, precision: Precision
+    ) -> str:
+        """Format the lower bounds as rows of a benchmark's table, with a sentence below.
 
         Args:
-            asked: What the work asks of the machine.
-            plain: Seconds that the reference takes.
-            images: Images of the work.
-            precision: Arithmetic of the work.
+            count: Operations of the work.
+            reference: Seconds of the reference.
+            images: Number of images.
+            precision: Precision of the work.
         """
         products = self.bfloat16 if precision == "bf16-mixed" else self.float32
-        arithmetic, passes = asked.operations / products, asked.traffic / self.memory
+        arithmetic, passes = count.operations / products, count.traffic / self.memory
         rows = [
-            f"| {name} | {images / seconds:.1f} | {plain / seconds:.2f} | |"
+            f"| {name} | {images / seconds:.1f} | {reference / seconds:.2f} | |"
             for name, seconds in (
-                ("floor: the arithmetic alone", arithmetic),
-                ("the arithmetic, and a pass over memory for all else", arithmetic + passes),
+                ("limit: arithmetic only", arithmetic),
+                ("limit: arithmetic and memory traffic", arithmetic + passes),
             )
         ]
         return "\n".join(rows) + (
-            f"\n\n{asked.operations / 1e9:,.0f} GFLOP of convolutions and products by their "
-            f"definition, {asked.traffic / 1e9:,.1f} GB read and written by all else. This "
+            f"\n\n{count.operations / 1e9:,.0f} GFLOP of direct convolutions and products, "
+            f"{count.traffic / 1e9:,.1f} GB of memory traffic of all other operators. This "
             f"machine: {self}."
         )
 
@@ -74,40 +81,40 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What some work asks of a machine.
+class OperationCount:
+    """Operations of some work.
 
     Attributes:
         operations: Floating-point operations of convolutions and matrix products.
-        traffic: Bytes that all other operators read and write, were each one a pass of its own.
+        traffic: Bytes that all other operators read and write.
     """
 
     operations: float
     traffic: float
 
-    def times(self, factor: float) -> Demand:
-        """The same, so many times over."""
-        return Demand(self.operations * factor, self.traffic * factor)
+    def scaled(self, factor: float) -> OperationCount:
+        """Multiply both by a factor."""
+        return OperationCount(self.operations * factor, self.traffic * factor)
 
 
-def measure_rates() -> Rates:
-    """Measure this machine, with the threads that torch has now."""
-    return Rates(
+def measure_limits() -> HardwareLimits:
+    """Measure this machine with torch's current number of threads."""
+    return HardwareLimits(
         float32=_products(torch.float32, _SIDE),
         bfloat16=_products(torch.bfloat16, _SIDE if fast_bfloat16() else _SIDE // 16),
         memory=_copies(),
     )
 
 
-def demand(work: Callable[[], object]) -> Demand:
-    """Run something, and count what it asks of a machine.
+def count_operations(work: Callable[[], object]) -> OperationCount:
+    """Run some work and count its operations.
 
     Args:
-        work: Forward passes, also with backward passes.
+        work: Forward passes, optionally with backward passes.
     """
     with FlopCounterMode(display=False) as counter, _Traffic() as traffic:
         work()
-    return Demand(float(counter.get_total_flops()), float(traffic.bytes))
+    return OperationCount(float(counter.get_total_flops()), float(traffic.bytes))
 
 
 class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -135,7 +142,7 @@ def _size(tree: object) -> int:
 
 
 def fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16; one that does not takes minutes for large ones."""
+    """Whether the processor supports bfloat16; its emulation takes minutes for large products."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -151,7 +158,7 @@ def _copies() -> float:
 
 
 def _best(work: Callable[[], object]) -> float:
-    """Seconds of the fastest of a few runs, after one to warm up."""
+    """Seconds of the fastest of a few runs, after a warm-up."""
     work()
     times = []
     for _ in range(_REPEATS):

@@ -1,10 +1,10 @@
-"""The plain reference is DLIS: losses, gradients, steps and features."""
+"""The reference implementation is DLIS: losses, gradients, steps and features."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.reference import PlainDLIS, plain_optimizer
+from benchmarks.reference import ReferenceDLIS, reference_optimizer
 
 from vireid.errors import ConfigError
 from vireid.methods import DLIS, DLISConfig, Optimisation
@@ -22,7 +22,7 @@ def network() -> DLIS:
     model = CONFIG.build(classes=5).double()
     for parameter in model.streams.parts["after_layer4"].parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    # The classifiers know which people are likely: so the center term has its weight.
+    # The classifiers favour two classes, so that the center-loss gate is open.
     with torch.no_grad():
         model.heads.classifier_bias[..., [0, 3]] = 3.0
     return use_fast_convolutions(model).to(memory_format=torch.channels_last).train()
@@ -35,31 +35,33 @@ def batch(seed: int) -> CrossModalBatch:
     return CrossModalBatch(images[0], images[1], labels, labels)
 
 
-def assert_same_features(model: DLIS, plain: PlainDLIS, *, tolerance: float) -> None:
+def assert_same_features(model: DLIS, reference: ReferenceDLIS, *, tolerance: float) -> None:
     model.eval()
-    plain.eval()
+    reference.eval()
     with torch.no_grad():
         for modality in Modality:
-            own, right = (m.extract_features(batch(9).visible, modality) for m in (model, plain))
+            own, right = (
+                m.extract_features(batch(9).visible, modality) for m in (model, reference)
+            )
             torch.testing.assert_close(own, right, rtol=0, atol=tolerance, check_dtype=False)
     model.train()
-    plain.train()
+    reference.train()
 
 
 def test_losses_steps_and_features_are_those_of_dlis() -> None:
     model = network()
-    plain = PlainDLIS(model)
+    reference = ReferenceDLIS(model)
     options = Optimisation(lr=2e-3, backbone_lr=1e-3)
     steppers = (
         build_optimizer(model, options),
-        plain_optimizer(
-            plain, lr=options.lr, backbone_lr=options.backbone_lr, decay=options.weight_decay
+        reference_optimizer(
+            reference, lr=options.lr, backbone_lr=options.backbone_lr, decay=options.weight_decay
         ),
     )
-    assert_same_features(model, plain, tolerance=1e-6)
+    assert_same_features(model, reference, tolerance=1e-6)
     for step in range(3):
         given = batch(step)
-        own, right = model.losses(given).terms, plain.losses(*given[:4])
+        own, right = model.losses(given).terms, reference.losses(*given[:4])
         assert own.keys() == right.keys()
         for name, term in own.items():
             assert float(term.detach()) > 0
@@ -69,19 +71,19 @@ def test_losses_steps_and_features_are_those_of_dlis() -> None:
             stepper.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             stepper.step()
-    assert_same_features(model, plain, tolerance=1e-4)
+    assert_same_features(model, reference, tolerance=1e-4)
 
 
 def test_float32_agrees_too() -> None:
     model = network().float()
-    plain = PlainDLIS(model)
+    reference = ReferenceDLIS(model)
     given = batch(0)
     given = given._replace(visible=given.visible.float(), infrared=given.infrared.float())
-    own, right = model.losses(given).terms, plain.losses(*given[:4])
+    own, right = model.losses(given).terms, reference.losses(*given[:4])
     for name, term in own.items():
         torch.testing.assert_close(term, right[name], rtol=1e-4, atol=1e-5)
 
 
-def test_what_it_does_not_write_out_is_refused() -> None:
+def test_other_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="paper-like form only"):
-        PlainDLIS(replace(CONFIG, shared_from="layer1").build(classes=3))
+        ReferenceDLIS(replace(CONFIG, shared_from="layer1").build(classes=3))
