@@ -124,7 +124,7 @@ def test_a_lost_process_ends_the_others_and_the_run_goes_on(
     _, error = process.communicate(timeout=300)
     assert process.returncode == 2, error.decode()
     said = error.decode()
-    assert "vireid: Process 1 of 2 was ended by SIGKILL" in said
+    assert "vireid: Process 1 of 2 was killed by SIGKILL" in said
     assert f"vireid train --resume {out}" in said
     assert "Traceback" not in said
 
@@ -175,7 +175,7 @@ def test_two_processes_describe_what_one_describes(
         partial(described, alone, tree, tmp_path / "two.parquet"),
         processes=Processes(devices=2),
         device="cpu",
-        again="look",
+        recovery="look",
     )
     # Neither the images nor the batches divide by two.
     assert len(one["values"]) % 2

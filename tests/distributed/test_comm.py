@@ -42,21 +42,23 @@ def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def place(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ProcessInfo | None:
+def info_from(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ProcessInfo | None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     return process_info_from_environment()
 
 
 def test_torchrun_and_slurm_say_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = ProcessInfo(rank=5, size=8, local_rank=1, local_size=4, address="node7", port=29500)
+    expected = ProcessInfo(
+        rank=5, world_size=8, local_rank=1, local_size=4, address="node7", port=29500
+    )
     assert process_info_from_environment() is None
     with monkeypatch.context() as patch:
-        assert place(TORCHRUN, patch) == expected
-    found = place(SLURM, monkeypatch)
+        assert info_from(TORCHRUN, patch) == expected
+    found = info_from(SLURM, monkeypatch)
     assert found is not None
     assert 15_000 <= found.port < 35_000
-    assert place({"MASTER_PORT": "29500"}, monkeypatch) == expected
+    assert info_from({"MASTER_PORT": "29500"}, monkeypatch) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,14 +68,14 @@ def test_torchrun_and_slurm_say_which_process_this_is(monkeypatch: pytest.Monkey
 def test_the_first_node_is_where_all_meet(
     nodes: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = place({**SLURM, "SLURM_STEP_NODELIST": nodes}, monkeypatch)
+    found = info_from({**SLURM, "SLURM_STEP_NODELIST": nodes}, monkeypatch)
     assert found is not None
     assert found.address == first
 
 
 def test_unlike_numbers_of_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"'4,2'.*--ntasks-per-node"):
-        place({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,2"}, monkeypatch)
+        info_from({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,2"}, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_unlike_numbers_of_processes_are_refused(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_one_process_is_in_no_group(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert place(given, monkeypatch) is None
+    assert info_from(given, monkeypatch) is None
 
 
 def test_the_only_process_is_the_first_and_hears_itself() -> None:

@@ -154,7 +154,7 @@ def talk() -> dict[str, Any]:
     lengths = [3, 0]
     own = torch.full((lengths[rank()], 2), float(rank() + 1))
     return {
-        "shared": broadcast(rank, by=1),
+        "shared": broadcast(rank, source=1),
         "failed": refused(lambda: broadcast(fail)),
         "any": [any_rank(rank() == 1), any_rank(False)],
         "rows": [rows.tolist() for rows in all_gather_rows(own, lengths)],
@@ -179,7 +179,7 @@ def work() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def by_two() -> dict[str, Any]:
-    return launch(work, processes=Processes(devices=2), device="cpu", again="look")
+    return launch(work, processes=Processes(devices=2), device="cpu", recovery="look")
 
 
 def test_processes_tell_one_another_and_refuse_what_differs(by_two: dict[str, Any]) -> None:

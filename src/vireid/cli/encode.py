@@ -76,7 +76,7 @@ def encode(
         partial(_encode, run, images, out, shard_rows, own, options),
         processes=processes,
         device=options.device,
-        again="the same command goes on",
+        recovery="the same command goes on",
     )
 
 

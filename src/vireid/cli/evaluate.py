@@ -120,7 +120,7 @@ def evaluate(
         ),
         processes=processes,
         device=device,
-        again="give the same command again",
+        recovery="give the same command again",
     )
 
 

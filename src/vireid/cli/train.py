@@ -208,7 +208,7 @@ def train_run(
         partial(_train_here, run, out, resume, keeping, processes.sync_batchnorm),
         processes=processes,
         device=run.device,
-        again=f"continue with `vireid train --resume {out}`, by as many processes as you like",
+        recovery=f"continue with `vireid train --resume {out}`, by as many processes as you like",
     )
 
 

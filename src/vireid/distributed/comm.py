@@ -1,10 +1,10 @@
-"""Several processes on one task: which one this is, and what they tell one another.
+"""Communication between the processes that share a task.
 
-They are one group of torch.distributed, over gloo on CPUs and besides over nccl on GPUs. A process
-that is in no group is the first and only one, and nothing here then costs anything. Every function
-that has the processes tell one another something must be called by all of them, in the same order.
+They form one group of torch.distributed, over gloo on CPUs, and also over nccl on GPUs. A process
+outside any group is the main and only one, and nothing here costs it anything. Collective functions
+must be called by all processes, in the same order.
 
-What they tell is tensors and JSON: nothing is unpickled.
+Messages are tensors and JSON: nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessInfo:
-    """The place of this process among those that work on its task.
+    """The rank of this process among those that share its task.
 
     Attributes:
         rank: Its number, from 0.
-        size: How many they are.
-        local_rank: Its number on its machine, from 0; on GPUs the number of its GPU.
-        local_size: How many they are on its machine, the same on each.
-        address: Name of the machine of rank 0.
-        port: Where rank 0 waits for the others.
+        world_size: Number of processes.
+        local_rank: Its number on its machine, from 0; on GPUs the index of its GPU.
+        local_size: Number of processes on its machine, the same on each.
+        address: Host name of rank 0.
+        port: Port at which rank 0 listens.
     """
 
     rank: int
-    size: int
+    world_size: int
     local_rank: int
     local_size: int
     address: str
@@ -68,35 +68,35 @@ class ProcessInfo:
 
 
 def process_info_from_environment() -> ProcessInfo | None:
-    """The place that torchrun or Slurm's srun gave to this process; None where neither did.
+    """What torchrun or Slurm's srun set for this process; None if neither started several.
 
     Raises:
-        ConfigError: If Slurm was asked for different numbers of processes on the machines.
+        ConfigError: If Slurm started different numbers of processes on the machines.
     """
-    given = os.environ
-    if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= given.keys():
-        size = int(given["WORLD_SIZE"])
-        place = ProcessInfo(
-            rank=int(given["RANK"]),
-            size=size,
-            local_rank=int(given["LOCAL_RANK"]),
-            local_size=int(given.get("LOCAL_WORLD_SIZE", size)),
-            address=given["MASTER_ADDR"],
-            port=int(given["MASTER_PORT"]),
+    env = os.environ
+    if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= env.keys():
+        size = int(env["WORLD_SIZE"])
+        info = ProcessInfo(
+            rank=int(env["RANK"]),
+            world_size=size,
+            local_rank=int(env["LOCAL_RANK"]),
+            local_size=int(env.get("LOCAL_WORLD_SIZE", size)),
+            address=env["MASTER_ADDR"],
+            port=int(env["MASTER_PORT"]),
         )
-    elif "SLURM_STEP_NUM_TASKS" in given:
+    elif "SLURM_STEP_NUM_TASKS" in env:
         # A batch script that starts vireid without srun has SLURM_NTASKS, but no step.
-        place = ProcessInfo(
-            rank=int(given["SLURM_PROCID"]),
-            size=int(given["SLURM_STEP_NUM_TASKS"]),
-            local_rank=int(given["SLURM_LOCALID"]),
-            local_size=_tasks_a_node(given["SLURM_STEP_TASKS_PER_NODE"]),
-            address=given.get("MASTER_ADDR") or _first_node(given["SLURM_STEP_NODELIST"]),
-            port=int(given.get("MASTER_PORT") or 15_000 + int(given["SLURM_JOB_ID"]) % 20_000),
+        info = ProcessInfo(
+            rank=int(env["SLURM_PROCID"]),
+            world_size=int(env["SLURM_STEP_NUM_TASKS"]),
+            local_rank=int(env["SLURM_LOCALID"]),
+            local_size=_tasks_a_node(env["SLURM_STEP_TASKS_PER_NODE"]),
+            address=env.get("MASTER_ADDR") or _first_node(env["SLURM_STEP_NODELIST"]),
+            port=int(env.get("MASTER_PORT") or 15_000 + int(env["SLURM_JOB_ID"]) % 20_000),
         )
     else:
         return None
-    return place if place.size > 1 else None
+    return info if info.world_size > 1 else None
 
 
 def _tasks_a_node(words: str) -> int:
@@ -104,8 +104,8 @@ def _tasks_a_node(words: str) -> int:
     if found := re.fullmatch(r"(\d+)(\(x\d+\))?", words):
         return int(found[1])
     raise ConfigError(
-        f"Slurm started '{words}' processes on the machines; expected as many on each: ask for "
-        "--nodes and --ntasks-per-node, and not for --ntasks."
+        f"Slurm started '{words}' processes on the machines; expected the same number on each: use "
+        "--nodes and --ntasks-per-node instead of --ntasks."
     )
 
 
@@ -118,44 +118,44 @@ def _first_node(names: str) -> str:
 
 @contextlib.contextmanager
 def process_group(
-    place: ProcessInfo, *, device: str = "auto", timeout: float = 600.0
+    info: ProcessInfo, *, device: str = "auto", timeout: float = 600.0
 ) -> Iterator[None]:
-    """Be one of several processes within a block.
+    """Join the group of processes within a block.
 
     Args:
-        place: Which one.
-        device: Whether tensors will be on GPUs: cpu, cuda, or auto where there are any.
-        timeout: Seconds after which a process that waits for the others gives them up.
+        info: The rank of this process.
+        device: Where tensors will be: cpu, cuda, or auto (on GPUs where there are any).
+        timeout: Seconds that a process waits for the others before it gives up.
 
     Raises:
         ConfigError: If the machine has fewer GPUs than processes.
-        ProcessError: If another process is gone, or does not answer in time.
+        ProcessError: If another process was lost or does not answer in time.
     """
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    if on_gpu and torch.cuda.device_count() < place.local_size:
+    if on_gpu and torch.cuda.device_count() < info.local_size:
         raise ConfigError(
-            f"{place.local_size} processes are on a machine of {torch.cuda.device_count()} GPUs; "
-            "expected a GPU for each; lower --devices, or run on --device cpu."
+            f"{info.local_size} processes share a machine with {torch.cuda.device_count()} GPUs; "
+            "expected one GPU for each process; lower --devices, or run on --device cpu."
         )
     if on_gpu:
-        torch.cuda.set_device(place.local_rank)
-    # What Fabric reads; under torchrun it is there already.
+        torch.cuda.set_device(info.local_rank)
+    # Fabric reads these; torchrun sets them itself.
     os.environ.update(
-        RANK=str(place.rank),
-        WORLD_SIZE=str(place.size),
-        LOCAL_RANK=str(place.local_rank),
-        LOCAL_WORLD_SIZE=str(place.local_size),
-        MASTER_ADDR=place.address,
-        MASTER_PORT=str(place.port),
+        RANK=str(info.rank),
+        WORLD_SIZE=str(info.world_size),
+        LOCAL_RANK=str(info.local_rank),
+        LOCAL_WORLD_SIZE=str(info.local_size),
+        MASTER_ADDR=info.address,
+        MASTER_PORT=str(info.port),
     )
-    if place.local_size == place.size:
-        # Of one machine, whose name may resolve to nothing that gloo can listen on.
+    if info.local_size == info.world_size:
+        # The name of a single machine may not resolve to an address that gloo can listen on.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    with _naming_lost(place):
+    with _name_lost_processes(info):
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-            rank=place.rank,
-            world_size=place.size,
+            rank=info.rank,
+            world_size=info.world_size,
             timeout=timedelta(seconds=timeout),
         )
         try:
@@ -163,13 +163,13 @@ def process_group(
         except SystemExit:
             dist.destroy_process_group()
             raise
-        # After an error the others may be gone, and there is nobody to take leave of.
+        # Not after an error: the others may be gone, and it would wait for them.
         dist.destroy_process_group()
 
 
 @contextlib.contextmanager
-def _naming_lost(place: ProcessInfo) -> Iterator[None]:
-    """Say plainly that another process is gone, where a collective operation says it at length."""
+def _name_lost_processes(info: ProcessInfo) -> Iterator[None]:
+    """Turn the errors of collective operations into one short message."""
     try:
         yield
     except RuntimeError as error:
@@ -177,9 +177,9 @@ def _naming_lost(place: ProcessInfo) -> Iterator[None]:
         if not isinstance(error, dist.DistError) and not re.search("gloo|nccl", words, re.I):
             raise
         raise ProcessError(
-            f"Process {place.rank} of {place.size} has lost the others ("
-            f"{words.splitlines()[0][:300]}); expected all to go on until the end: look for what "
-            "they say; where one was only slow, raise --timeout."
+            f"Process {info.rank} of {info.world_size} lost the connection to the others "
+            f"({words.splitlines()[0][:300]}); expected all processes to run until the end: check "
+            "the messages of the others; if one was only slow, raise --timeout."
         ) from error
 
 
@@ -189,23 +189,23 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes work together."""
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes files and speaks to people."""
+    """Whether this process writes the files and the messages: rank 0."""
     return rank() == 0
 
 
 def local_device(device: str) -> torch.device:
-    """The device that this process computes on.
+    """The device of this process.
 
     Args:
         device: auto (a GPU where there is one), cpu or cuda.
 
     Raises:
-        ConfigError: If a GPU is asked for and there is none.
+        ConfigError: If a GPU is requested and there is none.
     """
     if device == "cpu":
         return torch.device("cpu")
@@ -213,29 +213,29 @@ def local_device(device: str) -> torch.device:
         return torch.device("cuda", torch.cuda.current_device())
     if device == "cuda":
         raise ConfigError(
-            "--device 'cuda' needs a GPU that torch can use, and it sees none here; expected auto "
-            "or cpu, or a build of torch for this machine's GPU and its driver."
+            "--device 'cuda' needs a GPU that torch can use, and there is none here; use auto or "
+            "cpu, or install a build of torch for this machine's GPU and its driver."
         )
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
 
 
 def make_fabric(**options: Any) -> Fabric:
-    """Fabric, without its messages about what it was asked for anyway; its warnings stay.
+    """Fabric without its informational messages; its warnings stay.
 
     Args:
-        options: What ``Fabric`` takes.
+        options: The arguments of ``Fabric``.
     """
-    # Not above: vireid.nn and all else that asks which process this is does without it.
+    # Here because it is slow to import, and most users of this module do not need it.
     from lightning_fabric import Fabric
 
-    # It sets the level itself where it is imported.
+    # It sets the level itself when it is imported.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     return Fabric(**options)
 
 
 def synchronize() -> None:
-    """Wait until all processes are here."""
+    """Wait for all processes."""
     any_rank(False)
 
 
@@ -243,55 +243,55 @@ def any_rank(flag: bool) -> bool:
     """Whether ``flag`` is true in any process."""
     if world_size() == 1:
         return flag
-    told = torch.tensor(int(flag))
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return bool(told)
+    value = torch.tensor(int(flag))
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value)
 
 
-def broadcast(make: Callable[[], Any], *, by: int = 0) -> Any:
-    """What one process makes, in all of them; an error of its is an error in all.
+def broadcast(make: Callable[[], Any], *, source: int = 0) -> Any:
+    """Send what one process makes to all; its error is raised in all.
 
     Args:
         make: Called in that process only; returns what JSON can hold.
-        by: Which process, the first one by default.
+        source: The rank of that process.
 
     Raises:
         VireidError: The one that ``make`` raised.
     """
     if world_size() == 1:
         return make()
-    told = b""
+    message = b""
     failed: VireidError | None = None
-    if rank() == by:
+    if rank() == source:
         try:
-            told = json.dumps({"made": make()}).encode()
+            message = json.dumps({"made": make()}).encode()
         except VireidError as error:
             failed = error
-            told = json.dumps({"failed": str(error)}).encode()
-    length = torch.tensor(len(told))
-    dist.broadcast(length, by)
-    held = torch.empty(int(length), dtype=torch.uint8)
-    if told:
-        held.copy_(torch.frombuffer(bytearray(told), dtype=torch.uint8))
-    dist.broadcast(held, by)
+            message = json.dumps({"failed": str(error)}).encode()
+    length = torch.tensor(len(message))
+    dist.broadcast(length, source)
+    buffer = torch.empty(int(length), dtype=torch.uint8)
+    if message:
+        buffer.copy_(torch.frombuffer(bytearray(message), dtype=torch.uint8))
+    dist.broadcast(buffer, source)
     if failed is not None:
         raise failed
-    heard = json.loads(held.numpy().tobytes())
-    if "failed" in heard:
-        raise VireidError(heard["failed"])
-    return heard["made"]
+    received = json.loads(buffer.numpy().tobytes())
+    if "failed" in received:
+        raise VireidError(received["failed"])
+    return received["made"]
 
 
 def check_same_on_all_ranks(what: str, value: str, *, fix: str) -> None:
-    """Refuse to go on where the processes do not hold the same.
+    """Stop if a value is not the same in all processes.
 
     Args:
-        what: What it is, for the message.
-        value: What this process holds.
+        what: Name of the value, for the message.
+        value: The value in this process.
         fix: How the user can make it the same, as a clause.
 
     Raises:
-        ProcessError: If two processes hold different values.
+        ProcessError: If two processes have different values.
     """
     if world_size() == 1:
         return
@@ -303,13 +303,13 @@ def check_same_on_all_ranks(what: str, value: str, *, fix: str) -> None:
     if len(set(names)) > 1:
         other = next(r for r, name in enumerate(names) if name != names[0])
         raise ProcessError(
-            f"Process {other} does not have the same {what} as process 0 ('{names[other]}' and "
-            f"'{names[0]}'); expected all {len(names)} to have the same; {fix}."
+            f"Process {other} does not have the same {what} as process 0 (checksums "
+            f"'{names[other]}' and '{names[0]}'); expected the same in all {len(names)}; {fix}."
         )
 
 
 def all_gather_rows(own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-    """The rows of every process, in all of them, bit for bit.
+    """Gather the rows of every process in all of them, bit for bit.
 
     Args:
         own: This process's rows, ``[lengths[rank], d]``, on the CPU.
@@ -320,7 +320,7 @@ def all_gather_rows(own: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     """
     if world_size() == 1:
         return [own]
-    # One after the other, since they are of different lengths: nothing is padded.
+    # One broadcast each, because their lengths differ: nothing is padded.
     held = [own if r == rank() else own.new_empty(n, own.shape[1]) for r, n in enumerate(lengths)]
     for r, rows in enumerate(held):
         if len(rows):

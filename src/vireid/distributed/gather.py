@@ -1,4 +1,4 @@
-"""The whole batch of several processes, of which each has worked on a part."""
+"""Gathers the shards of a batch from all processes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["gather_batch"]
 
 
 def gather_batch(rows: Tensor, batch: CrossModalBatch) -> Tensor:
-    """Gather what a network made of the images of every process.
+    """Gather a network's outputs for the images of every process.
 
-    Every process then computes the loss of the whole batch, and the same one. The gradient that
-    comes back to its own rows is therefore the loss's, and it is handed on ``size`` times as large:
-    data parallel training averages the gradients of the processes, and what is behind this
-    function has in each the gradient of its own part only. What comes after it (classifiers) has
-    the whole gradient in each, which the average leaves as it is.
+    Every process then computes the same loss of the whole batch. The gradient of its own rows is
+    passed back multiplied by the world size s, because data-parallel training averages gradients
+    over the processes: layers before this function have in each process the gradient of its own
+    images only. Layers after it (classifiers) have the whole gradient in each process, which the
+    average does not change.
 
     Args:
         rows: ``[n_v + n_t, …]`` of this process's images, visible ones first.
-        batch: The batch that they are from; all processes have as many images of each modality.
+        batch: Their batch; all processes have the same number of images of each modality.
 
     Returns:
-        ``[size·(n_v + n_t), …]``, visible ones of all processes first, each by rank: row for row
-        the batch's labels. ``rows`` itself where there is one process.
+        ``[s·(n_v + n_t), …]``, the visible ones of all processes first, each by rank: in the order
+        of the batch's labels. ``rows`` itself with one process.
     """
     if world_size() == 1:
         return rows
@@ -45,9 +45,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         rows = rows.contiguous()
-        held = [torch.empty_like(rows) for _ in range(world_size())]
-        dist.all_gather(held, rows)
-        return torch.cat(held)
+        gathered = [torch.empty_like(rows) for _ in range(world_size())]
+        dist.all_gather(gathered, rows)
+        return torch.cat(gathered)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

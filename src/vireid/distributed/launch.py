@@ -1,10 +1,10 @@
-"""``--devices N``: a verb done by several processes on this machine, or by those of a launcher.
+"""``--devices N``: one command run by several processes of this machine, or by a launcher's.
 
-    vireid train … --devices 2            this process watches over two that do the work
-    torchrun --nproc-per-node 2 -m vireid train …      torchrun starts and watches them
+    vireid train … --devices 2            this process supervises two workers
+    torchrun --nproc-per-node 2 -m vireid train …      torchrun starts and supervises them
     srun --ntasks-per-node 2 vireid train …            Slurm does
 
-The one that watches takes no part in the work, so that it outlives whichever of them dies.
+The supervising process does none of the work, so that it outlives any worker that dies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -31,20 +31,21 @@ from vireid.distributed.comm import (
     process_info_from_environment,
     world_size,
 )
+from vireid.distributed.signals import catch_sigterm
 from vireid.distributed.waiting import wait_passively
 from vireid.errors import ConfigError, ProcessError, VireidError
 
 __all__ = ["ONE_PROCESS", "Processes", "launch"]
 
-DoneT = TypeVar("DoneT")
+ResultT = TypeVar("ResultT")
 
-# Once one process is gone, the others find it out by themselves, or are ended after so long.
+# After one process has failed, the others may notice by themselves; then they are killed.
 _GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """How many processes share the work; what comes out does not depend on it."""
+    """Number of processes that share the work; the result does not depend on it."""
 
     devices: int = 1
     """Number of processes on this machine, each with its own GPU or its share of the cores. Not
@@ -65,156 +66,142 @@ ONE_PROCESS = Processes()
 
 
 def launch(
-    verb: Callable[[], DoneT],
+    task: Callable[[], ResultT],
     *,
     processes: Processes,
     device: str | None = None,
-    again: str,
-) -> DoneT:
-    """Do a verb in as many processes as are asked for.
+    recovery: str,
+) -> ResultT:
+    """Run a task in as many processes as requested.
 
     Args:
-        verb: A function of a module with its arguments (by functools.partial), called in each
-            process, within :func:`vireid.distributed.comm.joined` if there are several.
+        task: A module's function with its arguments (by functools.partial); with several processes
+            it is called in each, within :func:`vireid.distributed.comm.process_group`.
         processes: How many, unless torchrun or Slurm started several.
         device: auto, cpu or cuda.
-        again: How to go on after a process was lost, for the message.
+        recovery: What the user does after a process was lost, for the message.
 
     Returns:
-        What ``verb`` returns in the first process; it is pickled on its way, and holds no tensors
-        (which would go with that process).
+        The result of the main process. It is pickled, and must hold no tensors, whose memory is
+        freed with that process.
 
     Raises:
         ConfigError: If a launcher's number of processes is not the one asked for.
-        ProcessError: If one of the processes is gone.
-        SystemExit: If the processes left with a status.
-        VireidError: What ``verb`` raises.
+        ProcessError: If a process was lost.
+        SystemExit: If the processes exited with a status.
+        VireidError: Any that ``task`` raises.
     """
     if world_size() > 1:
-        return verb()  # one verb calls another: the processes are together already
-    place = process_info_from_environment()
-    if place is not None:
-        if processes.devices not in (1, place.local_size):
+        return task()  # one command calls another: the processes exist already
+    info = process_info_from_environment()
+    if info is not None:
+        if processes.devices not in (1, info.local_size):
             raise ConfigError(
-                f"--devices {processes.devices} is not what the launcher started, which is "
-                f"{place.local_size} processes a machine; expected the same number: leave "
-                "--devices out."
+                f"--devices {processes.devices} is not the number of processes that the launcher "
+                f"started on each machine, which is {info.local_size}; expected the same number: "
+                "leave --devices out."
             )
-        with process_group(place, device=device or "auto", timeout=processes.timeout):
-            return verb()
+        with process_group(info, device=device or "auto", timeout=processes.timeout):
+            return task()
     if processes.devices == 1:
-        return verb()
-    crew = _Launcher(verb, processes, device or "auto")
-    crew.watch()
-    return crew.outcome(again)  # type: ignore[no-any-return]
+        return task()
+    launcher = _Launcher(task, processes, device or "auto")
+    launcher.supervise()
+    return launcher.result(recovery)  # type: ignore[no-any-return]
 
 
 class _Launcher:
-    """The processes that do one verb, and the watch over them."""
+    """Starts the worker processes of a task and supervises them."""
 
-    def __init__(
-        self,
-        verb: Callable[[], Any],
-        processes: Processes,
-        device: str,
-    ) -> None:
+    def __init__(self, task: Callable[[], Any], processes: Processes, device: str) -> None:
         self._size = processes.devices
         self._stopped = False
-        self._ends: dict[int, Connection] = {}
-        self._said: dict[int, Any] = {}
-        self._codes: dict[int, int] = {}
-        self._crew: list[SpawnProcess] = []
-        wait_passively()  # for the processes, which inherit the environment
+        self._connections: dict[int, Connection] = {}
+        self._results: dict[int, Any] = {}
+        self._exit_codes: dict[int, int] = {}
+        self._workers: list[SpawnProcess] = []
+        wait_passively()  # for the workers, which inherit the environment
         context = multiprocessing.get_context("spawn")
         port = _free_port()
         for rank in range(self._size):
-            place = ProcessInfo(
+            info = ProcessInfo(
                 rank=rank,
-                size=self._size,
+                world_size=self._size,
                 local_rank=rank,
                 local_size=self._size,
                 address="127.0.0.1",
                 port=port,
             )
-            self._ends[rank], theirs = context.Pipe(duplex=False)
-            arguments = (place, device, processes.timeout, verb, theirs)
-            process = context.Process(target=_work, args=arguments, name=f"vireid-{rank}")
-            process.start()
-            # Only the process may hold this end, so that its death closes it.
-            theirs.close()
-            self._crew.append(process)
+            self._connections[rank], sender = context.Pipe(duplex=False)
+            arguments = (info, device, processes.timeout, task, sender)
+            worker = context.Process(target=_work, args=arguments, name=f"vireid-{rank}")
+            worker.start()
+            # Only the worker may hold this end, so that its death closes it.
+            sender.close()
+            self._workers.append(worker)
 
-    def watch(self) -> None:
-        """Wait until all are gone; once one has failed, the others have some time left."""
+    def supervise(self) -> None:
+        """Wait until all workers have ended, or the grace period after a failure is over."""
         try:
-            with self._passing_sigterm():
+            with catch_sigterm(self._terminate) as stop:
                 deadline: float | None = None
-                while len(self._codes) < self._size and not _is_past(deadline):
-                    self._look(deadline)
-                    if deadline is None and any(self._codes.values()):
+                while len(self._exit_codes) < self._size and not _is_past(deadline):
+                    self._poll(deadline)
+                    if deadline is None and any(self._exit_codes.values()):
                         deadline = time.monotonic() + _GRACE_SECONDS
+            self._stopped = stop.requested
         finally:
-            for process in self._crew:
-                process.kill()
-                process.join()
+            for worker in self._workers:
+                worker.kill()
+                worker.join()
 
-    def _look(self, deadline: float | None) -> None:
-        """Wait for one of them to say something or to go."""
-        living = {r: p for r, p in enumerate(self._crew) if r not in self._codes}
+    def _poll(self, deadline: float | None) -> None:
+        """Wait until a worker sends its result or ends."""
+        running = {r: w for r, w in enumerate(self._workers) if r not in self._exit_codes}
         ready = wait(
-            [*self._ends.values(), *(p.sentinel for p in living.values())],
+            [*self._connections.values(), *(worker.sentinel for worker in running.values())],
             None if deadline is None else max(0.0, deadline - time.monotonic()),
         )
-        for rank, end in list(self._ends.items()):
-            if end in ready:
+        for rank, connection in list(self._connections.items()):
+            if connection in ready:
                 with contextlib.suppress(EOFError):
-                    self._said[rank] = end.recv()
-                end.close()
-                del self._ends[rank]
-        for rank, process in living.items():
-            if process.sentinel in ready and rank not in self._ends:
-                process.join()
-                self._codes[rank] = process.exitcode or 0
+                    self._results[rank] = connection.recv()
+                connection.close()
+                del self._connections[rank]
+        for rank, worker in running.items():
+            if worker.sentinel in ready and rank not in self._connections:
+                worker.join()
+                self._exit_codes[rank] = worker.exitcode or 0
 
-    @contextlib.contextmanager
-    def _passing_sigterm(self) -> Iterator[None]:
-        """Tell all of them when this process is told to stop."""
+    def _terminate(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
 
-        def pass_on(number: int, _: object) -> None:
-            self._stopped = True
-            for process in self._crew:
-                process.terminate()
-
-        if threading.current_thread() is not threading.main_thread():
-            # Only the main thread may install a handler; elsewhere the caller owns the process.
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, pass_on)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    def outcome(self, again: str) -> Any:
-        """What the first of them brought, or the reason why there is nothing.
+    def result(self, recovery: str) -> Any:
+        """The result of the main process.
 
         Args:
-            again: How to go on, for the message.
+            recovery: What the user does after a process was lost, for the message.
+
+        Raises:
+            ProcessError: If a process was lost.
+            SystemExit: If the processes exited with a status.
+            VireidError: The one that ended a worker.
         """
-        if not any(self._codes.values()) and len(self._codes) == self._size:
-            return self._said[0]
-        errors = [self._said[r] for r in sorted(self._said) if self._codes.get(r)]
-        # That a process has lost another one is no reason, but what follows from one.
+        if not any(self._exit_codes.values()) and len(self._exit_codes) == self._size:
+            return self._results[0]
+        errors = [self._results[r] for r in sorted(self._results) if self._exit_codes.get(r)]
+        # That a process has lost another one is a consequence, and not the cause.
         errors.sort(key=lambda error: isinstance(error, ProcessError))
         if errors and not isinstance(errors[0], ProcessError):
             raise errors[0]
-        if self._stopped or 128 + signal.SIGTERM in self._codes.values():
+        if self._stopped or 128 + signal.SIGTERM in self._exit_codes.values():
             raise SystemExit(128 + signal.SIGTERM)
-        for rank, code in self._codes.items():
-            if code and rank not in self._said:
+        for rank, code in self._exit_codes.items():
+            if code and rank not in self._results:
                 raise ProcessError(
-                    f"Process {rank} of {self._size} {_fate(code)}, and the others with it; "
-                    f"expected all to go on until the end: {again}."
+                    f"Process {rank} of {self._size} {_reason(code)}, and the others were stopped; "
+                    f"expected all processes to run until the end: {recovery}."
                 )
         raise errors[0]
 
@@ -223,50 +210,50 @@ def _is_past(deadline: float | None) -> bool:
     return deadline is not None and time.monotonic() >= deadline
 
 
-def _fate(code: int) -> str:
-    """What became of a process with an exit code that is not 0."""
+def _reason(code: int) -> str:
+    """Why a process with an exit code other than 0 ended."""
     if code > 0:
-        return f"ended with status {code}"
-    fate = f"was ended by {signal.Signals(-code).name}"
+        return f"exited with status {code}"
+    reason = f"was killed by {signal.Signals(-code).name}"
     if code == -signal.SIGKILL:
-        fate += " (which is also how the system ends what takes too much memory)"
-    return fate
+        reason += " (which the system also uses when memory runs out)"
+    return reason
 
 
 def _work(
-    place: ProcessInfo,
+    info: ProcessInfo,
     device: str,
     timeout: float,
-    verb: Callable[[], Any],
-    end: Connection,
+    task: Callable[[], Any],
+    connection: Connection,
 ) -> None:
-    """Be one of the processes: do the verb, and tell the watch what came of it."""
-    # Ctrl-C reaches the watch too, which ends all.
+    """Run the task in a worker, and send its result or error."""
+    # Ctrl-C reaches the supervising process too, which ends all workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, torch.get_num_threads() // place.local_size))
+        torch.set_num_threads(max(1, torch.get_num_threads() // info.local_size))
     try:
-        with process_group(place, device=device, timeout=timeout):
-            made = verb()
+        with process_group(info, device=device, timeout=timeout):
+            result = task()
     except VireidError as error:
-        _leave(end, error, status=2)
-    _leave(end, made if place.rank == 0 else None, status=0)
+        _exit(connection, error, status=2)
+    _exit(connection, result if info.rank == 0 else None, status=0)
 
 
-def _leave(end: Connection, said: Any, *, status: int) -> NoReturn:
-    """Tell the watch what came of it, and end."""
-    end.send(said)
-    end.close()
+def _exit(connection: Connection, result: Any, *, status: int) -> NoReturn:
+    """Send the result and end the process."""
+    connection.send(result)
+    connection.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    # What is left of the connections to others may not end by itself where these are gone, and
-    # must not make a failure of work that is done.
+    # Closing the connections to other workers may hang where these are gone, and must not turn
+    # finished work into a failure.
     os._exit(status)
 
 
-def _leave_with_parent() -> None:
-    """Stop as by SIGTERM when the watch is gone."""
+def _stop_with_parent() -> None:
+    """Send this process SIGTERM when the supervising one has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -274,7 +261,7 @@ def _leave_with_parent() -> None:
 
 
 def _free_port() -> int:
-    """A port of this machine that nobody listens at."""
+    """An unused port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,7 +1,7 @@
 """Batch normalisation over the images of several processes, on CPUs too.
 
-torch's own SyncBatchNorm runs on GPUs only. This one is made of operations that every device has,
-so that what is tested on CPUs is what runs on GPUs.
+torch's own SyncBatchNorm runs on GPUs only. This one uses operations that every device has, so that
+the tests on CPUs cover the code that runs on GPUs.
 """
 
 from __future__ import annotations
@@ -20,12 +20,9 @@ __all__ = ["SyncBatchNorm", "convert_sync_batchnorm"]
 
 
 def convert_sync_batchnorm(network: nn.Module) -> None:
-    """Let every batch norm of a network see the images of all processes in training.
+    """Replace every batch norm of a network, in place, by one over the images of all processes.
 
-    Its parameters, buffers and their names stay as they are.
-
-    Args:
-        network: It is changed.
+    Parameters, buffers and their names stay the same.
     """
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -34,16 +31,16 @@ def convert_sync_batchnorm(network: nn.Module) -> None:
 
 
 class SyncBatchNorm(_BatchNorm):
-    """A batch norm whose statistics in training are those of all processes' images together.
+    """A batch norm whose statistics in training are over the images of all processes.
 
-    All processes must have as many images (and positions). In evaluation it is a plain batch norm.
-    The arithmetic is Chan et al.'s, "Updating Formulae and a Pairwise Algorithm for Computing
-    Sample Variances", 1979, for parts of equal size.
+    All processes must have the same number of images (and positions). In evaluation it is a plain
+    batch norm. Variances are combined as in Chan et al., "Updating Formulae and a Pairwise
+    Algorithm for Computing Sample Variances", 1979, for parts of equal size.
     """
 
     @classmethod
     def like(cls, norm: _BatchNorm) -> SyncBatchNorm:
-        """One that takes the place of a batch norm, with its parameters and buffers.
+        """A replacement for a batch norm, with its parameters and buffers.
 
         Args:
             norm: A BatchNorm1d, 2d or 3d.
@@ -56,7 +53,7 @@ class SyncBatchNorm(_BatchNorm):
         return made.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of positions will do."""
+        """Accept any number of positions."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise.
@@ -76,7 +73,7 @@ class SyncBatchNorm(_BatchNorm):
         self.num_batches_tracked.add_(1)
         share = self.momentum or 1.0 / float(self.num_batches_tracked)
         count = world_size() * input.numel() // input.shape[1]
-        # Running statistics estimate those of the population, of which the batch is a sample.
+        # Running statistics estimate those of the population: unbiased, as in BatchNorm.
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         unbiased = variance * (count / max(count - 1, 1))
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
@@ -87,18 +84,18 @@ class SyncBatchNorm(_BatchNorm):
 @torch.no_grad()
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel over all processes, float32 at least, ``[C]``."""
-    # In half precision the statistics themselves would be half.
+    # Otherwise the statistics would be in half precision.
     x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
     own = torch.stack(torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0))
-    held = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(held, own)
-    means, variances = torch.stack(held).unbind(1)
+    gathered = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(gathered, own)
+    means, variances = torch.stack(gathered).unbind(1)
     mean = means.mean(0)
     return mean, (variances + (means - mean).square()).mean(0)
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalisation by statistics that depend on the rows of all processes."""
+    """Normalisation with statistics that depend on the rows of all processes."""
 
     @staticmethod
     def forward(
@@ -112,7 +109,7 @@ class _Normalise(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, mean, variance, weight)
         ctx.eps = eps
-        # Statistics that are given are what it calls evaluation.
+        # With given statistics batch_norm runs in evaluation mode.
         return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
     @staticmethod
@@ -127,7 +124,7 @@ class _Normalise(torch.autograd.Function):
         dist.all_reduce(sums)
         sums /= world_size() * x.numel() // x.shape[1]
         deviation = (variance + ctx.eps).rsqrt()
-        # What the statistics pass on: each row moves the mean and the variance of all.
+        # The gradient through the statistics: each row changes the mean and the variance of all.
         slope = -scale * deviation.square() * sums[0]
         offset = -scale * deviation * sums[1] - slope * mean
         shape = (-1, *[1] * (x.ndim - 2))

@@ -267,7 +267,7 @@ def _write_shard(
             if rows:
                 log(f"The features so far are kept; to resume, run the command for '{out}' again.")
             raise
-        reports = [broadcast(lambda: [rows, bad], by=r) for r in range(world_size())]
+        reports = [broadcast(lambda: [rows, bad], source=r) for r in range(world_size())]
         rows = sum(number for number, _ in reports) - (world_size() - 1) * len(done)
         bad = [message for _, messages in reports for message in messages]
         if bad and not rows and not keep_finished:
