@@ -26,7 +26,7 @@ from vireid.export.graph import NetworkPath, network_graph
 from vireid.export.parity import Picture
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.features.exported_backend import Interface, open_graphs
-from vireid.features.runtimes import ExportPrecision, Format, multiplies_bytes
+from vireid.features.runtimes import ExportPrecision, Format, supports_int8
 from vireid.features.torch_backend import FeatureBackend
 from vireid.runs import Precision
 from vireid.types import ImageRecord, Modality
@@ -140,7 +140,7 @@ def write_exports(
 
 def _bound(precision: Precision | ExportPrecision) -> float:
     if precision == "int8":
-        return _MIN_COSINE_INT8 if multiplies_bytes() else -1.0
+        return _MIN_COSINE_INT8 if supports_int8() else -1.0
     return _MIN_COSINE_BFLOAT16 if precision in ("bf16", "bf16-mixed") else _MIN_COSINE_FLOAT32
 
 

@@ -34,12 +34,12 @@ def paths(*sources: str | Path) -> list[Path]:
 
 
 class TestFiles:
-    def test_a_folder_with_all_below_in_order(self, tmp_path: Path) -> None:
+    def test_a_folder_is_searched_recursively_in_order(self, tmp_path: Path) -> None:
         wanted = touch(tmp_path, "B.JPG", "a/c.webp", "a/é 夜.png", "b.bmp")
         touch(tmp_path, "a/notes.txt", "a/._c.jpg", "list.csv", "c.jpg.part")
         assert paths(tmp_path) == sorted(wanted)
 
-    def test_words_keep_their_order_and_doubles_are_listed_once(self, tmp_path: Path) -> None:
+    def test_sources_keep_their_order_and_duplicates_are_listed_once(self, tmp_path: Path) -> None:
         one, two, three = touch(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg")
         (tmp_path / "link.jpg").symlink_to(two)
         detour = tmp_path / "b/../a/1.jpg"
@@ -49,7 +49,7 @@ class TestFiles:
             one,
         ]
 
-    def test_a_file_is_taken_by_its_name_whatever_it_ends_in(self, tmp_path: Path) -> None:
+    def test_a_named_file_is_listed_whatever_its_extension(self, tmp_path: Path) -> None:
         (file,) = touch(tmp_path, "frame.0001")
         assert paths(file) == [file]
 
@@ -61,12 +61,12 @@ class TestFiles:
         assert paths(tmp_path / "**/*.jpg") == [a / "1.jpg", a / "b/2.jpg"]
         assert paths(tmp_path / "?/[0-9].*") == [a / "1.jpg", tmp_path / "c/4.png"]
 
-    def test_what_is_there_by_that_name_is_no_pattern(self, tmp_path: Path) -> None:
+    def test_the_name_of_an_existing_file_is_no_pattern(self, tmp_path: Path) -> None:
         wanted, folder, _ = touch(tmp_path, "a[1].jpg", "b[1]/x.jpg", "a1.jpg")
         assert paths(wanted) == [wanted]
         assert paths(folder.parent) == [folder]
 
-    def test_links_to_nowhere_and_in_circles(self, tmp_path: Path) -> None:
+    def test_broken_and_circular_links(self, tmp_path: Path) -> None:
         (tmp_path / "a").mkdir()
         (tmp_path / "a/again").symlink_to(tmp_path)
         lost = tmp_path / "a/lost.jpg"
@@ -91,18 +91,18 @@ class TestFiles:
             ("nul\0.jpg", "does not exist"),
         ],
     )
-    def test_a_word_that_names_no_image(self, tmp_path: Path, word: str, state: str) -> None:
+    def test_a_source_without_an_image(self, tmp_path: Path, word: str, state: str) -> None:
         touch(tmp_path, "empty/notes.txt")
         os.mkfifo(tmp_path / "pipe.jpg")
         source = f"{tmp_path}/{word}"
         assert refused(lambda: list_images([source])).startswith(f"'{source}' {state}; expected")
 
-    def test_no_word_at_all(self) -> None:
+    def test_no_source_at_all(self) -> None:
         assert refused(lambda: list_images([""])).startswith("'' names nothing; expected")
         with pytest.raises(ConfigError, match="no image is named; expected image files, folders"):
             list_images([])
 
-    def test_what_is_told_of_all(self, tmp_path: Path) -> None:
+    def test_modality_and_camera_given_for_all_images(self, tmp_path: Path) -> None:
         (file,) = touch(tmp_path, "a.jpg")
         assert list_images([str(file)], modality=Modality.INFRARED, camera="yard") == [
             ImageInfo(path=file, modality=Modality.INFRARED, camera="yard")
@@ -132,7 +132,7 @@ ROWS: list[dict[str, Any]] = [
 
 class TestManifests:
     @pytest.mark.parametrize("kind", ["csv", "parquet"])
-    def test_all_that_it_tells(self, tmp_path: Path, kind: str) -> None:
+    def test_every_column_is_read(self, tmp_path: Path, kind: str) -> None:
         file = save_manifest(tmp_path / f"list.{kind}", ROWS)
         summer = timezone(timedelta(hours=2))
         assert list_images([str(file)], modality=Modality.VISIBLE, camera="roof") == [
@@ -153,7 +153,7 @@ class TestManifests:
             ImageInfo(path=tmp_path / "c.png", modality=Modality.VISIBLE, camera="7"),
         ]
 
-    def test_a_path_alone_is_enough_and_other_columns_are_passed_over(self, tmp_path: Path) -> None:
+    def test_a_path_alone_is_enough_and_other_columns_are_ignored(self, tmp_path: Path) -> None:
         away = tmp_path / "away/x.jpg"
         (tmp_path / "list.csv").write_text(f"box,Path\n1,y.jpg\n2,{away}\n")
         assert paths(tmp_path / "list.csv") == [tmp_path / "y.jpg", away]
@@ -175,7 +175,7 @@ class TestManifests:
         ]
 
     @pytest.mark.parametrize("kind", ["csv", "parquet"])
-    def test_a_manifest_to_train_on_does_as_well(self, tmp_path: Path, kind: str) -> None:
+    def test_a_training_manifest_is_a_manifest(self, tmp_path: Path, kind: str) -> None:
         file = write_manifest(tmp_path, kind=kind)
         layout = Manifest(file)
         records = {r.path: r for r in (*layout.train(), *layout.val(), *layout.test())}
@@ -186,7 +186,7 @@ class TestManifests:
         ]
         assert len(found) == len(records)
 
-    def test_a_folder_and_a_manifest_tell_of_the_same_files(self, tmp_path: Path) -> None:
+    def test_a_folder_and_a_manifest_of_the_same_files(self, tmp_path: Path) -> None:
         files = touch(tmp_path, "c.png", "day/a.jpg", "night/b.png", "z.png")
         file = save_manifest(tmp_path / "list.csv", ROWS)
         listed = {image.path: image for image in list_images([str(file)])}
@@ -200,7 +200,7 @@ class TestManifests:
         other = save_manifest(tmp_path / "two.csv", [{**ROWS[0], "camera": "exit"}])
         message = refused(lambda: list_images([str(one), str(other)]))
         assert (
-            f"'{tmp_path}/day/a.jpg' is named twice, with the camera 'entrance', 'exit'" in message
+            f"'{tmp_path}/day/a.jpg' is listed twice, with the camera 'entrance', 'exit'" in message
         )
         assert len(list_images([str(one), str(one)])) == 3
 
@@ -217,9 +217,9 @@ class TestManifests:
         file = save_manifest(tmp_path / "list.csv", rows)
         message = refused(lambda: list_images([str(file)]))
         assert f"'{file}' {expected}" in message
-        assert message.endswith("mend the row (the first of 2 such faults).")
+        assert message.endswith("fix the row (the first of 2 such errors).")
 
-    def test_what_is_no_manifest(self, tmp_path: Path) -> None:
+    def test_an_invalid_manifest(self, tmp_path: Path) -> None:
         for text, expected in (
             ("image\na.jpg\n", "has no column 'path'"),
             ("path\n", "has 0 rows below its header"),

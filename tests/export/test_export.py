@@ -41,8 +41,8 @@ from vireid.features.runtimes import (
     INPUT,
     OUTPUT,
     _OpenVinoSession,
-    multiplies_bytes,
     open_session,
+    supports_int8,
 )
 from vireid.features.torch_backend import TorchBackend
 from vireid.files import held
@@ -268,7 +268,7 @@ def test_the_precision_is_the_one_that_was_asked_for(exported: Callable[[str], P
     if hints[1] == openvino.Type.bf16:
         assert half.arithmetic == ""
     else:
-        assert half.arithmetic == "f32, for this processor has no bf16"
+        assert half.arithmetic == "f32, as this processor has no bf16"
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -286,7 +286,7 @@ def test_eight_bits(
     assert info.calibration == "8 training images of the run (seed 0)"
     assert info.parity.mean_cosine < 1
     # Elsewhere sums of bytes overflow, which is told; how near it comes then is the processor's.
-    exact = multiplies_bytes()
+    exact = supports_int8()
     assert (info.parity.arithmetic == "") == exact
     if exact:
         assert info.parity.mean_cosine > 0.99
@@ -445,7 +445,7 @@ FAULTS |= {
     "blue first": (change(interface__channels="BGR"), "interface.channels"),
     "one modality": (change(graphs__infrared=None), "expected a graph of each"),
     "a file elsewhere": (change(files={"../visible.onnx": "0"}), "files of its own folder"),
-    "another length": (change(interface__dimension=17), "makes [1, 16] of 1 images"),
+    "another length": (change(interface__dimension=17), "returns [1, 16] for 1 images"),
 }
 
 

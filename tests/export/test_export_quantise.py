@@ -101,7 +101,7 @@ def test_rows_are_of_unit_length_and_near(format: str, graph: bytes, network: nn
     with torch.no_grad():
         expected = network(torch.from_numpy(seen)).numpy()
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    if runtimes.multiplies_bytes():  # sums overflow elsewhere
+    if runtimes.supports_int8():  # sums overflow elsewhere
         assert (found * expected).sum(axis=1).min() > 0.99
     # It is not the network in float32.
     assert np.abs(found - expected).max() > 1e-5
@@ -129,4 +129,4 @@ def test_processors_that_cut_off_sums_are_known(
     monkeypatch.setattr(runtimes, "_CPUINFO", tmp_path / "cpuinfo")
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"model name\t: x\nflags\t\t: fpu {flags}\n")
-    assert runtimes.multiplies_bytes() is expected
+    assert runtimes.supports_int8() is expected

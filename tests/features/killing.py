@@ -1,4 +1,4 @@
-"""Describing in processes that are killed at a flush to the disk, and going on."""
+"""Bulk extraction in processes that are killed at a flush to the disk, and resumed."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ network = method.build(classes=3)
 images = list_images([sys.argv[1]])
 
 def run(file, last_sync):
-    # In a process of its own, which is killed at its so-and-so-many-th flush to the disk.
+    # In a child process, which is killed at its n-th flush to the disk.
     reading, writing = os.pipe()
     child = os.fork()
     if child:
         os.close(writing)
-        described = 0
+        extracted = 0
         while more := len(os.read(reading, 1000)):
-            described += more
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), described
+            extracted += more
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), extracted
     extractor = FeatureExtractor(TorchBackend(network, device="cpu"), about={"recipe": "dlis"})
     extractor.dimension
-    describe, fsync, synced = network.extract_features, os.fsync, []
+    extract, fsync, synced = network.extract_features, os.fsync, []
 
     def counting(pixels, modality):
         os.write(writing, b"." * len(pixels))
-        return describe(pixels, modality)
+        return extract(pixels, modality)
 
     def syncing(feature):
         synced.append(feature)
@@ -50,30 +50,30 @@ def run(file, last_sync):
         fsync(feature)
 
     network.extract_features, os.fsync = counting, syncing
-    DESCRIBE
+    EXTRACT
     os._exit(0)
 
 print(json.dumps([[run(f, int(k)), run(f, 0)] for k, f in map(str.split, sys.argv[2:], "=" * 99)]))
 """
 
-SearchResult = list[tuple[tuple[int, int], tuple[int, int]]]
+Outcome = list[tuple[tuple[int, int], tuple[int, int]]]
 
 
-def kill_and_go_on(describe: str, images: Path, moments: Mapping[int, Path]) -> SearchResult:
-    """Describe images into several places, each killed once.
+def kill_and_resume(extract: str, images: Path, moments: Mapping[int, Path]) -> Outcome:
+    """Extract images into several files or folders, each killed once.
 
     Args:
-        describe: A statement that describes ``images`` with ``extractor`` into ``file``.
+        extract: A statement that extracts ``images`` with ``extractor`` into ``file``.
         images: The folder of the images.
-        moments: Where to describe, by the flush at which it is killed, counted from 1.
+        moments: The outputs by the flush at which the process is killed, counted from 1.
 
     Returns:
-        For each place, of the killed and of the second process: how it ended, and how many images
-        went through its network.
+        For each output, of the killed and of the second process: its exit code, and how many
+        images passed its network.
     """
     words = [f"{moment}={place}" for moment, place in moments.items()]
     done = subprocess.run(
-        [sys.executable, "-c", KILLING.replace("DESCRIBE", describe), str(images), *words],
+        [sys.executable, "-c", KILLING.replace("EXTRACT", extract), str(images), *words],
         capture_output=True,
         text=True,
         check=True,

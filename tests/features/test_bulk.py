@@ -1,4 +1,4 @@
-"""A run that describes goes on after any kill: nothing is lost, nothing is described twice."""
+"""Bulk extraction resumes after any kill: nothing is lost, nothing is extracted twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.features.killing import kill_and_go_on
+from tests.features.killing import kill_and_resume
 from tests.helpers.packed import write_bmp
 from tests.helpers.records import as_listed
 from torch import Tensor
@@ -27,8 +27,8 @@ Count = Callable[[], int]
 
 
 @pytest.fixture
-def described(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> Count:
-    """How many images went through the network since the last call."""
+def extracted(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> Count:
+    """Counts the images that passed the network since the last call."""
     _ = extractor.dimension
     passed = [0]
     extract = extractor.backend.extract_features
@@ -47,7 +47,7 @@ def described(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture
 def own(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
-    """Ten images of one's own, to change."""
+    """Copies of ten images, to change."""
     (tmp_path / "own").mkdir()
     return [
         replace(image, path=Path(shutil.copy(image.path, tmp_path / f"own/{n}.bmp")))
@@ -56,7 +56,7 @@ def own(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
 
 
 def is_right(file: Path, extractor: FeatureExtractor, images: list[ImageInfo]) -> bool:
-    """Whether a file holds these images, and their features, and nothing lies beside it."""
+    """Whether a file holds these images and their features, with no hidden file beside it."""
     found = {image.info.path: image for batch in FeatureFile(file) for image in batch.images}
     (expected,) = extract_from_files(extractor, images)
     return (
@@ -72,36 +72,36 @@ def is_right(file: Path, extractor: FeatureExtractor, images: list[ImageInfo]) -
 
 
 def stop_after(images: list[ImageInfo], number: int) -> list[ImageInfo]:
-    """The images with one among them that cannot be read, so that describing ends there."""
+    """The images with an unreadable one among them, at which extraction stops."""
     bad = images[0].path.parent / "bad.jpg"
     bad.write_text("not an image")
     return [*images[:number], ImageInfo(path=bad), *images[number:]]
 
 
 @pytest.mark.parametrize("name", ["a b.parquet", "é.parquet"])
-def test_a_stopped_run_goes_on(
-    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count, name: str
+def test_a_stopped_run_resumes(
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, extracted: Count, name: str
 ) -> None:
     file = tmp_path / "out" / name
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
-    assert described() == 6
+    assert extracted() == 6
     assert not file.exists()
     summary = extract_to_parquet(extractor, own, file, batch_size=2, progress=False)
-    assert described() == 4
+    assert extracted() == 4
     assert (summary.rows, summary.resumed, summary.bad, summary.guessed) == (10, 6, (), {})
     assert is_right(file, extractor, own)
 
 
 def test_with_bad_images_skipped(
-    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, extracted: Count
 ) -> None:
     file = tmp_path / "a.parquet"
-    untold = [replace(image, modality=None) for image in stop_after(own, 4)]
+    unlabelled = [replace(image, modality=None) for image in stop_after(own, 4)]
     summary = extract_to_parquet(
-        extractor, untold, file, batch_size=4, skip_bad=True, progress=False
+        extractor, unlabelled, file, batch_size=4, skip_bad=True, progress=False
     )
-    assert described() == summary.rows == 10
+    assert extracted() == summary.rows == 10
     assert len(summary.bad) == 1
     assert "bad.jpg" in summary.bad[0]
     modalities = [image.modality for image in own]
@@ -109,7 +109,7 @@ def test_with_bad_images_skipped(
     assert is_right(file, extractor, [replace(image, modality=None) for image in own])
 
 
-def test_where_all_images_are_bad_no_file_appears(
+def test_no_file_is_written_if_all_images_are_bad(
     extractor: FeatureExtractor, tmp_path: Path
 ) -> None:
     for name in ("a.jpg", "b.jpg"):
@@ -120,7 +120,7 @@ def test_where_all_images_are_bad_no_file_appears(
     assert not (tmp_path / "x.parquet").exists()
 
 
-def test_what_was_described_of_others_makes_no_file(
+def test_features_of_other_images_make_no_file(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.parquet"
@@ -132,31 +132,31 @@ def test_what_was_described_of_others_makes_no_file(
     assert not file.exists()
 
 
-def test_what_changed_meanwhile_is_described_again(
-    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, described: Count
+def test_changed_images_are_extracted_again(
+    extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, extracted: Count
 ) -> None:
     file = tmp_path / "a.parquet"
     with pytest.raises(ImageError):
         extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=3, progress=False)
-    assert described() == 6
-    # One file has other content, one has gone, of one something else is told, two are new.
+    assert extracted() == 6
+    # One file has other content, one is gone, one has another camera, two are new.
     write_bmp(own[0].path, seed=1)
-    told = replace(own[2], camera="another")
+    moved = replace(own[2], camera="another")
     new = [replace(own[0], path=tmp_path / "own" / name) for name in ("x.bmp", "y.bmp")]
     for number, image in enumerate(new):
         write_bmp(image.path, seed=2 + number)
-    images = [own[0], told, *own[3:], *new]
+    images = [own[0], moved, *own[3:], *new]
     summary = extract_to_parquet(extractor, images, file, batch_size=3, progress=False)
-    assert described() == 2 + 4 + 2
+    assert extracted() == 2 + 4 + 2
     assert (summary.rows, summary.resumed) == (11, 3)
     assert is_right(file, extractor, images)
 
 
-def test_what_another_network_described_does_not_count(
+def test_features_of_another_network_do_not_count(
     extractor: FeatureExtractor,
     own: list[ImageInfo],
     tmp_path: Path,
-    described: Count,
+    extracted: Count,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "a.parquet"
@@ -164,32 +164,32 @@ def test_what_another_network_described_does_not_count(
         patch.setattr(extractor, "fingerprint", "another")
         with pytest.raises(ImageError):
             extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
-    assert described() == 6
+    assert extracted() == 6
     assert extract_to_parquet(extractor, own, file, progress=False).resumed == 0
-    assert described() == 10
+    assert extracted() == 10
     assert is_right(file, extractor, own)
 
 
-@pytest.mark.parametrize("spoil", [lambda data: data[:-5], lambda data: b""])
-def test_a_damaged_part_is_described_again(
+@pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: b""])
+def test_a_damaged_batch_is_extracted_again(
     extractor: FeatureExtractor,
     own: list[ImageInfo],
     tmp_path: Path,
-    described: Count,
-    spoil: Callable[[bytes], bytes],
+    extracted: Count,
+    damage: Callable[[bytes], bytes],
 ) -> None:
     file = tmp_path / "a.parquet"
     with pytest.raises(ImageError):
         extract_to_parquet(extractor, stop_after(own, 6), file, batch_size=2, progress=False)
-    part = sorted((tmp_path / ".a.parquet.batches").glob("*.parquet"))[1]
-    part.write_bytes(spoil(part.read_bytes()))
-    described()
+    batch = sorted((tmp_path / ".a.parquet.batches").glob("*.parquet"))[1]
+    batch.write_bytes(damage(batch.read_bytes()))
+    extracted()
     assert extract_to_parquet(extractor, own, file, progress=False).resumed == 4
-    assert described() == 6
+    assert extracted() == 6
     assert is_right(file, extractor, own)
 
 
-def test_a_finished_file_is_replaced_when_the_new_one_is_whole(
+def test_a_finished_file_is_replaced_once_the_new_one_is_complete(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.parquet"
@@ -209,12 +209,12 @@ def test_a_second_process_is_refused(
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ConfigError, match=r"a\.parquet' is being written by another process"):
             extract_to_parquet(extractor, own, tmp_path / "a.parquet", progress=False)
-    # A lock that nobody holds stops nobody.
+    # A lock file without a lock is ignored.
     extract_to_parquet(extractor, own, tmp_path / "a.parquet", progress=False)
     assert is_right(tmp_path / "a.parquet", extractor, own)
 
 
-def test_what_a_kill_left_is_cleared_away(
+def test_the_leftovers_of_a_kill_are_removed(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     (tmp_path / ".a.parquet.1-ab.tmp").touch()
@@ -238,25 +238,25 @@ def test_a_file_that_cannot_be_written(
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
 
 
-def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
+def test_a_kill_loses_nothing_and_repeats_nothing(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
-    # Two flushes a batch: its file before it takes its name, then the folder. The 11th is that of
-    # the whole file.
+    # Two flushes per batch: of its file before the rename, and of the folder. The 11th is that of
+    # the complete file.
     moments = (5, 6, 11)
     files = [tmp_path / f"{k}.parquet" for k in moments]
     folder = own[0].path.parent
-    outcome = kill_and_go_on(
+    outcome = kill_and_resume(
         "extract_to_parquet(extractor, images, Path(file), batch_size=2, progress=False)",
         folder,
         dict(zip(moments, files, strict=True)),
     )
-    untold = [ImageInfo(path=image.path) for image in own]
+    unlabelled = [ImageInfo(path=image.path) for image in own]
     for moment, file, (killed, second) in zip(moments, files, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0
-        # A batch whose file had no name yet is the one in hand.
-        in_hand = 2 if moment == 5 else 0
-        assert killed[1] + second[1] == 10 + in_hand
-        assert is_right(file, extractor, untold)
+        # Only a batch that was not renamed yet is extracted again.
+        repeated = 2 if moment == 5 else 0
+        assert killed[1] + second[1] == 10 + repeated
+        assert is_right(file, extractor, unlabelled)
     assert not list(tmp_path.glob(".*"))

@@ -1,4 +1,4 @@
-"""Images get the features that FeatureExtractor.extract gives; unreadable ones are reported."""
+"""Images get the features of FeatureExtractor.extract; unreadable ones are reported."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def values(batches: Sequence[ExtractedBatch]) -> np.ndarray:
     return np.concatenate([batch.values for batch in batches if batch.images])
 
 
-class TestAhead:
-    def test_in_order_with_one_thing_made_ahead(self) -> None:
+class TestPrefetch:
+    def test_in_order_with_one_item_ahead(self) -> None:
         made: list[int] = []
         following = [threading.Event() for _ in range(6)]
 
@@ -41,7 +41,7 @@ class TestAhead:
                 assert following[item + 1].wait(60)
             assert made == list(range(min(item + 2, 6)))
 
-    def test_an_error_comes_in_its_place(self) -> None:
+    def test_an_error_is_raised_at_its_item(self) -> None:
         found: list[float] = []
         with pytest.raises(ZeroDivisionError):
             found.extend(prefetch(lambda item: 1 / item, [1, 2, 0, 3]))
@@ -50,13 +50,13 @@ class TestAhead:
         with pytest.raises(ZeroDivisionError):
             next(walked)
 
-    def test_of_nothing_comes_nothing(self) -> None:
+    def test_no_items(self) -> None:
         assert list(prefetch(str, [])) == []
 
 
-class TestDescribeImages:
+class TestExtractFromFiles:
     @pytest.mark.parametrize("batch_size", [1, 7, 64])
-    def test_features_are_those_of_encode(
+    def test_features_are_those_of_extract(
         self,
         extractor: FeatureExtractor,
         regdb: tuple[ImageRecord, ...],
@@ -66,12 +66,12 @@ class TestDescribeImages:
         batches = list(extract_from_files(extractor, listed, batch_size=batch_size))
         assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
         expected = extractor.extract(regdb, progress=False).values
-        # In other company an image goes through other blocks of a matrix product.
+        # The other images of the batch change the blocks of a matrix product.
         np.testing.assert_allclose(values(batches), expected, atol=1e-6, rtol=0)
         assert [as_listed(image) for batch in batches for image in batch.images] == listed
         assert extractor.dimension == expected.shape[1]
 
-    def test_features_in_equal_company_are_equal_to_the_bit(
+    def test_features_of_equal_batches_are_bit_equal(
         self, extractor: FeatureExtractor, regdb: tuple[ImageRecord, ...], listed: list[ImageInfo]
     ) -> None:
         expected = extractor.extract(regdb, progress=False).values
@@ -99,7 +99,7 @@ class TestDescribeImages:
         (batch,) = extract_from_files(extractor, [near])
         assert list(map(as_listed, batch.images)) == [listed[0]]
 
-    def test_bytes_are_described_as_files_are(
+    def test_uploads_get_the_features_of_files(
         self, extractor: FeatureExtractor, listed: list[ImageInfo]
     ) -> None:
         (expected,) = extract_from_files(extractor, listed)
@@ -124,17 +124,19 @@ class TestDescribeImages:
         for image, info in zip(extract_from_bytes(extractor, data, listed), listed, strict=True):
             assert (image.info.name, image.info.file) == (info.path.name, None)
 
-    def test_nothing_to_describe(self, extractor: FeatureExtractor) -> None:
+    def test_no_images(self, extractor: FeatureExtractor) -> None:
         assert list(extract_from_files(extractor, [])) == []
         assert extract_from_bytes(extractor, [], []) == ()
 
-    def test_a_batch_of_nothing(self, extractor: FeatureExtractor, listed: list[ImageInfo]) -> None:
+    def test_a_batch_size_of_zero(
+        self, extractor: FeatureExtractor, listed: list[ImageInfo]
+    ) -> None:
         with pytest.raises(ConfigError, match="--batch-size 0"):
             list(extract_from_files(extractor, listed, batch_size=0))
 
 
 class TestKnown:
-    def test_what_is_known_is_not_described(
+    def test_known_images_are_not_extracted(
         self,
         extractor: FeatureExtractor,
         listed: list[ImageInfo],
@@ -143,11 +145,11 @@ class TestKnown:
         (all_of_them,) = extract_from_files(extractor, listed)
         names = [i.info.sha256 for i in all_of_them.images]
         _ = extractor.dimension
-        described: list[int] = []
+        extracted: list[int] = []
         extract = extractor.backend.extract_features
 
         def counting(images: Tensor, modality: Modality) -> Tensor:
-            described.append(len(images))
+            extracted.append(len(images))
             return extract(images, modality)
 
         monkeypatch.setattr(extractor.backend, "extract_features", counting)
@@ -161,13 +163,13 @@ class TestKnown:
         assert asked == names
         assert [batch.known for batch in batches] == [6, 3, 0, 0]
         assert [batch.seen for batch in batches] == [6] * 4
-        assert sum(described) == len(listed) - 9
+        assert sum(extracted) == len(listed) - 9
         np.testing.assert_allclose(values(batches), all_of_them.values[9:], atol=1e-6, rtol=0)
 
 
 @pytest.fixture
-def spoilt(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
-    """Good images with bad ones of every kind among them."""
+def damaged(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
+    """Good images among bad ones of every kind."""
     bad: list[str | bytes] = [
         "empty.jpg",
         "text.png",
@@ -188,17 +190,17 @@ def spoilt(listed: list[ImageInfo], tmp_path: Path) -> list[ImageInfo]:
 
 
 class TestBadImages:
-    def test_on_request_they_are_skipped_and_told(
-        self, extractor: FeatureExtractor, listed: list[ImageInfo], spoilt: list[ImageInfo]
+    def test_they_are_skipped_and_reported_on_request(
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], damaged: list[ImageInfo]
     ) -> None:
-        batches = list(extract_from_files(extractor, spoilt, batch_size=4, skip_bad=True))
+        batches = list(extract_from_files(extractor, damaged, batch_size=4, skip_bad=True))
         assert [as_listed(image) for batch in batches for image in batch.images] == listed[:5]
         assert [batch.seen for batch in batches] == [4, 4, 4]
         (alone,) = extract_from_files(extractor, listed[:5])
         np.testing.assert_allclose(values(batches), alone.values, atol=1e-6, rtol=0)
-        told = [fault for batch in batches for fault in batch.bad]
+        reported = [fault for batch in batches for fault in batch.bad]
         for fault, (name, why) in zip(
-            told,
+            reported,
             [
                 ("empty.jpg", "(0 bytes) cannot be read"),
                 ("text.png", "(6 bytes) cannot be read"),
@@ -216,9 +218,9 @@ class TestBadImages:
             assert fault.endswith("leave it out.")
 
     def test_otherwise_the_first_bad_batch_ends_it(
-        self, extractor: FeatureExtractor, listed: list[ImageInfo], spoilt: list[ImageInfo]
+        self, extractor: FeatureExtractor, listed: list[ImageInfo], damaged: list[ImageInfo]
     ) -> None:
-        there = [image for image in spoilt if image.path.name != "lost.jpg"]
+        there = [image for image in damaged if image.path.name != "lost.jpg"]
         walked = extract_from_files(extractor, there, batch_size=3)
         assert list(map(as_listed, next(walked).images)) == listed[:3]
         with pytest.raises(ImageError) as caught:
@@ -228,7 +230,7 @@ class TestBadImages:
         assert "It is the first of 3 bad images: '" in message
         assert message.endswith("cut.bmp'.")
 
-    def test_missing_files_are_told_before_anything_is_described(
+    def test_missing_files_are_reported_before_anything_is_extracted(
         self, extractor: FeatureExtractor, listed: list[ImageInfo], tmp_path: Path
     ) -> None:
         missing = [ImageInfo(path=tmp_path / f"{n}.jpg", modality=Modality.VISIBLE) for n in "ab"]

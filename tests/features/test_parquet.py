@@ -1,4 +1,4 @@
-"""A file of features gives back what went in, group by group, and no damage goes unnoticed."""
+"""A feature file returns what was written, group by group, and no damage goes unnoticed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ images = st.builds(
 )
 
 
-def described(infos: list[ImageInfo], *, seed: int = 0) -> ExtractedBatch:
+def extracted(infos: list[ImageInfo], *, seed: int = 0) -> ExtractedBatch:
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(len(infos), MODEL.dimension)).astype(np.float32)
     values /= np.linalg.norm(values, axis=1, keepdims=True)
@@ -64,7 +64,7 @@ def described(infos: list[ImageInfo], *, seed: int = 0) -> ExtractedBatch:
 
 def many(number: int, *, seed: int = 0) -> ExtractedBatch:
     names = (f"/cam é/{seed}-{n}.jpg" for n in range(number))
-    return described([ImageInfo(path=Path(name)) for name in names], seed=seed)
+    return extracted([ImageInfo(path=Path(name)) for name in names], seed=seed)
 
 
 def same(one: ExtractedBatch, other: ExtractedBatch) -> bool:
@@ -81,10 +81,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @given(listed=st.lists(images, max_size=5))
-def test_what_goes_in_comes_out(
-    listed: list[ImageInfo], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file, batch = tmp_path_factory.mktemp("f") / "a.parquet", described(listed)
+def test_round_trip(listed: list[ImageInfo], tmp_path_factory: pytest.TempPathFactory) -> None:
+    file, batch = tmp_path_factory.mktemp("f") / "a.parquet", extracted(listed)
     assert write_features(file, [batch], MODEL) == len(listed)
     opened = FeatureFile(file)
     assert (opened.model, opened.rows) == (MODEL, len(listed))
@@ -95,7 +93,7 @@ def test_what_goes_in_comes_out(
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_many_batches_come_back_in_groups_of_bounded_size(file: Path) -> None:
+def test_many_batches_are_read_in_groups_of_bounded_size(file: Path) -> None:
     batches = [many(number, seed=number) for number in (500, 0, 600, 3, 1400, 1)]
     taken: list[int] = []
 
@@ -142,7 +140,7 @@ def test_known_images_are_left_out_and_counted(file: Path) -> None:
 def test_the_parquet_file_is_as_documented(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     moment = datetime(2024, 5, 31, 22, tzinfo=timezone(timedelta(hours=2)))
-    batch = described([ImageInfo(path=Path("/a.jpg"), time=moment), ImageInfo(path=Path("b"))])
+    batch = extracted([ImageInfo(path=Path("/a.jpg"), time=moment), ImageInfo(path=Path("b"))])
     write_features(file, [batch], MODEL)
     table = parquet.read_table(file)
     assert table.schema.field("feature").type == pa.list_(pa.float32(), 6)
@@ -197,25 +195,25 @@ def test_no_flipped_bit_of_a_feature_goes_unnoticed(file: Path) -> None:
     whole = file.read_bytes()
     at = whole.index(batch.values[17].tobytes())
     for bit in (0, 5, 9, 24 * 8 - 1):
-        spoilt = bytearray(whole)
-        spoilt[at + bit // 8] ^= 1 << bit % 8
-        file.write_bytes(spoilt)
+        damaged = bytearray(whole)
+        damaged[at + bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
         assert "is damaged (" in refused(lambda: read_all(file))
     file.write_bytes(whole)
     assert len(read_all(file)[0]) == 30
 
 
-def test_a_file_of_somebody_else_is_refused(file: Path) -> None:
+def test_a_foreign_file_is_refused(file: Path) -> None:
     parquet.write_table(pa.table({"path": ["a.jpg"], "feature": [[1.0]]}), file)
     message = refused(lambda: read_all(file))
     assert "was not written by vireid; expected a file that `vireid encode`" in message
 
 
-def test_rows_that_cannot_be_features_are_refused(tmp_path: Path) -> None:
+def test_invalid_rows_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
-    for spoilt, why in ((0.5, "norm 1"), (np.nan, "norm 1")):
+    for damaged, why in ((0.5, "norm 1"), (np.nan, "norm 1")):
         batch = many(3)
-        batch.images[1].feature[:] *= spoilt
+        batch.images[1].feature[:] *= damaged
         write_features(file, [batch], MODEL)
         assert why in refused(lambda: read_all(file))
     write_features(file, [many(3)], MODEL)

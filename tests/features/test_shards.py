@@ -1,4 +1,4 @@
-"""A folder of shards holds what its list names, once, whatever was killed on the way."""
+"""A folder of shards holds each listed image once, whatever was killed on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.features.killing import kill_and_go_on
+from tests.features.killing import kill_and_resume
 from tests.helpers.records import as_listed
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from vireid.types import ImageInfo, Modality
 
 @pytest.fixture
 def passed(extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images went through the network, batch by batch."""
+    """The numbers of images that passed the network, batch by batch."""
     _ = extractor.dimension
     numbers: list[int] = []
     extract = extractor.backend.extract_features
@@ -50,7 +50,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def is_right(folder: Path, extractor: FeatureExtractor, images: Sequence[ImageInfo]) -> bool:
-    """Whether a folder holds these images in their order, and nothing lies beside them."""
+    """Whether a folder holds these images in their order, and no hidden file."""
     batches = all_of(folder)
     (expected,) = extract_from_files(extractor, images)
     hidden = [name for name in names_in(folder) if name.startswith(".")]
@@ -81,7 +81,7 @@ def test_a_list_in_shards(
     assert is_right(folder, extractor, own)
 
 
-def test_parts_are_disjoint_and_together_the_whole(
+def test_parts_are_disjoint_and_complete(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, passed: list[int]
 ) -> None:
     rows = []
@@ -105,7 +105,7 @@ def make_plan(extractor: FeatureExtractor, images: list[ImageInfo], folder: Path
     return folder
 
 
-def test_what_is_done_is_not_described_again(
+def test_finished_shards_are_not_extracted_again(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path, passed: list[int]
 ) -> None:
     absent = replace(own[0], path=tmp_path / "late.bmp")
@@ -127,7 +127,7 @@ def test_what_is_done_is_not_described_again(
     assert is_right(tmp_path / "x", extractor, images)
 
 
-def test_images_that_cannot_be_read_are_named_by_later_runs_too(
+def test_later_runs_name_unreadable_images_too(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     bad = [ImageInfo(path=tmp_path / f"{name}.jpg") for name in "abc"]
@@ -135,11 +135,11 @@ def test_images_that_cannot_be_read_are_named_by_later_runs_too(
         image.path.write_text("no image")
     # One in a shard with others, two that are a shard.
     images = [own[0], bad[0], *bad[1:], own[1], own[2]]
-    for again in (0, 3):
+    for resumed in (0, 3):
         summary = extract_to_parquet(
             extractor, images, tmp_path / "x", shard_rows=2, skip_bad=True, progress=False
         )
-        assert (summary.rows, summary.resumed) == (3, again)
+        assert (summary.rows, summary.resumed) == (3, resumed)
         assert [word.split("'")[1] for word in summary.bad] == [str(b.path) for b in bad]
     assert is_right(tmp_path / "x", extractor, own[:3])
     with pytest.raises(ImageError, match="None of the 3 images of this part can be read"):
@@ -175,7 +175,7 @@ def test_a_folder_is_of_one_list_and_one_network(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("damage", "expected"),
     [
         (lambda f: (f / "00000001.parquet").unlink(), "lacks 1 of the 3 shards of part 1/1"),
         (lambda f: (f / "shards.json").unlink(), "has no shards.json; expected a folder that"),
@@ -189,20 +189,20 @@ def test_a_folder_is_of_one_list_and_one_network(
         ),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused(
+def test_an_incomplete_folder_is_refused(
     extractor: FeatureExtractor,
     own: list[ImageInfo],
     tmp_path: Path,
-    spoil: object,
+    damage: object,
     expected: str,
 ) -> None:
     extract_to_parquet(extractor, own, tmp_path, shard_rows=4, progress=False)
-    spoil(tmp_path)  # type: ignore[operator]
+    damage(tmp_path)  # type: ignore[operator]
     with pytest.raises(DatasetError, match=expected):
         all_of(tmp_path)
 
 
-def test_a_folder_of_something_else_is_left_alone(
+def test_a_foreign_folder_is_left_alone(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
     (tmp_path / "00000000.parquet").write_text("mine")
@@ -214,7 +214,7 @@ def test_a_folder_of_something_else_is_left_alone(
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "١/٢"])
-def test_words_that_are_no_part(text: str) -> None:
+def test_invalid_parts(text: str) -> None:
     with pytest.raises(VireidError, match=rf"--part '{text}' is no part; expected I/N"):
         Part.parse(text)
 
@@ -226,26 +226,26 @@ def test_each_shard_is_in_one_part() -> None:
             assert sorted(number for part in parts for number in part) == list(range(shards))
 
 
-def test_nothing_is_lost_by_a_kill_and_nothing_described_twice(
+def test_a_kill_loses_nothing_and_repeats_nothing(
     extractor: FeatureExtractor, own: list[ImageInfo], tmp_path: Path
 ) -> None:
-    # Two flushes a file: before it takes its name, and of the folder. In order: shards.json, two
-    # batches, the first shard whole, a batch, the second shard whole.
-    in_hand = {1: 0, 3: 2, 7: 0, 8: 0, 12: 0}
+    # Two flushes per file: before the rename, and of the folder. In order: shards.json, two
+    # batches, the first shard, a batch, the second shard.
+    repeated = {1: 0, 3: 2, 7: 0, 8: 0, 12: 0}
     folder = tmp_path / "own"
     folder.mkdir()
     for number, image in enumerate(own[:6]):
         shutil.copy(image.path, folder / f"{number}.bmp")
-    outcome = kill_and_go_on(
+    outcome = kill_and_resume(
         "extract_to_parquet("
         "extractor, images, Path(file), shard_rows=4, batch_size=2, progress=False)",
         folder,
-        {moment: tmp_path / str(moment) for moment in in_hand},
+        {moment: tmp_path / str(moment) for moment in repeated},
     )
     images = [ImageInfo(path=path) for path in sorted(folder.iterdir())]
-    for moment, (killed, second) in zip(in_hand, outcome, strict=True):
+    for moment, (killed, second) in zip(repeated, outcome, strict=True):
         assert killed[0] == -signal.SIGKILL
         assert second[0] == 0
-        # A batch whose file had no name yet is the one in hand.
-        assert killed[1] + second[1] == 6 + in_hand[moment]
+        # Only a batch that was not renamed yet is extracted again.
+        assert killed[1] + second[1] == 6 + repeated[moment]
         assert is_right(tmp_path / str(moment), extractor, images)

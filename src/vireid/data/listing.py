@@ -1,15 +1,15 @@
-"""Which images somebody means: files, folders, patterns and manifests, in one list.
+"""Lists of images from files, folders, patterns and manifests.
 
-A manifest here is a CSV or Parquet file of which only the column ``path`` is needed:
+A manifest is a CSV or Parquet file; only the column ``path`` is required:
 
     path,modality,camera,identity,time,note
     day/a.jpg,visible,entrance,,2024-05-31T12:00:00+02:00,
     night/b.png,infrared,yard,Ada,,seen twice
 
-``path`` starts from the manifest's folder unless it is absolute. ``camera`` and ``identity`` are
-free texts, ``modality`` is a word of :data:`~vireid.data.rows.MODALITIES`, ``time`` is in ISO 8601
-(UTC where it names no zone). Every other column is passed over, so that a manifest to train on, or
-a file that ``vireid encode`` or ``vireid gallery export`` wrote, does as well.
+``path`` is relative to the manifest's folder unless it is absolute. ``camera`` and ``identity`` are
+free text, ``modality`` is a key of :data:`~vireid.data.rows.MODALITIES`, ``time`` is in ISO 8601
+(UTC unless it has an offset). Other columns are ignored, so a training manifest, or a file that
+``vireid encode`` or ``vireid gallery export`` wrote, works too.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ _COLUMNS = Columns(
 def list_images(
     sources: Sequence[str], *, modality: Modality | None = None, camera: str = ""
 ) -> list[ImageInfo]:
-    """List the images that some words name, each once, in the order of the words.
+    """List images, each once, in the order of their sources.
 
     Args:
-        sources: Image files, folders (searched with all folders below, files with an image's
-            ending, sorted), patterns such as ``day/**/*.jpg``, and manifests (``.csv``,
-            ``.parquet``). What is there by that very name is no pattern.
-        modality: The light of all images whose manifest does not tell it.
-        camera: The camera of all images whose manifest does not tell it.
+        sources: Image files, folders (searched recursively for files with the extension of an
+            image, sorted), patterns such as ``day/**/*.jpg``, and manifests (``.csv``,
+            ``.parquet``). The name of an existing file or folder is no pattern.
+        modality: Modality where the manifest gives none.
+        camera: Camera where the manifest gives none.
 
     Returns:
-        At least one image. Files named in a manifest or by a link need not exist.
+        At least one image. Files named by a manifest or a link need not exist.
 
     Raises:
         ConfigError: No source is given.
-        DatasetError: A source does not exist or names no image, a manifest cannot be read or holds
-            a word that is not understood, or two sources contradict one another.
+        DatasetError: A source does not exist or names no image, a manifest cannot be read or has
+            an invalid cell, or two sources contradict each other.
     """
     if not sources:
         raise ConfigError(
@@ -61,7 +61,7 @@ def list_images(
     found: dict[str, ImageInfo] = {}
     for source in sources:
         for image in _named_by(source):
-            # Links and detours lead to the same file.
+            # Links and paths with .. may lead to the same file.
             key = os.path.realpath(image.path)
             found[key] = _merge(found[key], image) if key in found else image
     return [
@@ -71,10 +71,10 @@ def list_images(
 
 
 def read_time(word: str) -> datetime | None:
-    """A time in ISO 8601, taken as UTC where it names no zone; None if the word is empty.
+    """A time in ISO 8601, taken as UTC unless it has an offset; None for an empty text.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The text is something else.
     """
     time = parse_time(word)
     return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
@@ -83,7 +83,7 @@ def read_time(word: str) -> datetime | None:
 def _named_by(source: str) -> Iterable[ImageInfo]:
     path = Path(source)
     if not source:
-        # Else a shell variable that is not set would mean the present folder.
+        # An unset shell variable must not mean the current folder.
         files, nothing = [], "names nothing"
     elif path.is_dir():
         files = [file for file in files_below([path]) if is_image(file)]
@@ -101,17 +101,17 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
     if not files:
         raise DatasetError(
             f"'{source}' {nothing}; expected an image, a folder or pattern with files that end in"
-            " .jpg, .png or the like, or a manifest (.csv, .parquet); look for a slip in the name."
+            " .jpg, .png or the like, or a manifest (.csv, .parquet); check its name."
         )
     return [ImageInfo(path=file) for file in files]
 
 
 def _read_manifest(file: Path) -> list[ImageInfo]:
-    images, wrong = [], []
+    images, errors = [], list[str]()
     for where, cells in read_rows(file, _COLUMNS):
-        faults = list(_faults(where, cells))
-        wrong += faults
-        if not faults:
+        found = list(_errors(where, cells))
+        errors += found
+        if not found:
             word = cells["modality"].lower()
             images.append(
                 ImageInfo(
@@ -124,21 +124,21 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
                     added=read_time(cells["added"]),
                 )
             )
-    if wrong:
+    if errors:
         raise DatasetError(
-            f"{wrong[0]}; mend the row"
-            + (f" (the first of {len(wrong):,} such faults)." if len(wrong) > 1 else ".")
+            f"{errors[0]}; fix the row"
+            + (f" (the first of {len(errors):,} such errors)." if len(errors) > 1 else ".")
         )
     if not images:
         raise DatasetError(
-            f"'{file}' has 0 rows below its header; expected one an image; write them, or name"
+            f"'{file}' has 0 rows below its header; expected one per image; add them, or name"
             " another file."
         )
     return images
 
 
-def _faults(where: str, cells: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with a row, each the beginning of a sentence."""
+def _errors(where: str, cells: dict[str, str]) -> Iterator[str]:
+    """Yield the errors of a row, each the beginning of a message."""
     if not cells["path"]:
         yield f"{where} has no path; expected the path of an image in every row"
     if cells["modality"] and cells["modality"].lower() not in MODALITIES:
@@ -157,14 +157,14 @@ def _faults(where: str, cells: dict[str, str]) -> Iterator[str]:
 
 
 def _merge(one: ImageInfo, other: ImageInfo) -> ImageInfo:
-    """What two sources say of the same file; the path is the first one's."""
-    said = {}
+    """What two sources give for the same file; the path is that of the first."""
+    merged = {}
     for column in (field.name for field in fields(ImageInfo) if field.name != "path"):
-        words = [word for image in (one, other) if (word := getattr(image, column))]
-        if len(set(words)) > 1:
+        values = [value for image in (one, other) if (value := getattr(image, column))]
+        if len(set(values)) > 1:
             raise DatasetError(
-                f"'{one.path}' is named twice, with the {column} {first_few(words)}; expected all"
-                " that is said of one image to agree; mend one of them."
+                f"'{one.path}' is listed twice, with the {column} {first_few(values)}; expected the"
+                " same in both; fix one of them."
             )
-        said[column] = words[0] if words else getattr(one, column)
-    return replace(one, **said)
+        merged[column] = values[0] if values else getattr(one, column)
+    return replace(one, **merged)

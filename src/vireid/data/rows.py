@@ -1,4 +1,4 @@
-"""Tables of images, CSV or Parquet, read as rows of text; and the words that stand in them."""
+"""Tables of images, CSV or Parquet, read as rows of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.types import Modality
 __all__ = ["MODALITIES", "TABLES", "Columns", "parse_time", "read_rows"]
 
 TABLES = (".csv", ".parquet")
-"""The endings of files that are read as tables."""
+"""The extensions of tables."""
 
 MODALITIES: Mapping[str, Modality] = {
     "visible": Modality.VISIBLE,
@@ -26,15 +26,15 @@ MODALITIES: Mapping[str, Modality] = {
     "nir": Modality.INFRARED,
     "thermal": Modality.INFRARED,
 }
-"""What a modality may be called, in lower case."""
+"""The names of modalities in tables, in lower case."""
 
 
 class Columns(NamedTuple):
-    """The columns that are read, in lower case; all others are passed over.
+    """The columns to read, in lower case; others are ignored.
 
     Attributes:
-        required: Columns that must be there.
-        optional: Columns that may be there.
+        required: Columns that must exist.
+        optional: Columns that may exist.
     """
 
     required: tuple[str, ...]
@@ -42,18 +42,18 @@ class Columns(NamedTuple):
 
 
 def read_rows(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
-    """Read a table, by its ending as Parquet or else as CSV (UTF-8, commas, a header).
+    """Read a table: Parquet if that is its extension, else CSV (UTF-8, commas, a header).
 
     Args:
         file: The table.
-        columns: Which columns are wanted.
+        columns: The columns to read.
 
     Yields:
-        Where a row stands, for messages, such as ``'a.csv' line 7``, and the cells of all wanted
-        columns as text without spaces around; empty where there is nothing.
+        The position of a row, for messages, such as ``'a.csv' line 7``, and its cells as stripped
+        text, empty where there is none.
 
     Raises:
-        DatasetError: The file cannot be read, or a column is missing or there twice.
+        DatasetError: The file cannot be read, or a column is missing or duplicate.
     """
     read = _read_parquet if file.suffix.lower() == ".parquet" else _read_csv
     wanted = (*columns.required, *columns.optional)
@@ -62,10 +62,10 @@ def read_rows(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str
 
 
 def parse_time(word: str) -> datetime | None:
-    """The time that a cell tells in ISO 8601; None if it is empty.
+    """The time of a cell in ISO 8601; None if it is empty.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The cell is something else.
     """
     return datetime.fromisoformat(word) if word else None
 
@@ -88,12 +88,12 @@ def _read_csv(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(
             f"'{file}' cannot be read ({error}); expected CSV in UTF-8 with commas between the"
-            " cells; save it as such again."
+            " cells; save it in that format."
         ) from error
 
 
 def _read_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
-    # Imported here because it takes long and few need it.
+    # A slow import that few need.
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -118,17 +118,17 @@ def _read_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str,
 
 
 def _texts(column: Any) -> list[str]:
-    """Return the cells of a column of any plain type as text, empty where there is nothing."""
+    """The cells of a column of any plain type as text, empty where there is none."""
     import pyarrow as pa
 
-    # A column of whole numbers with a gap comes out of pandas as floating-point numbers.
+    # pandas writes integers with gaps as floating-point numbers.
     if pa.types.is_floating(column.type):
         return ["" if n is None or math.isnan(n) else f"{n:.17g}" for n in column.to_pylist()]
     return [cell or "" for cell in column.cast(pa.string()).to_pylist()]
 
 
 def _header(names: Sequence[str], file: Path, columns: Columns) -> list[str]:
-    """Return the names of all columns in lower case, having found those that are needed."""
+    """The names of all columns in lower case; the required ones exist."""
     header = [name.strip().lower() for name in names]
     missing = [name for name in columns.required if name not in header]
     twice = [name for name in (*columns.required, *columns.optional) if header.count(name) > 1]
@@ -137,7 +137,7 @@ def _header(names: Sequence[str], file: Path, columns: Columns) -> list[str]:
         *most, last = columns.optional
         raise DatasetError(
             f"'{file}' {what} in its header '{','.join(names)[:200]}'; expected one each of"
-            f" {', '.join(columns.required)} and, if told, {', '.join(most)} and {last}; mend the"
+            f" {', '.join(columns.required)} and, optionally, {', '.join(most)} and {last}; fix the"
             " header."
         )
     return header

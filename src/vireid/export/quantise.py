@@ -13,7 +13,7 @@ figures of what follows:
   give each channel its own: a channel that the calibration images hardly use would have next to
   none, and be cut off in the image of a person who does use it.
 - Weights have all 8 bits. Processors that add pairs of products in 16 bits would need 7, at a loss
-  on all others: see :func:`~vireid.features.runtimes.multiplies_bytes`.
+  on all others: see :func:`~vireid.features.runtimes.supports_int8`.
 """
 
 from __future__ import annotations

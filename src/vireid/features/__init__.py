@@ -1,4 +1,4 @@
-"""From images to features."""
+"""Feature extraction: images to features."""
 
 from vireid.features.distributed import extract_distributed, local_records
 from vireid.features.extract import ExtractedBatch, extract_from_bytes, extract_from_files

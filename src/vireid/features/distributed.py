@@ -1,7 +1,7 @@
-"""Describing images by several processes, so that the features are those of one process.
+"""Feature extraction by several processes, with the results of one.
 
-Whole batches are shared out, and no image is in two of them: nothing has to be padded, and the
-batches that a network sees are the ones that it sees in one process.
+The processes take whole batches: nothing is padded, and the model gets the same batches as in one
+process.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["extract_distributed", "local_records"]
 
 
 def local_records(records: Sequence[ImageRecord], *, batch_size: int = 64) -> list[ImageRecord]:
-    """The images that this process describes.
+    """The images that this process extracts.
 
     Args:
         records: All images, in the same order in every process.
-        batch_size: Images a forward pass.
+        batch_size: Inference batch size.
     """
     return [records[index] for index in _shares(records, batch_size)[rank()]]
 
@@ -37,18 +37,18 @@ def extract_distributed(
     progress: bool = True,
     images: ImageStack | None = None,
 ) -> Features:
-    """Describe images, each once, by one of the processes; all of them get all features.
+    """Extract each image in one of the processes, and return all features in all of them.
 
     Args:
-        extractor: The network, the same in every process.
+        extractor: The model, the same in every process.
         records: The images, in the same order in every process.
-        batch_size: Images a forward pass.
+        batch_size: Inference batch size.
         flip: As :meth:`FeatureExtractor.extract`.
-        progress: Show a bar on standard error, of the first process's part.
-        images: The images of :func:`local_records`, where the caller keeps them open.
+        progress: Show the progress of the main process on standard error.
+        images: The open images of :func:`local_records`; they stay open.
 
     Returns:
-        Unit features, row for row, equal to those that one process computes.
+        Unit features, row for row, equal to those of one process.
 
     Raises:
         ImageError: If an image cannot be read.
@@ -74,19 +74,19 @@ def extract_distributed(
 
 
 def _shares(records: Sequence[ImageRecord], batch_size: int) -> list[list[int]]:
-    """Positions of the images of every process: of each modality, batches by turns.
+    """The indices of the images of each process: of each modality, batches in turn.
 
-    The encoder makes batches of images of one modality in their order. Only the last one can be
-    short, and it is the last of its process too, so that every process makes the same batches of
-    its images as one process makes of all.
+    The extractor forms batches of one modality in the order of the images. Only the last batch can
+    be short, and it is the last one of its process too, so that the batches are those of one
+    process.
     """
     if world_size() == 1:
         return [list(range(len(records)))]
     shares: list[list[int]] = [[] for _ in range(world_size())]
-    turn = 0
+    batch = 0
     for modality in Modality:
         own = [index for index, record in enumerate(records) if record.modality is modality]
         for at in range(0, len(own), batch_size):
-            shares[turn % world_size()] += own[at : at + batch_size]
-            turn += 1
+            shares[batch % world_size()] += own[at : at + batch_size]
+            batch += 1
     return shares

@@ -1,14 +1,14 @@
-"""The folder of an exported network: reading it, and describing images with it.
+"""Exports: reading their folder, and extracting features with them.
 
 EXPORT/
-  export.json     what it is: ``ExportInfo``
-  config.yaml     of the run that it was made from
+  export.json     metadata: ``ExportInfo``
+  config.yaml     the configuration of the exported run
   visible.onnx    or visible.xml and visible.bin: the graph of visible images
-  infrared.onnx   the same of infrared ones; both.onnx where the network treats them alike
-  results/        what `vireid evaluate` found
+  infrared.onnx   the graph of infrared images; both.onnx where one graph serves both
+  results/        results of `vireid evaluate`
 
-Each graph takes decoded images as they are, uint8 RGB ``[n, H, W, 3]`` of any one size, and gives
-unit rows ``[n, d]``: resizing and normalisation are inside.
+Each graph takes decoded images, uint8 RGB ``[n, H, W, 3]`` of any one size, and returns unit rows
+``[n, d]``: it contains resizing and normalisation.
 """
 
 from __future__ import annotations
@@ -54,35 +54,35 @@ __all__ = [
 ]
 
 INFO = "export.json"
-"""The file that says what an export is."""
+"""The metadata of an export."""
 CONFIG = "config.yaml"
-"""The file that says what its run was, as in the run folder."""
+"""The configuration of the run, as in the run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
-    """What goes into a graph, what is done to it inside, and what comes out."""
+    """Input, preprocessing and output of a graph."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     size: tuple[int, int]
-    """Height and width that the graph resizes to, in pixels."""
+    """Height and width to which the graph resizes, in pixels."""
     dimension: int
     """d, the length of a feature."""
     input: Literal["images"] = INPUT
-    """Name of the only input."""
+    """Name of the input."""
     dtype: Literal["uint8"] = "uint8"
     """Its type."""
     layout: Literal["[n, H, W, 3]"] = "[n, H, W, 3]"
-    """Its axes; n, H and W are any numbers."""
+    """Its axes; n, H and W are dynamic."""
     channels: Literal["RGB"] = "RGB"
-    """The order of its channels; an infrared image is one channel three times."""
+    """Channel order; an infrared image repeats one channel three times."""
     resize: Literal["bilinear, antialiased, in 8 bits as Pillow"] = (
         "bilinear, antialiased, in 8 bits as Pillow"
     )
-    """How the graph resizes. Not to be done again."""
+    """How the graph resizes; do not resize before."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    """What the graph subtracts from each channel over 255. Not to be done again."""
+    """What the graph subtracts from each channel divided by 255; do not normalise before."""
     std: tuple[float, float, float] = IMAGENET_STD
     """What the graph then divides by."""
     output: Literal["features"] = OUTPUT
@@ -91,76 +91,76 @@ class Interface:
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How near an export comes to its run in torch (float32), on images of real files.
+    """Differences between an export and its run in PyTorch (float32), on real image files.
 
-    The images of one modality are queries, those of the other are searched, both ways.
+    The images of each modality query those of the other.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     images: int
-    """How many images were described both ways, resized by Pillow."""
+    """Images extracted by both, resized by Pillow."""
     raw_images: int
-    """How many were given to the graph as they are besides, one a batch."""
+    """Images also passed to the graph unresized, one per batch."""
     raw_sizes: str
     """The smallest and the largest of these, height x width."""
     largest_difference: float
-    """Between two numbers of a feature, over all images."""
+    """Largest absolute difference of a feature value, over all images."""
     smallest_cosine: float
-    """Between the two features of an image."""
+    """Smallest cosine of the two features of an image."""
     mean_cosine: float
-    """Between the two features of an image."""
+    """Mean cosine of the two features of an image."""
     same_nearest: float
-    """Share of the queries that find the same image first."""
+    """Share of queries with the same rank-1 image."""
     overlap_10: float
-    """Share of the ten images found first that are the same."""
+    """Share of the top-10 images that are the same."""
     misorder: float
-    """By how much the similarities of two images are told apart the other way round, at most."""
+    """Largest difference of two similarities that the export orders the other way round."""
     arithmetic: str
-    """What it was computed in, where that is not what it was exported in; else empty."""
+    """The arithmetic, where it differs from the exported precision; else empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportInfo:
-    """What an export is."""
+    """The metadata of an export."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     format: Format
-    """What the files are."""
+    """Format of the files."""
     precision: ExportPrecision
-    """f32; bf16: asked of the runtime; int8: quantised files."""
+    """f32; bf16: requested from the runtime; int8: quantised files."""
     fingerprint: str
-    """Short name of exactly this network: the run's, but int8 has its own."""
+    """Short hash of the model: that of the run, except for int8."""
     weights: str
-    """The fingerprint of the run's weights."""
+    """Fingerprint of the run's weights."""
     interface: Interface
-    """What goes in and out."""
+    """Input and output."""
     graphs: dict[Modality, str]
     """The file of each modality."""
     files: dict[str, str]
     """SHA-256 of every other file."""
     about: dict[str, str]
-    """What the run is."""
+    """Description of the run."""
     calibration: str
-    """The images that int8 was calibrated with; empty otherwise."""
+    """The images that calibrated int8; empty otherwise."""
     parity: Parity
-    """What was measured when it was made."""
+    """Measured parity with the run."""
     versions: dict[str, str]
-    """Of the packages that made it."""
+    """Versions of the packages that wrote it."""
 
     def facts(self) -> dict[str, str]:
-        """What results say of the network."""
+        """The description of the model for results."""
         return {**self.about, "precision": self.precision, "export": self.format}
 
 
 class ExportedBackend(FeatureBackend):
-    """An exported network.
+    """An exported model.
 
     Args:
         sessions: The graph of each modality.
-        interface: What goes in and out.
-        fingerprint: Its name.
+        interface: Input and output of the graphs.
+        fingerprint: Short hash of the model.
     """
 
     def __init__(
@@ -175,9 +175,9 @@ class ExportedBackend(FeatureBackend):
         """As :meth:`FeatureBackend.extract_features`, of images of any one size.
 
         Raises:
-            ExportError: The runtime fails, or gives something else than unit rows.
+            ExportError: The runtime fails, or returns anything but unit rows.
         """
-        # Images in channels-last memory, which they usually are in, are not copied.
+        # No copy for images in channels-last memory, the usual case.
         pixels = np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
         try:
             rows = self.sessions[modality].run(pixels)
@@ -189,33 +189,33 @@ class ExportedBackend(FeatureBackend):
             ) from error
         if rows.shape != (len(images), self._dimension):
             raise ExportError(
-                f"the {modality} graph makes {list(rows.shape)} of {len(images)} images; expected"
-                f" {[len(images), self._dimension]}; export the run again."
+                f"the {modality} graph returns {list(rows.shape)} for {len(images)} images;"
+                f" expected {[len(images), self._dimension]}; export the run again."
             )
         return torch.from_numpy(rows)
 
     @property
     def arithmetic(self) -> str:
-        """What it computes in, where that is not what it was exported in; else empty."""
+        """The arithmetic, where it differs from the exported precision; else empty."""
         return next(iter(self.sessions.values())).arithmetic
 
 
 def is_export(path: Path) -> bool:
-    """Whether a path names an export, or a file of one."""
+    """Whether a path is an export or a file of one."""
     return (path / INFO).exists() or (path.suffix in (".onnx", ".xml") and path.is_file())
 
 
 def open_export(path: Path) -> tuple[ExportedBackend, dict[str, str]]:
-    """Open an exported network.
+    """Open an export.
 
     Args:
         path: The folder.
 
     Returns:
-        The network, and what it is as text by name, for results.
+        The model, and its description as text by name, for results.
 
     Raises:
-        ExportError: It is no whole export, or a package that runs it is missing.
+        ExportError: It is no complete export, or a package that runs it is missing.
     """
     info = read_info(path)
     for name, expected in info.files.items():
@@ -244,13 +244,13 @@ def open_graphs(
     precision: ExportPrecision,
     fingerprint: str,
 ) -> ExportedBackend:
-    """Graphs, ready to run.
+    """Open the graphs of a model.
 
     Args:
         graphs: The file of each modality; one file may serve both.
-        interface: What goes in and out.
-        precision: What they were exported in.
-        fingerprint: The network's name.
+        interface: Input and output of the graphs.
+        precision: The exported precision.
+        fingerprint: Short hash of the model.
 
     Raises:
         ExportError: A file cannot be opened, or a package that runs it is missing.
@@ -261,7 +261,7 @@ def open_graphs(
 
 
 def read_info(path: Path) -> ExportInfo:
-    """What an export is.
+    """Read the metadata of an export.
 
     Args:
         path: The folder.
@@ -279,8 +279,8 @@ def read_info(path: Path) -> ExportInfo:
         info = TypeAdapter(ExportInfo).validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         raise ExportError(
-            f"'{file}' cannot be read ({_told(error)}); expected what `vireid export` wrote; export"
-            " the run again."
+            f"'{file}' cannot be read ({_reason(error)}); expected what `vireid export` wrote;"
+            " export the run again."
         ) from error
     inside = all(Path(name).name == name for name in info.files)
     if (
@@ -308,11 +308,11 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _told(error: OSError | ValidationError) -> str:
-    """What is wrong, in one line; of several things the first."""
+def _reason(error: OSError | ValidationError) -> str:
+    """The first error in one line."""
     if isinstance(error, OSError):
         return str(error.strerror)
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))
+    field = ".".join(map(str, first["loc"]))
     more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}"
+    return f"{field}: {first['msg']}{more}" if field else f"{first['msg']}{more}"

@@ -1,4 +1,4 @@
-"""From images to features with a trained network, each image once.
+"""Feature extraction with a trained model.
 
 Example:
     >>> extractor = load(Path("runs/dlis"))  # doctest: +SKIP
@@ -36,7 +36,7 @@ __all__ = ["AttentionMap", "FeatureExtractor", "Translation", "load"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttentionMap:
-    """What PALM attended to in one image.
+    """PALM's attention over one image.
 
     Attributes:
         record: The image.
@@ -52,13 +52,13 @@ class AttentionMap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Translation:
-    """An image, what a network makes of it in the other modality, and that translated back.
+    """An image, its translation to the other modality, and that translated back.
 
     Attributes:
         record: The image.
-        original: Its pixels as the network sees them, uint8 ``[H, W, 3]``.
-        translated: The same in the other modality, uint8 ``[H, W, 3]``.
-        back: ``translated``, translated into the image's own modality, uint8 ``[H, W, 3]``.
+        original: The input pixels of the network, uint8 ``[H, W, 3]``.
+        translated: The translated pixels, uint8 ``[H, W, 3]``.
+        back: ``translated``, translated back, uint8 ``[H, W, 3]``.
     """
 
     record: ImageRecord
@@ -68,17 +68,17 @@ class Translation:
 
 
 class FeatureExtractor:
-    """Images to features: a feature depends on its own image alone.
+    """Extracts features of images; a feature depends on its own image alone.
 
     Args:
-        backend: The network, ready to run.
-        about: What it is, as text by name, for results.
+        backend: The model, ready for inference.
+        about: Its description as text by name, for results.
 
     Attributes:
-        backend: The network.
-        size: Height and width of the images that it takes, in pixels.
-        fingerprint: Short name of exactly its weights.
-        about: What it is, as text by name.
+        backend: The model.
+        size: Height and width of its input images, in pixels.
+        fingerprint: Short hash of its weights.
+        about: Its description as text by name.
     """
 
     def __init__(self, backend: FeatureBackend, *, about: Mapping[str, str] | None = None) -> None:
@@ -89,7 +89,7 @@ class FeatureExtractor:
 
     @classmethod
     def untrained(cls, run: Run, *, classes: int, device: Device | None = None) -> FeatureExtractor:
-        """The network of a run as it was before its first step."""
+        """The network of a run before its first step."""
         torch.manual_seed(run.seed)
         network = run.recipe.method.build(classes=classes)
         about = {**about_run(run), "training": "none"}
@@ -105,16 +105,16 @@ class FeatureExtractor:
         progress: bool = True,
         images: ImageStack | None = None,
     ) -> Features:
-        """Describe images, each once.
+        """Extract the features of images.
 
         Args:
-            records: The images; their modality chooses the stream.
-            batch_size: Images a forward pass; has no influence on the features beyond rounding.
-            flip: Test-time augmentation: the mean of the features of an image and of its
-                mirror image, at twice the cost. Results print it.
-            progress: Show a bar with images/s on standard error.
-            images: The images of ``records``, where the caller keeps them open (packed, to encode
-                them often); they stay open.
+            records: The images; their modality selects the stream.
+            batch_size: Inference batch size; it changes features by rounding only.
+            flip: Test-time augmentation: the normalised mean of the features of an image and of its
+                mirror image, at twice the cost. Results name it.
+            progress: Show progress in images/s on standard error.
+            images: The open images of ``records``, where the caller extracts them repeatedly; they
+                stay open.
 
         Returns:
             Unit features, row for row.
@@ -124,7 +124,7 @@ class FeatureExtractor:
         """
         rows: list[Tensor | None] = [None] * len(records)
         bar = tqdm(
-            total=len(records), desc="encoding", unit="image", disable=None if progress else True
+            total=len(records), desc="extracting", unit="image", disable=None if progress else True
         )
         with contextlib.ExitStack() as closing:
             closing.enter_context(bar)
@@ -134,7 +134,7 @@ class FeatureExtractor:
             for modality in Modality:
                 own = [i for i, r in enumerate(records) if r.modality is modality]
                 batches += [own[at : at + batch_size] for at in range(0, len(own), batch_size)]
-            # The next batch is decoded while the network works on the present one.
+            # The next batch is decoded during the forward pass of the current one.
             for indices, pixels in zip(batches, prefetch(images.fetch, batches), strict=True):
                 features = self._extract(pixels, records[indices[0]].modality, flip=flip)
                 for index, row in zip(indices, features, strict=True):
@@ -148,11 +148,11 @@ class FeatureExtractor:
         )
 
     def extract_pixels(self, images: Tensor, modalities: Sequence[Modality]) -> NDArray[np.float32]:
-        """Describe images that are decoded already, in one forward pass a modality.
+        """Extract the features of decoded images, in one forward pass per modality.
 
         Args:
             images: uint8 ``[n, 3, H, W]`` of ``size``.
-            modalities: The modality of each; it chooses the stream.
+            modalities: The modality of each; it selects the stream.
 
         Returns:
             Unit features, float32 ``[n, d]``, row for row.
@@ -166,7 +166,7 @@ class FeatureExtractor:
 
     @cached_property
     def dimension(self) -> int:
-        """Length of a feature, found by describing a black image."""
+        """Length of a feature, measured on a black image."""
         black = torch.zeros(1, 3, *self.size, dtype=torch.uint8)
         return self._extract(black, Modality.VISIBLE).shape[1]
 
@@ -176,7 +176,7 @@ class FeatureExtractor:
         return ModelInfo(self.fingerprint, self.dimension, self.about)
 
     def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
-        """PALM's attention over images; empty where the network has none to show.
+        """PALM's attention over images; empty if the model has none.
 
         Raises:
             ImageError: If an image cannot be read.
@@ -189,11 +189,11 @@ class FeatureExtractor:
         return found
 
     def attention_of_pixels(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
-        """PALM's attention over an image that is decoded already.
+        """PALM's attention over a decoded image.
 
         Args:
             image: uint8 ``[1, 3, H, W]`` of ``size``.
-            modality: It chooses the stream.
+            modality: The modality; it selects the stream.
 
         Returns:
             float32 ``[N, N]`` for each PALM, over the N positions of ``grid``, row-major.
@@ -204,11 +204,11 @@ class FeatureExtractor:
     def grid(self) -> tuple[int, int]:
         """Height and width of the feature map that PALM attends over."""
         height, width = self.size
-        # Every backbone halves four times, rounding up.
+        # Every backbone halves the size four times, rounding up.
         return -(-height // 16), -(-width // 16)
 
     def translate(self, records: Sequence[ImageRecord]) -> list[Translation]:
-        """Images in the other modality; empty where the network does not translate.
+        """Images in the other modality; empty if the model does not translate.
 
         Raises:
             ImageError: If an image cannot be read.
@@ -233,24 +233,23 @@ class FeatureExtractor:
 def load(
     path: Path, *, device: Device | None = None, precision: Precision | None = None
 ) -> FeatureExtractor:
-    """Load the network of a finished run, or an exported one.
+    """Load the model of a finished run, or an export.
 
     Args:
         path: The run folder, or the folder that `vireid export` wrote.
-        device: Where to run it; as in training by default. An export runs on the CPU.
-        precision: Arithmetic; as in training by default. That of an export was chosen when it was
-            made.
+        device: The device; the one used for training by default. An export runs on the CPU.
+        precision: The precision; that of training by default. That of an export is fixed.
 
     Raises:
         RunError: If it is no run folder, not finished, or damaged.
         ExportError: If it is a damaged export, or a package that runs it is missing.
-        ConfigError: If an export is asked for another device or precision.
+        ConfigError: If another device or a precision is requested of an export.
     """
     if is_export(path):
         if device == "cuda" or precision is not None:
             raise ConfigError(
-                f"'{path}' is an export, which runs on the CPU in the precision that it was made"
-                " in; leave the device and the precision out, or load its run."
+                f"'{path}' is an export, which runs on the CPU in a fixed precision; expected no"
+                " --device and no --precision; leave them out, or load its run."
             )
         exported, about = open_export(path)
         return FeatureExtractor(exported, about=about)
@@ -269,13 +268,13 @@ def trained_network(folder: RunFolder, run: Run) -> Method:
 
     Args:
         folder: The run folder.
-        run: What its config.yaml says.
+        run: Its configuration.
 
     Raises:
         RunError: If it is not finished, or damaged.
     """
     state, classes, _ = folder.read_model()
-    # The trained tensors replace all others: no need to fetch what training started from.
+    # The trained tensors replace all initial weights, which need not be downloaded.
     network = replace(run.recipe.method, weights="none").build(classes=classes)
     try:
         load_exactly(network, state, source=f"'{folder.model_file}'")
@@ -285,7 +284,7 @@ def trained_network(folder: RunFolder, run: Run) -> Method:
 
 
 def about_run(run: Run) -> dict[str, str]:
-    """What a run is, for the table of a result."""
+    """The description of a run, for results."""
     method, optimisation = run.recipe.method, run.recipe.optimisation
     return {
         "recipe": run.name,

@@ -1,9 +1,9 @@
-"""The packages that exporting and exports need, imported when they are used.
+"""Lazy imports of the packages that exports need, without telemetry.
 
-openvino and nncf bring openvino-telemetry, which reports each import and conversion to its makers
-unless the user has refused, and waits for its answer where there is no network. Nothing here does:
-in a process where vireid imports them first, openvino-telemetry cannot be imported, which both
-packages allow for; where it is there already, its messages are dropped.
+openvino and nncf depend on openvino-telemetry, which reports each import and conversion to its
+vendor unless the user has opted out, and waits for an answer where there is no network. If vireid
+imports them first, openvino-telemetry is made unavailable, which both packages support; if it is
+loaded already, its messages are dropped.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TELEMETRY = "openvino_telemetry"
 
 
 def require_packages(*names: str, purpose: str) -> None:
-    """Refuse to begin what would end for want of a package.
+    """Fail early if a package is missing.
 
     Args:
         names: The packages.
-        purpose: What they are needed for, as the subject of a sentence.
+        purpose: What needs them, as the subject of a sentence.
 
     Raises:
         ExportError: One of them is not installed.
@@ -39,16 +39,16 @@ def require_packages(*names: str, purpose: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
-            f"{purpose} needs the packages {', '.join(names)}, and {' and '.join(missing)} cannot"
+            f"{purpose} needs the packages {', '.join(names)}, but {' and '.join(missing)} cannot"
             " be found; install them with `pip install 'vireid[export]'`."
         )
 
 
 def package(name: str) -> Any:
-    """Import one of these packages, without its messages and without telemetry.
+    """Import a package without its messages and without telemetry.
 
     Args:
-        name: The name to import it by.
+        name: The name of the package or module.
 
     Raises:
         ExportError: It is not installed.
@@ -61,10 +61,7 @@ def package(name: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what other packages print, log and warn of from the user.
-
-    Their errors are raised all the same.
-    """
+    """Suppress what other packages print, log and warn about; errors are still raised."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -87,7 +84,7 @@ def _logging_only_errors() -> Iterator[None]:
 
 def _silence_telemetry() -> None:
     if sys.modules.get(_TELEMETRY) is None:
-        # Python's own mark of a module that cannot be imported.
+        # Python's marker of a module that cannot be imported.
         sys.modules[_TELEMETRY] = cast(ModuleType, None)
     else:
         sender: Any = sys.modules[f"{_TELEMETRY}.utils.sender"]
@@ -95,4 +92,4 @@ def _silence_telemetry() -> None:
 
 
 def _drop(*args: object) -> None:
-    """Stand for the method that would send a message."""
+    """Replace the method that sends a message."""

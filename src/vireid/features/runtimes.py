@@ -1,7 +1,7 @@
-"""Running the files of an exported network: onnxruntime for ONNX, OpenVINO for its own form.
+"""Inference of exported graphs: onnxruntime runs ONNX files, OpenVINO its own format.
 
-An ONNX file is run by onnxruntime and not by OpenVINO, though both could, because it is the runtime
-that an ONNX file is usually exported for: what is measured here is then what its user gets.
+OpenVINO could run ONNX files too; onnxruntime does, because users usually export ONNX for it:
+measurements then apply to what they run.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ __all__ = [
     "ExportPrecision",
     "Format",
     "Session",
-    "multiplies_bytes",
     "open_session",
+    "supports_int8",
 ]
 
 Format = Literal["onnx", "openvino"]
 ExportPrecision = Literal["f32", "bf16", "int8"]
 
 INPUT: Final = "images"
-"""What a graph calls its input."""
+"""Name of a graph's input."""
 OUTPUT: Final = "features"
-"""What a graph calls its output."""
+"""Name of a graph's output."""
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 class Session(ABC):
-    """One graph, ready to run, from several threads too.
+    """A graph ready for inference, from several threads too.
 
     Attributes:
-        arithmetic: What it computes in, where that is not what it was asked for; else empty.
+        arithmetic: The arithmetic, where it differs from the requested precision; else empty.
     """
 
     arithmetic: str = ""
 
     @abstractmethod
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Describe images of one size.
+        """Extract the features of images of one size.
 
         Args:
             images: RGB, ``[n, H, W, 3]``, of any size.
@@ -65,11 +65,11 @@ def open_session(file: Path, precision: ExportPrecision) -> Session:
 
     Args:
         file: ``.onnx``, or ``.xml`` with a ``.bin`` beside it.
-        precision: What it was exported in.
+        precision: The precision it was exported in.
 
     Raises:
-        ExportError: It cannot be opened, has another input than images of any size in batches of
-            any size, or a package is missing.
+        ExportError: It cannot be opened, does not take images of any size in batches of any size,
+            or a package is missing.
     """
     runtime = package("onnxruntime" if file.suffix == ".onnx" else "openvino")
     try:
@@ -81,21 +81,21 @@ def open_session(file: Path, precision: ExportPrecision) -> Session:
             )
     except ExportError:
         raise
-    except Exception as error:  # foreign files lead runtimes to raise nearly anything
+    except Exception as error:  # runtimes raise nearly anything for foreign files
         raise ExportError(
             f"'{file}' cannot be opened ({_first_line(error)}); expected a network that `vireid"
             " export` wrote; export it again."
         ) from error
-    if precision == "int8" and not multiplies_bytes():
-        session.arithmetic = "int8 that may overflow, for this processor has no VNNI"
+    if precision == "int8" and not supports_int8():
+        session.arithmetic = "int8 that may overflow, as this processor has no VNNI"
     return session
 
 
-def multiplies_bytes() -> bool:
-    """Whether products of bytes are added in 32 bits, as int8 exports need.
+def supports_int8() -> bool:
+    """Whether int8 products are accumulated in 32 bits, as int8 exports need.
 
-    x86 without VNNI or AMX (Intel's servers before 2019, AMD before Zen 4) adds pairs of them in 16
-    bits, where the sum of two large ones is cut off. ARM does not.
+    x86 without VNNI or AMX (Intel servers before 2019, AMD before Zen 4) adds pairs of products in
+    16 bits, which saturates. ARM does not.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         return True
@@ -137,7 +137,7 @@ class _OpenVinoSession(Session):
             model,
             "CPU",
             {
-                # Left to itself, the CPU takes bfloat16 where it is faster.
+                # The default is bfloat16 where that is faster.
                 "INFERENCE_PRECISION_HINT": hint,
                 # One batch at a time on all cores.
                 "PERFORMANCE_HINT": "LATENCY",
@@ -145,17 +145,17 @@ class _OpenVinoSession(Session):
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             },
         )
-        taken = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if taken != hint:
-            self.arithmetic = f"{taken}, for this processor has no {hint}"
+        actual = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if actual != hint:
+            self.arithmetic = f"{actual}, as this processor has no {hint}"
         self._request = self.compiled.create_infer_request()
-        self._alone = threading.Lock()
+        self._lock = threading.Lock()
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As :meth:`Session.run`."""
-        with self._alone:
-            found = self._request.infer({INPUT: images})
-            rows: NDArray[np.float32] = np.array(found[OUTPUT])
+        with self._lock:
+            answer = self._request.infer({INPUT: images})
+            rows: NDArray[np.float32] = np.array(answer[OUTPUT])
         return rows
 
 
@@ -168,8 +168,8 @@ def _check_input(file: Path, inputs: dict[str, tuple[str, list[Any]]]) -> None:
             " `vireid export`."
         )
     kind, shape = found
-    frozen = [d for d in shape[:3] if isinstance(d, int)]
-    if kind != "tensor(uint8)" or len(shape) != 4 or shape[3] != 3 or frozen:
+    fixed = [d for d in shape[:3] if isinstance(d, int)]
+    if kind != "tensor(uint8)" or len(shape) != 4 or shape[3] != 3 or fixed:
         raise ExportError(
             f"'{file}' takes {kind} {shape}; expected uint8 of any number of images of any height"
             " and width, and 3 channels last; export it again with `vireid export`."

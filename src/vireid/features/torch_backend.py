@@ -1,4 +1,4 @@
-"""What turns images of one modality into features: a trained network in torch, or an export."""
+"""Feature backends: the interface, and a trained network in PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["FeatureBackend", "TorchBackend", "Translated"]
 
 
 class Translated(NamedTuple):
-    """An image in the other modality and back, each uint8 ``[H, W, 3]``."""
+    """An image translated to the other modality and back, each uint8 ``[H, W, 3]``."""
 
     original: NDArray[np.uint8]
     translated: NDArray[np.uint8]
@@ -31,12 +31,12 @@ class Translated(NamedTuple):
 
 
 class FeatureBackend(ABC):
-    """A network that is ready to run; an image's feature depends on that image alone.
+    """A model ready for inference; an image's feature depends on that image alone.
 
     Attributes:
-        size: Height and width of the images that it takes, in pixels.
-        fingerprint: Short name of exactly its weights.
-        attends: Whether it has attention to show.
+        size: Height and width of its input images, in pixels.
+        fingerprint: Short hash of its weights.
+        attends: Whether it has attention maps.
     """
 
     size: tuple[int, int]
@@ -45,22 +45,22 @@ class FeatureBackend(ABC):
 
     @abstractmethod
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """Describe images of one modality in one forward pass.
+        """Extract the features of images of one modality in one forward pass.
 
         Args:
             images: uint8 ``[n, 3, H, W]`` of the network's ``size``.
-            modality: It chooses the stream.
+            modality: The modality; it selects the stream.
 
         Returns:
             Unit rows, float32 ``[n, d]``, on the CPU.
         """
 
     def attention(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
-        """What it attends to in an image; empty where it has nothing to show.
+        """The attention maps of an image; empty if the model has none.
 
         Args:
             image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
-            modality: It chooses the stream.
+            modality: The modality; it selects the stream.
 
         Returns:
             float32 ``[N, N]`` for each PALM, over the N positions of its map, row-major.
@@ -69,24 +69,24 @@ class FeatureBackend(ABC):
         return []
 
     def translate(self, image: Tensor, modality: Modality) -> Translated | None:
-        """An image in the other modality; None where it does not translate.
+        """An image in the other modality; None if the model does not translate.
 
         Args:
             image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
-            modality: The modality that it has.
+            modality: The modality of the image.
         """
         del image, modality
         return None
 
 
 class TorchBackend(FeatureBackend):
-    """A network in torch, in evaluation mode.
+    """A PyTorch network in evaluation mode.
 
     Args:
         network: The trained network; it is moved to the device, and its batch norms are folded
             into its convolutions.
-        device: Where to run it.
-        precision: Arithmetic of the network.
+        device: The device.
+        precision: The precision of the forward pass.
 
     Raises:
         ConfigError: If there is no such device.
@@ -99,7 +99,7 @@ class TorchBackend(FeatureBackend):
         self, network: Method, *, device: Device = "auto", precision: Precision = "32-true"
     ) -> None:
         self._device = local_device(device)
-        # What was trained in double describes in single precision.
+        # A network trained in double precision runs in single precision.
         self._in_half = precision == "bf16-mixed"
         network.eval().requires_grad_(False)
         self.fingerprint = fingerprint(network.state_dict())
@@ -139,7 +139,7 @@ class TorchBackend(FeatureBackend):
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_half)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        """Images as the network takes them, on its device."""
+        """Normalised images on the network's device."""
         return normalise(images.to(self._device), memory_format=torch.channels_last)
 
 
