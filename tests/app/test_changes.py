@@ -71,7 +71,7 @@ def test_forgetting(owner: Visitor) -> None:
     assert one.json() == {"forgotten": 1}
     assert owner.refused("GET", f"/api/entries/{id}")[0] == 404
     assert "3-hall-0.png" not in names(owner.search(photograph(3)))
-    assert owner.gallery.verify(gone=[row for row in gone if row]).whole
+    assert owner.gallery.verify(deleted=[row for row in gone if row]).passed
     rest = {"identity": ["person 3"], "expected": 2}
     assert owner.ask("POST", "/api/forget", json=rest, headers=OWN).json() == {"forgotten": 2}
     told = [

@@ -172,7 +172,7 @@ def test_what_it_refuses_to_start_with(
         pytest.raises(ConfigError, match="cannot be served on"),
     ):
         serve(made, run=run, port=taken.getsockname()[1])
-    with pytest.raises(GalleryError, match="is no gallery"):
+    with pytest.raises(GalleryError, match="is not a gallery"):
         serve(str(tmp_path / "none"), run=run, port=0)
     beside = Logging().open(str(tmp_path / "people"))
     assert beside.file == tmp_path / "people.audit.jsonl"

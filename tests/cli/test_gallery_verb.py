@@ -175,7 +175,7 @@ class TestAdd:
         for words in (["add", place, "--run", other, images], ["search", place, "--run", other]):
             error = refused("gallery", *words, *([night] if words[0] == "search" else []))
             assert f"The gallery '{place}' holds features of network" in error
-            assert "make another gallery" in error
+            assert "create another gallery" in error
 
 
 class TestFiles:
@@ -376,7 +376,7 @@ class TestForget:
         image = images / "Cleo 1.png"
         printed = vireid("gallery", "forget", place, "--image", image)
         assert printed.startswith(f"1 entry was forgotten; '{place}' holds 7.\n")
-        assert re.search(r"1 forgotten .*, 0 traces", printed)
+        assert re.search(r"1 deleted .*, 0 traces", printed)
         assert image.exists()
         found = vireid("gallery", "search", place, "--run", run, night)
         assert "Cleo 1" not in found
@@ -507,8 +507,8 @@ def test_info(filled: Path, vireid: Vireid) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("search nowhere --run {run} {image}", "'nowhere' is no gallery"),
-        ("info {folder}", "is no gallery: it has no gallery.json"),
+        ("search nowhere --run {run} {image}", "'nowhere' is not a gallery"),
+        ("info {folder}", "is not a gallery: it has no gallery.json"),
         ("info http://localhost:1/people", "http://localhost:1"),
         ("search {filled} --run {folder} {image}", "is no run folder"),
         ("search {filled} --run {run} {folder}", "is a folder without any image"),
@@ -529,7 +529,7 @@ def test_info(filled: Path, vireid: Vireid) -> None:
         ("export {filled} --out /proc/a.parquet", "'/proc/a.parquet' cannot be written"),
         ("forget {filled} --image nowhere.png", "--image 'nowhere.png' cannot be read"),
         ("expire {filled} --older-than 30", "'30' is not a valid duration; expected a number and"),
-        ("copy nowhere new", "'nowhere' is no gallery"),
+        ("copy nowhere new", "'nowhere' is not a gallery"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(

@@ -1,4 +1,4 @@
-"""A gallery over each store."""
+"""Galleries on each store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORES = ("embedded", "memory", *(["server"] if SERVER else []))
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A folder in memory where there is room: what dies in these tests is processes, not disks."""
+    """A folder in memory if there is space: these tests kill processes, not disks."""
     memory = Path("/dev/shm")
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
     with tempfile.TemporaryDirectory(prefix="vireid-", dir=memory if roomy else None) as folder:
@@ -33,7 +33,7 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture
 def place(scratch: Path) -> Iterator[Path]:
-    """Where an embedded gallery may be made; it is deleted afterwards."""
+    """A folder for an embedded gallery, deleted afterwards."""
     folder = scratch / uuid.uuid4().hex
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -41,20 +41,20 @@ def place(scratch: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module", params=STORES)
 def store(request: pytest.FixtureRequest) -> str:
-    """The embedded store, the client's stand-in for a server, and a real server if one is named."""
+    """The embedded store, the client's in-memory server, and a real server if one is configured."""
     return str(request.param)
 
 
 @pytest.fixture
 def new_gallery(store: str, scratch: Path) -> Iterator[NewGallery]:
-    """Makes galleries that are deleted after the test."""
+    """A factory of galleries that are deleted after the test."""
     with galleries(store, scratch) as new:
         yield new
 
 
 @pytest.fixture(scope="module")
 def lasting_gallery(store: str, scratch: Path) -> Iterator[NewGallery]:
-    """Makes galleries that several tests share."""
+    """A factory of galleries that the tests of a module share."""
     with galleries(store, scratch) as new:
         yield new
 

@@ -1,4 +1,4 @@
-"""The compose file, as far as it can be tried without docker."""
+"""The compose file, as far as it can be tested without Docker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from vireid.gallery._connection import OLDEST, open_client
+from vireid.gallery._connection import MIN_VERSION, open_client
 from vireid.gallery.options import KEY_VARIABLE, ServerOptions
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -21,7 +21,7 @@ def services() -> dict[str, Any]:
     return found
 
 
-def test_the_app_finds_the_server(services: dict[str, Any]) -> None:
+def test_app_finds_the_server(services: dict[str, Any]) -> None:
     verb, place, *_ = services["app"]["command"]
     client, url, collection = open_client(place, ServerOptions())
     client.close()
@@ -29,13 +29,13 @@ def test_the_app_finds_the_server(services: dict[str, Any]) -> None:
     assert url.split("/")[2].split(":")[0] in services
 
 
-def test_the_server_is_new_enough(services: dict[str, Any]) -> None:
+def test_server_is_recent_enough(services: dict[str, Any]) -> None:
     version = re.fullmatch(r"qdrant/qdrant:v(\d+)\.(\d+)\.\d+", services["qdrant"]["image"])
     assert version is not None
-    assert tuple(map(int, version.groups())) >= OLDEST
+    assert tuple(map(int, version.groups())) >= MIN_VERSION
 
 
-def test_both_have_one_key_and_nothing_starts_without(services: dict[str, Any]) -> None:
+def test_both_share_a_required_key(services: dict[str, Any]) -> None:
     server = services["qdrant"]["environment"]["QDRANT__SERVICE__API_KEY"]
     assert server == services["app"]["environment"][KEY_VARIABLE]
     for value in (server, services["app"]["environment"]["VIREID_TOKENS"]):
@@ -47,7 +47,7 @@ def test_only_this_machine_is_served(services: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in services["app"]["ports"])
 
 
-def test_the_image_copies_what_there_is() -> None:
+def test_image_copies_existing_files() -> None:
     for line in (DEPLOY / "Dockerfile").read_text().splitlines():
         if line.startswith("COPY "):
             assert all((DEPLOY.parent / name).exists() for name in line.split()[1:-1])

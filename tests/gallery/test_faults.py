@@ -1,4 +1,4 @@
-"""Faults 31 to 38 of an embedded gallery, really injected: kills, crowds, damage, leftovers."""
+"""Injected faults 31 to 38 of an embedded gallery: kills, concurrency, damage, leftovers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import NoReturn
 import numpy as np
 import pytest
 import qdrant_edge as edge
-from tests.gallery.crowd import (
+from tests.gallery.processes import (
     BATCH,
     Other,
     build_graph,
     contents,
-    forget,
+    delete,
     hold,
     ingest,
     occupy,
@@ -40,7 +40,7 @@ from vireid.types import ModelInfo
 
 @pytest.fixture
 def made(place: Path) -> Path:
-    """A gallery of 100 rows in several segments, closed."""
+    """A closed gallery of 100 rows in several segments."""
     with small_steps(), open_gallery(place, model=MODEL, create=True) as gallery:
         gallery.add([row(number) for number in range(100)])
     return place
@@ -48,14 +48,14 @@ def made(place: Path) -> Path:
 
 @pytest.fixture
 def few(place: Path) -> Path:
-    """A gallery of 5 rows in one segment, closed."""
+    """A closed gallery of 5 rows in one segment."""
     with open_gallery(place, model=MODEL, create=True) as gallery:
         gallery.add([row(number) for number in range(5)])
     return place
 
 
 def numbers_in(gallery: Gallery) -> set[int]:
-    """The numbers of the rows, each of which must be whole, found by its feature, and once."""
+    """The numbers of the rows; each row must be unchanged, unique, and found by its feature."""
     rows = list(gallery.rows())
     numbers = [int(one.info.name[:6]) for one in rows]
     assert all(same(one, row(number)) for one, number in zip(rows, numbers, strict=True))
@@ -68,12 +68,12 @@ def numbers_in(gallery: Gallery) -> set[int]:
 
 
 def a_moment(rng: random.Random) -> None:
-    """Let the other process get somewhere; where is part of the draw, and any place will do."""
+    """Let the other process continue for a random time."""
     threading.Event().wait(rng.uniform(0, 0.05))
 
 
-def test_what_was_acknowledged_survives_kills(place: Path) -> None:
-    """Fault 31: the writer is killed, opened again, killed again."""
+def test_acknowledged_rows_survive_kills(place: Path) -> None:
+    """Fault 31: repeated kills of the writer."""
     rng = random.Random(31)
     there: set[int] = set()
     for start in (0, 1000, 2000, 3000):
@@ -88,19 +88,19 @@ def test_what_was_acknowledged_survives_kills(place: Path) -> None:
         begun = range(start, start + len(acknowledged) + BATCH)
         with open_gallery(place, write=True) as gallery:
             found = numbers_in(gallery)
-            assert gallery.verify(gone=[row(n) for n in set(begun) - found]).traces == ()
+            assert gallery.verify(deleted=[row(n) for n in set(begun) - found]).traces == ()
         assert there | acknowledged <= found <= there | set(begun)
         there = found
     assert len(there) > 4 * BATCH
 
 
-def test_what_was_forgotten_stays_forgotten_after_kills(made: Path) -> None:
-    """Fault 31, in the middle of forgetting, which writes segments anew."""
+def test_deleted_rows_stay_deleted_after_kills(made: Path) -> None:
+    """Fault 31, while segments are rewritten by a deletion."""
     rng = random.Random(32)
     there = set(range(100))
     for _ in range(3):
         order = rng.sample(sorted(there), len(there))
-        other = Other(forget, made, order)
+        other = Other(delete, made, order)
         other.hear()
         gone = [other.hear() for _ in range(rng.randrange(1, 4))]
         a_moment(rng)
@@ -108,16 +108,16 @@ def test_what_was_forgotten_stays_forgotten_after_kills(made: Path) -> None:
         with open_gallery(made, write=True) as gallery:
             found = numbers_in(gallery)
             assert not found & set(gone)
-            # The one that was being forgotten may be there or not.
+            # The one being deleted may exist or not.
             assert there - set(order[: len(gone) + 1]) <= found <= there
-            # Opening it for writing has finished what was begun.
+            # Opening for writing has finished the interrupted deletion.
             lost = [row(number) for number in there - found]
-            assert gallery.verify(gone=lost).traces == ()
+            assert gallery.verify(deleted=lost).traces == ()
         there = found
 
 
-def test_what_was_never_acknowledged_leaves_no_bytes(made: Path) -> None:
-    """Fault 31: thumbnails of rows that no one can forget, because the gallery never had them."""
+def test_unacknowledged_rows_leave_no_bytes(made: Path) -> None:
+    """Fault 31: rows that cannot be deleted, because the gallery never had them."""
     rows = [row(number) for number in range(100, 110)]
     other = Other(write_half, made, list(range(100, 110)))
     other.hear()
@@ -126,13 +126,13 @@ def test_what_was_never_acknowledged_leaves_no_bytes(made: Path) -> None:
     assert all(PARTS["thumbnail"](one) in whole for one in rows)
     with open_gallery(made, write=True) as gallery:
         assert numbers_in(gallery) == set(range(100))
-        assert gallery.verify(gone=rows).whole
+        assert gallery.verify(deleted=rows).passed
     rest = contents(made)
     assert not any(part(one) in rest for one in rows for part in PARTS.values())
 
 
-def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
-    """Ctrl-C after the engine took a row: the row may be there, and the next writer clears up."""
+def test_interrupted_operation_is_cleaned_up_like_a_kill(few: Path) -> None:
+    """Ctrl-C after the engine got a row: the row may exist, and the next writer cleans up."""
     one, mark = row(7), few / "writer.json"
     point = edge.Point(one.info.id, one.feature.tolist(), payload_of(one))
     with open_gallery(few, write=True) as gallery:
@@ -142,15 +142,15 @@ def test_an_interrupted_operation_is_cleared_up_like_a_kill(few: Path) -> None:
             shard.update(edge.UpdateOperation.upsert_points([point]))
             raise KeyboardInterrupt
         assert numbers_in(gallery) - {7} == set(range(5))
-        assert gallery.verify().whole
+        assert gallery.verify().passed
     assert mark.exists()
     with open_gallery(few, write=True) as gallery:
         assert numbers_in(gallery) - {7} == set(range(5))
-        assert gallery.verify().whole
+        assert gallery.verify().passed
     assert not mark.exists()
 
 
-def test_killed_while_the_graph_is_built(made: Path) -> None:
+def test_kill_while_the_graph_is_built(made: Path) -> None:
     rng = random.Random(33)
     other = Other(build_graph, made)
     other.hear()
@@ -162,20 +162,20 @@ def test_killed_while_the_graph_is_built(made: Path) -> None:
         assert numbers_in(gallery) == set(range(100))
 
 
-def test_killed_while_the_gallery_is_made(place: Path) -> None:
-    """What a kill leaves before gallery.json is written is no gallery yet, and is made anew."""
+def test_kill_while_the_gallery_is_created(place: Path) -> None:
+    """Without gallery.json the folder is not a gallery, and is created again."""
     with open_gallery(place, model=MODEL, create=True) as gallery:
         gallery.add([row(0)])
     (place / "gallery.json").unlink()
     (place / ".gallery.json.1-abc.tmp").write_text("half")
-    with pytest.raises(GalleryError, match="is no gallery"):
+    with pytest.raises(GalleryError, match="is not a gallery"):
         open_gallery(place, write=True)
     with open_gallery(place, model=MODEL, create=True) as gallery:
         assert gallery.count() == 0
     assert not list(place.glob(".*.tmp"))
 
 
-def test_a_second_writer_is_told_of_the_first(few: Path) -> None:
+def test_second_writer_gets_the_name_of_the_first(few: Path) -> None:
     """Fault 32."""
     other = Other(hold, few, True)
     assert other.hear() == 5
@@ -190,7 +190,7 @@ def test_a_second_writer_is_told_of_the_first(few: Path) -> None:
         gallery.add([row(100)])
 
 
-def test_a_second_writer_in_the_same_process_is_refused(few: Path) -> None:
+def test_second_writer_in_the_same_process_is_refused(few: Path) -> None:
     with open_gallery(few, write=True):
         with pytest.raises(GalleryError, match="one writer at a time"):
             open_gallery(few, write=True)
@@ -200,8 +200,8 @@ def test_a_second_writer_in_the_same_process_is_refused(few: Path) -> None:
     open_gallery(few, write=True).close()
 
 
-def test_the_lock_file_tells_no_options(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option may be a token."""
+def test_writer_file_contains_no_options(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option may contain a token."""
     command = ["/somewhere/bin/vireid", "serve", "people", "--token", "secret", "more"]
     monkeypatch.setattr("sys.argv", command)
     with open_gallery(few, write=True):
@@ -209,7 +209,7 @@ def test_the_lock_file_tells_no_options(few: Path, monkeypatch: pytest.MonkeyPat
     assert written["command"] == "vireid serve people"
 
 
-def test_a_lock_that_a_kill_left_is_none(few: Path) -> None:
+def test_lock_ends_with_a_kill(few: Path) -> None:
     """Fault 36."""
     other = Other(hold, few, True)
     other.hear()
@@ -219,8 +219,8 @@ def test_a_lock_that_a_kill_left_is_none(few: Path) -> None:
         gallery.add([row(100)])
 
 
-def test_a_reader_gets_in_while_a_writer_is_at_work(few: Path) -> None:
-    """Between two batches of an import that goes on all the time."""
+def test_reader_gets_access_while_a_writer_works(few: Path) -> None:
+    """Between two batches of a continuous import."""
     other = Other(ingest, few, 1000, 100_000)
     other.hear()
     seen = []
@@ -235,7 +235,7 @@ def test_a_reader_gets_in_while_a_writer_is_at_work(few: Path) -> None:
     assert seen[0] >= 5 + BATCH
 
 
-def test_a_reader_gets_in_while_others_are_idle(few: Path) -> None:
+def test_reader_gets_access_while_others_are_idle(few: Path) -> None:
     others = [Other(hold, few, False), Other(hold, few, True)]
     for other in others:
         assert other.hear() == 5
@@ -261,7 +261,7 @@ def test_lock_timeout(few: Path) -> None:
         assert reader.count() == 5
 
 
-def test_a_note_of_another_process_is_seen(few: Path) -> None:
+def test_note_of_another_process_is_seen(few: Path) -> None:
     with open_gallery(few) as reader, open_gallery(few, write=True) as writer:
         writer.save_calibration("new")
         assert reader.calibration == "new"
@@ -269,10 +269,8 @@ def test_a_note_of_another_process_is_seen(few: Path) -> None:
 
 @pytest.mark.parametrize("model", [OTHER, ModelInfo(fingerprint=MODEL.fingerprint, dimension=7)])
 @pytest.mark.parametrize("create", [False, True])
-def test_the_gallery_of_another_network_is_refused(
-    few: Path, model: ModelInfo, create: bool
-) -> None:
-    """Fault 33; the refused gallery is not left open."""
+def test_gallery_of_another_network_is_refused(few: Path, model: ModelInfo, create: bool) -> None:
+    """Fault 33; the refused gallery is closed."""
     expected = rf"the network in use is {model.fingerprint} \(dimension {model.dimension}\)"
     with pytest.raises(GalleryError, match=expected):
         open_gallery(few, model=model, create=create)
@@ -280,7 +278,7 @@ def test_the_gallery_of_another_network_is_refused(
         assert gallery.count() == 5
 
 
-def test_a_new_gallery_needs_a_network(place: Path) -> None:
+def test_new_gallery_needs_a_model(place: Path) -> None:
     with pytest.raises(ConfigError, match="needs to know its network"):
         open_gallery(place, create=True)
 
@@ -289,7 +287,7 @@ def test_no_gallery(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"")
     for path in (tmp_path / "nowhere", file):
-        with pytest.raises(GalleryError, match=r"is no gallery: it has no gallery.json"):
+        with pytest.raises(GalleryError, match=r"is not a gallery: it has no gallery.json"):
             open_gallery(path)
     assert not (tmp_path / "nowhere").exists()
     for path in (tmp_path, file):
@@ -298,8 +296,8 @@ def test_no_gallery(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_that_cannot_be_written_to(place: Path, few: Path) -> None:
-    """A lock file that cannot be opened, and a folder that cannot be few: root may all else."""
+def test_folder_is_not_writable(place: Path, few: Path) -> None:
+    """A lock file and a folder that even root cannot open."""
     (few / "shard.lock").unlink()
     (few / "shard.lock").mkdir()
     with pytest.raises(GalleryError, match=r"cannot be written to \(Is a directory\)"):
@@ -310,13 +308,13 @@ def test_a_folder_that_cannot_be_written_to(place: Path, few: Path) -> None:
         open_gallery(few / "gallery.json" / "below", model=MODEL, create=True)
 
 
-def test_a_closed_gallery_says_so(few: Path) -> None:
+def test_closed_gallery_is_refused(few: Path) -> None:
     gallery = open_gallery(few)
     gallery.close()
     gallery.close()
     with pytest.raises(GalleryError, match="was closed"):
         gallery.count()
-    assert not [thread for thread in threading.enumerate() if "_attend" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "_watch" in thread.name]
 
 
 def segment_file(place: Path, name: str) -> Path:
@@ -326,16 +324,16 @@ def segment_file(place: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"model": {"fingerprint": "x"}}', "[]"])
-def test_a_damaged_gallery_json(few: Path, content: str) -> None:
+def test_damaged_gallery_json(few: Path, content: str) -> None:
     (few / "gallery.json").write_text(content)
-    with pytest.raises(GalleryError, match=r"(?s)gallery.json' cannot be read: .*Put back a copy"):
+    with pytest.raises(GalleryError, match=r"(?s)gallery.json' cannot be read: .*Restore a copy"):
         open_gallery(few)
 
 
 @pytest.mark.parametrize(
     "name", ["segment.json", "id_tracker.versions", "payload_storage/config.json"]
 )
-def test_a_missing_file_of_the_engine(made: Path, name: str) -> None:
+def test_missing_file_of_the_engine(made: Path, name: str) -> None:
     segment_file(made, name).unlink()
     with (
         open_gallery(made) as gallery,
@@ -344,8 +342,8 @@ def test_a_missing_file_of_the_engine(made: Path, name: str) -> None:
         gallery.count()
 
 
-def test_a_panic_of_the_engine_is_an_error_like_others(made: Path) -> None:
-    """A panic is no Exception in Python; other processes must get in after it, too."""
+def test_panic_of_the_engine_is_a_gallery_error(made: Path) -> None:
+    """A panic is not an Exception in Python; other processes must still get access after it."""
     status = segment_file(made, "payload_index/*camera-null/is_null/status.dat")
     whole = status.read_bytes()
     status.write_bytes(b"")
@@ -357,16 +355,16 @@ def test_a_panic_of_the_engine_is_an_error_like_others(made: Path) -> None:
         assert (gallery.count(), second.count()) == (100, 100)
 
 
-def test_features_that_are_gone_are_noticed(made: Path) -> None:
+def test_missing_features_are_detected(made: Path) -> None:
     segment_file(made, "vector_storage/matrix.dat").unlink()
     with open_gallery(made) as gallery:
         found = gallery.verify()
         assert any("has no feature" in fault for fault in found.faults)
-        with pytest.raises(GalleryError, match=r"is damaged \(it has no feature\).*forget it by"):
+        with pytest.raises(GalleryError, match=r"is damaged \(it has no feature\).*delete it by"):
             list(gallery.rows())
 
 
-def test_changed_features_are_noticed(made: Path) -> None:
+def test_changed_features_are_detected(made: Path) -> None:
     path = segment_file(made, "vector_storage/matrix.dat")
     data = bytearray(path.read_bytes())
     data[-4:] = np.float32(7).tobytes()
@@ -376,25 +374,25 @@ def test_changed_features_are_noticed(made: Path) -> None:
     assert "has the norm" in fault
 
 
-def test_a_segment_that_is_gone_is_noticed_until_its_rows_are_back(made: Path) -> None:
-    """The engine drops a segment without its version file, and says nothing."""
+def test_missing_segment_is_detected_until_its_rows_are_back(made: Path) -> None:
+    """The engine silently drops a segment without its version file."""
     segment_file(made, "version.info").unlink()
     with open_gallery(made, write=True) as gallery:
         there = gallery.count()
         assert 0 < there < 100
         assert f"{100 - there} rows are lost" in str(gallery.verify())
     with open_gallery(made, write=True) as gallery:
-        assert not gallery.verify().whole
+        assert not gallery.verify().passed
         gallery.add([row(number) for number in range(100)])
-        assert gallery.verify().whole
+        assert gallery.verify().passed
 
 
-def test_what_another_process_removes_meanwhile_is_not_lost(
+def test_rows_deleted_by_another_process_do_not_count_as_lost(
     few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the number of rows that should be there and of those that are nobody gets in."""
+    """No other process gets access between reading the expected and the actual number of rows."""
 
-    def forget_and_read(folder: Path) -> About:
+    def delete_and_read(folder: Path) -> About:
         patch.undo()
         about = read_about(folder)
         with suppress(GalleryError):
@@ -405,12 +403,12 @@ def test_what_another_process_removes_meanwhile_is_not_lost(
         assert gallery.count() == 5
         store = gallery._store
         with monkeypatch.context() as patch:
-            patch.setattr(embedded, "read_about", forget_and_read)
+            patch.setattr(embedded, "read_about", delete_and_read)
             assert store.count_lost() == 0
         assert gallery.count() == 5
 
 
-def test_a_lock_that_cannot_be_written_is_let_go(
+def test_lock_is_released_if_its_holder_cannot_be_written(
     few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
@@ -435,8 +433,8 @@ NOT_STORED = (
 )
 
 
-def test_nothing_is_left_of_what_was_forgotten(made: Path) -> None:
-    """In a sealed segment and in the growing one; before, everything is there to see."""
+def test_deleted_rows_leave_no_bytes(made: Path) -> None:
+    """In a sealed and in the growing segment; before the deletion all bytes are found."""
     numbers = [3, 97]
     gone = [row(number) for number in numbers]
     whole = contents(made)
@@ -445,25 +443,25 @@ def test_nothing_is_left_of_what_was_forgotten(made: Path) -> None:
         before = set(made.glob("shard/segments/*"))
         assert gallery.delete(Filters(ids=tuple(one.info.id for one in gone))) == len(gone)
         assert before & set(made.glob("shard/segments/*")), "every segment was written anew"
-        assert gallery.verify(gone=gone).whole
+        assert gallery.verify(deleted=gone).passed
         rest = contents(made)
         assert not any(part(one) in rest for one in gone for part in PARTS.values())
         assert not any(part(one) in rest for one in gone for part in NOT_STORED)
         assert numbers_in(gallery) == set(range(100)) - set(numbers)
 
 
-def test_nothing_is_left_of_a_gallery_that_was_emptied(few: Path) -> None:
-    """The engine then says that it had nothing to write anew, and goes on holding the old files."""
+def test_emptied_gallery_contains_no_bytes_of_rows(few: Path) -> None:
+    """The engine reports nothing to rewrite then, and keeps the old files open."""
     gone = [row(number) for number in range(5)]
     with open_gallery(few, write=True) as gallery:
         assert gallery.delete(Filters(ids=tuple(one.info.id for one in gone))) == 5
-        assert gallery.verify(gone=gone).whole
+        assert gallery.verify(deleted=gone).passed
         rest = contents(few)
         assert not any(part(one) in rest for one in gone for part in PARTS.values())
         assert gallery.add(gone).new == 5
 
 
-def test_verification_finds_what_is_left(few: Path) -> None:
+def test_verification_finds_traces(few: Path) -> None:
     gone, by_id_alone = row(3), row(4)
     leftovers = few / "shard" / "leftovers"
     with open_gallery(few, write=True) as gallery:
@@ -472,31 +470,29 @@ def test_verification_finds_what_is_left(few: Path) -> None:
         for what, part in PARTS.items():
             (leftovers / what).write_bytes(b"before" + part(gone) + b"after")
         (leftovers / "thumbnail of the other").write_bytes(PARTS["thumbnail"](by_id_alone))
-        found = gallery.verify(gone=[gone, by_id_alone.info.id, row(50)])
-    assert not found.whole
+        found = gallery.verify(deleted=[gone, by_id_alone.info.id, row(50)])
+    assert not found.passed
     for what in PARTS:
         text = f"The {what} of '{gone.info.id}' is still found in shard/leftovers/{what}."
         assert text in str(found)
     assert by_id_alone.info.id not in str(found)
-    assert "3 forgotten entries" in str(found)
+    assert "3 deleted entries" in str(found)
 
 
-def test_what_another_entry_holds_too_is_no_trace(few: Path) -> None:
-    """The same picture in another file: its thumbnail and feature stay, rightly."""
+def test_bytes_of_another_entry_are_no_trace(few: Path) -> None:
+    """The same image in another file keeps its thumbnail and feature."""
     one = row(3)
     twin = changed(one, sha256="ab" * 32)
     with open_gallery(few, write=True) as gallery:
         gallery.add([twin])
         gallery.delete(Filters(ids=(one.info.id,)))
-        assert gallery.verify(gone=[one]).whole
+        assert gallery.verify(deleted=[one]).passed
         gallery.delete(Filters(ids=(twin.info.id,)))
-        assert gallery.verify(gone=[one, twin]).whole
+        assert gallery.verify(deleted=[one, twin]).passed
 
 
-def test_proving_that_something_is_gone_reads_no_other_row(
-    few: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All thumbnails begin with the same tables, which are traces of none of them."""
+def test_search_for_traces_reads_no_other_row(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All thumbnails begin with the same tables, which are no traces."""
 
     def rows(self: EmbeddedStore, *_: object, **__: object) -> NoReturn:
         pytest.fail("rows were read")
@@ -505,6 +501,6 @@ def test_proving_that_something_is_gone_reads_no_other_row(
     with open_gallery(few, write=True) as gallery:
         gallery.delete(Filters(ids=(gone.info.id,)))
         monkeypatch.setattr(EmbeddedStore, "rows", rows)
-        found = gallery.verify(gone=[gone], rows=False)
-    assert found.whole
-    assert str(found) == "1 forgotten entries, 0 traces of them"
+        found = gallery.verify(deleted=[gone], rows=False)
+    assert found.passed
+    assert str(found) == "1 deleted entries, 0 traces of them"

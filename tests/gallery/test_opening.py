@@ -1,4 +1,4 @@
-"""What opening a gallery needs, and what it does not."""
+"""Packages that opening a gallery needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ for place in ("people", "http://localhost:6333/people"):
 
 
 def test_without_the_packages_of_the_stores(tmp_path: Path) -> None:
-    """They are an extra; neither needs the other, and a gallery needs no network."""
+    """They are an extra; neither needs the other, and a gallery needs no torch."""
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, cwd=tmp_path, check=True
     )

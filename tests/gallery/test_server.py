@@ -1,4 +1,4 @@
-"""Faults 34 and 37: a Qdrant server that is down, slow, strange, or refuses, over real HTTP."""
+"""Faults 34 and 37: a Qdrant server that is down, slow, invalid, or refuses, over real HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD_VERSION = VERSION.replace("1.20.0", "1.19.3")
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the same answer to everything but the question for its version."""
+    """Gives the same response to all requests but that for its version."""
 
     daemon_threads = True
 
@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         answer = server.version if self.path == "/" else server.answer
         if server.none_yet and self.path.endswith("/exists"):
             answer = (200, NOT_THERE)
-        if answer is None:  # a server that takes the request and never answers
+        if answer is None:  # a server that never answers
             server.leave.wait()
             return
         status, body = answer
@@ -91,8 +91,8 @@ def serving(answer: Answer | None, version: Answer = (200, VERSION)) -> Iterator
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("everywhere", [False, True])
-def test_a_wrong_key(status: int, everywhere: bool) -> None:
-    """Fault 37; Qdrant tells its version to anyone, a proxy before it may not."""
+def test_wrong_api_key(status: int, everywhere: bool) -> None:
+    """Fault 37; Qdrant returns its version without a key, a proxy may not."""
     refusal = (status, "Must provide an API key or an Authorization bearer token")
     with serving(refusal, refusal if everywhere else (200, VERSION)) as server:
         expected = rf"server at http://127.0.0.1:\d+ refuses the API key \(status {status}\)"
@@ -101,14 +101,14 @@ def test_a_wrong_key(status: int, everywhere: bool) -> None:
         assert set(server.keys) == {"wrong"}
 
 
-def test_the_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", "of the environment")
     with serving((403, "")) as server, pytest.raises(GalleryError, match="refuses the API key"):
         open_gallery(server.place)
     assert set(server.keys) == {"of the environment"}
 
 
-def test_a_server_that_is_down() -> None:
+def test_server_is_down() -> None:
     """Fault 34."""
     with serving((200, "")) as server:
         place = server.place
@@ -116,7 +116,7 @@ def test_a_server_that_is_down() -> None:
         open_gallery(place)
 
 
-def test_a_server_that_is_slow() -> None:
+def test_server_is_slow() -> None:
     with (
         serving(None) as server,
         pytest.raises(GalleryError, match=r"at http://127.0.0.1:\d+ did not answer in time"),
@@ -135,13 +135,13 @@ def test_a_server_that_is_slow() -> None:
         ((429, '{"status": {"error": "too many"}}'), r"is overloaded \(too many\); .* in 7 s"),
     ],
 )
-def test_strange_answers(answer: Answer, message: str) -> None:
+def test_invalid_responses(answer: Answer, message: str) -> None:
     for version in ((200, VERSION), answer):
         with serving(answer, version) as server, pytest.raises(GalleryError, match=message):
             open_gallery(server.place)
 
 
-def test_an_old_server() -> None:
+def test_old_server() -> None:
     with (
         serving((200, ""), (200, OLD_VERSION)) as server,
         pytest.raises(GalleryError, match=r"is version 1.19.3; expected 1.20 or later"),
@@ -150,7 +150,7 @@ def test_an_old_server() -> None:
 
 
 def collection(model: ModelInfo | None) -> str:
-    """What a server says of a collection."""
+    """A server's response about a collection."""
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
     metadata = None if model is None else {"vireid_model": asdict(model)}
@@ -159,15 +159,15 @@ def collection(model: ModelInfo | None) -> str:
     return json.dumps({"result": result, "status": "ok", "time": 0.0})
 
 
-def test_a_collection_of_somebody_else() -> None:
+def test_collection_that_is_no_gallery() -> None:
     with (
         serving((200, collection(None))) as server,
-        pytest.raises(GalleryError, match=r"'people' of .* is no gallery: it does not say which"),
+        pytest.raises(GalleryError, match=r"'people' of .* is not a gallery: its metadata name no"),
     ):
         open_gallery(server.place)
 
 
-def test_the_collection_of_another_network() -> None:
+def test_collection_of_another_network() -> None:
     """Fault 33."""
     with (
         serving((200, collection(OTHER))) as server,
@@ -191,7 +191,7 @@ OPERATIONS: dict[str, Callable[[Gallery], object]] = {
 }
 
 
-def test_every_operation_tells_of_a_server_that_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_reports_a_server_that_goes_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_store, "REFRESH", 0.0)
     with serving((200, collection(MODEL))) as server:
         gallery = open_gallery(server.place, write=True)
@@ -215,52 +215,52 @@ def test_every_operation_tells_of_a_server_that_goes_down(monkeypatch: pytest.Mo
         "http://two words/people",
     ],
 )
-def test_an_address_that_is_none(place: str) -> None:
-    with pytest.raises(ConfigError, match="is no address of a gallery; expected http"):
+def test_invalid_addresses(place: str) -> None:
+    with pytest.raises(ConfigError, match="is not the address of a gallery; expected http"):
         open_gallery(place)
 
 
 @pytest.mark.parametrize("name", ["timeout", "shard_number", "replication_factor"])
-def test_options_that_are_none(name: str) -> None:
+def test_invalid_options(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} of a gallery's server is 0; expected"):
         ServerOptions(**{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_a_collection_whose_making_was_interrupted() -> None:
-    """It has no rows and names no network: it is made to the end."""
+def test_interrupted_creation_is_completed() -> None:
+    """It has no rows and names no network."""
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
     client.create_collection("people", vectors)
-    with pytest.raises(GalleryError, match="is no gallery"):
+    with pytest.raises(GalleryError, match="is not a gallery"):
         ServerStore(client, url="memory", collection="people")
     assert ServerStore(client, url="memory", collection="people", model=MODEL).model == MODEL
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_a_collection_with_rows_of_somebody_else_is_left_alone() -> None:
+def test_foreign_collection_with_rows_is_left_alone() -> None:
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)
     client.create_collection("people", vectors)
     client.upsert("people", [models.PointStruct(id=1, vector=row(0).feature.tolist())])
-    with pytest.raises(GalleryError, match="is no gallery"):
+    with pytest.raises(GalleryError, match="is not a gallery"):
         ServerStore(client, url="memory", collection="people", model=MODEL)
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_what_is_left_on_a_server_cannot_be_seen() -> None:
+def test_traces_on_a_server_are_unknown() -> None:
     client = QdrantClient(":memory:")
     store = ServerStore(client, url="memory", collection="people", model=MODEL)
     gallery = Gallery(store, location="people", write=True)
     gallery.add([row(0)])
     gallery.delete(Filters(ids=(row(0).info.id,)))
-    found = gallery.verify(gone=[row(0)])
-    assert (found.traces, found.whole) == (None, True)
+    found = gallery.verify(deleted=[row(0)])
+    assert (found.traces, found.passed) == (None, True)
     assert "cannot be seen from here" in str(found)
 
 
 def test_options_reach_the_server() -> None:
-    """When a collection is made; this server then refuses to make it."""
+    """On creating a collection; this server then refuses."""
     options = ServerOptions(shard_number=3, replication_factor=2)
     with serving((507, "no room")) as server:
         server.none_yet = True
@@ -292,7 +292,7 @@ def test_calibration_of_another_process_is_seen_after_the_refresh_time(
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_no_request_is_larger_than_a_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_stay_below_the_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     client = QdrantClient(":memory:")
     store = ServerStore(client, url="memory", collection="people", model=MODEL)
     upsert, sizes = client.upsert, []
@@ -307,7 +307,7 @@ def test_no_request_is_larger_than_a_server_takes(monkeypatch: pytest.MonkeyPatc
     assert sizes == [100, 100, 50]
     assert store.insert(rows) == 0
     assert len(sizes) == 3
-    # 32 MiB is what a server takes as it comes; a row of DLIS, with its thumbnail in base64.
+    # A server accepts 32 MiB by default; a row of DLIS, with its thumbnail in base64.
     values = np.random.default_rng(0).normal(size=3072).astype(np.float32)
     values /= np.linalg.norm(values)
     point = models.PointStruct(id=1, vector=values.tolist(), payload={"thumbnail": "x" * 20_000})

@@ -1,4 +1,4 @@
-"""What every store does, the same for all of them."""
+"""The contract of all stores."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vireid.errors import ConfigError, GalleryError
 from vireid.gallery import Added, Filters, Gallery, Verification, _points
 from vireid.types import IndexedImage, Modality, ModelInfo, id_of
 
-# What the client's stand-in for a server says that it does not do: none of it changes answers.
+# Warnings of the client's in-memory server; none affects results.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Local mode performs exact"),
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
@@ -49,14 +49,14 @@ TEXTS = st.text(max_size=20)
 
 @pytest.fixture(scope="module")
 def filled(lasting_gallery: NewGallery) -> Gallery:
-    """A gallery of ROWS that no test changes."""
+    """A gallery of ROWS that tests do not change."""
     gallery = lasting_gallery()
     assert gallery.add(ROWS) == Added(len(ROWS), 0)
     return gallery
 
 
 def times() -> st.SearchStrategy[datetime | None]:
-    """Times at, just before and just after those of the rows, and any others."""
+    """Times at, just before and just after those of the rows, and others."""
     known = [time if time is None or time.tzinfo else time.replace(tzinfo=UTC) for time in TIMES]
     near = st.builds(
         lambda time, step: time and time + timedelta(microseconds=step),
@@ -67,7 +67,7 @@ def times() -> st.SearchStrategy[datetime | None]:
 
 
 def some_filters() -> st.SearchStrategy[Filters]:
-    """Filters of every kind, most of which leave something over."""
+    """Filters of every kind, most of which match something."""
     ids = st.sampled_from([one.info.id for one in ROWS] + [id_of("0" * 64), "no id", ""])
     parts = st.sampled_from(["red", "COAT", "ß", "ss", "i̇", "%", "_x*", "t, b", "nowhere"])
     return st.builds(
@@ -87,13 +87,13 @@ def some_filters() -> st.SearchStrategy[Filters]:
 any_example = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def test_rows_come_back_as_they_were(filled: Gallery) -> None:
+def test_rows_round_trip(filled: Gallery) -> None:
     rows = list(filled.rows())
     assert len(rows) == len(ROWS)
     assert all(same(*pair) for pair in zip(rows, by_id(ROWS), strict=True))
 
 
-def test_rows_without_what_is_not_asked_for(filled: Gallery) -> None:
+def test_rows_without_features_and_thumbnails(filled: Gallery) -> None:
     bare = list(filled.rows(features=False, thumbnails=False))
     assert [one.info for one in bare] == [one.info for one in by_id(ROWS)]
     assert {(len(one.feature), one.thumbnail) for one in bare} == {(0, b"")}
@@ -114,7 +114,7 @@ def test_one_entry(filled: Gallery) -> None:
 
 
 @pytest.mark.parametrize("id", [id_of("0" * 64), "no id", "", "../../etc/passwd", "\0"])
-def test_no_such_entry(filled: Gallery, id: str) -> None:
+def test_missing_entry(filled: Gallery, id: str) -> None:
     assert filled.entry(id) is None
     assert filled.thumbnail(id) == b""
 
@@ -198,7 +198,7 @@ def test_more_values_than_one_request(filled: Gallery, monkeypatch: pytest.Monke
         assert filled.count_by("camera") == expected
 
 
-def test_the_opposite_feature_scores_minus_one(new_gallery: NewGallery) -> None:
+def test_opposite_feature_scores_minus_one(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0)])
     [[hit]] = gallery.search(-unit(0)[None])
@@ -232,11 +232,11 @@ NAN = np.where(np.arange(DIMENSION) == 3, np.nan, unit(0)).astype(np.float32)
         (refused(unit(0)[:-1]), f"has 23 values; expected {DIMENSION}"),
         (refused(unit(0)[None]), "has the shape \\(1, 24\\)"),
         (changed(row(0), sha256="AB" * 32), "the SHA-256 'AB.*expected 64 hexadecimal"),
-        (changed(row(0), path=Path("p\udce4.jpg")), "no Unicode: 'p\\\\udce4.jpg'.*rename"),
-        (changed(row(0), path=Path("p\udce4.jpg")), "no Unicode"),
+        (changed(row(0), path=Path("p\udce4.jpg")), "not valid Unicode: 'p\\\\udce4.jpg'.*rename"),
+        (changed(row(0), path=Path("p\udce4.jpg")), "not valid Unicode"),
     ],
 )
-def test_a_bad_row_is_refused_before_anything_is_written(
+def test_invalid_rows_are_refused_before_writing(
     filled: Gallery, bad: IndexedImage, message: str
 ) -> None:
     with pytest.raises(GalleryError, match=message):
@@ -253,34 +253,34 @@ def test_a_bad_row_is_refused_before_anything_is_written(
         (NAN[None], "of a query has the norm nan"),
     ],
 )
-def test_a_bad_query_is_refused(
+def test_invalid_queries_are_refused(
     filled: Gallery, queries: NDArray[np.float32], message: str
 ) -> None:
     with pytest.raises(GalleryError, match=message):
         filled.search(queries)
 
 
-def test_a_search_for_nothing_is_refused(filled: Gallery) -> None:
+def test_limit_below_one_is_refused(filled: Gallery) -> None:
     with pytest.raises(ConfigError, match="limit of a search is 0; expected 1 or more"):
         filled.search(unit(0)[None], limit=0)
 
 
 @pytest.mark.parametrize("field", ["cameras", "identities", "ids", "without_ids", "note"])
-def test_a_filter_that_is_no_text_is_refused(filled: Gallery, field: str) -> None:
+def test_filter_with_invalid_unicode_is_refused(filled: Gallery, field: str) -> None:
     text = "\ud800"
     filters = Filters(**{field: text if field == "note" else (text,)})  # type: ignore[arg-type]
     for ask in (filled.count, filled.rows, filled.delete):
-        with pytest.raises(GalleryError, match=r"a filter is no Unicode: '\\ud800'"):
+        with pytest.raises(GalleryError, match=r"a filter is not valid Unicode: '\\ud800'"):
             ask(filters)
-    with pytest.raises(GalleryError, match="no Unicode"):
+    with pytest.raises(GalleryError, match="not valid Unicode"):
         filled.search(unit(0)[None], filters=filters)
-    with pytest.raises(GalleryError, match="no Unicode"):
+    with pytest.raises(GalleryError, match="not valid Unicode"):
         filled.count_by("camera", filters)
 
 
 @any_example
 @given(texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), time=st.datetimes(timezones=st.timezones()))
-def test_any_text_and_time_comes_back(
+def test_any_text_and_time_round_trips(
     growing: Gallery, texts: tuple[str, str, str, str], time: datetime
 ) -> None:
     name, camera, identity, note = texts
@@ -301,11 +301,11 @@ def test_any_text_and_time_comes_back(
 
 @pytest.fixture(scope="module")
 def growing(lasting_gallery: NewGallery) -> Gallery:
-    """A gallery that keeps what is added to it."""
+    """A gallery that tests add to."""
     return lasting_gallery()
 
 
-def test_forgetting(new_gallery: NewGallery) -> None:
+def test_deleting(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add(ROWS)
     filters = Filters(identities=("0001",), modality=Modality.INFRARED)
@@ -324,7 +324,7 @@ def test_forgetting(new_gallery: NewGallery) -> None:
     assert gallery.count() == len(ROWS)
 
 
-def test_forgetting_everything_by_mistake_is_refused(filled: Gallery) -> None:
+def test_deleting_everything_by_mistake_is_refused(filled: Gallery) -> None:
     with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
         filled.delete(Filters())
     with pytest.raises(ConfigError, match="would empty the gallery; expected an id"):
@@ -345,7 +345,7 @@ def test_expiry_counts_from_the_earlier_of_taken_and_added(new_gallery: NewGalle
     assert gallery.expire(30 * day, now=START.replace(tzinfo=None) + day) == 1
 
 
-def test_the_calibration_is_kept(new_gallery: NewGallery) -> None:
+def test_calibration_is_stored(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     assert gallery.calibration == ""
     gallery.save_calibration('{"thresholds": [0.5, "½"]}')
@@ -364,7 +364,7 @@ def test_copying(new_gallery: NewGallery, filled: Gallery) -> None:
     assert filled.copy_to(target) == 0
 
 
-def test_copying_brings_the_calibration_where_there_is_none(new_gallery: NewGallery) -> None:
+def test_copying_adds_the_calibration_if_there_is_none(new_gallery: NewGallery) -> None:
     source, bare, calibrated = new_gallery(), new_gallery(), new_gallery()
     source.save_calibration("of the source")
     calibrated.save_calibration("its own")
@@ -373,7 +373,7 @@ def test_copying_brings_the_calibration_where_there_is_none(new_gallery: NewGall
     assert (bare.calibration, calibrated.calibration) == ("of the source", "its own")
 
 
-def test_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) -> None:
+def test_copy_to_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) -> None:
     for model in (OTHER, ModelInfo(fingerprint=MODEL.fingerprint, dimension=7)):
         other = new_gallery(model)
         assert other.model == model
@@ -382,14 +382,14 @@ def test_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) ->
         assert other.count() == 0
 
 
-def test_an_empty_gallery_answers(new_gallery: NewGallery) -> None:
+def test_empty_gallery(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     assert gallery.model == MODEL
     assert gallery.search(np.stack([unit(0), unit(1)])) == [[], []]
     assert gallery.search(np.zeros((0, DIMENSION), np.float32)) == []
     assert (gallery.count(), list(gallery.rows()), gallery.count_by("camera")) == (0, [], {})
     assert gallery.delete(Filters(cameras=("entrance",))) == 0
-    assert gallery.verify().whole
+    assert gallery.verify().passed
     assert "entries     0" in str(gallery.info())
 
 
@@ -407,7 +407,7 @@ def test_info(new_gallery: NewGallery) -> None:
     assert "unknown 2, \ufffd[1m 1" in str(replace(info, cameras={"": 2, "\x1b[1m": 1}))
 
 
-def test_a_gallery_for_searching_only_refuses_changes(new_gallery: NewGallery) -> None:
+def test_read_only_gallery_refuses_changes(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([row(0)])
     reader = Gallery(gallery._store, location="people", write=False)
@@ -419,12 +419,12 @@ def test_a_gallery_for_searching_only_refuses_changes(new_gallery: NewGallery) -
         reader.index,
     ]
     for change in changes:
-        with pytest.raises(GalleryError, match="'people' was opened for searching only"):
+        with pytest.raises(GalleryError, match="'people' was opened read-only"):
             change()
     assert (reader.count(), reader.calibration) == (1, "")
 
 
-def test_after_indexing_answers_stay_right(new_gallery: NewGallery) -> None:
+def test_search_after_indexing(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add(ROWS)
     gallery.index()
@@ -438,15 +438,15 @@ def test_after_indexing_answers_stay_right(new_gallery: NewGallery) -> None:
     assert gallery.count() == len(ROWS)
 
 
-def test_verification_of_whole_rows(filled: Gallery, tmp_path: Path) -> None:
+def test_verification_passes(filled: Gallery, tmp_path: Path) -> None:
     found = filled.verify()
-    assert found.whole
+    assert found.passed
     assert found.rows == len(ROWS)
     assert set(found.missing) == {one.info.file for one in ROWS if one.info.file is not None}
     assert f"{len(ROWS)} rows read, 0 with faults" in str(found)
 
 
-def test_verification_lists_images_that_are_gone(new_gallery: NewGallery, tmp_path: Path) -> None:
+def test_verification_lists_missing_images(new_gallery: NewGallery, tmp_path: Path) -> None:
     there, gone = tmp_path / "there.jpg", tmp_path / "gone.jpg"
     there.write_bytes(picture(0))
     gallery = new_gallery()
@@ -458,52 +458,54 @@ def test_verification_lists_images_that_are_gone(new_gallery: NewGallery, tmp_pa
         ]
     )
     found = gallery.verify()
-    assert (found.missing, found.whole) == ((gone,), True)
+    assert (found.missing, found.passed) == ((gone,), True)
     assert str(gone) in str(found)
 
 
-def test_verification_of_a_path_that_cannot_be(new_gallery: NewGallery) -> None:
+def test_verification_with_impossible_paths(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add([changed(row(0), path=Path("/" + 300 * "a")), changed(row(1), path=Path("/a\0"))])
     assert len(gallery.verify().missing) == 2
 
 
-def test_what_verification_says_can_be_read() -> None:
-    """A line each, and not thousands of them."""
+def test_verification_prints_a_readable_summary() -> None:
+    """One line each, at most 20."""
     found = Verification(rows=1234, missing=tuple(Path(f"/{n}\x1b\n.jpg") for n in range(1234)))
     head, files, *listed, rest = str(found).splitlines()
     assert head == "1,234 rows read, 0 with faults"
-    assert files == "1,234 image files are not where they were"
+    assert files == "1,234 image files are no longer at their path"
     assert listed == [f"  /{n}\ufffd\ufffd.jpg" for n in range(20)]
     assert rest == "  and 1,214 more"
 
 
-def test_verification_looks_at_thumbnails(new_gallery: NewGallery) -> None:
+def test_verification_decodes_thumbnails(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     thumbnails = (b"no JPEG", picture(1)[:-200], b"", picture(3))
     gallery.add([replace(row(number), thumbnail=t) for number, t in enumerate(thumbnails)])
     found = gallery.verify()
-    assert (found.rows, found.whole) == (4, False)
-    told = " ".join(found.faults)
-    bad = [one.info.id for one in ROWS[:4] if f"thumbnail of '{one.info.id}' cannot be" in told]
+    assert (found.rows, found.passed) == (4, False)
+    message = " ".join(found.faults)
+    bad = [one.info.id for one in ROWS[:4] if f"thumbnail of '{one.info.id}' cannot be" in message]
     assert bad == [ROWS[0].info.id, ROWS[1].info.id]
     assert len(found.faults) == 2
 
 
-def test_verification_says_when_an_entry_is_still_there(filled: Gallery) -> None:
-    found = filled.verify(gone=[ROWS[0], id_of("ab" * 32)])
-    assert not found.whole
+def test_verification_reports_an_entry_that_still_exists(filled: Gallery) -> None:
+    found = filled.verify(deleted=[ROWS[0], id_of("ab" * 32)])
+    assert not found.passed
     assert f"Entry '{ROWS[0].info.id}' is still there." in str(found)
 
 
-def test_verification_of_what_is_no_id(filled: Gallery) -> None:
-    with pytest.raises(GalleryError, match=r"'people/1.jpg' is no id of an entry; expected one"):
-        filled.verify(gone=["people/1.jpg"])
+def test_verification_of_an_invalid_id(filled: Gallery) -> None:
+    with pytest.raises(
+        GalleryError, match=r"'people/1.jpg' is not the id of an entry; expected one"
+    ):
+        filled.verify(deleted=["people/1.jpg"])
 
 
 def test_threads_share_a_gallery(store: str, new_gallery: NewGallery) -> None:
     if store == "memory":
-        pytest.skip("the client's stand-in for a server is not made for threads")
+        pytest.skip("the client's in-memory server is not thread-safe")
     gallery = new_gallery()
     gallery.add(ROWS[:100])
     wrong: list[object] = []

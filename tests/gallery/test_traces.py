@@ -1,4 +1,4 @@
-"""Bytes are found wherever they lie, and nothing is found that is not there."""
+"""Byte strings are found at any offset, and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vireid.gallery import _traces
 from vireid.gallery._traces import SHORTEST, find_bytes
 
-# Few different letters, so that beginnings of parts are everywhere.
+# Few different letters, so that prefixes of parts occur often.
 LETTERS = st.sampled_from(b"\0\0\0a")
 PARTS = st.lists(LETTERS, min_size=SHORTEST, max_size=20).map(bytes).filter(any)
 DATA = st.lists(LETTERS, max_size=200).map(bytes)
@@ -25,7 +25,7 @@ DATA = st.lists(LETTERS, max_size=200).map(bytes)
     cuts=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 190)), max_size=6),
     chunk=st.integers(SHORTEST, 64),
 )
-def test_against_a_plain_search(
+def test_equals_a_plain_search(
     tmp_path: Path,
     contents: list[bytes],
     parts: list[bytes],
@@ -48,7 +48,7 @@ def test_against_a_plain_search(
     assert found == {part: files for part, files in expected.items() if files}
 
 
-def test_across_the_edge_of_a_chunk(tmp_path: Path) -> None:
+def test_across_chunk_borders(tmp_path: Path) -> None:
     part = bytes(range(100))
     for before in (_traces.CHUNK - 99, _traces.CHUNK - 1, _traces.CHUNK, 2 * _traces.CHUNK - 50):
         file = tmp_path / "file"

@@ -1,4 +1,4 @@
-"""Small galleries of rows that are all different, and what they should answer, by loops."""
+"""Small galleries of distinct rows, and reference results by loops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHER = ModelInfo(fingerprint="d4e5f6", dimension=DIMENSION)
 START = datetime(2024, 2, 28, 23, 59, tzinfo=UTC)
 
 NewGallery = Callable[..., Gallery]
-"""Makes an empty gallery, of MODEL or of the model it is given."""
+"""Creates an empty gallery, of MODEL by default."""
 
 CAMERAS = ("", "entrance", "Entrance", "north 2", 'with "quotes"', "Tür 3")
 IDENTITIES = ("", "0001", "0002", "Ann")
@@ -54,7 +54,7 @@ def picture(seed: int) -> bytes:
 
 
 def row(number: int) -> IndexedImage:
-    """A row that only this number has."""
+    """The row of a number."""
     entry = ImageInfo(
         sha256=hashlib.sha256(b"%d" % number).hexdigest(),
         modality=list(Modality)[number % 2],
@@ -69,12 +69,12 @@ def row(number: int) -> IndexedImage:
 
 
 def changed(row: IndexedImage, **changes: object) -> IndexedImage:
-    """A row of another entry with the same feature and thumbnail."""
+    """A copy with other metadata."""
     return replace(row, info=replace(row.info, **changes))  # type: ignore[arg-type]
 
 
 def matches(row: IndexedImage, filters: Filters) -> bool:
-    """Whether a row is asked for, condition by condition."""
+    """Whether a row matches the filters, condition by condition."""
     entry = row.info
     if filters.cameras and entry.camera not in filters.cameras:
         return False
@@ -100,7 +100,7 @@ def matches(row: IndexedImage, filters: Filters) -> bool:
 def ranked(
     rows: Sequence[IndexedImage], query: NDArray[np.float32], filters: Filters
 ) -> list[tuple[str, float]]:
-    """Ids and cosines of the rows that are asked for, best first, then by id; in float64."""
+    """Ids and cosines of the matching rows, best first, then by id; in float64."""
     scores = []
     for one in rows:
         if matches(one, filters):
@@ -110,7 +110,7 @@ def ranked(
 
 
 def same(one: IndexedImage, other: IndexedImage) -> bool:
-    """Whether two rows hold the same, bit for bit."""
+    """Whether two rows are equal, bit for bit."""
     return (
         one.info == other.info
         and one.thumbnail == other.thumbnail

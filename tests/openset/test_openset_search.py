@@ -1,4 +1,4 @@
-"""A whole search: what is passed over is not counted, and a verdict is given where it can be."""
+"""A search with near-duplicates, entries left out, and a verdict."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ROWS = [row(person, frame) for person in range(10) for frame in range(4)]
 
 @pytest.fixture
 def gallery(tmp_path: Path) -> Iterator[Gallery]:
-    """Ten people, each in two frames in each of two cameras."""
+    """Ten people with two frames from each of two cameras."""
     with open_gallery(tmp_path / "people", model=MODEL, create=True) as made:
         made.add(ROWS)
         yield made
@@ -62,7 +62,7 @@ def gallery(tmp_path: Path) -> Iterator[Gallery]:
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
-    """Learnt from forty other people, by day and at night."""
+    """From forty other people in both modalities."""
     records = tuple(
         ImageRecord(Path(f"{modality}{person}-{frame}"), person, 0, modality)
         for modality in Modality
@@ -73,19 +73,19 @@ def calibration() -> Calibration:
     return calibrate(Features(values, records), fingerprint=MODEL.fingerprint, resamples=20)
 
 
-def test_hits_are_those_of_the_gallery_and_groups_are_walks(gallery: Gallery) -> None:
+def test_hits_and_groups_of_near_duplicates(gallery: Gallery) -> None:
     query = seen(3, 9)[None]
     found = search_gallery(gallery, query, [NIGHT], limit=6)
     [expected] = gallery.search(query, limit=6)
     assert list(found.hits) == expected
     assert {hit.info.identity for hit in found.hits[:4]} == {"3"}
-    # Both frames of a camera; no time is known.
+    # Both frames of a camera, without times.
     assert [len(group) for group in found.groups[:2]] == [2, 2]
     assert sorted(h.info.id for g in found.groups for h in g) == sorted(h.info.id for h in expected)
     assert found.considered == 40
 
 
-def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) -> None:
+def test_several_images_are_averaged(gallery: Gallery, calibration: Calibration) -> None:
     gallery.save_calibration(calibration.to_json())
     queries = np.stack([seen(3, 9), seen(3, 8), seen(5, 9)])
     found = search_gallery(gallery, queries, [NIGHT] * 3, limit=5)
@@ -94,13 +94,13 @@ def test_several_images_are_fused(gallery: Gallery, calibration: Calibration) ->
     assert found.remark == "No verdict: the calibration is for searches with one image."
 
 
-def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None:
+def test_left_out_entries_are_neither_found_nor_counted(gallery: Gallery) -> None:
     own = {r.info.id for r in ROWS if r.info.name.startswith("3 0")}
     found = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=40)
     assert len(found.hits) == found.considered == 39
     assert found.left_out == 1
     assert not own.intersection(hit.info.id for hit in found.hits)
-    # Still as many as were asked for.
+    # Still the requested number of hits.
     few = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out=own, limit=2)
     assert few.hits == found.hits[:2]
     unknown = search_gallery(gallery, seen(3, 0)[None], [NIGHT], leave_out={"0" * 32})
@@ -108,7 +108,7 @@ def test_what_is_left_out_is_neither_found_nor_counted(gallery: Gallery) -> None
 
 
 @pytest.mark.parametrize("filters", [Filters(cameras=("hall",)), Filters(identities=("4",))])
-def test_what_is_left_out_within_filters(gallery: Gallery, filters: Filters) -> None:
+def test_leave_out_with_filters(gallery: Gallery, filters: Filters) -> None:
     inside = gallery.count(filters)
     for left_out in ROWS[:2] + ROWS[16:18]:
         found = search_gallery(
@@ -118,7 +118,7 @@ def test_what_is_left_out_within_filters(gallery: Gallery, filters: Filters) -> 
         assert found.considered == len(expected) <= inside
 
 
-def test_what_is_left_out_among_chosen_ids(gallery: Gallery) -> None:
+def test_leave_out_with_ids(gallery: Gallery) -> None:
     ids = tuple(row.info.id for row in ROWS[:3])
     for out, number in (({ids[0]}, 2), ({ROWS[9].info.id}, 3), (set(ids), 0)):
         found = search_gallery(
@@ -127,7 +127,7 @@ def test_what_is_left_out_among_chosen_ids(gallery: Gallery) -> None:
         assert found.considered == len(found.hits) == number
 
 
-def test_a_verdict(gallery: Gallery, calibration: Calibration) -> None:
+def test_verdict(gallery: Gallery, calibration: Calibration) -> None:
     gallery.save_calibration(calibration.to_json())
     there = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=6)
     assert there.verdict is Verdict.LIKELY
@@ -144,7 +144,7 @@ def test_a_verdict(gallery: Gallery, calibration: Calibration) -> None:
     assert search_gallery(gallery, seen(15, 9)[None], [NIGHT], limit=6).verdict is Verdict.ABSENT
 
 
-def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibration) -> None:
+def test_no_verdict_without_calibration(gallery: Gallery, calibration: Calibration) -> None:
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT])
     assert (found.verdict, found.verdicts) == (None, ())
     assert found.remark == "No verdict: this gallery is not calibrated."
@@ -158,18 +158,18 @@ def test_without_calibration_there_is_none(gallery: Gallery, calibration: Calibr
     assert (nothing.verdict, nothing.remark) == (None, "")
 
 
-def test_what_is_forgotten_meanwhile_does_no_harm(
+def test_concurrent_deletion(
     gallery: Gallery, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another process, after the search and before entries are counted."""
+    """By another process, between the search and the count."""
     gallery.save_calibration(calibration.to_json())
     count = Gallery.count_by
 
-    def forget_and_count(self: Gallery, *arguments: object) -> object:
+    def delete_and_count(self: Gallery, *arguments: object) -> object:
         self.delete(Filters(identities=("3",)))
         return count(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Gallery, "count_by", forget_and_count)
+    monkeypatch.setattr(Gallery, "count_by", delete_and_count)
     found = search_gallery(gallery, seen(3, 9)[None], [NIGHT], limit=38)
     assert len(found.hits) == found.considered == 38
     assert found.verdict is Verdict.LIKELY
@@ -225,7 +225,7 @@ def test_requests_of_one_search(calibration: Calibration, gallery: Gallery) -> N
         assert client.requests == plain
 
 
-def test_what_is_refused(gallery: Gallery) -> None:
+def test_invalid_searches_are_refused(gallery: Gallery) -> None:
     with pytest.raises(ConfigError, match="limit of a search is 0; expected 1"):
         search_gallery(gallery, seen(0, 9)[None], [NIGHT], limit=0, leave_out={ROWS[0].info.id})
     with pytest.raises(GalleryError, match="expected"):

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
 
 PROVED = 1_000
-"""Of so many forgotten entries at most it is proved that no byte of them is left."""
+"""Of so many deleted entries at most it is proved that no byte of them is left."""
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
 Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -285,7 +285,7 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
         The report.
     """
     with open_gallery(gallery) as opened:
-        found = opened.verify(gone=gone)
+        found = opened.verify(deleted=gone)
     print(found)
     _require_whole(found, gallery)
     return found
@@ -369,7 +369,7 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
         f" {gallery.count():,}."
     )
     if gone:
-        found = gallery.verify(gone=gone, rows=False)
+        found = gallery.verify(deleted=gone, rows=False)
         print(found)
         _require_whole(found, gallery.location)
     return number
@@ -385,7 +385,7 @@ def _readable(gallery: Gallery, filters: Filters) -> list[IndexedImage | str]:
 
 
 def _require_whole(found: Verification, place: str) -> None:
-    if not found.whole:
+    if not found.passed:
         raise GalleryError(
             f"'{place}' is not as it should be, see above; expected no fault and no trace; forget"
             " the entries named and add their images again."

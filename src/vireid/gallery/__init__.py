@@ -1,4 +1,4 @@
-"""Galleries: features with what is known of their images, searched across modalities."""
+"""Galleries: features of images with their metadata, searched across modalities."""
 
 from vireid.gallery.entry import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import (

@@ -1,4 +1,4 @@
-"""What an embedded gallery knows of itself: the file ``gallery.json``."""
+"""The metadata of an embedded gallery: the file ``gallery.json``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from vireid.types import ModelInfo
 __all__ = ["About", "about_file", "check_folder", "read_about", "write_about"]
 
 OWN_FILES = {"shard", "writer.lock", "writer.json", "shard.lock", "queue.lock"}
-"""What may lie in the folder before gallery.json does."""
+"""Files that may be in the folder before gallery.json is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What ``gallery.json`` holds.
+    """The content of ``gallery.json``.
 
     Attributes:
         model: The network of the features.
         notes: Texts by name, such as the calibration.
         graph: Whether sealed segments have a graph.
-        rows: At least so many rows are there; brought up to date when a writer lets go of the
-            segments, and before rows are removed.
+        rows: Lower bound of the number of rows; updated when a writer closes the segments and
+            before rows are deleted.
     """
 
     model: ModelInfo
@@ -47,20 +47,20 @@ def read_about(folder: Path) -> About:
     """Read ``gallery.json``.
 
     Raises:
-        GalleryError: It cannot be read, or it is not one that vireid wrote.
+        GalleryError: It cannot be read, or vireid did not write it.
     """
     path = about_file(folder)
     try:
         return _ABOUT.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise GalleryError(
-            f"'{path}' cannot be read: {error}. Put back a copy of it, or make the gallery anew "
+            f"'{path}' cannot be read: {error}. Restore a copy of it, or create the gallery again "
             "with `vireid gallery add`."
         ) from error
 
 
 def write_about(folder: Path, about: About) -> None:
-    """Write ``gallery.json`` in one step.
+    """Write ``gallery.json`` atomically.
 
     Raises:
         GalleryError: The disk is full, or the folder cannot be written to.
@@ -69,25 +69,24 @@ def write_about(folder: Path, about: About) -> None:
         write_atomic(about_file(folder), _ABOUT.dump_json(about, indent=2))
     except OSError as error:
         raise GalleryError(
-            f"'{about_file(folder)}' cannot be written ({error.strerror}); make room, or mend "
-            "the rights of its folder, and try again."
+            f"'{about_file(folder)}' cannot be written ({error.strerror}); free disk space, or fix "
+            "the permissions of its folder, and try again."
         ) from error
 
 
-def check_folder(folder: Path, *, may_make: bool) -> None:
-    """Refuse to open what is not there, and to make a gallery among other files.
+def check_folder(folder: Path, *, may_create: bool) -> None:
+    """Refuse a folder that is not a gallery, unless an empty one may become one.
 
     Raises:
-        GalleryError: There is no gallery, and none is to be made, or the folder holds other files.
+        GalleryError: There is no gallery and none may be created, or the folder has other files.
     """
     if about_file(folder).exists():
         return
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in names if name not in OWN_FILES and not name.startswith(".")]
-    if not may_make or foreign or folder.is_file():
+    if not may_create or foreign or folder.is_file():
         held = f"; it holds {first_few(foreign)}" if foreign else ""
         raise GalleryError(
-            f"'{folder}' is no gallery: it has no gallery.json{held}; expected a folder that "
-            "`vireid gallery add` made, or for a new gallery a folder that is empty or is not "
-            "there yet."
+            f"'{folder}' is not a gallery: it has no gallery.json{held}; expected a folder that "
+            "`vireid gallery add` created, or for a new gallery an empty or missing folder."
         )

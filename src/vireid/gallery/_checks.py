@@ -1,4 +1,4 @@
-"""What is refused before anything is written or searched."""
+"""Checks of rows, queries and filters before anything is written or searched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.types import IndexedImage, ModelInfo
 __all__ = ["NORM_TOLERANCE", "check_filters", "check_model", "check_queries", "check_rows"]
 
 NORM_TOLERANCE = 1e-3
-"""By how much the norm of a feature may differ from 1."""
+"""Maximum difference between the norm of a feature and 1."""
 
 
 def check_model(location: str, held: ModelInfo, used: ModelInfo) -> None:
@@ -29,7 +29,7 @@ def check_model(location: str, held: ModelInfo, used: ModelInfo) -> None:
             f"The gallery '{location}' holds features of network {held.fingerprint} (dimension "
             f"{held.dimension}), but the network in use is {used.fingerprint} (dimension "
             f"{used.dimension}); their features cannot be compared: use the run that the "
-            "gallery was made with, or make another gallery with this one."
+            "gallery was created with, or create another gallery with this one."
         )
 
 
@@ -37,9 +37,8 @@ def check_rows(rows: Sequence[IndexedImage], model: ModelInfo) -> None:
     """Refuse rows that a gallery cannot hold.
 
     Raises:
-        GalleryError: A SHA-256 that is none, no modality, a text that is no Unicode, or a feature
-            that is not finite, of unit norm and of the model's dimension; the message names the
-            image.
+        GalleryError: A SHA-256 or a text is invalid, the modality is missing, or a feature is not
+            finite, of unit norm and of the model's dimension; the message names the image.
     """
     for row in rows:
         info = row.info
@@ -77,10 +76,10 @@ def check_queries(features: NDArray[np.float32], model: ModelInfo) -> None:
 
 
 def check_filters(filters: Filters) -> None:
-    """Refuse texts that no entry can hold.
+    """Refuse texts that no entry can contain.
 
     Raises:
-        GalleryError: A text is no Unicode.
+        GalleryError: A text is not valid Unicode.
     """
     _check_texts(
         (*filters.cameras, *filters.identities, filters.note, *filters.ids, *filters.without_ids),
@@ -90,11 +89,11 @@ def check_filters(filters: Filters) -> None:
 
 def _check_texts(texts: Iterable[str], where: str) -> None:
     for text in texts:
-        # Half of a surrogate pair: a file name of another encoding, or "\\ud800" in JSON.
+        # A lone surrogate: a file name in another encoding, or "\\ud800" in JSON.
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise GalleryError(
-                f"A text of {where} is no Unicode: {text!a}; expected letters that can be "
-                "written as UTF-8: rename the file or change the text."
+                f"A text of {where} is not valid Unicode: {text!a}; expected text that can be "
+                "encoded as UTF-8: rename the file or change the text."
             )
 
 
@@ -103,7 +102,7 @@ def _check_values(values: NDArray[np.float32], model: ModelInfo, where: str) -> 
     if values.shape[1] != model.dimension:
         raise GalleryError(
             f"The feature of {where} has {values.shape[1]} values; expected "
-            f"{model.dimension}, as network {model.fingerprint} gives: use the gallery's run."
+            f"{model.dimension}, as network {model.fingerprint} returns: use the gallery's run."
         )
     with np.errstate(invalid="ignore", over="ignore"):
         norms = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
@@ -111,5 +110,5 @@ def _check_values(values: NDArray[np.float32], model: ModelInfo, where: str) -> 
     if len(wrong):
         raise GalleryError(
             f"The feature of {where} has the norm {norms[wrong[0]]:.4g}; expected finite values "
-            "of norm 1, as the encoder gives: describe the image again."
+            "of norm 1, as the network returns: extract the feature again."
         )

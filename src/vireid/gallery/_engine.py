@@ -1,4 +1,4 @@
-"""How the embedded engine is set up and asked."""
+"""Configuration of the embedded engine, and filters in its terms."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from vireid.gallery.store import EF_CONSTRUCT, LINKS
 __all__ = ["as_filter", "create", "engine_errors", "load", "selected"]
 
 SEGMENT_KB = 100_000
-"""Kilobytes of features at which a segment is sealed; the next rows begin another one."""
+"""Kilobytes of features at which a segment is sealed; further rows go to a new one."""
 
 
 def create(path: Path, dimension: int) -> edge.EdgeShard:
-    """Make an empty shard without a graph, indexed by what filters look at."""
+    """Create an empty shard without a graph, with an index for each filtered field."""
     path.mkdir()
     shard = edge.EdgeShard.create(str(path), _config(dimension, graph=False))
     kinds = {
@@ -42,7 +42,7 @@ def create(path: Path, dimension: int) -> edge.EdgeShard:
 
 
 def load(path: Path, dimension: int, *, graph: bool) -> edge.EdgeShard:
-    """Open a shard; its segments get or lose their graphs when it is next optimised."""
+    """Open a shard; its segments gain or lose their graphs at the next optimisation."""
     return edge.EdgeShard.load(str(path), _config(dimension, graph=graph))
 
 
@@ -52,10 +52,10 @@ def _config(dimension: int, *, graph: bool) -> edge.EdgeConfig:
         hnsw_config=edge.HnswIndexConfig(
             m=LINKS if graph else 0, ef_construct=EF_CONSTRUCT, full_scan_threshold=10_000
         ),
-        # A write-ahead log would keep the bytes of what was deleted.
+        # A write-ahead log would keep the bytes of deleted rows.
         wal_enabled=False,
         optimizers=edge.EdgeOptimizersConfig(
-            # One deleted row is enough for its segment to be written anew.
+            # A single deleted row makes its segment be rewritten.
             deleted_threshold=1e-9,
             vacuum_min_vector_number=1,
             indexing_threshold=SEGMENT_KB,
@@ -66,7 +66,7 @@ def _config(dimension: int, *, graph: bool) -> edge.EdgeConfig:
 
 
 def as_filter(filters: Filters) -> edge.Filter:
-    """Filters in the engine's terms."""
+    """Filters as those of the engine."""
     return edge.Filter(must=[_as_condition(condition) for condition in conditions(filters)])
 
 
@@ -90,13 +90,13 @@ def _as_condition(
 
 
 def selected(*, thumbnails: bool) -> bool | edge.PayloadSelector:
-    """Which part of the payload to bring."""
+    """The part of the payload to return."""
     return True if thumbnails else edge.PayloadSelector.Exclude([THUMBNAIL])
 
 
 @contextmanager
 def engine_errors(folder: Path) -> Iterator[None]:
-    """Tell of the engine's errors as the gallery's.
+    """Raise the errors of the engine as the gallery's.
 
     Raises:
         GalleryError: The engine failed: files are damaged, or the disk is full.
@@ -105,9 +105,9 @@ def engine_errors(folder: Path) -> Iterator[None]:
         yield
     except (GalleryError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # a panic of the engine is no Exception
+    except BaseException as error:  # a panic of the engine is not an Exception
         raise GalleryError(
-            f"The gallery '{folder}' cannot be used: {error}. If the disk is full, make room and "
-            "try again; if files are damaged, put back a copy or make the gallery anew with "
+            f"The gallery '{folder}' cannot be used: {error}. If the disk is full, free space and "
+            "try again; if files are damaged, restore a copy or create the gallery again with "
             "`vireid gallery add`."
         ) from error

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 THUMBNAIL = "thumbnail"
-"""The key that is left out where thumbnails are not asked for."""
+"""The key that is excluded unless thumbnails are requested."""
 
 INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
     "camera": "keyword",
@@ -42,25 +42,25 @@ INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
     "time": "datetime",
     "retained_since": "datetime",
 }
-"""The keys that filters look at, with the kind of their index."""
+"""The filtered keys, with the type of their index."""
 
 
 class AnyOf(NamedTuple):
-    """The text at a key is one of these."""
+    """The value of a key is one of these."""
 
     key: str
     values: list[str]
 
 
 class Contains(NamedTuple):
-    """The text at a key contains this one."""
+    """The value of a key contains this text."""
 
     key: str
     part: str
 
 
 class Between(NamedTuple):
-    """The time at a key is there, is not before ``since``, and is before ``until``."""
+    """The time at a key exists, is not before ``since``, and is before ``until``."""
 
     key: str
     since: datetime | None
@@ -75,7 +75,7 @@ class Ids(NamedTuple):
 
 
 def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
-    """What must hold for the payloads of the entries that are asked for."""
+    """The conditions that the payloads of matching entries fulfil, all of them."""
     if filters.cameras:
         yield AnyOf("camera", list(filters.cameras))
     if filters.modality is not None:
@@ -180,6 +180,6 @@ def _feature_of(id: str, vector: object) -> NDArray[np.float32]:
 
 def _damaged(id: str, reason: str) -> str:
     return (
-        f"Entry '{id}' of the gallery is damaged ({reason}); expected what vireid wrote: forget "
+        f"Entry '{id}' of the gallery is damaged ({reason}); expected what vireid wrote: delete "
         "it by its id and add its image again."
     )

@@ -73,7 +73,7 @@ class PointStore(ABC):
         exact: bool,
         with_features: bool,
     ) -> list[list[Hit]]:
-        """The nearest rows to each query, one request for all; see :class:`Store`."""
+        """The rows nearest to each query, in one request; see :class:`Store`."""
         queries = [Query(*query) for query in zip(features, filters, strict=True)]
         hits: list[list[Hit]] = [[] for _ in queries]
         pending: Sequence[int] = range(len(queries))

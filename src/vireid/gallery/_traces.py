@@ -1,4 +1,4 @@
-"""Looking for bytes in files, in one pass however many there are to look for."""
+"""Search files for byte strings, many at once in one pass."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 __all__ = ["SHORTEST", "find_bytes"]
 
 SHORTEST = 8
-"""Bytes of the shortest run that can be looked for."""
+"""Length of the shortest byte string that can be searched for."""
 
 CHUNK = 1 << 20
-"""Bytes that are read at once."""
+"""Bytes read at once."""
 
 
 def find_bytes(files: Iterable[Path], parts: Sequence[bytes]) -> dict[bytes, list[Path]]:
-    """In which files some runs of bytes are found, at whatever place in them.
+    """The files that contain some byte strings, at any offset.
 
     Args:
         files: The files.
-        parts: What to look for, of ``SHORTEST`` bytes at least each, not all of them zeros.
+        parts: The byte strings, of at least ``SHORTEST`` bytes each and not all zeros.
 
     Returns:
-        The files of each part that is found at all.
+        The files of each byte string that is found at all.
     """
     parts = list(dict.fromkeys(parts))
     found: dict[bytes, list[Path]] = defaultdict(list)
@@ -41,7 +41,7 @@ def find_bytes(files: Iterable[Path], parts: Sequence[bytes]) -> dict[bytes, lis
         with path.open("rb") as file:
             while read := file.read(CHUNK):
                 data = rest + read
-                # The engine makes its files larger than what is in them.
+                # The engine allocates its files larger than their content.
                 if data.strip(b"\0"):
                     inside.update(_within(data, by_head))
                 rest = data[len(data) - min(len(data), longest - 1) :]
@@ -51,9 +51,9 @@ def find_bytes(files: Iterable[Path], parts: Sequence[bytes]) -> dict[bytes, lis
 
 
 def _within(data: bytes, by_head: dict[bytes, list[bytes]]) -> Iterator[bytes]:
-    """The parts that are found in some bytes, by the first bytes of the parts."""
+    """The byte strings found in ``data``, given all of them by their first bytes."""
     heads = np.frombuffer(b"".join(by_head), dtype="<u8")
-    # A table of the first two bytes leaves few words for the dearer comparison of all eight.
+    # A table of the first two bytes leaves few words for the slower comparison of all eight.
     table = np.zeros(1 << 16, dtype=bool)
     table[heads.astype(np.uint16)] = True
     present: set[bytes] = set()

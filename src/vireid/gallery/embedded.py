@@ -1,17 +1,17 @@
-"""The embedded store: a gallery in a folder, by the Rust engine of Qdrant inside this process.
+"""The embedded store: a gallery in a folder, with the Rust engine of Qdrant in this process.
 
     GALLERY/
-      gallery.json   the model, notes, and whether there is a graph; makes the folder a gallery
-      shard/         the engine's segments: features, entries, thumbnails
+      gallery.json   the model, notes, and whether there is a graph; marks the folder as a gallery
+      shard/         the engine's segments: features, metadata, thumbnails
       writer.lock    held by the one process that may change the gallery
       writer.json    names that process; left behind if it is killed
       shard.lock     held by the process that has the segments open at the moment
       queue.lock     held by a process that waits for them
 
-There is no write-ahead log, whose files would keep what was deleted: a change is acknowledged
-once the engine has flushed it. New rows go to a growing segment, which is sealed at about a tenth
-of a gigabyte of features. Deleting rows writes the segments that held them anew and removes the
-old ones, so that forgetting costs as much as writing these segments, not the whole gallery.
+There is no write-ahead log, whose files would keep deleted rows: a change is acknowledged once the
+engine has flushed it. New rows go to a growing segment, which is sealed at about 100 MB of
+features. Deleting rows rewrites the segments that contained them and removes the old ones, so its
+cost depends on these segments and not on the size of the gallery.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EmbeddedStore"]
 
-GLANCE = 0.1
-"""Seconds between two glances of an idle process at whether another one waits."""
+IDLE_CHECK = 0.1
+"""Seconds between two checks of an idle process whether another one waits."""
 
 
 class EmbeddedStore(PointStore):
     """A :class:`~vireid.gallery.store.Store` in a folder; threads may share it.
 
-    Several processes may open the same folder. One may write; each has the segments open in turn,
-    for one operation at least, and lets go of them when another one waits.
+    Several processes may open the same folder. One may write; they open the segments one after
+    another, for at least one operation each, and close them when another process waits.
 
     Args:
         folder: The gallery's folder.
-        model: The network of the gallery to make where there is none; None only opens one.
-        write: Rows will be added or removed.
+        model: The network of a gallery to create if there is none; None only opens one.
+        write: Rows will be added or deleted.
         lock_timeout: Seconds to wait for another process to close the segments.
 
     Raises:
         GalleryError: There is no gallery, or it is damaged; with ``write``, another process is
-            writing; the folder cannot be written to (which its locks need even for searching).
+            writing; or the folder is not writable, which its locks need even for searching.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class EmbeddedStore(PointStore):
         self._failed = False
         self._shard: edge.EdgeShard | None = None
         self._graph = False
-        check_folder(folder, may_make=model is not None)
+        check_folder(folder, may_create=model is not None)
         with ExitStack() as locks:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -85,53 +85,53 @@ class EmbeddedStore(PointStore):
             except OSError as error:
                 raise GalleryError(
                     f"The gallery '{folder}' cannot be written to ({error.strerror}), which its "
-                    "locks need even for searching; expected a folder of your own: copy it to one."
+                    "locks need even for searching; expected a writable folder: copy it to one."
                 ) from error
             if self._writer is not None and model is not None and not about_file(folder).exists():
-                self._make(model)
+                self._create(model)
             self._model = read_about(self._folder).model
             if self._writer is not None:
                 self._resume(interrupted=self._writer.interrupted)
             self._locks = locks.pop_all()
-        self._attendant = threading.Thread(target=self._attend, daemon=True)
-        self._attendant.start()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     @property
     def model(self) -> ModelInfo:
-        """The network whose features it holds."""
+        """The network of the features."""
         return self._model
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """Texts kept beside the rows, by name; also what another process has kept meanwhile."""
+        """Texts stored with the rows, by name, including changes by other processes."""
         return read_about(self._folder).notes
 
     def save_note(self, name: str, text: str) -> None:
-        """Keep a text beside the rows, or drop it if it is empty."""
+        """Store a text with the rows; delete it if it is empty."""
         with self._open():
             about = read_about(self._folder)
-            notes = {key: kept for key, kept in about.notes.items() if key != name}
+            notes = {key: value for key, value in about.notes.items() if key != name}
             write_about(self._folder, replace(about, notes=notes | ({name: text} if text else {})))
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
-        """Add rows whose id is not there yet; when it returns they are on the disk."""
+        """Add the rows whose id does not exist yet; they are on disk when it returns."""
         with self._open() as shard:
             known = _known(shard, [row.info.id for row in rows])
             new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
             if new:
-                # Lists: the engine takes them faster than arrays.
+                # Lists: faster than arrays in this engine.
                 points = [
                     edge.Point(id, row.feature.tolist(), payload_of(row)) for id, row in new.items()
                 ]
                 shard.update(edge.UpdateOperation.upsert_points(points))
                 shard.flush()
-                # Seals the growing segment when it is large enough.
+                # Seals the growing segment if it is large enough.
                 if shard.optimize():
                     shard.flush()
             return len(new)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
-        """Which of these ids are there."""
+        """The ids that exist."""
         return {point.id for point in self._retrieve(ids, payload=False)}
 
     @property
@@ -140,12 +140,12 @@ class EmbeddedStore(PointStore):
         return self.count(EVERYTHING)
 
     def count(self, filters: Filters) -> int:
-        """How many entries there are."""
+        """The number of rows."""
         with self._open() as shard:
             return shard.count(edge.CountRequest(filter=as_filter(filters), exact=True))
 
     def delete(self, filters: Filters) -> int:
-        """Delete entries, and write the segments that held them anew without them."""
+        """Delete rows, and rewrite the segments that contained them."""
         wanted = as_filter(filters)
         with self._open() as shard:
             count = shard.count(edge.CountRequest(filter=wanted, exact=True))
@@ -153,32 +153,32 @@ class EmbeddedStore(PointStore):
             write_about(self._folder, replace(about, rows=max(0, about.rows - count)))
             shard.update(edge.UpdateOperation.delete_points_by_filter(wanted))
             shard.flush()
-            _tidy(shard)
+            _rewrite_segments(shard)
             return count
 
     def index(self) -> None:
-        """Build the graph of each sealed segment; the last, growing one is searched exactly.
+        """Build the graph of each sealed segment; the growing one is searched exactly.
 
-        From then on segments get theirs when they are sealed, which makes some of the calls of
-        :meth:`insert` long.
+        From then on a segment gets its graph when it is sealed, so some calls of :meth:`insert`
+        take long.
         """
         with self._mutex:
             with self._open():
                 write_about(self._folder, replace(read_about(self._folder), graph=True))
-            # The next one to open it gives its segments graphs.
-            self._let_go()
+            # Segments get their graphs when the shard is opened again.
+            self._release()
             with self._open() as shard:
-                _tidy(shard)
+                _rewrite_segments(shard)
 
     def count_lost(self) -> int:
-        """How many rows fewer there are than when the last writer ended."""
-        # Both in one turn: between two, another process may remove rows.
+        """How many rows fewer there are than when the last writer closed the segments."""
+        # Both while the segments are open: otherwise another process may delete rows in between.
         with self._open() as shard:
             there = shard.count(edge.CountRequest(exact=True))
             return max(0, read_about(self._folder).rows - there)
 
     def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]]:
-        """In which of the folder's files some bytes are found."""
+        """The folder's files that contain some byte strings."""
         with self._open():
             files = sorted(path for path in self._folder.rglob("*") if path.is_file())
             found = find_bytes(files, parts)
@@ -188,16 +188,16 @@ class EmbeddedStore(PointStore):
         }
 
     def close(self) -> None:
-        """Let go of the files and of the locks."""
+        """Close the files and release the locks."""
         with self._mutex:
             if self._closed.is_set():
                 return
             self._closed.set()
             with self._locks:
-                self._let_go()
+                self._release()
                 if self._writer is not None and not self._failed:
                     self._writer.finish()
-        self._attendant.join()
+        self._watcher.join()
 
     def _query(
         self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
@@ -244,7 +244,7 @@ class EmbeddedStore(PointStore):
 
     @contextmanager
     def _open(self) -> Iterator[edge.EdgeShard]:
-        """The shard, for one operation of one thread; never within another operation."""
+        """The shard, for one operation of one thread; must not be nested."""
         with self._mutex:
             if self._closed.is_set():
                 raise GalleryError(
@@ -258,50 +258,50 @@ class EmbeddedStore(PointStore):
                     shard = self._shard = self._shard or self._load()
                     yield shard
             except BaseException:
-                # The engine may be in any state; the next operation loads the files anew.
+                # The state of the engine is unknown; the next operation loads the files again.
                 self._failed = True
-                self._let_go()
+                self._release()
                 raise
             if self._access.has_waiters():
-                self._let_go()
+                self._release()
 
     def _load(self) -> edge.EdgeShard:
         about, path = read_about(self._folder), self._folder / "shard"
         self._graph = about.graph
         if self._writer is not None:
-            # What a kill left of a segment in the making, which the engine does not clear away.
+            # Left by a kill while a segment was built; the engine does not remove it.
             shutil.rmtree(path / "temp_segments", ignore_errors=True)
         return load(path, about.model.dimension, graph=about.graph)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Close the shard and let the next process open it."""
         shard, self._shard = self._shard, None
         if shard is not None:
-            # No operation fails by this: what it did is flushed, or its own error tells.
+            # No operation fails here: its changes are flushed, or it has raised its own error.
             with suppress(GalleryError), engine_errors(self._folder):
                 if self._writer is not None:
-                    self._record(shard)
+                    self._record_rows(shard)
                 shard.close()
         self._access.release()
 
-    def _record(self, shard: edge.EdgeShard) -> None:
-        """Write down how many rows there are; where some are missing, that is not forgotten."""
+    def _record_rows(self, shard: edge.EdgeShard) -> None:
+        """Record the number of rows, unless it fell, which means that rows are lost."""
         about, count = read_about(self._folder), shard.count(edge.CountRequest())
         if count > about.rows:
             write_about(self._folder, replace(about, rows=count))
 
-    def _attend(self) -> None:
-        """While this process is idle, let others in; a busy one does so after each operation."""
-        while not self._closed.wait(GLANCE):
+    def _watch(self) -> None:
+        """Close the shard for others while this process is idle; a busy one does so by itself."""
+        while not self._closed.wait(IDLE_CHECK):
             if self._mutex.acquire(blocking=False):
                 try:
                     if self._shard is not None and self._access.has_waiters():
-                        self._let_go()
+                        self._release()
                 finally:
                     self._mutex.release()
 
-    def _make(self, model: ModelInfo) -> None:
-        """Make an empty gallery; gallery.json comes last, so that it is never half there."""
+    def _create(self, model: ModelInfo) -> None:
+        """Create an empty gallery; gallery.json is written last and marks it as complete."""
         path = self._folder / "shard"
         shutil.rmtree(path, ignore_errors=True)
         with engine_errors(self._folder):
@@ -309,22 +309,22 @@ class EmbeddedStore(PointStore):
         write_about(self._folder, About(model=model))
 
     def _resume(self, *, interrupted: bool) -> None:
-        """Finish what a kill interrupted, such as a removal."""
+        """Finish what a kill interrupted, such as a deletion."""
         with self._open() as shard:
             clear_temporaries(self._folder)
             if interrupted:
-                # Of a batch that was never acknowledged, bytes may lie in the growing segment
-                # that belong to no row: with a deleted row in it, it is written anew.
-                nobody = edge.Point(str(uuid.UUID(int=0)), [0.0] * self._model.dimension)
-                shard.update(edge.UpdateOperation.upsert_points([nobody]))
-                shard.update(edge.UpdateOperation.delete_points([nobody.id]))
-            _tidy(shard)
+                # The growing segment may contain bytes of a batch that was never acknowledged and
+                # belongs to no row. With a deleted row in it, the segment is rewritten.
+                dummy = edge.Point(str(uuid.UUID(int=0)), [0.0] * self._model.dimension)
+                shard.update(edge.UpdateOperation.upsert_points([dummy]))
+                shard.update(edge.UpdateOperation.delete_points([dummy.id]))
+            _rewrite_segments(shard)
 
 
-def _tidy(shard: edge.EdgeShard) -> None:
-    """Write segments with deleted rows anew without them, and remove the old files."""
+def _rewrite_segments(shard: edge.EdgeShard) -> None:
+    """Rewrite segments with deleted rows without them, and remove the old files."""
     shard.optimize()
-    # The old files go with the flush, also where optimize says that it had nothing to do.
+    # The flush removes the old files, even if optimize reports that it had nothing to do.
     shard.flush()
 
 

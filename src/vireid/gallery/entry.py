@@ -1,4 +1,4 @@
-"""What a gallery is asked, and what it answers."""
+"""Filters of a search, and its hits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["EVERYTHING", "Filters", "Hit"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which entries are asked for; all conditions must hold, and an empty one always does.
+    """Conditions on entries; all must hold, and an empty one always does.
 
     A time without a zone is taken as UTC; an id that no entry has matches nothing.
 
@@ -25,7 +25,7 @@ class Filters:
         since: Taken at this time or later; entries without a time do not match.
         until: Taken before this time; entries without a time do not match.
         identities: One of these identities.
-        note: The note contains this text, whatever the case of its letters.
+        note: The note contains this text, ignoring case.
         ids: One of these entries.
         without_ids: None of these entries.
         retained_before: ``ImageInfo.retained_since`` is before this time.
@@ -54,10 +54,10 @@ EVERYTHING = Filters()
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer to a search.
+    """One result of a search.
 
     Attributes:
-        info: The image found.
+        info: Metadata of the image.
         score: Cosine of its feature and the query's, in [-1, 1].
         feature: Its feature, float32 ``[d]``; None unless requested.
     """

@@ -1,11 +1,11 @@
-"""A gallery: the only face of it that the app and the commands use.
+"""The interface of a gallery for the app and the commands.
 
     with open_gallery("people", model=model, create=True) as gallery:
         gallery.add(rows)
         [hits] = gallery.search(query[None], filters=Filters(cameras=("entrance",)), limit=20)
 
-What a store cannot know is decided here: which rows and queries are refused, when the graph is
-used instead of a comparison with every feature, what must not be forgotten by mistake.
+This is where rows and queries are checked, and where the graph is chosen over a comparison with
+every feature.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from vireid.types import IndexedImage, ModelInfo, id_of
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
 BATCH = 500
-"""Rows that are written, and then acknowledged, at once."""
+"""Rows that are written and acknowledged at once."""
 
 EXACT_UP_TO = 50_000
-"""Entries up to which every feature is compared; beyond it, by the graph if there is one."""
+"""Number of entries up to which search is exact; beyond it uses the graph, if there is one."""
 
 CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of rows that were added.
+    """The result of adding rows.
 
     Attributes:
-        new: How many were not there yet.
-        known: How many were, and stayed as they were.
+        new: Number of new rows.
+        known: Number of rows whose image was there already; they are unchanged.
     """
 
     new: int
@@ -55,16 +55,16 @@ class Added:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What a gallery holds; prints itself for people.
+    """A summary of a gallery; ``str`` formats it for the terminal.
 
     Attributes:
         location: Its folder or address.
         model: The network of its features.
-        entries: How many entries there are.
-        modalities: How many entries each modality has.
-        cameras: How many entries each camera has; the empty one is unknown.
-        identities: How many identities are named.
-        calibrated: Whether answers carry a verdict.
+        entries: Number of entries.
+        modalities: Number of entries of each modality.
+        cameras: Number of entries of each camera; the empty name is unknown.
+        identities: Number of named identities.
+        calibrated: Whether searches have a verdict.
     """
 
     location: str
@@ -95,16 +95,16 @@ class Info:
 
 
 class Gallery(Closeable):
-    """Entries with features and thumbnails, searched by feature; threads may share it.
+    """Images with features and thumbnails, searched by feature; threads may share it.
 
-    :func:`open_gallery` opens one; it is closed by :meth:`close` or at the end of ``with``. All of
-    its methods raise :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
-    another process for too long, or (a server) does not answer.
+    Open one with :func:`open_gallery`; close it with :meth:`close` or ``with``. All methods raise
+    :class:`~vireid.errors.GalleryError` if the store is damaged, is locked by another process for
+    too long, or (a server) does not answer.
 
     Args:
-        store: Where the rows are.
+        store: The store of the rows.
         location: The store's folder or address, for messages.
-        write: Whether rows may be added and forgotten.
+        write: Whether rows may be added and deleted.
     """
 
     def __init__(self, store: Store, *, location: str, write: bool) -> None:
@@ -114,38 +114,40 @@ class Gallery(Closeable):
         """The gallery's folder or address."""
 
     def close(self) -> None:
-        """Let go of files, locks and connections; closing twice is no error."""
+        """Close files, locks and connections; closing twice is no error."""
         self._store.close()
 
     @property
     def model(self) -> ModelInfo:
-        """The network whose features it holds."""
+        """The network of the features."""
         return self._store.model
 
     @property
     def calibration(self) -> str:
-        """The calibration that is kept beside the rows, as text; empty without one."""
+        """The stored calibration as JSON; empty without one.
+
+        On a server, a change by another process is seen after at most 30 seconds.
+        """
         return self._store.notes.get(CALIBRATION, "")
 
     def save_calibration(self, text: str) -> None:
-        """Keep a calibration beside the rows; an empty text drops it."""
+        """Store a calibration with the rows; an empty text deletes it."""
         self._check_write()
         self._store.save_note(CALIBRATION, text)
 
     def add(self, rows: Sequence[IndexedImage]) -> Added:
-        """Add rows, in batches of ``BATCH``; those whose image is there already change nothing.
+        """Add rows, in batches of ``BATCH``; rows of images that exist already change nothing.
 
-        When the call returns, all of them survive a kill and a power cut; while it runs, each
-        batch does once it is written. Rows that are refused are refused before anything is
-        written.
+        When the call returns, all rows survive a kill and a power cut; while it runs, each batch
+        does once it is written. All rows are checked before anything is written.
 
         Args:
             rows: Images with unit features, float32 ``[d]``, and thumbnails (or none); they were
-                added now if they do not say when, or name a time to come.
+                added now if their time is missing or in the future.
 
         Raises:
-            GalleryError: The gallery was opened for searching only; a SHA-256 or a text is none,
-                or a feature is not finite, of unit norm and of the gallery's dimension.
+            GalleryError: The gallery was opened read-only; a SHA-256 or a text is invalid; or a
+                feature is not finite, of unit norm and of the gallery's dimension.
         """
         self._check_write()
         check_rows(rows, self.model)
@@ -157,7 +159,7 @@ class Gallery(Closeable):
         return Added(new, len(rows) - new)
 
     def known(self, sha256: Sequence[str]) -> set[str]:
-        """Which of these images it holds.
+        """The images that exist in the gallery.
 
         Args:
             sha256: SHA-256 of the images' bytes.
@@ -177,7 +179,7 @@ class Gallery(Closeable):
         exact: bool | None = None,
         with_features: bool = False,
     ) -> list[list[Hit]]:
-        """The entries most similar to each of several queries.
+        """The entries most similar to each query.
 
         Args:
             features: Unit features, float32 ``[q, d]``.
@@ -207,11 +209,11 @@ class Gallery(Closeable):
         )
 
     def entry(self, id: str) -> IndexedImage | None:
-        """An entry with its feature and thumbnail; None where there is none of this id."""
+        """An entry with its feature and thumbnail; None if there is none with this id."""
         return next(self.rows(Filters(ids=(id,))), None)
 
     def thumbnail(self, id: str) -> bytes:
-        """The thumbnail of an entry, a JPEG; empty where there is none of this id."""
+        """The thumbnail of an entry, a JPEG; empty if there is none with this id."""
         return self._store.thumbnail(id) if is_id(id) else b""
 
     def rows(
@@ -221,89 +223,90 @@ class Gallery(Closeable):
         features: bool = True,
         thumbnails: bool = True,
     ) -> Iterator[IndexedImage]:
-        """Walk over entries in the order of their ids, in bounded memory.
+        """Iterate over entries in the order of their ids, in bounded memory.
 
-        What is added or forgotten meanwhile may or may not be met.
+        Entries that are added or deleted meanwhile may or may not be included.
 
         Args:
-            filters: Which entries.
-            features: Bring the features; where not, they are arrays of length 0.
-            thumbnails: Bring the thumbnails; where not, they are empty.
+            filters: The entries.
+            features: Return the features; otherwise they are arrays of length 0.
+            thumbnails: Return the thumbnails; otherwise they are empty.
         """
         check_filters(filters)
         return self._store.rows(filters, features=features, thumbnails=thumbnails)
 
     def count(self, filters: Filters = EVERYTHING) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         check_filters(filters)
         return self._store.count(filters)
 
     def count_by(self, field: Field, filters: Filters = EVERYTHING) -> dict[str, int]:
-        """The values of a field and how many entries have each, in the order of the values."""
+        """The values of a field and the number of entries with each, sorted by value."""
         check_filters(filters)
         return self._store.count_by(field, filters)
 
     def delete(self, filters: Filters) -> int:
         """Delete entries for good, with their thumbnails and features.
 
-        In a folder nothing is left of them in any file when the call returns: the segments that
-        held them are written anew, which takes about a second for each 100 MB of features
-        that were near them (see :mod:`vireid.gallery.embedded`). A server clears their bytes away
-        in its own time.
+        In a folder no file contains any of their bytes when the call returns: the segments that
+        contained them are rewritten, which takes about a second per 100 MB of features in them (see
+        :mod:`vireid.gallery.embedded`). A server removes their bytes later.
 
         Args:
-            filters: Which entries; at least one condition.
+            filters: The entries; at least one condition.
 
         Returns:
-            How many there were.
+            The number of deleted entries.
 
         Raises:
-            ConfigError: No condition is given, which would forget everything.
-            GalleryError: The gallery was opened for searching only.
+            ConfigError: There is no condition, which would delete everything.
+            GalleryError: The gallery was opened read-only.
         """
         self._check_write()
         check_filters(filters)
         if replace(filters, without_ids=()) == EVERYTHING:
             raise ConfigError(
-                "Forgetting without any condition would empty the gallery; expected an id, an "
-                "identity, a camera, a time or another condition: to drop all of it, delete its "
+                "Deleting without any condition would empty the gallery; expected an id, an "
+                "identity, a camera, a time or another condition: to delete all of it, remove its "
                 "folder or collection."
             )
         return self._store.delete(filters)
 
     def expire(self, older_than: timedelta, *, now: datetime) -> int:
-        """Forget what has been kept for longer than a time.
+        """Delete the entries that are older than a retention period.
 
         Args:
-            older_than: How long entries may be kept, counted from when they were taken or added,
+            older_than: The retention period, counted from when an image was taken or added,
                 whichever came first.
-            now: The present time; without a zone it is taken as UTC.
+            now: The current time; without a zone it is taken as UTC.
 
         Returns:
-            How many entries there were.
+            The number of deleted entries.
         """
         return self.delete(Filters(retained_before=now - older_than))
 
     def index(self) -> None:
-        """Build the graph, which makes searching more than ``EXACT_UP_TO`` entries fast."""
+        """Build the graph for approximate search of more than ``EXACT_UP_TO`` entries."""
         self._check_write()
         self._store.index()
 
-    def verify(self, *, gone: Sequence[IndexedImage | str] = (), rows: bool = True) -> Verification:
-        """Read every row, and look for what is left of entries that were forgotten.
+    def verify(
+        self, *, deleted: Sequence[IndexedImage | str] = (), rows: bool = True
+    ) -> Verification:
+        """Read every row, and search the files for traces of deleted entries.
 
         Args:
-            gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved
-                that no file holds it; of a row also its SHA-256, thumbnail and feature.
-            rows: Read the rows; without them only what was forgotten is looked for.
+            deleted: Deleted entries: their rows, or only their ids. All files are searched for the
+                ids, and for the SHA-256, thumbnail and feature of rows.
+            rows: Read the rows; otherwise only search for traces.
         """
-        return verify(self._store, gone, rows=rows)
+        return verify(self._store, deleted, rows=rows)
 
     def copy_to(self, other: Gallery) -> int:
-        """Add every row to another gallery, and the calibration where that one has none.
+        """Add every row to another gallery, and the calibration if that one has none.
 
         Returns:
-            How many rows were new to it.
+            The number of rows that were new to it.
 
         Raises:
             GalleryError: The other gallery is of another network.
@@ -321,7 +324,7 @@ class Gallery(Closeable):
         return new
 
     def info(self) -> Info:
-        """What it holds."""
+        """A summary."""
         return Info(
             location=self.location,
             model=self.model,
@@ -335,8 +338,8 @@ class Gallery(Closeable):
     def _check_write(self) -> None:
         if not self._write:
             raise GalleryError(
-                f"The gallery '{self.location}' was opened for searching only; expected it to be "
-                "opened with write=True before it is changed."
+                f"The gallery '{self.location}' was opened read-only; expected it to be opened "
+                "with write=True before it is changed."
             )
 
 
@@ -353,19 +356,21 @@ def open_gallery(
 
     Args:
         location: A folder, or ``http(s)://HOST:PORT/COLLECTION``.
-        model: The network in use; a gallery of another network is refused. None takes any.
-        write: Rows will be added or forgotten; a folder has one writer at a time.
-        create: Make the gallery, of ``model``, where there is none; implies ``write``.
-        options: How a server is reached.
+        model: The network in use; a gallery of another network is refused. None accepts any.
+        write: Rows will be added or deleted; a folder has one writer at a time.
+        create: Create the gallery, for ``model``, if there is none; implies ``write``.
+        options: Connection options of a server.
         lock_timeout: Seconds to wait for another process to release a folder's files.
 
     Raises:
-        ConfigError: ``create`` without a model, or an address that is none.
-        GalleryError: There is no gallery; it is damaged, of another network, or held by another
-            process; the server does not answer or refuses the API key.
+        ConfigError: ``create`` without a model, or an invalid address.
+        GalleryError: There is no gallery; it is damaged, of another network, or locked by another
+            process; or the server does not answer or refuses the API key.
     """
     if create and model is None:
-        raise ConfigError("A new gallery needs to know its network; give open_gallery its model.")
+        raise ConfigError(
+            "A new gallery needs to know its network; pass the model to open_gallery."
+        )
     new, write = model if create else None, write or create
     store = _open_store(
         location, model=new, write=write, options=options, lock_timeout=lock_timeout
@@ -387,9 +392,9 @@ def _open_store(
     options: ServerOptions,
     lock_timeout: float,
 ) -> Store:
-    """Open the store of a gallery, of ``model`` where it is to be made if there is none."""
+    """Open the store of a gallery; create it for ``model`` if there is none."""
     try:
-        # Here and not above: each takes a while to import, and most verbs need none of them.
+        # Imported here because each takes a while, and most commands need neither.
         if str(location).startswith(("http://", "https://")):
             from vireid.gallery.server import connect
 

@@ -1,4 +1,4 @@
-"""How a gallery on a server is reached."""
+"""Connection options of a gallery on a server."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from vireid.errors import ConfigError
 __all__ = ["DEFAULT_OPTIONS", "KEY_VARIABLE", "ServerOptions"]
 
 KEY_VARIABLE = "QDRANT_API_KEY"
-"""The environment variable that an API key is read from."""
+"""Environment variable of the API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """How a Qdrant server is reached, and how a new collection is spread over a cluster.
+    """Connection to a Qdrant server, and distribution of a new collection over a cluster.
 
     Attributes:
-        api_key: The server's API key; None takes the environment variable QDRANT_API_KEY, so that
-            it need not stand in a command. It travels as it is: use https beyond a machine.
-        timeout: Seconds until a request that is not answered is given up.
-        shard_number: Into how many shards a new collection is cut; None leaves it to the server.
-        replication_factor: On how many nodes each shard of a new collection lies.
+        api_key: The server's API key; None reads the environment variable QDRANT_API_KEY, which
+            keeps it out of the command line. It is sent unencrypted over http: use https.
+        timeout: Seconds until an unanswered request fails.
+        shard_number: Number of shards of a new collection; None is the server's default.
+        replication_factor: Number of copies of each shard of a new collection.
 
     Raises:
         ConfigError: A number is below 1.

@@ -1,9 +1,9 @@
 """The server store: a gallery as a collection of a Qdrant server or cluster, version 1.20 or later.
 
 The collection's metadata hold what gallery.json holds for a folder. A change is acknowledged when
-the server has written it to its log and applied it. The server builds the graph and clears away
-what was deleted by itself: a forgotten entry is found no more at once, but bytes of it stay in the
-server's files until its optimiser has written the segment anew and its log has moved on.
+the server has written it to its log and applied it. The server builds the graph by itself. A
+deleted entry disappears from search results at once, but its bytes stay in the server's files until
+the optimiser has rewritten the segment and the log has been truncated.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _NOTE = "vireid_note_"
 REFRESH = 30.0
 """Seconds for which the metadata and size of a collection are reused before they are read again."""
 _REQUEST = 100
-"""Rows of one request. A server refuses more than 32 MiB as it comes; a number of a feature has
-about 21 characters of JSON, so that a row of DLIS with its thumbnail has 74 KB."""
+"""Rows per request. A server refuses more than 32 MiB by default; a number of a feature takes about
+21 characters of JSON, so a row of DLIS with its thumbnail takes 74 KB."""
 
 
 class _Info(NamedTuple):
@@ -61,14 +61,14 @@ class ServerStore(PointStore):
     """A :class:`~vireid.gallery.store.Store` on a server; threads may share it.
 
     Args:
-        client: A connection to the server, which is closed with the store.
+        client: A client of the server, which is closed with the store.
         url: The server's address, for messages.
         collection: The collection's name.
-        model: The network of the gallery to make where there is none; None only opens one.
-        options: How a new collection is spread over a cluster.
+        model: The network of a gallery to create if there is none; None only opens one.
+        options: Distribution of a new collection over a cluster.
 
     Raises:
-        GalleryError: The server does not answer, is too old or refuses the key; there is no such
+        GalleryError: The server does not answer, is too old or refuses the key; or there is no such
             collection, or it is not a gallery.
     """
 
@@ -89,13 +89,13 @@ class ServerStore(PointStore):
         self._cache_lock = threading.Lock()
         with self._errors():
             check_version(client, url)
-            if model is not None and not self._is_made():
-                self._make(model, options)
+            if model is not None and not self._exists():
+                self._create(model, options)
         self._model = self._read_model()
 
     @property
     def model(self) -> ModelInfo:
-        """The network whose features it holds."""
+        """The network of the features."""
         return self._model
 
     @property
@@ -117,12 +117,12 @@ class ServerStore(PointStore):
         return self._info().points
 
     def save_note(self, name: str, text: str) -> None:
-        """Keep a text beside the rows, or drop it if it is empty."""
+        """Store a text with the rows; delete it if it is empty."""
         with self._invalidating(), self._errors():
             self._client.update_collection(self._collection, metadata={_NOTE + name: text})
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
-        """Add rows whose id is not there yet; when it returns the server has applied them."""
+        """Add the rows whose id does not exist yet; they are applied when it returns."""
         known = self.existing([row.info.id for row in rows])
         new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
         waiting = iter(new.items())
@@ -135,18 +135,18 @@ class ServerStore(PointStore):
                 self._client.upsert(
                     self._collection,
                     points,
-                    # Another client may have added one of them since it was asked.
+                    # Another client may have added one of them in the meantime.
                     update_mode=models.UpdateMode.INSERT_ONLY,
                     wait=True,
                 )
         return len(new)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
-        """Which of these ids are there."""
+        """The ids that exist."""
         return {point.id for point in self._retrieve(ids, payload=False)}
 
     def count(self, filters: Filters) -> int:
-        """How many entries there are."""
+        """The number of rows."""
         with self._errors():
             found = self._client.count(
                 self._collection, count_filter=_as_filter(filters), exact=True
@@ -154,7 +154,7 @@ class ServerStore(PointStore):
         return found.count
 
     def delete(self, filters: Filters) -> int:
-        """Delete entries; the server clears their bytes from its files in its own time."""
+        """Delete rows; the server removes their bytes from its files later."""
         count = self.count(filters)
         with self._invalidating(), self._errors():
             self._client.delete(
@@ -168,11 +168,11 @@ class ServerStore(PointStore):
         """Do nothing: the server builds the graph by itself, segment by segment."""
 
     def count_lost(self) -> int:
-        """0: a server that has lost rows says so itself."""
+        """0: a server reports lost data itself."""
         return 0
 
     def find_bytes(self, parts: Sequence[bytes]) -> None:
-        """None: the server's files cannot be looked into from here."""
+        """None: the server's files are not accessible."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -233,14 +233,14 @@ class ServerStore(PointStore):
             )
         return found.hits
 
-    def _is_made(self) -> bool:
-        """Whether there is such a collection, other than one whose making was interrupted."""
+    def _exists(self) -> bool:
+        """Whether the collection exists and its creation was not interrupted."""
         if not self._client.collection_exists(self._collection):
             return False
         return _MODEL in self._info().metadata or self.count(EVERYTHING) > 0
 
-    def _make(self, model: ModelInfo, options: ServerOptions) -> None:
-        """Make an empty collection; the metadata that make it a gallery come last."""
+    def _create(self, model: ModelInfo, options: ServerOptions) -> None:
+        """Create an empty collection; the metadata that make it a gallery are written last."""
         if not self._client.collection_exists(self._collection):
             self._client.create_collection(
                 self._collection,
@@ -270,13 +270,13 @@ class ServerStore(PointStore):
             found = self._client.get_collection(self._collection)
         info = _Info(found.config.metadata or {}, found.points_count or 0, read_at)
         with self._cache_lock:
-            if version == self._version:  # otherwise this process has changed it meanwhile
+            if version == self._version:  # else this process changed it in the meantime
                 self._cached = info
         return info
 
     @contextmanager
     def _invalidating(self) -> Iterator[None]:
-        """Forget what is cached once a change is made, or may have been."""
+        """Discard the cached metadata after a change, also after one that failed."""
         try:
             yield
         finally:
@@ -289,9 +289,9 @@ class ServerStore(PointStore):
             return _INFORMATION.validate_python(self._info().metadata[_MODEL])
         except (KeyError, ValidationError) as error:
             raise GalleryError(
-                f"The collection '{self._collection}' of the Qdrant server at {self._url} is no "
-                "gallery: it does not say which network its features are of; expected one "
-                "that vireid made: take another name for a new one."
+                f"The collection '{self._collection}' of the Qdrant server at {self._url} is not a "
+                "gallery: its metadata name no network; expected one that vireid created: "
+                "choose another name for a new gallery."
             ) from error
 
 
@@ -302,12 +302,12 @@ def connect(
 
     Args:
         location: ``http(s)://HOST:PORT/COLLECTION``.
-        model: The network of the gallery to make where there is none; None only opens one.
-        options: How the server is reached.
+        model: The network of a gallery to create if there is none; None only opens one.
+        options: Connection options.
 
     Raises:
-        ConfigError: ``location`` is no such address.
-        GalleryError: As :class:`ServerStore`.
+        ConfigError: ``location`` is not such an address.
+        GalleryError: As in :class:`ServerStore`.
     """
     client, url, collection = open_client(location, options)
     try:
@@ -318,7 +318,7 @@ def connect(
 
 
 def _as_filter(filters: Filters) -> models.Filter:
-    """Filters in the server's terms."""
+    """Filters as those of the server."""
     return models.Filter(must=[_as_condition(condition) for condition in conditions(filters)])
 
 
@@ -339,5 +339,5 @@ def _as_condition(
 
 
 def _selected(*, thumbnails: bool) -> bool | models.PayloadSelectorExclude:
-    """Which part of the payload to bring."""
+    """The part of the payload to return."""
     return True if thumbnails else models.PayloadSelectorExclude(exclude=[THUMBNAIL])

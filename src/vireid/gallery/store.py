@@ -1,4 +1,4 @@
-"""What a gallery needs of a store: a short list of operations that any vector database can do."""
+"""The interface of a store: operations that any vector database can implement."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from vireid.types import IndexedImage, ModelInfo
 __all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Store"]
 
 LINKS = 16
-"""Links of a feature in the graph index (HNSW's m)."""
+"""Links per feature in the graph index (m of HNSW)."""
 
 EF_CONSTRUCT = 128
-"""Candidates that are weighed for a feature's links when the graph is built."""
+"""Candidates considered for a feature's links when the graph is built (ef_construct)."""
 
 EF_SEARCH = 128
-"""Candidates that a search by the graph keeps."""
+"""Candidates kept in a search with the graph (ef)."""
 
 OVERSAMPLING = 3.0
-"""Where a server's features are quantised, so many times as many candidates as are wanted are
-compared again by their float32 features."""
+"""On a server with quantised features, candidates rescored with float32 features, as a multiple of
+the hits requested."""
 
 PAGE = 256
-"""Rows that are fetched at once when walking over a store."""
+"""Rows per request when iterating over a store."""
 
 Field = Literal["camera", "modality", "identity"]
-"""What entries are counted by."""
+"""A field by which entries are counted."""
 
 
 class Store(Protocol):
-    """Rows by id, nearest ones first; every change is durable when its call returns.
+    """Rows by id, and nearest-neighbour search; changes are durable when their call returns.
 
     Every method raises :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
     another process for too long, or (a server) does not answer.
@@ -47,7 +47,7 @@ class Store(Protocol):
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """Texts kept beside the rows, by name, such as the calibration."""
+        """Texts stored with the rows, by name, such as the calibration."""
         ...
 
     @property
@@ -56,19 +56,19 @@ class Store(Protocol):
         ...
 
     def save_note(self, name: str, text: str) -> None:
-        """Keep a text beside the rows, or drop it if it is empty."""
+        """Store a text with the rows; delete it if it is empty."""
         ...
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
-        """Add rows whose id is not there yet, and leave the others as they are.
+        """Add the rows whose id does not exist yet, and leave the others unchanged.
 
         Returns:
-            How many are new.
+            The number of new rows.
         """
         ...
 
     def existing(self, ids: Sequence[str]) -> set[str]:
-        """Which of these ids are there."""
+        """The ids that exist."""
         ...
 
     def search(
@@ -80,7 +80,7 @@ class Store(Protocol):
         exact: bool,
         with_features: bool,
     ) -> list[list[Hit]]:
-        """The nearest entries to each of several queries.
+        """The rows nearest to each query.
 
         Args:
             features: Unit features, float32 ``[q, d]``.
@@ -90,58 +90,58 @@ class Store(Protocol):
             with_features: Return the features of the hits.
 
         Returns:
-            For each query its hits, best first; entries of equal score in the order of their ids.
+            For each query its hits, best first; rows of equal score in the order of their ids.
         """
         ...
 
     def rows(
         self, filters: Filters, *, features: bool = True, thumbnails: bool = True
     ) -> Iterator[IndexedImage]:
-        """Walk over entries in the order of their ids, in bounded memory.
+        """Iterate over rows in the order of their ids, in bounded memory.
 
         Args:
-            filters: Which entries.
-            features: Bring the features; where not, they are arrays of length 0.
-            thumbnails: Bring the thumbnails.
+            filters: The rows.
+            features: Return the features; otherwise they are arrays of length 0.
+            thumbnails: Return the thumbnails; otherwise they are empty.
         """
         ...
 
     def thumbnail(self, id: str) -> bytes:
-        """The thumbnail of an entry, a JPEG; empty where there is no such entry."""
+        """The thumbnail of a row, a JPEG; empty if there is no such row."""
         ...
 
     def count(self, filters: Filters) -> int:
-        """How many entries there are."""
+        """The number of rows."""
         ...
 
     def count_by(self, field: Field, filters: Filters) -> dict[str, int]:
-        """The values of a field and how many entries have each, in the order of the values."""
+        """The values of a field and the number of rows with each, sorted by value."""
         ...
 
     def delete(self, filters: Filters) -> int:
-        """Delete entries, so that nothing of them is left in the store's files.
+        """Delete rows, and their bytes from the store's files.
 
         Returns:
-            How many there were.
+            The number of deleted rows.
         """
         ...
 
     def index(self) -> None:
-        """Build the graph index, which makes inexact search of a large store fast."""
+        """Build the graph index for approximate search of a large store."""
         ...
 
     def count_lost(self) -> int:
-        """How many rows have been lost by damage, as far as the store can tell."""
+        """The number of rows lost to damaged files, as far as the store can tell."""
         ...
 
     def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
-        """In which of its files some bytes are found, by those that are found at all.
+        """The files of the store that contain some byte strings, by those found at all.
 
         Returns:
-            None where the files cannot be looked into, as those of a server.
+            None if the files are not accessible, such as those of a server.
         """
         ...
 
     def close(self) -> None:
-        """Let go of files and connections; the store cannot be used again."""
+        """Close files and connections; the store cannot be used again."""
         ...

@@ -1,4 +1,4 @@
-"""Looking through a gallery: is every row whole, and is nothing left of what was forgotten."""
+"""Verification of a gallery: every row is readable, and no trace of deleted entries is left."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from vireid.types import IndexedImage, id_of
 __all__ = ["Verification", "verify"]
 
 PIECE = 32
-"""Bytes of a piece of a thumbnail or feature that is looked for: the engine's compression of
-payloads breaks longer runs up."""
+"""Bytes of a piece of a thumbnail or feature that is searched for: the engine's compression of
+payloads breaks longer ones up."""
 
 PIECES = 4
-"""How many pieces of each are looked for."""
+"""Number of pieces of each that are searched for."""
 
 TABLES = 864
-"""Bytes at the beginning that say nothing: a JPEG's tables, the same in all thumbnails, have 623,
-and 831 as base64."""
+"""Bytes at the beginning that are skipped: the tables of a JPEG, the same in all thumbnails, take
+623, and 831 in base64."""
 
 SHOWN = 20
-"""How many faults, files or traces are listed at most."""
+"""Maximum number of faults, files or traces that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What looking through a gallery found; prints itself for people.
+    """The result of a verification; ``str`` formats it for the terminal.
 
     Attributes:
-        rows: How many rows were read; None where only forgotten entries were looked for.
-        faults: What is wrong with them, a sentence each.
-        missing: Images whose files are not where they were when they were added; no fault, since
-            searching does not need them.
-        gone: How many forgotten entries were looked for.
-        traces: What was found of them, a sentence each; None where the store's files are on a
-            server and cannot be looked into.
+        rows: Number of rows read; None if only traces of deleted entries were searched for.
+        faults: Faults of the rows, a sentence each.
+        missing: Image files that are no longer at their path; no fault, since searching does not
+            need them.
+        deleted: Number of deleted entries whose traces were searched for.
+        traces: Traces of them, a sentence each; None if the files are on a server and not
+            accessible.
     """
 
     rows: int | None
     faults: tuple[str, ...] = ()
     missing: tuple[Path, ...] = ()
-    gone: int = 0
+    deleted: int = 0
     traces: tuple[str, ...] | None = ()
 
     @property
-    def whole(self) -> bool:
-        """Whether no row has a fault and no trace of a forgotten entry was found."""
+    def passed(self) -> bool:
+        """Whether there are no faults and no traces of deleted entries."""
         return not self.faults and not self.traces
 
     def __str__(self) -> str:
@@ -71,22 +71,22 @@ class Verification:
             lines.append(f"{self.rows:,} rows read, {len(self.faults):,} with faults")
             lines += _listed(self.faults)
         if self.missing:
-            lines.append(f"{len(self.missing):,} image files are not where they were")
+            lines.append(f"{len(self.missing):,} image files are no longer at their path")
             lines += _listed(self.missing)
-        if self.gone and self.traces is None:
+        if self.deleted and self.traces is None:
             lines.append(
-                f"{self.gone:,} forgotten entries are not found any more; whether bytes of them "
+                f"{self.deleted:,} deleted entries are not found any more; whether bytes of them "
                 "are left in the server's files cannot be seen from here"
             )
-        elif self.gone:
+        elif self.deleted:
             traces = self.traces or ()
-            lines.append(f"{self.gone:,} forgotten entries, {len(traces):,} traces of them")
+            lines.append(f"{self.deleted:,} deleted entries, {len(traces):,} traces of them")
             lines += _listed(traces)
         return "\n".join(lines)
 
 
 def _listed(things: Sequence[object]) -> Iterator[str]:
-    """A line each, of so many of them that one can read them."""
+    """A line each, up to ``SHOWN``, and the number of the rest."""
     for thing in things[:SHOWN]:
         yield f"  {printable(str(thing))}"
     if len(things) > SHOWN:
@@ -94,27 +94,26 @@ def _listed(things: Sequence[object]) -> Iterator[str]:
 
 
 def verify(
-    store: Store, gone: Sequence[IndexedImage | str] = (), *, rows: bool = True
+    store: Store, deleted: Sequence[IndexedImage | str] = (), *, rows: bool = True
 ) -> Verification:
-    """Read every row of a store, and look for what is left of entries that were forgotten.
+    """Read every row of a store, and search its files for traces of deleted entries.
 
     Args:
         store: The store.
-        gone: Forgotten entries: rows as they were, or only their ids. Of an id it is proved that
-            it is in no file; of a row also its SHA-256, thumbnail and feature.
-        rows: Read the rows; without them only what was forgotten is looked for.
+        deleted: As in :meth:`~vireid.gallery.Gallery.verify`.
+        rows: As there.
 
     Raises:
-        GalleryError: The store does not answer, or what should be an id is none.
+        GalleryError: The store does not answer, or an id is invalid.
     """
-    for one in gone:
+    for one in deleted:
         if not is_id(_id(one)):
             raise GalleryError(
-                f"'{_id(one)}' is no id of an entry; expected one such as '{id_of('ab' * 32)}', "
-                "as a search prints it."
+                f"'{_id(one)}' is not the id of an entry; expected one such as "
+                f"'{id_of('ab' * 32)}', as a search prints it."
             )
     read = _read(store) if rows else Verification(rows=None)
-    return replace(read, gone=len(gone), traces=_traces(store, gone))
+    return replace(read, deleted=len(deleted), traces=_traces(store, deleted))
 
 
 def _read(store: Store) -> Verification:
@@ -124,15 +123,15 @@ def _read(store: Store) -> Verification:
         for row in store.rows(EVERYTHING):
             rows += 1
             faults += _faults(row, store)
-            # Path.exists raises where a name is too long or a folder may not be entered.
+            # Path.exists raises if a name is too long or a folder is not accessible.
             if row.info.file is not None and not os.path.exists(row.info.file):  # noqa: PTH110
                 missing.append(row.info.file)
     except GalleryError as error:
         faults.append(f"Reading ended after {rows} rows: {error}")
     if missing_rows := store.count_lost():
         faults.append(
-            f"{missing_rows} rows are lost: files of the gallery are gone or damaged. Put back a "
-            "copy, or add the images again; those that are there change nothing."
+            f"{missing_rows} rows are lost: files of the gallery are missing or damaged. Restore a "
+            "copy, or add the images again; those that exist stay unchanged."
         )
     return Verification(rows=rows, faults=tuple(faults), missing=tuple(missing))
 
@@ -148,31 +147,31 @@ def _faults(row: IndexedImage, store: Store) -> Iterator[str]:
                 image.load()
         except (OSError, SyntaxError, ValueError):
             yield (
-                f"The thumbnail of '{row.info.id}' cannot be decoded; forget the entry and add "
+                f"The thumbnail of '{row.info.id}' cannot be decoded; delete the entry and add "
                 "its image again."
             )
 
 
-def _traces(store: Store, gone: Sequence[IndexedImage | str]) -> tuple[str, ...] | None:
-    """What is found of forgotten entries, in the store and in its files."""
-    if not gone:
+def _traces(store: Store, deleted: Sequence[IndexedImage | str]) -> tuple[str, ...] | None:
+    """Traces of deleted entries in the store and in its files."""
+    if not deleted:
         return ()
     parts: dict[bytes, str] = {}
-    for one in gone:
+    for one in deleted:
         parts.update(_parts(one))
-    known = store.existing([_id(one) for one in gone])
+    known = store.existing([_id(one) for one in deleted])
     there = tuple(f"Entry '{id}' is still there." for id in sorted(known))
     found = store.find_bytes(list(parts))
     if found is None:
         return there or None
     if found:
-        # Pictures share flat areas, and the same picture may be there in another file.
+        # Images share flat areas, and another entry may have the same image.
         try:
             for row in store.rows(EVERYTHING):
                 held = _bytes_of(row)
                 found = {part: files for part, files in found.items() if part not in held}
         except GalleryError as error:
-            there += (f"Whether other entries have the following rightly cannot be told: {error}",)
+            there += (f"Whether the following belongs to other entries cannot be checked: {error}",)
     return there + tuple(
         f"The {parts[part]} is still found in {', '.join(files)}." for part, files in found.items()
     )
@@ -183,7 +182,7 @@ def _id(one: IndexedImage | str) -> str:
 
 
 def _parts(one: IndexedImage | str) -> Iterator[tuple[bytes, str]]:
-    """Runs of bytes that would be left of an entry, with what they are."""
+    """Byte strings that would be left of an entry, with what they are."""
     id = _id(one)
     name = uuid.UUID(id)
     for form in (id.encode(), name.hex.encode(), name.bytes, name.bytes[::-1]):
@@ -198,7 +197,7 @@ def _parts(one: IndexedImage | str) -> Iterator[tuple[bytes, str]]:
 
 
 def _pieces(whole: bytes) -> Iterator[bytes]:
-    """A few pieces from all over a run of bytes, without those that say nothing."""
+    """A few pieces spread over a byte string, without those of zeros."""
     if len(whole) >= SHORTEST:
         last = max(0, len(whole) - PIECE)
         for start in np.linspace(min(TABLES, last), last, PIECES, dtype=int):
@@ -208,7 +207,7 @@ def _pieces(whole: bytes) -> Iterator[bytes]:
 
 
 def _bytes_of(row: IndexedImage) -> bytes:
-    """All that is stored of a row."""
+    """All bytes stored for a row."""
     return (
         json.dumps(payload_of(row), ensure_ascii=False).encode()
         + row.thumbnail

@@ -1,6 +1,6 @@
-"""Other processes at an embedded gallery, and the files that they leave.
+"""Other processes that use an embedded gallery, and the files that they leave.
 
-They start fast, because they are forked from one that has imported vireid.gallery.
+They start fast, because they fork from a process that has imported vireid.gallery.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SEGMENT_KB = 4
 
 
 class Other:
-    """A process at work, and the pipe through which it says what it has done."""
+    """A process with a pipe through which it reports its progress."""
 
     def __init__(self, work: Any, place: Path, *arguments: object) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -42,12 +42,12 @@ class Other:
         there.close()
 
     def hear(self) -> Any:
-        """What it says next."""
+        """Its next message."""
         assert self.pipe.poll(TIMEOUT), "the other process is stuck"
         return self.pipe.recv()
 
     def kill(self) -> list[Any]:
-        """End it by SIGKILL, whatever it is doing; returns what it said that was not heard."""
+        """Kill it by SIGKILL; returns the messages that were not received."""
         assert self.process.pid is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.join(TIMEOUT)
@@ -75,7 +75,7 @@ def small_steps() -> Iterator[None]:
 
 
 def ingest(place: Path, pipe: Connection, start: int, count: int) -> None:
-    """Add rows batch by batch, and say which are acknowledged."""
+    """Add rows batch by batch, and report the acknowledged ones."""
     with small_steps(), open_gallery(place, model=MODEL, create=True) as opened:
         pipe.send(None)
         for first in range(start, start + count, BATCH):
@@ -84,8 +84,8 @@ def ingest(place: Path, pipe: Connection, start: int, count: int) -> None:
             pipe.send(list(numbers))
 
 
-def forget(place: Path, pipe: Connection, numbers: list[int]) -> None:
-    """Forget rows one by one, and say which are about to go and which are gone."""
+def delete(place: Path, pipe: Connection, numbers: list[int]) -> None:
+    """Delete rows one by one, and report the deleted ones."""
     with small_steps(), open_gallery(place, write=True) as opened:
         pipe.send(None)
         for number in numbers:
@@ -102,7 +102,7 @@ def build_graph(place: Path, pipe: Connection) -> None:
 
 
 def hold(place: Path, pipe: Connection, write: bool) -> None:
-    """Open a gallery, use it once, and then keep it open without doing anything."""
+    """Open a gallery, use it once, and keep it open idle."""
     with open_gallery(place, write=write) as opened:
         pipe.send(opened.count())
         pipe.recv()
@@ -119,7 +119,7 @@ def occupy(place: Path, pipe: Connection) -> None:
 
 
 def write_half(place: Path, pipe: Connection, numbers: list[int]) -> None:
-    """Hand rows to the engine, and never come to the flush that would acknowledge them."""
+    """Pass rows to the engine without the flush that would acknowledge them."""
     with open_gallery(place, write=True) as opened:
         store = opened._store
         assert isinstance(store, EmbeddedStore)
@@ -134,6 +134,6 @@ def write_half(place: Path, pipe: Connection, numbers: list[int]) -> None:
 
 
 def contents(place: Path) -> bytes:
-    """All bytes of all files below a folder, without the zeros that files are made longer by."""
+    """All bytes of all files in a folder, without trailing zeros."""
     files = sorted(path for path in place.rglob("*") if path.is_file())
     return b"".join(path.read_bytes().rstrip(b"\0") + bytes(64) for path in files)
