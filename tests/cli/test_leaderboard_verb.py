@@ -125,7 +125,7 @@ def test_runs_without_results_are_named(
     assert f"'{first}' has no results; expected" in error
     assert f"run `vireid evaluate {first}` first" in error
     shutil.rmtree(second / "results")
-    with pytest.raises(EvaluationError, match="nor have 1 other runs") as caught:
+    with pytest.raises(EvaluationError, match="nor do 1 other runs") as caught:
         leaderboard((first, second))
     assert f"`vireid evaluate {first} {second}`" in str(caught.value)
     assert main(["leaderboard", str(tmp_path / "nowhere")]) == 2
@@ -151,7 +151,7 @@ def test_damaged_metrics_are_named(trained: list[Path], tmp_path: Path, damage: 
     (run,) = copied(trained[:1], tmp_path)
     file = RunFolder(run).metrics_file
     file.write_text(damage)
-    with pytest.raises(EvaluationError, match="delete it to go without") as caught:
+    with pytest.raises(EvaluationError, match="delete the file to omit") as caught:
         leaderboard((run,))
     assert str(file) in str(caught.value)
     file.unlink()

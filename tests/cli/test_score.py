@@ -117,7 +117,7 @@ def test_indoor_search_needs_no_features_of_the_outdoor_cameras(
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     part = run("--mat", tmp_path / "feat", "--splits", splits, "--search", "indoor")
     assert part == run("--mat", folder / "feat", "--splits", splits, "--search", "indoor")
-    with pytest.raises(EvaluationError, match=r"feat_cam4\.mat' is no file"):
+    with pytest.raises(EvaluationError, match=r"feat_cam4\.mat' is not a file"):
         run("--mat", tmp_path / "feat", "--splits", splits)
 
 
@@ -226,9 +226,9 @@ class TestOut:
         ("--mat m --splits s --cmc image", "with other features, data or rules;"),
         ("--mat m --splits s --exclude-own-camera", "with other features, data or rules;"),
         ("--mat m --splits s", "'s' does not exist; expected the split files"),
-        ("--query q.npz --gallery g.npz", "'q.npz' is no file; expected an .npz file"),
+        ("--query q.npz --gallery g.npz", "'q.npz' is not a file; expected an .npz file"),
         ("--query q.npz --gallery g.npz --rerank --similarity euclidean", "--similarity cosine"),
-        ("--query q.npz --gallery g.npz --protocol regdb --cmc image", "'q.npz' is no file"),
+        ("--query q.npz --gallery g.npz --protocol regdb --cmc image", "'q.npz' is not a file"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(

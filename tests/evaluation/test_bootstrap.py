@@ -133,14 +133,14 @@ def test_a_large_difference_is_said_to_be_one() -> None:
     protocol = toy()
     comparison = compare(noisy(1.6, 1, protocol), noisy(1.0, 2, protocol))
     for difference in comparison.differences:
-        assert difference.is_one
+        assert difference.is_significant
         assert difference.second > difference.first
         assert 0 < difference.interval.low <= difference.interval.high
         assert difference.p <= 0.01
     text = str(comparison)
     assert "seed: 1 -> 2" in text
     assert "data:" not in text
-    assert text.count("  a difference") == 3
+    assert text.count("  significant") == 3
     back = compare(comparison.second, comparison.first)
     for one, other in zip(comparison.differences, back.differences, strict=True):
         assert other.p == one.p
@@ -152,13 +152,13 @@ def test_no_difference_is_said_to_be_none() -> None:
     first = noisy(1.4, 1, protocol)
     same = compare(first, first)
     assert [d.p for d in same.differences] == [1, 1, 1]
-    assert str(same).count("no difference shown") == 3
+    assert str(same).count("not significant") == 3
     # Networks of equal quality: at 5 % about one in twenty comparisons errs.
     found = [
         compare(noisy(1.4, seed, protocol), noisy(1.4, 100 + seed, protocol)).differences[1]
         for seed in range(40)
     ]
-    assert sum(difference.is_one for difference in found) <= 7
+    assert sum(difference.is_significant for difference in found) <= 7
 
 
 def test_pairing_sees_what_two_separate_intervals_do_not() -> None:
@@ -169,7 +169,7 @@ def test_pairing_sees_what_two_separate_intervals_do_not() -> None:
     assert one is not None
     assert other is not None
     assert one.high > other.low
-    assert mean_ap.is_one
+    assert mean_ap.is_significant
 
 
 def test_what_cannot_be_compared() -> None:

@@ -219,7 +219,7 @@ class TestWhatTheResultSays:
 
 class TestContradictions:
     def test_lengths(self) -> None:
-        with pytest.raises(EvaluationError, match="features of 6 and of 5 numbers"):
+        with pytest.raises(EvaluationError, match="features of dimensions 6 and 5"):
             score_features(some(1), some(2, length=5))
 
     @pytest.mark.parametrize("where", ["query", "gallery"])
@@ -359,5 +359,5 @@ class TestByName:
 
     def test_lengths(self, protocol: Protocol) -> None:
         files = [self.named(protocol, range(6)), ExternalFeatures(np.eye(2), names=["a", "b"])]
-        with pytest.raises(EvaluationError, match="features of 8 and of 2 numbers"):
+        with pytest.raises(EvaluationError, match="features of dimensions 8 and 2"):
             match_names(files, [protocol], ROOT)

@@ -67,16 +67,16 @@ class TestNpz:
         flipped[len(whole) // 2] ^= 255
         for damaged in (b"", whole[: len(whole) // 2], whole[:-1], bytes(flipped), b"no archive"):
             path.write_bytes(damaged)
-            with pytest.raises(EvaluationError, match=r"f\.npz' is damaged, or no \.npz"):
+            with pytest.raises(EvaluationError, match=r"f\.npz' is damaged, not an \.npz"):
                 ExternalFeatures.load(path)
 
     def test_other_files(self, tmp_path: Path) -> None:
-        with pytest.raises(EvaluationError, match=r"q\.npz' is no file"):
+        with pytest.raises(EvaluationError, match=r"q\.npz' is not a file"):
             ExternalFeatures.load(tmp_path / "q.npz")
-        with pytest.raises(EvaluationError, match="is no file"):
+        with pytest.raises(EvaluationError, match="is not a file"):
             ExternalFeatures.load(tmp_path)
         np.save(tmp_path / "lone.npy", np.eye(2))
-        with pytest.raises(EvaluationError, match=r"no \.npz file"):
+        with pytest.raises(EvaluationError, match=r"not an \.npz file"):
             ExternalFeatures.load(tmp_path / "lone.npy")
         np.savez(tmp_path / "keys.npz", feats=np.eye(2), pids=np.arange(2))
         with pytest.raises(EvaluationError, match="no array 'features' but 'feats', 'pids'"):

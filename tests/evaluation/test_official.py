@@ -18,7 +18,7 @@ from vireid.data.layouts import SysuMM01
 from vireid.errors import DatasetError, EvaluationError
 from vireid.evaluation import Ranking, Settings, evaluate, protocols_for
 from vireid.evaluation.official import SysuSplits, read_official
-from vireid.evaluation.protocols import sysu_mm01_chosen
+from vireid.evaluation.protocols import sysu_mm01_protocols
 from vireid.types import Features, ImageRecord
 
 OFFICIAL = Path(__file__).parents[3] / "shared" / "protocol" / "sysu_mm01"
@@ -123,7 +123,7 @@ class TestFigures:
     ) -> None:
         splits = SysuSplits.read(root / "exp")
         described = read_official(feature_folder, splits.test())
-        ours = sysu_mm01_chosen(splits, EVERY)
+        ours = sysu_mm01_protocols(splits, EVERY)
         theirs = protocols_for(SysuMM01(root), EVERY)
         assert len(ours) == len(theirs) == 8
         ranking = Ranking(similarity=similarity)
@@ -167,14 +167,14 @@ class TestWhatIsRefused:
 
     def test_camera_missing(self, stem: Path, test: tuple[ImageRecord, ...]) -> None:
         Path(f"{stem}_cam4.mat").unlink()
-        with pytest.raises(EvaluationError, match=r"_cam4\.mat' is no file; .*FOLDER/NAME"):
+        with pytest.raises(EvaluationError, match=r"_cam4\.mat' is not a file; .*FOLDER/NAME"):
             read_official(stem, test)
 
     def test_version_of_matlab(self, stem: Path, test: tuple[ImageRecord, ...]) -> None:
         text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(116)
         header = (text + bytes(8) + b"\x00\x02IM").ljust(512, b"\0")
         Path(f"{stem}_cam2.mat").write_bytes(header + b"\x89HDF\r\n\x1a\n" + bytes(500))
-        with pytest.raises(EvaluationError, match=r"_cam2\.mat' is of .* 7\.3 .* '-v7'\)"):
+        with pytest.raises(EvaluationError, match=r"_cam2\.mat' has .* 7\.3 .* '-v7'\)"):
             read_official(stem, test)
 
     def test_damaged(self, stem: Path, test: tuple[ImageRecord, ...]) -> None:
@@ -188,7 +188,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("contents", "told"),
         [
-            ({"feature_folder": np.eye(2)}, "nothing of that name"),
+            ({"feature_folder": np.eye(2)}, "nothing"),
             ({"feature": np.eye(2)}, "an array of float64"),
             ({"feature": "text"}, "an array of <U4"),
             ({"feature": {"a": np.eye(2)}}, r"an array of \[\('a', 'O'\)\]"),
@@ -202,7 +202,7 @@ class TestWhatIsRefused:
         told: str,
     ) -> None:
         savemat(f"{stem}_cam1.mat", contents)
-        with pytest.raises(EvaluationError, match=rf"holds {told} as 'feature'; expected a cell"):
+        with pytest.raises(EvaluationError, match=rf"contains {told} as 'feature'; expected"):
             read_official(stem, test)
 
     @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ class TestWhatIsRefused:
         cells[3, 0] = cells[3, 0].astype(np.float64)
         cells[3, 0][1, 2] = bad
         savemat(f"{stem}_cam3.mat", {"feature": cells})
-        (protocol,) = sysu_mm01_chosen(SysuSplits.read(root / "exp"), Settings())
+        (protocol,) = sysu_mm01_protocols(SysuSplits.read(root / "exp"), Settings())
         with pytest.raises(EvaluationError, match=r"NaN or infinity .*cam3/0004/0002\.jpg';"):
             evaluate(read_official(stem, test), protocol)
 
@@ -273,7 +273,7 @@ def test_counts_of_the_official_files(tmp_path: Path) -> None:
     described = read_official(stem, splits.test())
     settings = Settings(search=("all", "indoor"), shots=(1, 10))
     counts = {}
-    for protocol in sysu_mm01_chosen(splits, settings):
+    for protocol in sysu_mm01_protocols(splits, settings):
         assert len(protocol.trials) == 10
         result = evaluate(described, replace(protocol, trials=protocol.trials[:2]))
         assert result.at_chance

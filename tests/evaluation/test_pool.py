@@ -37,7 +37,7 @@ def test_what_cannot_be_pooled() -> None:
     first, second, _ = splits()
     with pytest.raises(EvaluationError, match="reranking 'none' and 'k-reciprocal'"):
         pool([first, replace(second, reranking="k-reciprocal")], name="p")
-    with pytest.raises(EvaluationError, match="'RegDB trial 1' comes more than once"):
+    with pytest.raises(EvaluationError, match="'RegDB trial 1' occurs more than once"):
         pool([first, second, first], name="p")
     with pytest.raises(EvaluationError, match="at least one"):
         pool([], name="p")

@@ -275,9 +275,9 @@ def test_shapes_that_do_not_fit_are_refused(
     query: tuple[int, ...], gallery: tuple[int, ...]
 ) -> None:
     one, other = np.ones(query, np.float32), np.ones(gallery, np.float32)
-    with pytest.raises(EvaluationError, match="same length"):
+    with pytest.raises(EvaluationError, match="same dimension"):
         rerank(one, other, KReciprocal(), memory_limit_bytes=UNLIMITED)
-    with pytest.raises(EvaluationError, match="same length"):
+    with pytest.raises(EvaluationError, match="same dimension"):
         expand(one, other, QueryExpansion())
 
 

@@ -1,4 +1,4 @@
-"""``vireid compare RUN_A RUN_B``: whether a difference between two systems is one."""
+"""``vireid compare RUN_A RUN_B``: whether the difference of two systems is significant."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def compare(
 ) -> list[Comparison]:
     """Compare two evaluated runs by a paired bootstrap over identities.
 
-    For each protocol that both were evaluated under: both scores, their difference with a 95 %
-    interval, and whether that is a difference or may be due to the people who happen to be in the
-    test set. What another training seed would change, it cannot see: train several.
+    Prints, for each protocol of both runs, their scores and the difference with its 95 % interval
+    and p-value. The intervals cover the choice of test identities, not that of the training seed:
+    train several.
 
     Args:
-        first: A run folder that `vireid evaluate` was run on, or a result file of it.
-        second: The same, to compare with the first.
+        first: An evaluated run folder, or one of its result files.
+        second: The run or result file to compare with it.
 
     Returns:
-        One comparison a protocol.
+        One comparison per protocol.
     """
     if first.is_file() and second.is_file():
-        # Named one by one, they may differ in treatment: whether re-ranking helps is a question.
+        # Files may differ in post-processing, to test whether re-ranking helps.
         comparisons = [compare_results(Result.load(first), Result.load(second))]
     else:
         comparisons = _in_common(first, second)
@@ -48,15 +48,14 @@ def _in_common(first: Path, second: Path) -> list[Comparison]:
     shared = [name for name in before if name in after]
     if not shared:
         raise EvaluationError(
-            f"'{first}' and '{second}' were evaluated under no protocol in common: the one under "
-            f"{_listed(before)}, the other under {_listed(after)}; expected one: evaluate both "
-            "with the same options"
+            f"'{first}' and '{second}' have no protocol in common: {_listed(before)} and "
+            f"{_listed(after)}; expected the same: evaluate both with the same options"
         )
     return [compare_results(before[name], after[name]) for name in shared]
 
 
 def _results(path: Path) -> dict[str, Result]:
-    """The saved results of a run, or the one of a file, by what tells protocols apart."""
+    """The results of a run, or of a result file, by protocol and post-processing."""
     if path.is_file():
         found = [Result.load(path)]
     else:

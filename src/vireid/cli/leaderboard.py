@@ -1,4 +1,4 @@
-"""``vireid leaderboard RUNS…``: evaluated runs side by side, as far as they are comparable."""
+"""``vireid leaderboard RUNS…``: tables of evaluated runs."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def leaderboard(
 
 
 def read_entries(paths: Sequence[Path]) -> list[Entry]:
-    """The results of runs, each once.
+    """Read the results of runs, each once.
 
     Args:
-        paths: Run folders, of which all results are taken, or result files.
+        paths: Run folders, with all their results, or result files.
 
     Raises:
         ConfigError: No path is given.
-        RunError: A folder is no run.
-        EvaluationError: A run has no result, or a file cannot be read.
+        RunError: A folder is not a run.
+        EvaluationError: A run has no results, or a file cannot be read.
     """
     if not paths:
         raise ConfigError("vireid leaderboard got no run; expected one or more run folders")
     files: dict[Path, Path] = {}
-    bare = []
+    unevaluated = []
     for path in paths:
         if path.is_file():
             found = [path]
@@ -73,15 +73,16 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
             folder.read_config()
             found = sorted(folder.results.glob("*.json"))
             if not found:
-                bare.append(path)
+                unevaluated.append(path)
         for file in found:
             files.setdefault(file.resolve(), file)
-    if bare:
+    if unevaluated:
+        others = len(unevaluated) - 1
         raise EvaluationError(
-            f"'{bare[0]}' has no results"
-            + (f", nor have {len(bare) - 1} other runs" if len(bare) > 1 else "")
-            + f"; expected RUN/results/*.json: run `vireid evaluate {' '.join(map(str, bare))}` "
-            "first"
+            f"'{unevaluated[0]}' has no results"
+            + (f", nor do {others} other runs" if others else "")
+            + "; expected RUN/results/*.json: run "
+            f"`vireid evaluate {' '.join(map(str, unevaluated))}` first"
         )
     return [_entry(file) for file in files.values()]
 
@@ -95,12 +96,12 @@ def _entry(file: Path) -> Entry:
 
 
 def _minutes(folder: RunFolder) -> float | None:
-    """How long the steps of a training took; None where it kept no metrics."""
+    """Duration of the training steps in minutes; None without metrics."""
     try:
         seconds = [float(line["seconds"]) for line in folder.read_metrics()]
     except (RunError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
-            f"'{folder.metrics_file}' cannot be read: {error!r}; expected a line of JSON with "
-            "'seconds' for each epoch: delete it to go without the minutes"
+            f"'{folder.metrics_file}' cannot be read: {error!r}; expected one line of JSON "
+            "with 'seconds' per epoch: delete the file to omit the minutes"
         ) from error
     return sum(seconds) / 60 if seconds else None

@@ -20,7 +20,7 @@ from vireid.evaluation.external import (
     score_features,
 )
 from vireid.evaluation.official import SysuSplits, read_official
-from vireid.evaluation.protocols import sysu_mm01_chosen
+from vireid.evaluation.protocols import sysu_mm01_protocols
 from vireid.evaluation.result import CmcKind
 from vireid.evaluation.similarity import Similarity
 from vireid.types import Features, Modality
@@ -167,7 +167,7 @@ def score(
 
 def _official(mat: Path, splits: Path, settings: Settings) -> tuple[tuple[Protocol, ...], Features]:
     test = SysuSplits.read(splits)
-    protocols = sysu_mm01_chosen(test, settings)
+    protocols = sysu_mm01_protocols(test, settings)
     # Indoor-search needs no features of cameras 4 and 5.
     cameras = {record.camera for protocol in protocols for record in protocol.records}
     return protocols, read_official(mat, [r for r in test.records if r.camera in cameras])

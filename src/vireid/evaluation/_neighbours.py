@@ -1,8 +1,8 @@
-"""Exact nearest neighbours among features, block by block, the same every time.
+"""Exact and deterministic nearest neighbours among features, block by block.
 
-As in :func:`vireid.evaluation.similarity.similarities`, cosines are summed in float64 and rounded
-to float32, so that equal features are at equal distances wherever they stand; but the lengths
-of the rows are found once, not once a block.
+As in :func:`vireid.evaluation.similarity.similarities`, cosines are computed in float64 and rounded
+to float32, so that equal features have equal distances at any position; but the norms of the rows
+are computed once, not once per block.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ __all__ = [
     "to_distance",
 ]
 
-TILE = 1024  # features widened to float64 at once
-_BLOCK_CELLS = 4_000_000  # distances held at once: some 80 MB of work space
+TILE = 1024  # features converted to float64 at once
+_BLOCK_CELLS = 4_000_000  # distances per block: some 80 MB of memory
 
 
 def check_shapes(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> None:
@@ -32,12 +32,12 @@ def check_shapes(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> No
     if not fit or 0 in query.shape or 0 in gallery.shape:
         raise EvaluationError(
             f"features of shape {query.shape} for the queries and {gallery.shape} for the "
-            "gallery; expected rows of the same length and at least one row each"
+            "gallery; expected rows of the same dimension and at least one row each"
         )
 
 
 def row_norms(rows: NDArray[np.float32], name: str) -> NDArray[np.float64]:
-    """Lengths of the rows, ``[n]``; an EvaluationError if one is zero or not finite."""
+    """Norms of the rows, ``[n]``; an EvaluationError if one is zero or not finite."""
     norms = np.empty(len(rows))
     for begin in range(0, len(rows), TILE):
         wide = rows[begin : begin + TILE].astype(np.float64)
@@ -45,21 +45,21 @@ def row_norms(rows: NDArray[np.float32], name: str) -> NDArray[np.float64]:
     bad = np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))
     if len(bad):
         raise EvaluationError(
-            f"the feature of {name} {bad[0]} has length {norms[bad[0]]}; expected finite "
-            "numbers that are not all zero: look at this image and the network's weights"
+            f"the feature of {name} {bad[0]} has norm {norms[bad[0]]}; expected finite numbers "
+            "that are not all zero: check this image and the network's weights"
         )
     return norms
 
 
 def block_rows(width: int, size: int) -> int:
-    """Rows whose distances to ``width`` images, and whose features, fill one block."""
+    """Number of rows whose distances to ``width`` images, and whose features, fill one block."""
     return max(1, _BLOCK_CELLS // max(width, size))
 
 
 def squared_distances(
     left: NDArray[np.float64], rows: NDArray[np.float32], norms: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Squared distances, ``[b, n]`` in [0, 4], of unit rows ``left`` to ``rows`` of any length."""
+    """Squared distances, ``[b, n]`` in [0, 4], of unit rows ``left`` to ``rows`` of any norm."""
     cosine = np.empty((len(left), len(rows)), dtype=np.float32)
     for begin in range(0, len(rows), TILE):
         tile = slice(begin, begin + TILE)
@@ -75,9 +75,9 @@ def to_distance(cosine: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def nearest(distance: NDArray[np.float32], count: int) -> NDArray[np.int32]:
-    """Columns of the ``count`` least distances of each row, nearest first, ties by column."""
-    # The bits of floats sort as their values do while at most one is negative. With the column
-    # beneath them no two keys of a row are equal, so that the border is never left to chance.
+    """Columns of the ``count`` smallest distances of each row, ascending, ties by column."""
+    # The bits of floats sort as their values if at most one is negative. With the column in the
+    # lower half no two keys of a row are equal, so the selection is deterministic.
     keys = distance.view(np.int32).astype(np.int64)
     keys <<= 32
     keys |= np.arange(distance.shape[1])

@@ -1,13 +1,13 @@
-"""How sure a score is: bootstrap over identities.
+"""Confidence intervals of scores by bootstrap over identities.
 
-The queries of one person resemble each other, so queries are no independent sample; people are.
+The queries of one person resemble each other, so queries are not an independent sample; people are.
 A bootstrap draw therefore takes as many identities as there are, with replacement, each with all
-its queries in all trials, and reckons the score anew: the mean over trials of the mean over the
-drawn queries. The spread of that over many draws is what another set of people of the same kind
-would have changed (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and
-16; clusters: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+its queries in all trials, and computes the score: the mean over trials of the mean over the drawn
+queries. The spread over many draws estimates how the score would vary with another sample of people
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 16; clusters:
+Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
 
-It says nothing about other cameras or another training: that takes other data and other seeds.
+It does not cover other cameras or another training, which need other data and other seeds.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ByIdentity:
-    """Sums of one trial over the queries of each identity; unmatched queries are left out.
+    """Sums of the scores of one trial by query identity; unmatched queries are left out.
 
     Attributes:
         identity: The identities with a matched query, ascending.
-        queries: How many matched queries each has.
-        rank1: How many of them found their identity first.
+        queries: Number of matched queries of each.
+        rank1: Number of them with a correct image at rank 1.
         ap: Sum of their AP.
         inp: Sum of their INP.
     """
@@ -72,14 +72,14 @@ def resample(
     The same people are drawn for every system, so that differences between columns are paired.
 
     Args:
-        systems: Of each system, its trials.
+        systems: The trials of each system.
         metric: The score.
-        draws: How many draws.
+        draws: Number of draws.
         seed: Seed of the draws.
 
     Returns:
-        Scores in [0, 1], float64 ``[draws, systems]``. Draws in which a trial has no query left
-        (only where identities are very few) are left out, so there may be fewer rows.
+        Scores in [0, 1], float64 ``[draws, systems]``. Draws in which a trial has no query (which
+        happens only with very few identities) are dropped, so there may be fewer rows.
 
     Raises:
         EvaluationError: There are fewer than two identities, or the systems' differ.
@@ -98,21 +98,21 @@ def resample(
     drawn = np.random.default_rng(seed).multinomial(
         len(people), np.full(len(people), 1 / len(people)), size=draws
     )
-    place = {identity: column for column, identity in enumerate(people)}
+    column_of = {identity: column for column, identity in enumerate(people)}
     scores = np.empty((draws, len(systems)))
     for column, trials in enumerate(systems):
         totals, counts = np.zeros((2, len(trials), len(people)))
         for row, trial in enumerate(trials):
-            columns = [place[identity] for identity in trial.identity]
+            columns = [column_of[identity] for identity in trial.identity]
             totals[row, columns] = trial.sums(metric)
             counts[row, columns] = trial.queries
-        with np.errstate(invalid="ignore"):  # 0 / 0 where nobody was drawn: NaN, left out below
+        with np.errstate(invalid="ignore"):  # 0 / 0 where no query was drawn: NaN, dropped below
             scores[:, column] = ((drawn @ totals.T) / (drawn @ counts.T)).mean(axis=1)
     kept: NDArray[np.float64] = scores[np.isfinite(scores).all(axis=1)]
     return kept
 
 
 def interval(values: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
-    """The middle ``level`` of bootstrap draws ``[draws]``."""
+    """The central interval that contains the share ``level`` of bootstrap draws ``[draws]``."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))

@@ -1,4 +1,4 @@
-"""What a random ranking scores on the same queries and gallery, in closed form.
+"""Expected scores of a random ranking of the same queries and gallery, in closed form.
 
 A query with G correct images among N (after exclusion) scores, on average over all orders,
 
@@ -6,11 +6,12 @@ A query with G correct images among N (after exclusion) scores, on average over 
 - AP  = (1/N) sum_k [1/k + (G-1)/(N-1) (k-1)/k] = (1/N) [H_N + (G-1)/(N-1) (N - H_N)],
 - INP = sum_r (G/r) C(r-1, G-1) / C(N, G),
 - CMC by image at r = 1 - C(N-G, r) / C(N, r),
-- CMC by identity at r = P(fewer than r wrong identities show up before the first right image).
+- CMC by identity at r = P(fewer than r wrong identities before the first correct image).
 
-For the last, give every image an independent uniform time of arrival. At the arrival t of the
-first right image u = (1-t)^G is uniform, and an identity with n images has shown up by then with
-probability 1 - u^(n/G); so the curve is an integral over u of a sum of independent coins.
+For the last, give every image an independent uniform arrival time. At the arrival t of the first
+correct image u = (1-t)^G is uniform, and an identity with n images has arrived before with
+probability 1 - u^(n/G); the curve is therefore an integral over u of the distribution function of
+a sum of independent Bernoulli variables.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Chance:
     """The expected scores of a random ranking, each in [0, 1].
 
     Attributes:
-        cmc: Expected CMC, one entry a rank from 1 on; entry 0 is Rank-1.
+        cmc: Expected CMC; entry r - 1 is Rank-r.
         mean_ap: Expected mAP.
         mean_inp: Expected mINP.
     """
@@ -46,7 +47,7 @@ class Chance:
 
 @lru_cache(maxsize=4096)
 def chance_by_image(matches: int, kept: int, length: int) -> Chance:
-    """Expected CMC by image, AP and INP of a query with ``matches`` of ``kept`` images correct."""
+    """Expected CMC by image, AP and INP of a query with ``matches`` correct of ``kept`` images."""
     rank = np.arange(1, kept + 1, dtype=np.float64)
     harmonic = float(np.sum(1 / rank))
     others = (matches - 1) / (kept - 1) if kept > 1 else 0.0
@@ -68,9 +69,9 @@ def chance_by_identity(matches: int, others: tuple[int, ...], length: int) -> tu
     """Expected CMC by identity of a query.
 
     Args:
-        matches: Its correct images, at least 1.
-        others: Images of each wrong identity, each at least 1.
-        length: Ranks wanted.
+        matches: Number of correct images, at least 1.
+        others: Number of images of each wrong identity, each at least 1.
+        length: Number of ranks.
 
     Returns:
         ``length`` probabilities, exact to about 1e-6 (128 Gauss-Legendre nodes).
@@ -100,23 +101,23 @@ def chance_level(
     """Expected scores of a random ranking, averaged over the queries that have a match.
 
     Args:
-        query_identities: ``[q]``; queries of one kind may be given once, with a weight.
+        query_identities: ``[q]``; equivalent queries may be given once, with a weight.
         gallery_identities: ``[g]``.
         excluded: Bool ``[q, g]``, True where the image is removed from the query's list.
-        by_identity: Whether the CMC counts identities rather than images.
-        weights: How many queries each row stands for, ``[q]``; 1 when absent.
-        length: Ranks of the CMC.
+        by_identity: Count identities in the CMC rather than images.
+        weights: Number of queries that each row represents, ``[q]``; 1 by default.
+        length: Number of ranks of the CMC.
 
     Raises:
         EvaluationError: No query has a match.
     """
     identities, inverse = np.unique(gallery_identities, return_inverse=True)
-    plain = np.bincount(inverse, minlength=len(identities))
+    all_sizes = np.bincount(inverse, minlength=len(identities))
     rows: list[tuple[tuple[float, ...], float, float]] = []
     repeats: list[int] = []
     for i, identity in enumerate(query_identities):
         weight = 1 if weights is None else int(weights[i])
-        sizes = plain
+        sizes = all_sizes
         if excluded is not None:
             sizes = np.bincount(inverse[~excluded[i]], minlength=len(identities))
         own = identities == identity
@@ -127,7 +128,7 @@ def chance_level(
         cmc = one.cmc
         if by_identity:
             wrong = tuple(sorted(int(size) for size in sizes[~own] if size))
-            # Rank-1 is the same in both conventions, and known exactly by image.
+            # Rank-1 is the same in both kinds of CMC, and exact by image.
             cmc = one.cmc[:1] + chance_by_identity(matches, wrong, length)[1:]
         rows.append((cmc, one.mean_ap, one.mean_inp))
         repeats.append(weight)

@@ -1,9 +1,8 @@
-"""Is one system better than another, or is the difference what other people would undo?
+"""Test whether two systems differ, by a paired bootstrap over identities.
 
-A paired bootstrap over identities: every draw takes the same people for both systems, so that
-people who are hard for both weigh on neither. The p-value is two-sided, twice the smaller share of
-draws on either side of no difference (Efron and Tibshirani, 1993, chapter 15; for search systems:
-Sakai, SIGIR 2006).
+Every draw takes the same people for both systems, so that people who are hard for both do not
+affect the difference. The p-value is two-sided: twice the smaller share of draws on either side of
+zero (Efron and Tibshirani, 1993, chapter 15; for retrieval systems: Sakai, SIGIR 2006).
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ class Difference:
     p: float
 
     @property
-    def is_one(self) -> bool:
-        """Whether the interval leaves zero out and p is below 5 %."""
+    def is_significant(self) -> bool:
+        """Whether the interval excludes zero and p is below 5 %."""
         return not self.interval.low <= 0 <= self.interval.high and self.p < _SIGNIFICANT
 
     def __str__(self) -> str:
         """One line, in percent."""
         change = 100 * (self.second - self.first)
         low, high = (100 * end for end in self.interval)
-        verdict = "a difference" if self.is_one else "no difference shown"
+        verdict = "significant" if self.is_significant else "not significant"
         return (
             f"{self.metric:5} {100 * self.first:6.2f} -> {100 * self.second:6.2f}  "
             f"{change:+6.2f} [{low:+.2f}, {high:+.2f}]  p {self.p:.4f}  {verdict}"
@@ -63,7 +62,7 @@ class Comparison:
     Attributes:
         first: The first result.
         second: The second result.
-        differences: One a score.
+        differences: One per score.
     """
 
     first: Result
@@ -71,7 +70,7 @@ class Comparison:
     differences: tuple[Difference, ...]
 
     def __str__(self) -> str:
-        """The protocol, what differs in its conditions, and a line a score."""
+        """The protocol, the conditions that differ, and one line per score."""
         unlike = [
             f"  {name}: {first} -> {second}"
             for name, (first, second) in self._conditions().items()
@@ -82,8 +81,8 @@ class Comparison:
                 f"{self.first.protocol}, {self.first.direction}, {self.first.convention}",
                 *unlike,
                 *(f"  {difference}" for difference in self.differences),
-                "  95 % intervals and p over identities (paired bootstrap): what other people",
-                "  would change, not what another training seed would.",
+                "  95 % intervals and p-values by paired bootstrap over identities; the variation",
+                "  over training seeds is not included.",
             ]
         )
 
@@ -98,8 +97,8 @@ def compare(first: Result, second: Result) -> Comparison:
     """Compare two results of one protocol on the same images.
 
     Args:
-        first: The system to compare with.
-        second: The system in question.
+        first: The baseline.
+        second: The result to compare with it.
 
     Raises:
         EvaluationError: Their protocols or their images differ, or there are fewer than two
@@ -125,7 +124,7 @@ def _difference(
 ) -> Difference:
     draws = resample(systems, metric)
     change = draws[:, 1] - draws[:, 0]
-    # Ties count on both sides, so that two equal systems have p = 1.
+    # Ties count on both sides, so that equal systems have p = 1.
     smaller = min(int(np.count_nonzero(change <= 0)), int(np.count_nonzero(change >= 0)))
     p = min(1.0, 2 * max(smaller, 1) / len(change))
     return Difference(

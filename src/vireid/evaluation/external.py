@@ -1,12 +1,12 @@
-"""Features of one's own network, computed anywhere: arrays or ``.npz`` files, scored without it.
+"""Features computed by any network, as arrays or ``.npz`` files.
 
 - *As given*: features of queries and of a gallery, scored as they are, in one trial
   (:func:`score_features`).
-- *By name*: features beside the data set. Images are found by their names, so that all published
-  draws can be made (:func:`match_names`).
+- *By name*: features of a data set, found by image name, so that all published draws can be scored
+  (:func:`match_names`).
 
-An ``.npz`` file, as ``np.savez`` writes it, holds ``features`` ``[n, d]`` and, one entry a row,
-``identities`` (integers), ``cameras`` (integers) and ``names`` (text), as far as they are needed.
+An ``.npz`` file, as written by ``np.savez``, holds ``features`` ``[n, d]`` and, one entry per row
+and as needed, ``identities`` (integers), ``cameras`` (integers) and ``names`` (text).
 
     >>> query = ExternalFeatures(np.array([[2.0, 1.0], [1.0, 3.0]]), identities=np.array([7, 8]))
     >>> gallery = ExternalFeatures(np.array([[0.0, 1.0], [1.0, 0.0]]), identities=np.array([8, 7]))
@@ -37,10 +37,10 @@ from vireid.types import Features, ImageRecord, Modality
 __all__ = ["ABOUT", "ExternalFeatures", "ProtocolName", "match_names", "score_features"]
 
 ProtocolName = Literal["plain", "sysu-mm01", "regdb", "llcm"]
-"""By whose rules query and gallery are scored that are given rather than drawn."""
+"""The protocol whose rules apply to features as given."""
 
 ABOUT: Mapping[str, str] = {"features": "as given by the caller"}
-"""What a result says of features whose network is not known."""
+"""Facts for results of features whose network is unknown."""
 
 _SAVE = (
     "save it by np.savez(FILE, features=np.asarray(features, np.float32), "
@@ -51,17 +51,17 @@ _ARRAYS = ("features", "identities", "cameras", "names")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExternalFeatures:
-    """Features of images, row for row, and what is known of the images.
+    """Features of images, and what is known about the images, row by row.
 
     Attributes:
-        values: Features ``[n, d]``, numbers of any kind and rows of any norm; kept in float32.
-        identities: Whom each image shows, integers ``[n]``.
-        cameras: Which camera took it, integers ``[n]``, numbered as the data set does.
-        names: What it is called, ``n`` texts.
-        source: Where the features come from, for messages.
+        values: Features ``[n, d]`` of any numeric type and norm; converted to float32.
+        identities: Identity of each image, integers ``[n]``.
+        cameras: Camera of each image, integers ``[n]``, numbered as in the data set.
+        names: File name of each image, ``n`` strings.
+        source: Origin of the features, for messages.
 
     Raises:
-        EvaluationError: An array has another shape or type.
+        EvaluationError: An array has the wrong shape or type.
     """
 
     values: NDArray[np.floating]
@@ -82,30 +82,30 @@ class ExternalFeatures:
         """Read an ``.npz`` file; nothing is unpickled.
 
         Args:
-            path: A file with ``features`` and, as far as they are needed, ``identities``,
-                ``cameras`` and ``names``. Other arrays in it are not looked at.
+            path: A file with ``features`` and, as needed, ``identities``, ``cameras`` and
+                ``names``. Other arrays are ignored.
 
         Raises:
-            EvaluationError: The file is missing, damaged or no ``.npz``, holds Python objects, or
-                its arrays do not fit.
+            EvaluationError: The file is missing, damaged or not an ``.npz``, contains Python
+                objects, or its arrays do not match.
         """
         if not path.is_file():
-            raise EvaluationError(f"'{path}' is no file; expected an .npz file with features")
+            raise EvaluationError(f"'{path}' is not a file; expected an .npz file with features")
         try:
             # Opened here, because numpy leaves damaged archives open.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 kept = [name for name in _ARRAYS if name in file]
                 found = {name: file[name] for name in kept}
                 present = file.files
-        except Exception as error:  # numpy raises whatever a damaged file leads it to
+        except Exception as error:  # numpy raises various errors for damaged files
             raise EvaluationError(
-                f"'{path}' is damaged, or no .npz file, or holds Python objects, which are never "
-                f"unpickled ({type(error).__name__}); expected plain arrays: {_SAVE}"
+                f"'{path}' is damaged, not an .npz file, or contains Python objects, which are "
+                f"never unpickled ({type(error).__name__}); expected plain arrays: {_SAVE}"
             ) from error
         if "features" not in found:
             raise EvaluationError(
                 f"'{path}' has no array 'features' but {first_few(present)}; expected features "
-                f"and, as far as they are needed, identities, cameras and names: {_SAVE}"
+                f"and, as needed, identities, cameras and names: {_SAVE}"
             )
         return cls(found.pop("features"), **found, source=f"'{path}'")
 
@@ -132,37 +132,38 @@ def score_features(
     ranking: Ranking | None = None,
     augmentation: str = "none",
 ) -> Result:
-    """Score query features against gallery features as they are given, in one trial.
+    """Score query features against gallery features as given, in one trial.
 
     Args:
         query: Features of the queries, with identities.
-        gallery: Features of the gallery, with identities that mean the same people.
-        protocol: What is removed from a query's list, and what CMC counts. ``sysu-mm01``: images
-            of camera 2 for queries of camera 3; identities. ``llcm``: the query's identity in the
-            query's camera; identities. ``regdb`` and ``plain``: nothing; images.
-        cmc: What CMC counts, for ``plain`` only.
-        exclude_own_camera: Remove the query's identity in the query's camera, for ``plain`` only.
-        query_modality: If it is told, the result names its direction, ``infrared to visible`` or
-            the other; SYSU-MM01 has the first only.
-        ranking: How the gallery is ranked; by the cosine and nothing else by default.
-        augmentation: Test-time augmentation that the features were made with, for the result.
+        gallery: Features of the gallery, with the same numbering of identities.
+        protocol: Determines the exclusion and the CMC. ``sysu-mm01``: excludes images of camera 2
+            for queries of camera 3, CMC by identity. ``llcm``: excludes the query's identity in
+            the query's camera, CMC by identity. ``regdb`` and ``plain``: no exclusion, CMC by
+            image.
+        cmc: What CMC counts; ``plain`` only.
+        exclude_own_camera: Exclude the query's identity in the query's camera; ``plain`` only.
+        query_modality: If given, the result names its direction, such as ``infrared to visible``,
+            the only one of SYSU-MM01.
+        ranking: How the gallery is ranked; by cosine similarity by default.
+        augmentation: Test-time augmentation of the features, for the result.
 
     Raises:
-        ConfigError: Options that contradict one another.
-        EvaluationError: The sides do not fit together, identities or cameras are missing, a camera
-            is none of SYSU-MM01's, or what :func:`~vireid.evaluation.scoring.evaluate` raises.
+        ConfigError: Options contradict one another.
+        EvaluationError: Query and gallery do not match, identities or cameras are missing, a camera
+            is not one of SYSU-MM01's, or as :func:`~vireid.evaluation.scoring.evaluate` raises.
     """
     rules = _rules(protocol, cmc, exclude_own_camera=exclude_own_camera)
-    _require_one_length([query, gallery])
+    _require_one_dimension([query, gallery])
     if protocol == "sysu-mm01":
         _require_sysu(query, gallery, query_modality)
         query_modality = Modality.INFRARED
-    # A record must have a modality; where it is not told, no figure depends on it.
+    # A record needs a modality; if it is unknown, no score depends on it.
     modality = query_modality or Modality.INFRARED
-    asked = _records("query", query, modality, needs_cameras=rules.need_cameras)
-    shown = _records("gallery", gallery, modality.other, needs_cameras=rules.need_cameras)
+    queries = _records("query", query, modality, needs_cameras=rules.need_cameras)
+    images = _records("gallery", gallery, modality.other, needs_cameras=rules.need_cameras)
     given = Protocol.of(
-        [(asked, shown)],
+        [(queries, images)],
         name=rules.name,
         direction=f"{modality} to {modality.other}" if query_modality else "query to gallery",
         convention="query and gallery as given",
@@ -171,33 +172,33 @@ def score_features(
         excludes_own_camera=rules.excludes_own_camera,
     )
     values = np.concatenate([query.values, gallery.values]).astype(np.float32, copy=False)
-    features = Features(values, asked + shown, augmentation=augmentation)
+    features = Features(values, queries + images, augmentation=augmentation)
     return evaluate(features, given, ranking=ranking, about=ABOUT)
 
 
 def match_names(
     files: Sequence[ExternalFeatures], protocols: Sequence[Protocol], root: Path
 ) -> Features:
-    """Features of the images that protocols need, found by their names.
+    """Find the features of the images of protocols by name.
 
     Args:
-        files: Features with names, which are paths of images below ``root``. Images that no
-            protocol needs are left out.
+        files: Features with names, which are image paths relative to ``root``. Other images are
+            ignored.
         protocols: The protocols.
-        root: The folder that names begin in.
+        root: The folder that names are relative to.
 
     Raises:
-        EvaluationError: Names are missing, an image has no features, identities are given that
-            are not the data set's, or features have different lengths.
+        EvaluationError: Names are missing, an image has no feature, identities differ from the
+            data set's, or features differ in dimension.
     """
-    _require_one_length(files)
+    _require_one_dimension(files)
     needed = {record.path: record for protocol in protocols for record in protocol.records}
     values, records = [], []
     for features in files:
         if features.names is None:
             raise EvaluationError(
-                f"no names in {features.source}; expected the path of each image below '{root}', "
-                f"by which it is found in the data set: {_SAVE}"
+                f"no names in {features.source}; expected the path of each image relative to "
+                f"'{root}': {_SAVE}"
             )
         rows = []
         for row, name in enumerate(features.names):
@@ -212,7 +213,7 @@ def match_names(
         raise EvaluationError(
             f"no features of {len(missing):,} of the {len(needed):,} images needed: "
             f"{first_few(missing)}; the names given are {first_few(names)}; expected the path of "
-            f"every needed image below '{root}'"
+            f"every needed image relative to '{root}'"
         )
     joined = np.concatenate(values).astype(np.float32, copy=False)
     return Features(joined, tuple(records))
@@ -220,7 +221,7 @@ def match_names(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    """What a protocol removes and counts."""
+    """Exclusion rules and CMC of a protocol."""
 
     name: str
     cmc: CmcKind
@@ -251,8 +252,8 @@ def _rules(protocol: ProtocolName, cmc: CmcKind | None, *, exclude_own_camera: b
     if cmc or exclude_own_camera:
         option = f"--cmc {cmc}" if cmc else "--exclude-own-camera"
         raise ConfigError(
-            f"{option} does not go with --protocol {protocol}, which has rules of its own; leave "
-            "it out, or take --protocol plain."
+            f"{option} does not go with --protocol {protocol}, which has its own rules; remove it, "
+            "or use --protocol plain."
         )
     return rules
 
@@ -260,11 +261,11 @@ def _rules(protocol: ProtocolName, cmc: CmcKind | None, *, exclude_own_camera: b
 def _require_sysu(
     query: ExternalFeatures, gallery: ExternalFeatures, modality: Modality | None
 ) -> None:
-    """Refuse cameras that are not SYSU-MM01's: other numbers would exclude other images."""
+    """Refuse cameras that SYSU-MM01 does not have; they would exclude the wrong images."""
     if modality is Modality.VISIBLE:
         raise ConfigError(
             "--query-modality visible does not go with --protocol sysu-mm01, whose queries are "
-            "infrared; leave it out, or take --protocol plain."
+            "infrared; remove it, or use --protocol plain."
         )
     for side, features, kind in (
         ("query", query, Modality.INFRARED),
@@ -282,7 +283,7 @@ def _require_sysu(
 def _records(
     side: str, features: ExternalFeatures, modality: Modality, *, needs_cameras: bool
 ) -> tuple[ImageRecord, ...]:
-    """Records of images that need not exist; those without names are numbered by their rows."""
+    """Records of images that need not exist; those without names are numbered."""
     count = len(features.values)
     names = features.names or [f"{row:06d}" for row in range(count)]
     identities = _given(features.identities, "identities", features, side).tolist()
@@ -310,17 +311,17 @@ def _require_same_identity(features: ExternalFeatures, row: int, record: ImageRe
     if features.identities is not None and features.identities[row] != record.identity:
         raise EvaluationError(
             f"identity {features.identities[row]} for '{record.path}' in {features.source}; "
-            f"expected {record.identity}, as in the data set: mend it, or leave identities out, "
-            "for the names tell them"
+            f"expected {record.identity}, as in the data set: fix it, or omit identities, which "
+            "the data set provides"
         )
 
 
-def _require_one_length(files: Sequence[ExternalFeatures]) -> None:
-    lengths = list(dict.fromkeys(features.values.shape[1] for features in files))
-    if len(lengths) > 1:
+def _require_one_dimension(files: Sequence[ExternalFeatures]) -> None:
+    sizes = list(dict.fromkeys(features.values.shape[1] for features in files))
+    if len(sizes) > 1:
         raise EvaluationError(
-            f"features of {lengths[0]} and of {lengths[1]} numbers; expected one length: take "
-            "query and gallery from the same network"
+            f"features of dimensions {sizes[0]} and {sizes[1]}; expected one: compute query and "
+            "gallery features with the same network"
         )
 
 
@@ -329,7 +330,7 @@ def _matrix(values: NDArray[np.generic], source: str) -> NDArray[np.float32]:
     if array.dtype.kind not in "fiu" or array.ndim != 2 or not array.size:
         raise EvaluationError(
             f"features of type {array.dtype} and shape {array.shape} in {source}; expected numbers "
-            "[images, length], at least one of each"
+            "of shape [images, dimension], at least one of each"
         )
-    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused by name
+    with np.errstate(over="ignore"):  # overflow to infinity is reported by name later
         return array.astype(np.float32, copy=False)

@@ -1,20 +1,19 @@
-"""The field's metrics, exactly: CMC by image and by identity, AP and INP of every query.
+"""The metrics of re-identification: CMC by image and by identity, AP and INP of each query.
 
-For one query, take the gallery without its excluded images, ranked by falling similarity. Let
-m_k be 1 where rank k shows the query's identity, and G the number of such images. Then
+For one query, rank the gallery without its excluded images by descending similarity. Let m_k be 1
+where rank k shows the query's identity, and G the number of such images. Then
 
-- the first match is found at the smallest k with m_k = 1 (CMC by image: SYSU-MM01's other name
-  is "all occurrences"; RegDB is scored so);
-- counted in identities, each gallery identity keeps only its best image before counting (CMC by
-  identity: SYSU-MM01 and LLCM are scored so). Rank-1 is the same in both, later ranks are higher;
-- AP  = (1/G) sum_k m_k (m_1 + ... + m_k) / k, on the list of all images in both conventions;
+- CMC by image counts the rank of the first match, the smallest k with m_k = 1 (RegDB);
+- CMC by identity keeps only the best image of each gallery identity before counting (SYSU-MM01 and
+  LLCM). Rank-1 is the same in both, later ranks are higher by identity;
+- AP  = (1/G) sum_k m_k (m_1 + ... + m_k) / k, on the list of all images in both cases;
 - INP = G / (rank of the last correct image).
 
-A query without any correct image is *unmatched*: counted, and left out of every mean.
+A query without a correct image is *unmatched*: it is counted, and left out of every mean.
 
-**Ties** are pessimistic: among equal similarities wrong images stand before right ones. The
-figures therefore do not depend on the order of the input, and a collapsed model that gives every
-image the same feature scores what it deserves.
+**Ties** are pessimistic: among equal similarities wrong images rank before correct ones. Scores
+therefore do not depend on the order of the input, and a collapsed model, which maps all images to
+the same feature, does not profit from ties.
 
 Sources: Wu et al., ICCV 2017 (SYSU-MM01 and its official evaluation); Ye et al., TPAMI 2021
 (INP).
@@ -46,13 +45,13 @@ _BLOCK_CELLS = 4_000_000  # cells of the similarity matrix ranked at once: some 
 
 @dataclass(frozen=True, slots=True)
 class QueryRanks:
-    """Where each query found its identity; every array is ``[q]``.
+    """Ranks of the correct images of each query; every array is ``[q]``.
 
     Attributes:
-        first_image: Rank of the first correct image, from 1; 0 where there is none.
-        first_identity: Rank of the right identity among identities, from 1; 0 where there is none.
-        average_precision: AP in (0, 1]; NaN where there is no correct image.
-        inverse_negative_penalty: INP in (0, 1]; NaN where there is no correct image.
+        first_image: Rank of the first correct image, from 1; 0 if there is none.
+        first_identity: Rank of the correct identity among identities, from 1; 0 if there is none.
+        average_precision: AP in (0, 1]; NaN if there is no correct image.
+        inverse_negative_penalty: INP in (0, 1]; NaN if there is no correct image.
         matches: Number of correct images after exclusion, the G of the formulas.
     """
 
@@ -74,21 +73,21 @@ def rank_queries(
     gallery_identities: NDArray[np.int64],
     excluded: NDArray[np.bool_] | None = None,
 ) -> QueryRanks:
-    """Rank the gallery for every query and keep what the metrics need.
+    """Rank the gallery for every query.
 
-    Only the few correct images of a query need a rank: one plus the wrong images at least as
-    similar, plus the right ones before it. So each row is sorted as plain numbers (no argsort),
-    and the correct images are looked up in it by bisection.
+    Only the few correct images of a query need a rank: one plus the number of wrong images at
+    least as similar, plus the number of correct ones before it. So each row is sorted as plain
+    numbers (no argsort), and the correct images are looked up by bisection.
 
     Args:
-        similarity: Similarity of query and gallery image, float ``[q, g]``; larger is nearer.
-            Not changed.
+        similarity: Similarity of query and gallery image, float ``[q, g]``; larger is nearer. Not
+            modified.
         query_identities: ``[q]``.
         gallery_identities: ``[g]``.
         excluded: Bool ``[q, g]``, True where the image is removed from the query's list.
 
     Returns:
-        The ranks, query by query in the order given.
+        The ranks, in the order of the queries.
 
     Raises:
         EvaluationError: The shapes do not fit, or a similarity is NaN or infinite.
@@ -108,8 +107,8 @@ def rank_queries(
     parts = []
     for begin in range(0, queries, step):
         rows = slice(begin, begin + step)
-        # Gallery by identity: a query's correct images are then neighbours, and the best image
-        # of each identity is one reduceat away. take() copies, so the caller's matrix is safe.
+        # Sort the gallery by identity: the correct images of a query are then adjacent, and one
+        # reduceat gives the best image of each identity. take() copies, so similarity is unchanged.
         block = np.take(similarity[rows], order, axis=1)
         if not np.isfinite(block).all():
             bad = begin + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
@@ -124,15 +123,15 @@ def rank_queries(
 
 
 def cmc_curve(first: NDArray[np.int64], length: int = 50) -> NDArray[np.float64]:
-    """Cumulative matching characteristic: the share of queries matched within each rank.
+    """Cumulative matching characteristic: the share of queries with a match within each rank.
 
     Args:
         first: Rank of the first match of each query, ``[q]``, from 1; 0 for unmatched queries,
             which are left out.
-        length: Number of ranks; beyond the gallery's end the curve stays where it is.
+        length: Number of ranks; beyond the size of the gallery the curve is constant.
 
     Returns:
-        Float64 ``[length]`` in [0, 1], never falling; entry r - 1 is Rank-r.
+        Float64 ``[length]`` in [0, 1], non-decreasing; entry r - 1 is Rank-r.
 
     Raises:
         EvaluationError: No query has a match.
@@ -145,7 +144,7 @@ def cmc_curve(first: NDArray[np.int64], length: int = 50) -> NDArray[np.float64]
 
 
 def mean_over(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> float:
-    """Mean over the valid queries, rounded once, so that the order of queries cannot matter.
+    """Mean over the valid queries, rounded once, so that it does not depend on their order.
 
     Args:
         values: ``[q]``.
@@ -183,19 +182,19 @@ def _rank_block(
     first: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> tuple[NDArray[np.generic], ...]:
-    """Rank a block ``[b, g]`` whose gallery is sorted by identity; the block is used up.
+    """Rank a block ``[b, g]`` whose gallery is sorted by identity; the block is overwritten.
 
-    Excluded cells are -inf. ``starts`` is where each identity's columns begin; ``first[b]`` and
-    ``count[b]`` are the columns of the query's own identity. Columns of :class:`QueryRanks` come
-    back in its order.
+    Excluded cells are -inf. ``starts`` is the first column of each identity; ``first[b]`` and
+    ``count[b]`` are the columns of the query's own identity. Returns the fields of
+    :class:`QueryRanks` in their order.
     """
     queries, gallery = block.shape
-    # All (query, own image) pairs as flat lists, sorted by query.
+    # All pairs of a query and a correct image as flat arrays, sorted by query.
     row = np.repeat(np.arange(queries), count)
     column = np.arange(len(row)) - np.repeat(np.cumsum(count) - count - first, count)
     value = block[row, column]
     kept = value > -np.inf
-    block[row, column] = -np.inf  # from here on the block holds wrong images only
+    block[row, column] = -np.inf  # from here on the block contains wrong images only
     row, value = row[kept], value[kept]
     order = np.lexsort((-value, row))
     value = value[order]  # row is sorted already
@@ -234,7 +233,7 @@ def _bisect_rows(
     high = np.full(len(row), length, dtype=np.int64)
     for _ in range(length.bit_length()):
         middle = (low + high) >> 1
-        # A finished pair (low == high) may look one past the row; clamped, it stays as it is.
+        # A finished pair (low == high) may index one past the row; clamped, it does not change.
         smaller = flat[base + np.minimum(middle, length - 1)] < value
         low = np.where(smaller & (low < high), middle + 1, low)
         high = np.where(smaller, high, middle)

@@ -1,10 +1,10 @@
-"""The official form of features of SYSU-MM01, and its split files; no image is needed.
+"""The official file format of SYSU-MM01 features, and its split files; no image is needed.
 
 ``NAME_cam1.mat`` to ``NAME_cam6.mat`` each hold a cell array ``feature``; row i of ``feature{id}``
 is the feature of the i-th image, by name, of identity ``id`` in that camera. The galleries of the
-ten trials are drawn by ``rand_perm_cam.mat``, among the identities of ``test_id.txt`` or ``.mat``.
+ten trials are drawn by ``rand_perm_cam.mat`` from the identities of ``test_id.txt`` or ``.mat``.
 
-The official demo compares raw features by their Euclidean distance.
+The official demo compares raw features by Euclidean distance.
 
 Source: Wu et al., RGB-Infrared Cross-Modality Person Re-Identification, ICCV 2017;
 https://github.com/wuancong/SYSU-MM01, evaluation.
@@ -39,11 +39,11 @@ _SAVE = "save it by save('NAME_cam1.mat', 'feature', '-v7'), or scipy.io.savemat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SysuSplits:
-    """The test images of SYSU-MM01 as its split files tell them.
+    """The test images of SYSU-MM01 according to its split files.
 
     Attributes:
-        records: The images, with the paths that they have in the data set, from its root.
-        draws: The official draws of the gallery.
+        records: The images, with paths relative to the root of the data set.
+        draws: The official gallery draws.
     """
 
     records: tuple[ImageRecord, ...]
@@ -54,11 +54,11 @@ class SysuSplits:
         """Read the split files.
 
         Args:
-            folder: Where ``test_id.txt`` (or ``.mat``) and ``rand_perm_cam.mat`` lie: ``exp`` of
-                the data set, or ``data_split`` of the official code.
+            folder: The folder of ``test_id.txt`` (or ``.mat``) and ``rand_perm_cam.mat``: ``exp``
+                of the data set, or ``data_split`` of the official code.
 
         Raises:
-            DatasetError: A file is missing or damaged, or the two do not fit together.
+            DatasetError: A file is missing or damaged, or the two do not match.
         """
         require_folder(
             folder,
@@ -74,21 +74,21 @@ class SysuSplits:
                 cell = draws.cells.get((camera, identity))
                 if cell is None:
                     continue
-                images, place = cell.shape[-1], Path(f"cam{camera}", f"{identity:04d}")
-                if draws.misfit(camera, identity, place, images=images):
+                images, path_of_cell = cell.shape[-1], Path(f"cam{camera}", f"{identity:04d}")
+                if draws.misfit(camera, identity, path_of_cell, images=images):
                     raise DatasetError(
                         f"'{path}' has an array of shape {cell.shape} for camera {camera}, "
                         f"identity {identity}, that is not 10 permutations; expected in each row "
                         f"the numbers from 1 to the number of images; {GET_SPLITS}."
                     )
                 records += [
-                    ImageRecord(place / f"{number:04d}.jpg", identity, camera, modality)
+                    ImageRecord(path_of_cell / f"{number:04d}.jpg", identity, camera, modality)
                     for number in range(1, images + 1)
                 ]
-        unseen = sorted(set(identities) - {record.identity for record in records})
-        if unseen:
+        missing = sorted(set(identities) - {record.identity for record in records})
+        if missing:
             raise DatasetError(
-                f"'{path}' has no permutations of the test identities {first_few(unseen)}; "
+                f"'{path}' has no permutations of the test identities {first_few(missing)}; "
                 f"expected both files from one copy of the data set; {GET_SPLITS}."
             )
         return cls(tuple(records), draws)
@@ -98,30 +98,30 @@ class SysuSplits:
         return self.records
 
     def permutations(self) -> Permutations:
-        """Return the official draws of the gallery."""
+        """Return the official gallery draws."""
         return self.draws
 
 
 def read_official(stem: Path, records: Sequence[ImageRecord]) -> Features:
-    """Read features of SYSU-MM01 in the official form.
+    """Read features of SYSU-MM01 in the official format.
 
     Args:
-        stem: ``FOLDER/NAME``; only the files of the records' cameras are looked for.
+        stem: ``FOLDER/NAME``; only files of the records' cameras are read.
         records: All images of some identities in some cameras, sorted by name.
 
     Returns:
         Their features, float32.
 
     Raises:
-        EvaluationError: A file is missing, damaged, in MATLAB's version 7.3 or of another form, or
-            does not hold as many features of an identity as there are images.
+        EvaluationError: A file is missing, damaged, in MATLAB's version 7.3 or in another format,
+            or the number of features of an identity differs from its number of images.
     """
     images: dict[tuple[int, int], list[ImageRecord]] = {}
     for record in records:
         images.setdefault((record.camera, record.identity), []).append(record)
     identities = sorted({record.identity for record in records})
     values: list[NDArray[np.float32]] = []
-    described: list[ImageRecord] = []
+    found: list[ImageRecord] = []
     for camera in sorted({record.camera for record in records}):
         path = stem.with_name(f"{stem.name}_cam{camera}.mat")
         cells = _read_cells(path)
@@ -134,37 +134,37 @@ def read_official(stem: Path, records: Sequence[ImageRecord]) -> Features:
                 raise EvaluationError(
                     f"feature{{{identity}}} in '{path}' has {rows.shape[1]} numbers a row, those "
                     f"before it {values[0].shape[1]}; expected features of one network, of one "
-                    "length"
+                    "dimension"
                 )
             values.append(rows)
-            described += here
-    return Features(np.concatenate(values), tuple(described))
+            found += here
+    return Features(np.concatenate(values), tuple(found))
 
 
 def _read_cells(path: Path) -> list[NDArray[np.generic]]:
     """The cell array ``feature`` of one camera, cell by cell, whether it is a row or a column."""
     if not path.is_file():
         raise EvaluationError(
-            f"'{path}' is no file; expected the features of one camera, in the official form of "
-            "SYSU-MM01: pass FOLDER/NAME as --mat for files FOLDER/NAME_cam1.mat and so on"
+            f"'{path}' is not a file; expected the features of one camera in the official format "
+            "of SYSU-MM01: pass FOLDER/NAME as --mat for files FOLDER/NAME_cam1.mat and so on"
         )
     try:
         contents = loadmat(path, variable_names=["feature"])
     except NotImplementedError as error:
         raise EvaluationError(
-            f"'{path}' is of MATLAB's version 7.3 (HDF5), which is not read here; expected version "
+            f"'{path}' has MATLAB's version 7.3 (HDF5), which is not supported; expected version "
             f"7: load it in MATLAB and {_SAVE}"
         ) from error
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
+    except Exception as error:  # scipy raises various errors for damaged files
         raise EvaluationError(
             f"'{path}' cannot be read as a MATLAB file ({error}); expected the cell array "
             f"'feature': {_SAVE}"
         ) from error
     cells = contents.get("feature")
     if cells is None or cells.dtype != object:
-        found = "nothing of that name" if cells is None else f"an array of {cells.dtype}"
+        found = "nothing" if cells is None else f"an array of {cells.dtype}"
         raise EvaluationError(
-            f"'{path}' holds {found} as 'feature'; expected a cell array with one matrix an "
+            f"'{path}' contains {found} as 'feature'; expected a cell array with one matrix per "
             f"identity: {_SAVE}"
         )
     return [np.asarray(cell) for cell in cells.flat]
@@ -173,7 +173,7 @@ def _read_cells(path: Path) -> list[NDArray[np.generic]]:
 def _rows(
     cells: list[NDArray[np.generic]], identity: int, *, images: int, path: Path
 ) -> NDArray[np.float32]:
-    """The features of one identity, ``[images, d]``; any empty cell will do for no images."""
+    """The features of one identity, ``[images, d]``; without images, any empty cell is valid."""
     cell = cells[identity - 1] if identity <= len(cells) else np.empty((0, 0))
     found = len(cell) if cell.size else 0
     if found != images or cell.ndim != 2 or cell.dtype.kind not in "fiu":
@@ -182,5 +182,5 @@ def _rows(
             f"expected {images} rows of numbers, one for each image that rand_perm_cam.mat draws "
             "from: encode all images of this identity and camera, sorted by name"
         )
-    with np.errstate(over="ignore"):  # too large for float32 is infinite, and refused by name
+    with np.errstate(over="ignore"):  # overflow to infinity is reported by name later
         return cell.astype(np.float32)

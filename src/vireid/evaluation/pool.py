@@ -1,4 +1,4 @@
-"""One result from several trainings: RegDB's figure is the mean over its ten splits."""
+"""Pool the results of several trainings: RegDB reports the mean over its ten splits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["pool"]
 
 
 def pool(results: Sequence[Result], *, name: str) -> Result:
-    """The results of several trainings as the trials of one; mean and deviation are over them.
+    """Combine the results of several trainings as the trials of one result.
 
     Args:
         results: Results of the same direction, convention and conditions, each of another split.
-        name: What to call the protocol of all of them together.
+        name: Protocol name of the pooled result.
 
     Raises:
-        EvaluationError: There is none, their conditions differ, or one comes twice.
+        EvaluationError: There is no result, conditions differ, or a split occurs twice.
     """
     if not results:
         raise EvaluationError("no result to pool; expected at least one")
@@ -49,7 +49,7 @@ def pool(results: Sequence[Result], *, name: str) -> Result:
     for result in results:
         if splits.count(result.data_fingerprint) > 1:
             raise EvaluationError(
-                f"'{result.protocol}' comes more than once; expected each split once"
+                f"'{result.protocol}' occurs more than once; expected each split once"
             )
     return replace(
         first,

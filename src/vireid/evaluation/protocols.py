@@ -1,24 +1,23 @@
-"""The published test protocols, one function each; adding a protocol is adding a function.
+"""The published test protocols, one function each.
 
 SYSU-MM01 (Wu et al., ICCV 2017): queries are all test images of the infrared cameras 3 and 6. The
-gallery of a trial holds 1 (single-shot) or 10 (multi-shot) images of each identity and visible
-camera: 1, 2, 4, 5 in all-search, 1 and 2 in indoor-search, whose queries stay the same, so that
-those of people never seen indoors have no match. Cameras 2 and 3 stand in the same room, so a
-query of camera 3 never sees the images of camera 2. Ten trials, CMC by identity. Two conventions
-draw the gallery, and their results are not on the same images:
+gallery of a trial holds 1 (single-shot) or 10 (multi-shot) images per identity and visible camera:
+1, 2, 4, 5 in all-search, 1 and 2 in indoor-search. Indoor-search has the same queries; those of
+people never seen indoors have no match. Cameras 2 and 3 are in the same room, so images of camera 2
+are excluded for queries of camera 3. Ten trials, CMC by identity. Two conventions draw the gallery,
+and their results are on different images:
 
-- *official*: row t of ``exp/rand_perm_cam.mat``, its first entries (the authors' evaluation code);
-- *seeded*: ``random.seed(t)`` for t = 0..9, then identities sorted, cameras in order, one
-  ``random.choice`` of the sorted files each (the code of AGW and all that grew from it). That code
-  has no ten-shot draw that can be repeated; here it is ``random.sample`` in the same order.
+- *official*: the first entries of row t of ``exp/rand_perm_cam.mat`` (the authors' code);
+- *seeded*: ``random.seed(t)`` for t = 0..9, then one ``random.choice`` of the sorted files per
+  identity and camera, identities sorted and cameras in order (the code of AGW and its successors).
+  That code has no reproducible ten-shot draw; here it is ``random.sample`` in the same order.
 
 RegDB (Ye et al., AAAI 2018): all test images of one modality against all of the other, in both
-directions; ten splits, each of which is a training of its own, so one layout is one trial. CMC by
-image.
+directions; ten splits, each with a training of its own, so a layout has one trial. CMC by image.
 
-LLCM (Zhang and Wang, CVPR 2023): all test images of one modality against one image of each
-identity and camera of the other, drawn as in the seeded convention, ten trials, in both
-directions. The query's own identity in the query's own camera is removed. CMC by identity.
+LLCM (Zhang and Wang, CVPR 2023): all test images of one modality against one image per identity and
+camera of the other, drawn as in the seeded convention, ten trials, in both directions. The query's
+own identity in the query's own camera is excluded. CMC by identity.
 
 Own data: the queries of one modality against the gallery images of the other, once. CMC by image.
 """
@@ -57,7 +56,7 @@ __all__ = [
     "protocols_for",
     "regdb",
     "sysu_mm01",
-    "sysu_mm01_chosen",
+    "sysu_mm01_protocols",
     "validation",
 ]
 
@@ -66,7 +65,7 @@ Draw = Literal["official", "seeded"]
 
 _SYSU_VISIBLE: Mapping[Search, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
 SYSU_SAME_ROOM = ((3, 2),)
-"""Pairs (query camera, gallery camera) of SYSU-MM01 that stand in one room."""
+"""Pairs (query camera, gallery camera) of SYSU-MM01 that are in the same room."""
 _TRIALS = 10
 _SHOTS = {1: "single-shot", 10: "multi-shot (10)"}
 _SEEDED = "seeded draw (random.seed 0 to 9, identities sorted, cameras in order"
@@ -77,16 +76,16 @@ Cells = Mapping[tuple[int, int], Sequence[ImageRecord]]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Which protocols to score, where a data set has several."""
+    """The settings of protocols, for data sets that have several."""
 
     search: tuple[Search, ...] = ("all",)
-    """SYSU-MM01: gallery from all visible cameras, or from the two indoors."""
+    """SYSU-MM01: gallery from all visible cameras, or from the two indoor ones."""
     shots: tuple[Literal[1, 10], ...] = (1,)
-    """SYSU-MM01: gallery images of each identity and camera."""
+    """SYSU-MM01: gallery images per identity and camera."""
     draw: tuple[Draw, ...] = ("official",)
-    """SYSU-MM01: how galleries are drawn, by rand_perm_cam.mat or by the seeds 0 to 9."""
+    """SYSU-MM01: draw galleries by rand_perm_cam.mat (official) or by the seeds 0 to 9."""
     exclude_own_camera: bool = False
-    """Own data: remove the query's identity in the query's own camera from its list."""
+    """Own data: exclude images of the query's identity from the query's own camera."""
 
     def __post_init__(self) -> None:
         for flag, chosen in (("search", self.search), ("shots", self.shots), ("draw", self.draw)):
@@ -95,7 +94,7 @@ class Settings:
 
 
 class SysuTest(typing.Protocol):
-    """What the protocol needs of SYSU-MM01: the data set has it, and so have its split files."""
+    """What the protocol needs of SYSU-MM01; the data set and its split files provide it."""
 
     def test(self) -> tuple[ImageRecord, ...]:
         """Return the test identities' images of all six cameras."""
@@ -105,11 +104,11 @@ class SysuTest(typing.Protocol):
 
 
 def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Protocol, ...]:
-    """The protocols of a data set; those on synthetic people say so in their names.
+    """The protocols of a data set; names of protocols on synthetic people begin with SynVI.
 
     Args:
         layout: The data set.
-        settings: Which of them; by default those that are reported first.
+        settings: Settings of the protocols; by default the most common ones.
 
     Raises:
         DatasetError: The data set is not laid out as published.
@@ -124,9 +123,9 @@ def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Pro
 def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
     match layout:
         case SysuMM01():
-            return sysu_mm01_chosen(layout, chosen)
+            return sysu_mm01_protocols(layout, chosen)
         case SysuArrays():
-            return sysu_mm01_chosen(layout.tree, chosen)
+            return sysu_mm01_protocols(layout.tree, chosen)
         case RegDB():
             return regdb(layout)
         case LLCM():
@@ -136,8 +135,8 @@ def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
     raise EvaluationError(f"no test protocol is known for the layout '{layout.name}'")
 
 
-def sysu_mm01_chosen(layout: SysuTest, settings: Settings) -> tuple[Protocol, ...]:
-    """SYSU-MM01 in every setting chosen.
+def sysu_mm01_protocols(layout: SysuTest, settings: Settings) -> tuple[Protocol, ...]:
+    """SYSU-MM01 in all chosen settings.
 
     Raises:
         DatasetError: The data set is not laid out as published.
@@ -161,8 +160,8 @@ def sysu_mm01(
 
     Args:
         layout: The data set.
-        search: Gallery from all visible cameras, or from the two indoors.
-        shots: Gallery images of each identity and camera.
+        search: Gallery from all visible cameras, or from the two indoor ones.
+        shots: Gallery images per identity and camera.
         draw: How galleries are drawn.
 
     Raises:
@@ -207,7 +206,7 @@ def regdb(layout: RegDB) -> tuple[Protocol, Protocol]:
 
 
 def llcm(layout: LLCM) -> tuple[Protocol, Protocol]:
-    """LLCM in both directions, ten draws of the gallery each."""
+    """LLCM in both directions, with ten gallery draws each."""
     test = layout.test()
     sides = {modality: _of(test, modality) for modality in Modality}
 
@@ -231,15 +230,15 @@ def llcm(layout: LLCM) -> tuple[Protocol, Protocol]:
 def own_data(
     layout: Manifest | Folders, *, exclude_own_camera: bool = False
 ) -> tuple[Protocol, ...]:
-    """One's own data: a protocol for each modality that queries and gallery allow.
+    """Custom data: one protocol for each query modality that has a gallery.
 
     Args:
         layout: The data set.
-        exclude_own_camera: Remove the query's identity in the query's own camera from its list.
+        exclude_own_camera: Exclude images of the query's identity from the query's own camera.
 
     Raises:
-        DatasetError: The manifest or the folders are not as they must be.
-        EvaluationError: There is no query with a gallery of the other modality.
+        DatasetError: The manifest or the folders are invalid.
+        EvaluationError: No query has a gallery of the other modality.
     """
     query, gallery = layout.query(), layout.gallery()
     found = tuple(
@@ -257,17 +256,17 @@ def own_data(
     if not found:
         raise EvaluationError(
             f"'{layout.root}' has {len(query)} queries and {len(gallery)} gallery images, but no "
-            "query whose gallery has the other modality; expected, say, infrared queries and a "
-            "visible gallery: mend the splits 'query', 'gallery' or 'test'"
+            "query whose gallery has the other modality; expected, for example, infrared queries "
+            "and a visible gallery: fix the splits 'query', 'gallery' or 'test'"
         )
     return found
 
 
 def validation(layout: Layout) -> Protocol:
-    """Infrared to visible among the identities held out of training: what a model is chosen by.
+    """Infrared to visible among the held-out identities, for model selection.
 
-    SYSU-MM01's are searched all-search single-shot with the seeded draw and its room exclusion;
-    those of other data sets, all images of one modality against all of the other.
+    SYSU-MM01: all-search single-shot with the seeded draw and the room exclusion; other data sets:
+    all images of one modality against all of the other.
 
     Raises:
         DatasetError: The data set is not laid out as published.
@@ -278,7 +277,7 @@ def validation(layout: Layout) -> Protocol:
     if not query or not gallery:
         raise EvaluationError(
             f"'{layout.root}' holds out {len(query)} infrared and {len(gallery)} visible images; "
-            "expected some of both to choose a model by: pass --hold-out, or give rows of the "
+            "expected some of both for model selection: pass --hold-out, or give rows of the "
             "manifest the split 'val'"
         )
     if isinstance(layout, SysuMM01):
@@ -306,7 +305,7 @@ def _of(records: Iterable[ImageRecord], modality: Modality) -> list[ImageRecord]
 
 
 def _cells(records: Iterable[ImageRecord]) -> Cells:
-    """Images by identity and camera, in the order in which the seeded draw walks through them."""
+    """Images by identity and camera, in the order of the seeded draw."""
     cells: dict[tuple[int, int], list[ImageRecord]] = {}
     for record in sorted(records, key=lambda r: (r.identity, r.camera, r.path.name)):
         cells.setdefault((record.identity, record.camera), []).append(record)
@@ -316,7 +315,7 @@ def _cells(records: Iterable[ImageRecord]) -> Cells:
 def _gallery(
     cells: Cells, permutations: Permutations | None, *, trial: int, shots: int
 ) -> list[ImageRecord]:
-    """``shots`` images of every cell: by the official permutations, or by the trial as a seed."""
+    """``shots`` images of every cell, by the official permutations or with the trial as seed."""
     if permutations is not None:
         return [
             images[entry - 1]

@@ -1,6 +1,6 @@
-"""Two ways to better a ranking without labels: k-reciprocal re-ranking and query expansion.
+"""Post-processing without labels: k-reciprocal re-ranking and query expansion.
 
-Neither is part of the published protocols, so a result that used one has to say so.
+Neither is part of the published protocols, so results name them.
 
 **K-reciprocal re-ranking** (Zhong et al., "Re-ranking Person Re-identification with k-reciprocal
 Encoding", CVPR 2017). Take query and gallery images together, n = q + g, and let
@@ -14,20 +14,18 @@ Encoding", CVPR 2017). Take query and gallery images together, n = q + g, and le
   by the mean of the rows of the k2 nearest images, i itself being the first;
 - J(i, j) = 1 - m / (2 - m), m = sum_z min(V(i, z), V(j, z)), the Jaccard distance.
 
-The final distance is (1 - lambda) J + lambda d'. Where paper and published code differ, the code
-is followed, since the field's numbers come from it: the paper asks for *at least* two thirds.
+The final distance is (1 - lambda) J + lambda d'. Where paper and published code differ, this module
+follows the code, which published results use: the paper asks for *at least* two thirds.
 
-The neighbours are sought among all images, those included that a protocol excludes for a query
-(same room, same camera); exclusion applies to the ranking afterwards. This is how the field's
-evaluators do it.
+Neighbours are searched among all images, including those that a protocol excludes for a query (same
+room, same camera); exclusion applies to the ranking afterwards, as in published evaluation code.
 
 **Query expansion**: a query moves towards the gallery images nearest to it (Chum et al., "Total
 Recall", ICCV 2007), each weighted by a power of its similarity (Radenović et al., "Fine-tuning
-CNN Image Retrieval with No Human Annotation", TPAMI 2019). Excluded images have no part in it.
+CNN Image Retrieval with No Human Annotation", TPAMI 2019). Excluded images do not contribute.
 
 **Ties.** Distances are rounded to float32. Among equal ones the image itself comes first, then
-queries before gallery images, each in the order given. Where no two distances of an image are
-equal, the order of the input does not matter.
+queries before gallery images, each in input order. Without ties the input order does not matter.
 """
 
 from __future__ import annotations
@@ -59,11 +57,11 @@ class KReciprocal:
     """Options of k-reciprocal re-ranking; the defaults are those of the published code."""
 
     k1: int = 20
-    """Neighbours among which reciprocal ones are sought."""
+    """Number of neighbours among which reciprocal ones are searched."""
     k2: int = 6
-    """Nearest images, itself included, over which an image's encoding is averaged; 1: none."""
+    """Number of nearest images, itself included, to average an encoding over; 1: no averaging."""
     weight: float = 0.3
-    """Lambda, the share of the original distance in the final one, in [0, 1]."""
+    """Lambda, the weight of the original distance in the final one, in [0, 1]."""
 
     def __post_init__(self) -> None:
         for name, value in (("k1", self.k1), ("k2", self.k2)):
@@ -84,9 +82,9 @@ class QueryExpansion:
     """Options of query expansion."""
 
     neighbours: int = 5
-    """Nearest gallery images that a query moves towards."""
+    """Number of nearest gallery images that a query moves towards."""
     power: float = 3.0
-    """An image's weight is its similarity to this power; 0: all weigh the same."""
+    """The weight of an image is its similarity to this power; 0: equal weights."""
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
@@ -112,14 +110,14 @@ def rerank(
 ) -> NDArray[np.float32]:
     """Similarities after k-reciprocal re-ranking.
 
-    No matrix of all images against all images is ever held: distances are computed in blocks of
-    rows, and the encoding V is sparse.
+    The distance matrix of all images is never stored: distances are computed in blocks of rows, and
+    the encoding V is sparse.
 
     Args:
-        query: Features of the queries, ``[q, d]``, of any length but zero.
-        gallery: Features of the gallery, ``[g, d]``, of any length but zero.
+        query: Features of the queries, ``[q, d]``, of any norm but zero.
+        gallery: Features of the gallery, ``[g, d]``, of any norm but zero.
         options: Sizes of the neighbourhoods and lambda.
-        memory_limit_bytes: Bytes that may be used beside the features given, result included.
+        memory_limit_bytes: Memory limit without the given features, but with the result.
 
     Returns:
         1 - final distance, ``[q, g]`` in [0, 1]; larger is nearer.
@@ -134,7 +132,7 @@ def rerank(
         raise EvaluationError(
             f"re-ranking {len(query)} queries against {len(gallery)} gallery images needs up to "
             f"{needed / 2**30:.3f} GiB of memory; expected at most {memory_limit_bytes / 2**30:.3f}"
-            " GiB: raise --memory-limit, take fewer gallery images, or leave out the re-ranking"
+            " GiB: raise --memory-limit, use fewer gallery images, or do not re-rank"
         )
     norms = np.concatenate([row_norms(query, "query"), row_norms(gallery, "gallery image")])
     rows = np.concatenate([query, gallery])
@@ -146,30 +144,30 @@ def rerank(
 
 
 def needed_bytes(queries: int, gallery: int, size: int, options: KReciprocal) -> int:
-    """An upper bound of what :func:`rerank` allocates, its result included.
+    """An upper bound of the memory that :func:`rerank` allocates, including its result.
 
     Args:
         queries: Number of queries, q.
         gallery: Number of gallery images, g.
-        size: Length of a feature, d.
+        size: Dimension of a feature, d.
         options: Sizes of the neighbourhoods.
 
     Returns:
-        Bytes; linear in q + g but for the result's 4 q g.
+        Bytes; linear in q + g except for the 4 q g of the result.
     """
     images = queries + gallery
     listed = min(max(options.k1 + 1, options.k2), images)
     near = min(options.k1 + 1, images)
     half = min(_half(options.k1) + 1, images)
-    # A set R(c, k1/2) is accepted if more than two thirds of it are known: the rest is new.
+    # A set R(c, k1/2) is accepted if more than two thirds of it are members; the rest is new.
     reached = min(near * (1 + (half - 1) // 3), images)
     averaged = min(options.k2 * reached, images)
 
     dense = images * (4 * size + 4 * listed + 16) + 4 * queries * gallery
     block = min(block_rows(images, size), images)
     blocks = block * (12 * images + 8 * size + 8 * TILE) + 2 * 8 * size * min(TILE, images)
-    # Entries of sparse matrices (number and column, 12 bytes), some held several times while a
-    # product is formed: first the graph of neighbours and V, then V averaged.
+    # Entries of sparse matrices (value and column, 12 bytes), some stored several times while a
+    # product is computed: first the neighbour graph and V, then the averaged V.
     entries = images * (2 * listed + 4 * near + min(near * half, images) + 4 * reached)
     entries += queries * averaged + 5 * min(max(_BLOCK_ENTRIES, averaged), gallery * averaged)
     return dense + blocks + 12 * entries
@@ -182,20 +180,19 @@ def expand(
     *,
     excluded: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Queries moved towards their nearest gallery images.
+    """Move queries towards their nearest gallery images.
 
-    q' = q + sum_i s_i^power g_i, brought to unit length, over the nearest gallery images g_i that
-    are not excluded for q and whose similarity s_i is above 0 (at power 0 too: an image at a
-    right angle or more is no neighbour).
+    q' = q + sum_i s_i^power g_i, normalised, over the nearest gallery images g_i that are not
+    excluded for q and whose similarity s_i is above 0 (at power 0 too).
 
     Args:
-        query: Features of the queries, ``[q, d]``, of any length but zero; not changed.
-        gallery: Features of the gallery, ``[g, d]``, of any length but zero.
+        query: Features of the queries, ``[q, d]``, of any norm but zero; not modified.
+        gallery: Features of the gallery, ``[g, d]``, of any norm but zero.
         options: Number of neighbours and the power.
-        excluded: Bool ``[q, g]``, True where a gallery image must not touch the query.
+        excluded: Bool ``[q, g]``, True where a gallery image must not affect the query.
 
     Returns:
-        ``[q, d]`` of unit length; a query without any neighbour keeps its direction.
+        ``[q, d]`` of unit norm; a query without neighbours keeps its direction.
 
     Raises:
         EvaluationError: The shapes do not fit, or a feature is zero or not finite.
@@ -236,9 +233,9 @@ def _scan(
     options: KReciprocal,
     similarity: NDArray[np.float32],
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Neighbours ``[n, k]`` of every image, itself first, and its greatest distance ``[n]``.
+    """Neighbours ``[n, k]`` of every image, itself first, and its largest distance ``[n]``.
 
-    Fills ``similarity`` ``[q, g]`` with 1 - d' on the way.
+    Also fills ``similarity`` ``[q, g]`` with 1 - d'.
     """
     images, queries = len(rows), len(similarity)
     count = min(max(options.k1 + 1, options.k2), images)
@@ -249,7 +246,7 @@ def _scan(
         block = slice(begin, min(begin + step, images))
         distance = squared_distances(rows[block] / norms[block, None], rows, norms)
         greatest = distance.max(axis=1)
-        # Where all features are equal there is nothing to scale.
+        # If all features are equal, there is nothing to scale.
         greatest[greatest == 0] = 1
         farthest[block] = greatest
         of_queries = distance[: max(queries - begin, 0), queries:]
@@ -275,10 +272,10 @@ def _reciprocal(neighbours: NDArray[np.int32]) -> sparse.csr_array:
 
 
 def _expanded_sets(neighbours: NDArray[np.int32], k1: int) -> sparse.csr_array:
-    """R*(i), sparse ``[n, n]``: the stored entries of row i are the members."""
+    """R*(i) as a sparse matrix ``[n, n]``: the stored entries of row i are the members."""
     sets = _reciprocal(neighbours[:, : k1 + 1])
     halves = _reciprocal(neighbours[:, : _half(k1) + 1])
-    # [i, c]: how many of R(c, k1/2) are in R(i, k1), for the c in R(i, k1).
+    # [i, c]: number of members of R(c, k1/2) in R(i, k1), for c in R(i, k1).
     accepted = (sets @ halves).multiply(sets).tocsr()
     sizes = np.diff(halves.indptr)[accepted.indices]
     accepted.data = np.where(3 * accepted.data > 2 * sizes, 1, 0)
@@ -311,20 +308,20 @@ def _blend_jaccard(
     weight: float,
     similarity: NDArray[np.float32],
 ) -> None:
-    """Average V over ``closest`` ``[n, k2]``; blend 1 - J into ``similarity``, 1 - d' so far."""
+    """Average V over ``closest`` ``[n, k2]``; blend 1 - J into ``similarity``, which is 1 - d'."""
     queries, gallery = similarity.shape
     mean = _neighbour_matrix(closest, 1 / closest.shape[1])
-    mine = mean[:queries] @ encoding
+    of_queries = mean[:queries] @ encoding
     widest = closest.shape[1] * int(np.diff(encoding.indptr).max())
     step = max(1, _BLOCK_ENTRIES // widest)
     for begin in range(0, gallery, step):
         block = slice(begin, min(begin + step, gallery))
-        # Row z: the gallery images whose encoding has a share of z.
+        # Row z: the gallery images whose encoding contains z.
         inverted = (mean[queries:][block] @ encoding).T.tocsr()
         for i in range(queries):
-            own = slice(mine.indptr[i], mine.indptr[i + 1])
-            shared = inverted[mine.indices[own]]
-            least = np.minimum(shared.data, np.repeat(mine.data[own], np.diff(shared.indptr)))
+            own = slice(of_queries.indptr[i], of_queries.indptr[i + 1])
+            shared = inverted[of_queries.indices[own]]
+            least = np.minimum(shared.data, np.repeat(of_queries.data[own], np.diff(shared.indptr)))
             overlap = np.bincount(shared.indices, weights=least, minlength=inverted.shape[1])
             nearness = overlap / (2 - overlap)
             similarity[i, block] = (1 - weight) * nearness + weight * similarity[i, block]

@@ -1,4 +1,4 @@
-"""Features as the evaluation needs them: checked, in the protocol's order, and compared."""
+"""Check features, order them as a protocol's records, and compute similarities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.types import Features, ImageRecord
 __all__ = ["Similarity", "match_rows", "similarities"]
 
 Similarity = Literal["cosine", "euclidean"]
-_TILE = 1024  # gallery rows widened to float64 at once
+_TILE = 1024  # gallery rows converted to float64 at once
 
 
 def match_rows(
@@ -24,12 +24,12 @@ def match_rows(
     *,
     similarity: Similarity = "cosine",
 ) -> NDArray[np.float32]:
-    """The features of ``records``, in their order, checked.
+    """Check features, and return those of ``records`` in their order.
 
     Args:
         features: Float ``[n, d]`` with their records.
-        records: The images wanted, ``m``.
-        similarity: How they are to be compared.
+        records: The ``m`` images of a protocol.
+        similarity: How features are compared.
 
     Returns:
         ``[m, d]``.
@@ -42,38 +42,38 @@ def match_rows(
     if values.ndim != 2 or len(values) != len(features.records):
         raise EvaluationError(
             f"features of shape {values.shape} for {len(features.records)} images; "
-            "expected one row an image"
+            "expected one row per image"
         )
-    place = {record.path: row for row, record in enumerate(features.records)}
-    if len(place) < len(features.records):
+    row_of = {record.path: row for row, record in enumerate(features.records)}
+    if len(row_of) < len(features.records):
         counts = Counter(record.path for record in features.records)
-        twice = [path for path, count in counts.items() if count > 1]
+        repeated = [path for path, count in counts.items() if count > 1]
         raise EvaluationError(
-            f"{first_few(twice)} more than once among the features; expected every image once "
-            "(padding of distributed loaders repeats images: cut it off)"
+            f"{first_few(repeated)} more than once among the features; expected every image once "
+            "(distributed loaders pad by repeating images: remove the padding)"
         )
-    missing = [record.path for record in records if record.path not in place]
+    missing = [record.path for record in records if record.path not in row_of]
     if missing:
         raise EvaluationError(
             f"no feature for {first_few(missing)}; expected all {len(records)} images of the "
-            "protocol: encode protocol.records"
+            "protocol: extract the features of protocol.records"
         )
-    rows = [place[record.path] for record in records]
-    # Features that stand in order already are not copied: 100,000 of them are a gigabyte.
+    rows = [row_of[record.path] for record in records]
+    # Features in order already are not copied: 100,000 of them are a gigabyte.
     chosen = values if rows == list(range(len(values))) else values[rows]
     finite = np.isfinite(chosen).all(axis=1)
     if not finite.all():
         bad = [records[i].path for i in np.flatnonzero(~finite).tolist()]
         raise EvaluationError(
-            f"NaN or infinity in the feature of {first_few(bad)}; expected finite numbers: look "
-            "at these images and whether the network's weights are finite"
+            f"NaN or infinity in the feature of {first_few(bad)}; expected finite numbers: check "
+            "these images and whether the network's weights are finite"
         )
     zero = ~chosen.any(axis=1)
     if similarity == "cosine" and zero.any():
         bad = [records[i].path for i in np.flatnonzero(zero).tolist()]
         raise EvaluationError(
             f"the feature of {first_few(bad)} is all zero and has no direction; expected unit "
-            "length: the network's last layer gives nothing for these images"
+            "length: the network's last layer outputs only zeros for these images"
         )
     return chosen
 
@@ -85,19 +85,19 @@ def similarities(
     rows: NDArray[np.int64] | None = None,
     similarity: Similarity = "cosine",
 ) -> NDArray[np.float32]:
-    """Similarities, summed in float64 and rounded to float32.
+    """Similarities, computed in float64 and rounded to float32.
 
-    The sum in float64 makes the rounded number independent of the BLAS library, its threads and
-    the place of an image in the matrix; so equal features give exactly equal similarities, and
-    a result has the same bytes on every machine but for the rarest rounding.
+    Summing in float64 makes the rounded number independent of the BLAS library, its threads and the
+    position of an image in the matrix, except in rare cases of rounding: equal features have equal
+    similarities, and results are the same on every machine.
 
     Args:
         query: ``[q, d]``.
         gallery: ``[n, d]``.
-        rows: Which rows of the gallery are compared, ``[g]``; all by default. (A gigabyte of
-            features is then not copied to choose from it.)
-        similarity: ``cosine``: rows are normalised here and none may be zero. ``euclidean``:
-            minus the distance of the rows as they are (the official SYSU-MM01 demo).
+        rows: Rows of the gallery to compare, ``[g]``; all by default. (Indexing the gallery
+            before the call would copy it.)
+        similarity: ``cosine``: rows are normalised here and must not be zero. ``euclidean``: the
+            negative distance of the rows as they are (the official SYSU-MM01 demo).
 
     Returns:
         ``[q, g]``; larger is nearer. Cosines are in [-1, 1].
