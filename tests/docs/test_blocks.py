@@ -22,7 +22,17 @@ from vireid.cli import main
 from vireid.synvi.presets import PRESETS, Preset
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/glossary.md")
+PAGES = (
+    "README.md",
+    "docs/glossary.md",
+    "docs/dlis.md",
+    "docs/methods.md",
+    "docs/research/palm.md",
+    "docs/benchmarks/evaluation.md",
+    "docs/benchmarks/first.md",
+    "docs/benchmarks/speed.md",
+    "docs/benchmarks/synvi.md",
+)
 RUNNABLE = ("sh", "python")
 
 TRAIN = [
