@@ -258,7 +258,7 @@ def test_inputs_are_not_changed() -> None:
 
 def test_features_without_a_direction_are_refused() -> None:
     query, gallery = clusters(3, 5, 4, 2)
-    for value, text in ((0.0, "length 0"), (np.nan, "length nan"), (np.inf, "length inf")):
+    for value, text in ((0.0, "norm 0"), (np.nan, "norm nan"), (np.inf, "norm inf")):
         bad = gallery.copy()
         bad[2] = value
         with pytest.raises(EvaluationError, match=f"gallery image 2 has {text}"):
