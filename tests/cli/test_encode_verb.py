@@ -35,33 +35,32 @@ def images(tmp_path: Path) -> Path:
 def test_a_folder(
     run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("a b.parquet",):
-        out = tmp_path / name
-        assert main(["encode", str(run), str(images), "--out", str(out), "--batch-size", "2"]) == 0
-        printed = capsys.readouterr().out
-        extractor = load(run)
-        assert (
-            f"'{out}' holds the features of 5 images: 16 numbers each, by the network"
-            f" {extractor.fingerprint}." in printed
-        )
-        assert (
-            "The modality of 5 images was detected from the colours: 3 visible and 2 infrared."
-            in printed
-        )
-        file = FeatureFile(out)
-        assert file.model.about == extractor.about
-        (batch,) = file
-        records = [
-            ImageRecord(image.info.path, 1, 0, image.info.modality)
-            for image in batch.images
-            if image.info.modality
-        ]
-        assert [record.path for record in records] == sorted(images.rglob("*.png"))
-        expected = extractor.extract(records, progress=False).values
-        np.testing.assert_allclose(batch.values, expected, atol=1e-6)
+    out = tmp_path / "a b.parquet"
+    assert main(["encode", str(run), str(images), "--out", str(out), "--batch-size", "2"]) == 0
+    printed = capsys.readouterr().out
+    extractor = load(run)
+    assert (
+        f"'{out}' holds the features of 5 images: dimension 16, network {extractor.fingerprint}."
+        in printed
+    )
+    assert (
+        "The modality of 5 images was detected from the colours: 3 visible and 2 infrared."
+        in printed
+    )
+    file = FeatureFile(out)
+    assert file.model.about == extractor.about
+    (batch,) = file
+    records = [
+        ImageRecord(image.info.path, 1, 0, image.info.modality)
+        for image in batch.images
+        if image.info.modality
+    ]
+    assert [record.path for record in records] == sorted(images.rglob("*.png"))
+    expected = extractor.extract(records, progress=False).values
+    np.testing.assert_allclose(batch.values, expected, atol=1e-6)
 
 
-def test_a_manifest_and_what_is_told_of_all(
+def test_a_manifest_and_options_for_all_images(
     run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
@@ -69,8 +68,8 @@ def test_a_manifest_and_what_is_told_of_all(
         {"path": "night/3.png", "modality": "ir", "camera": "yard", "identity": ""},
     ]
     manifest, out = save_manifest(images / "list.csv", rows), tmp_path / "a.parquet"
-    told = ["--modality", "visible", "--camera", "entrance"]
-    assert main(["encode", str(run), str(manifest), "--out", str(out), *told]) == 0
+    given = ["--modality", "visible", "--camera", "entrance"]
+    assert main(["encode", str(run), str(manifest), "--out", str(out), *given]) == 0
     assert "guessed" not in capsys.readouterr().out
     (batch,) = FeatureFile(out)
     assert [(i.info.modality, i.info.camera, i.info.identity) for i in batch.images] == [
@@ -86,7 +85,10 @@ def test_a_folder_of_shards_by_two_and_into_a_gallery(
     encode = ["encode", str(run), str(images), "--out", out, "--shard-rows", "2", "--part"]
     add = ["gallery", "add", people, "--encoded", out]
     assert main([*encode, "2/2"]) == 0
-    assert f"'{out}' holds in part 2/2 the features of 2 images: 16" in capsys.readouterr().out
+    assert (
+        f"Part 2/2 of '{out}' holds the features of 2 images: dimension 16"
+        in capsys.readouterr().out
+    )
     assert main(add) == 2
     assert "lacks 2 of the 3 shards of part 1/1: '00000000.parquet'" in capsys.readouterr().err
     assert main([*add, "--part", "2/2"]) == 0
@@ -97,21 +99,21 @@ def test_a_folder_of_shards_by_two_and_into_a_gallery(
         assert f"holds 5 entries: {new} new; {known} were there" in capsys.readouterr().out
 
 
-def test_bad_images_and_going_on(
+def test_bad_images_and_resuming(
     run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (images / "z.jpg").write_text("<html>")
     out = tmp_path / "a.parquet"
     words = ["encode", str(run), str(images), "--out", str(out), "--batch-size", "2"]
     assert main(words) == 2
-    told = capsys.readouterr().err
-    assert "z.jpg' (6 bytes) cannot be read" in told
-    assert told.rstrip().endswith("With --skip-bad, bad images are left out.")
-    assert f"to resume, run the command for '{out}' again" in told
+    error = capsys.readouterr().err
+    assert "z.jpg' (6 bytes) cannot be read" in error
+    assert error.rstrip().endswith("With --skip-bad, bad images are left out.")
+    assert f"to resume, run the command for '{out}' again" in error
     assert not out.exists()
     assert main([*words, "--skip-bad"]) == 0
     printed = capsys.readouterr().out
-    assert "of 5 images, 4 of them by an earlier run: 16 numbers" in printed
+    assert "of 5 images (4 from an earlier run): dimension 16" in printed
     assert "1 image was skipped:\n  '" in printed
     assert FeatureFile(out).rows == 5
     (images / os.fsdecode(b"caf\xe9\x1b.jpg")).touch()
@@ -128,8 +130,11 @@ def test_bad_images_and_going_on(
         ("{empty} {images} --out a.parquet", "is no run folder"),
         ("{run} {images} --out a.npz", "'a.npz' ends in '.npz'; expected a name that ends in"),
         ("{run} {images} --out a --shard-rows 0", "--shard-rows 0 is out of range"),
-        ("{run} {images} --out a.parquet --shard-rows 2", "'a.parquet' is the name of a file"),
-        ("{run} {images} --out a.parquet --part 1/2", "--part 1/2 is of shards, and none are"),
+        ("{run} {images} --out a.parquet --shard-rows 2", "'a.parquet' is a file name"),
+        (
+            "{run} {images} --out a.parquet --part 1/2",
+            "--part 1/2 is given without --shard-rows; expected",
+        ),
         ("{run} {images} --out a --shard-rows 2 --part 3/2", "--part '3/2' is no part"),
         ("{run} {images} --out a.parquet --batch-size 0", "--batch-size 0 is out of range"),
         (
@@ -138,7 +143,7 @@ def test_bad_images_and_going_on(
         ),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence(
+def test_user_errors_are_one_sentence(
     words: str,
     expected: str,
     run: Path,

@@ -1,4 +1,4 @@
-"""A gallery is filled from shards through any kill: nothing is lost, nothing is added twice."""
+"""A gallery is filled from shards despite any kill: nothing is lost, nothing is added twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def value_of(number: int) -> np.ndarray:
 
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
-    """Three shards of ten made-up images."""
+    """Three shards of ten synthetic images."""
     folder = tmp_path / "shards"
     folder.mkdir()
     for shard in range(ROWS // SHARD):
@@ -64,7 +64,7 @@ from vireid.gallery import Gallery
 from vireid.types import ImageInfo, ModelInfo
 
 def run(place, moment):
-    # In a process of its own, which is killed around its so-and-so-many-th call.
+    # In a child process, which is killed around its n-th call.
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -101,7 +101,7 @@ print(json.dumps([[run(f, m), run(f, "")] for m, f in map(str.split, sys.argv[2:
 """
 
 
-def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(shards: Path, tmp_path: Path) -> None:
+def test_a_kill_anywhere_loses_nothing_and_repeats_nothing(shards: Path, tmp_path: Path) -> None:
     kept = {"before-1": 0, "before-2": 10, "after-2": 20, "before-index": 30, "after-index": 30}
     words = [f"{moment}={tmp_path / moment}" for moment in kept]
     done = subprocess.run(
@@ -118,7 +118,7 @@ def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(shards: Path, tmp_pat
             assert gallery.count() == ROWS
         assert sorted(rows) == list(range(ROWS))
         assert all(np.allclose(row.feature, value_of(n)) for n, row in rows.items())
-        # Also where the kill came before the graph was begun.
+        # Even if the kill came before the graph was begun.
         assert read_about(tmp_path / moment).graph
 
 
@@ -131,7 +131,7 @@ def test_a_kill_anywhere_loses_nothing_and_doubles_nothing(shards: Path, tmp_pat
         ("--encoded {shards}/..", "has no shards.json; expected a folder"),
     ],
 )
-def test_what_the_user_can_mend(
+def test_user_errors(
     words: str, expected: str, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = str(tmp_path / "people")

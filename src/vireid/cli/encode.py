@@ -64,13 +64,13 @@ def encode(
         check_ending(out)
         if own != WHOLE:
             raise ConfigError(
-                f"--part {own} is of shards, and none are asked for; expected --shard-rows beside"
-                " it, the same for all parts; add --shard-rows 10000."
+                f"--part {own} is given without --shard-rows; expected both, with the same"
+                " --shard-rows for all parts; add --shard-rows 10000."
             )
     elif out.suffix.lower() == ".parquet" or out.is_file():
         raise ConfigError(
-            f"--out '{out}' is the name of a file; expected one for the folder of the shards that"
-            " --shard-rows asks for; leave out its ending, or --shard-rows."
+            f"--out '{out}' is a file name; expected a folder for the shards of --shard-rows; omit"
+            " its extension, or omit --shard-rows."
         )
     return launch(
         partial(_encode, run, images, out, shard_rows, own, options),
@@ -103,18 +103,17 @@ def _encode(
             skip_bad=options.skip_bad,
         )
     if is_main_process():
-        _tell(out, part, summary)
+        _print_summary(out, part, summary)
     return summary
 
 
-def _tell(out: Path, part: Part, summary: Summary) -> None:
-    """Print what a file, or a part of a folder, holds now."""
-    again = f", {summary.resumed:,} of them by an earlier run" if summary.resumed else ""
-    holds = "holds" if part == WHOLE else f"holds in part {part}"
+def _print_summary(out: Path, part: Part, summary: Summary) -> None:
+    """Print what a file, or a part of a folder, holds."""
+    where = f"'{out}'" if part == WHOLE else f"Part {part} of '{out}'"
+    earlier = f" ({summary.resumed:,} from an earlier run)" if summary.resumed else ""
     print(
-        f"'{out}' {holds} the features of {many(summary.rows, 'image')}{again}:"
-        f" {summary.model.dimension:,} numbers each, by the network"
-        f" {summary.model.fingerprint}."
+        f"{where} holds the features of {many(summary.rows, 'image')}{earlier}: dimension"
+        f" {summary.model.dimension:,}, network {summary.model.fingerprint}."
     )
     print_detected(summary.guessed)
     print_skipped(summary.bad)

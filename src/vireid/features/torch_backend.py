@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,15 +19,11 @@ from vireid.nn.weights import fingerprint
 from vireid.runs import Device, Precision
 from vireid.types import Modality
 
-__all__ = ["FeatureBackend", "TorchBackend", "Translated"]
+__all__ = ["FeatureBackend", "TorchBackend"]
 
 
-class Translated(NamedTuple):
-    """An image translated to the other modality and back, each uint8 ``[H, W, 3]``."""
-
-    original: NDArray[np.uint8]
-    translated: NDArray[np.uint8]
-    back: NDArray[np.uint8]
+Pixels: TypeAlias = NDArray[np.uint8]
+"""An image, uint8 ``[H, W, 3]``."""
 
 
 class FeatureBackend(ABC):
@@ -68,12 +64,15 @@ class FeatureBackend(ABC):
         del image, modality
         return []
 
-    def translate(self, image: Tensor, modality: Modality) -> Translated | None:
+    def translate(self, image: Tensor, modality: Modality) -> tuple[Pixels, Pixels, Pixels] | None:
         """An image in the other modality; None if the model does not translate.
 
         Args:
             image: uint8 ``[1, 3, H, W]`` of the network's ``size``.
             modality: The modality of the image.
+
+        Returns:
+            The image as the network gets it, its translation, and that translated back.
         """
         del image, modality
         return None
@@ -124,7 +123,7 @@ class TorchBackend(FeatureBackend):
         return [weights[0].cpu().numpy() for weights in maps]
 
     @torch.inference_mode()
-    def translate(self, image: Tensor, modality: Modality) -> Translated | None:
+    def translate(self, image: Tensor, modality: Modality) -> tuple[Pixels, Pixels, Pixels] | None:
         """As :meth:`FeatureBackend.translate`."""
         ready = self._normalised(image)
         with self._arithmetic():
@@ -133,7 +132,7 @@ class TorchBackend(FeatureBackend):
                 return None
             back = self.network.translate(translated, modality.other)
         assert back is not None
-        return Translated(_pixels(ready), _pixels(translated), _pixels(back))
+        return _pixels(ready), _pixels(translated), _pixels(back)
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_half)
@@ -143,7 +142,7 @@ class TorchBackend(FeatureBackend):
         return normalise(images.to(self._device), memory_format=torch.channels_last)
 
 
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
+def _pixels(images: Tensor) -> Pixels:
     """One normalised image, ``[1, 3, H, W]``, as uint8 ``[H, W, 3]``."""
     levels = denormalise(images.float())[0].mul(255).round().clamp(0, 255)
     return levels.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
