@@ -63,13 +63,13 @@ def ada(made: Path, extractor: FeatureExtractor) -> Iterator[Visitor]:
     with open_gallery(made, model=extractor.model_info) as gallery:
         visitor = Visitor(gallery, extractor, made.parent / "log", read_only=True)
         yield visitor
-        visitor.desk.close()
+        visitor.handlers.close()
 
 
 @pytest.fixture
 def owner(gallery: Path, extractor: FeatureExtractor, tmp_path: Path) -> Iterator[Visitor]:
     made = copy(gallery, tmp_path)
     with open_gallery(made, model=extractor.model_info, write=True) as opened:
-        visitor = Visitor(opened, extractor, tmp_path / "log", pictures=True)
+        visitor = Visitor(opened, extractor, tmp_path / "log", images=True)
         yield visitor
-        visitor.desk.close()
+        visitor.handlers.close()

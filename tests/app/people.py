@@ -24,7 +24,7 @@ from vireid.app.api import create_app
 from vireid.app.audit import Audit
 from vireid.app.handlers import Handlers
 from vireid.app.limits import DEFAULT_LIMITS, Limits
-from vireid.app.server import address, listen, server_of
+from vireid.app.server import create_server, listen, url_of
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
 from vireid.data.layouts import DataSource
@@ -52,7 +52,7 @@ NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
 def photograph(
     person: int, *, camera: int = 0, frame: int = 0, grey: bool = False, kind: str = "PNG"
 ) -> bytes:
-    """A picture of a person: a pattern of bars that is theirs, a little different each time.
+    """A image of a person: a pattern of bars that is theirs, a little different each time.
 
     Args:
         person: Who it shows.
@@ -97,7 +97,7 @@ def write_gallery(folder: Path, extractor: FeatureExtractor, *, files: Path | No
     Args:
         folder: The gallery to make.
         extractor: The network.
-        files: Where the pictures' files are written; None keeps none of them, as of uploads.
+        files: Where the images' files are written; None keeps none of them, as of uploads.
     """
     images, data = [], []
     for person in range(PEOPLE):
@@ -177,7 +177,7 @@ def exactly(value: float) -> Estimate:
 
 
 def copy(gallery: Path, into: Path) -> Path:
-    """A gallery of one's own, to open or to change; its pictures' files stay where they are."""
+    """A gallery of one's own, to open or to change; its images' files stay where they are."""
     return Path(shutil.copytree(gallery, into / "people"))
 
 
@@ -213,16 +213,16 @@ def hosted(
         listen("127.0.0.1", 0, tokens=who) as listening,
     ):
         service = Service(opened, extractor, name=gallery.name, limits=limits)
-        desk = Handlers(service, Audit(gallery.with_name("audit.jsonl")))
-        server = server_of(create_app(desk, tokens=who), limits=limits)
+        handlers = Handlers(service, Audit(gallery.with_name("audit.jsonl")))
+        server = create_server(create_app(handlers, tokens=who), limits=limits)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")
         thread.start()
         try:
-            yield Served(address(listening))
+            yield Served(url_of(listening))
         finally:
             server.should_exit = True
             thread.join()
-            desk.close()
+            handlers.close()
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def served(
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"served at (http://\S+)", line)
+        found = re.search(r"entries at (http://\S+)", line)
         if found is None:
             process.kill()
             raise AssertionError(f"no server: {line} {process.communicate()[1]}")

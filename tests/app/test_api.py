@@ -24,7 +24,7 @@ JSON = {"Content-Type": "application/json"}
 
 def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
     info = ada.get("/api/info")
-    assert (info["gallery"], info["entries"], info["who"]) == ("people", 3 * PEOPLE, "ada")
+    assert (info["gallery"], info["entries"], info["user"]) == ("people", 3 * PEOPLE, "ada")
     assert info["cameras"] == {"hall": PEOPLE, "street": 2 * PEOPLE}
     assert info["identities"] == PEOPLE - 1
     assert (info["attention"], info["calibrated"], info["read_only"]) == (True, False, True)
@@ -32,7 +32,7 @@ def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
     assert info["limits"] == {
         "megabytes": 1.0,
         "megapixels": 25.0,
-        "pictures": 8,
+        "images": 8,
         "kinds": ["image/bmp", "image/jpeg", "image/png", "image/webp"],
     }
 
@@ -40,7 +40,7 @@ def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_an_infrared_picture_finds_its_person(ada: Visitor, kind: str) -> None:
     answer = ada.search(photograph(3, grey=True, frame=9, kind=kind))
-    assert answer["query"] == [{"name": "me.png", "modality": "infrared", "guessed": True}]
+    assert answer["query"] == [{"name": "me.png", "modality": "infrared", "detected": True}]
     assert [name[0] for name in names(answer)][:3] == ["3", "3", "3"]
     assert (answer["considered"], len(names(answer))) == (3 * PEOPLE, 3 * PEOPLE)
     assert answer["verdict"] is None
@@ -70,12 +70,12 @@ def test_verdicts(made: Path, extractor: FeatureExtractor, tmp_path: Path) -> No
         gallery.save_calibration("{}")
         status, said = visitor.refused("POST", "/api/search", files=images(photograph(3)))
         assert (status, "calibration is damaged" in said) == (503, True)
-        visitor.desk.close()
+        visitor.handlers.close()
 
 
 def test_the_modality_can_be_told(ada: Visitor) -> None:
     answer = ada.search(photograph(3, grey=True), query_modality="visible")
-    assert answer["query"] == [{"name": "me.png", "modality": "visible", "guessed": False}]
+    assert answer["query"] == [{"name": "me.png", "modality": "visible", "detected": False}]
 
 
 def test_frames_of_one_walk_stand_together(ada: Visitor) -> None:
@@ -89,7 +89,7 @@ def test_frames_of_one_walk_stand_together(ada: Visitor) -> None:
 def test_an_entry_as_query_does_not_find_itself(ada: Visitor) -> None:
     own = hashlib.sha256(photograph(4)).hexdigest()
     answer = ada.search(entry=id_of(own), limit=2)
-    assert answer["query"] == [{"name": "4-hall-0.png", "modality": "visible", "guessed": False}]
+    assert answer["query"] == [{"name": "4-hall-0.png", "modality": "visible", "detected": False}]
     assert sorted(names(answer)) == ["4-street-0.png", "4-street-1.png"]
     assert answer["considered"] == 3 * PEOPLE - 1
 
@@ -156,7 +156,7 @@ def test_pictures_of_an_entry(ada: Visitor, gallery: Path) -> None:
     small = ada.ask("GET", f"/api/entries/{id}/thumbnail")
     assert small.headers["content-type"] == "image/jpeg"
     assert Image.open(io.BytesIO(small.content)).size == (48, 96)
-    whole = ada.ask("GET", f"/api/entries/{id}/picture")
+    whole = ada.ask("GET", f"/api/entries/{id}/image")
     assert (whole.headers["content-type"], whole.headers["x-vireid-source"]) == (
         "image/png",
         "file",
@@ -166,7 +166,7 @@ def test_pictures_of_an_entry(ada: Visitor, gallery: Path) -> None:
     file = gallery.parent / "files" / "0-hall-0.png"
     for change in (lambda: file.write_bytes(photograph(0, frame=5)), file.unlink, file.mkdir):
         change()
-        changed = ada.ask("GET", f"/api/entries/{id}/picture")
+        changed = ada.ask("GET", f"/api/entries/{id}/image")
         assert (changed.content, changed.headers["x-vireid-source"]) == (small.content, "thumbnail")
     file.rmdir()
     file.write_bytes(data)
@@ -178,15 +178,18 @@ def test_attention(ada: Visitor, gallery: Path, extractor: FeatureExtractor) -> 
     [expected] = extractor.attention([ImageRecord(file, 1, 1, Modality.VISIBLE)])
     query = photograph(1, grey=True)
     answer = ada.ask(
-        "POST", "/api/attention", files={"image": ("q", query)}, data={"found": found}
+        "POST", "/api/attention", files={"image": ("q", query)}, data={"result": found}
     ).json()
-    assert {side: answer[side]["source"] for side in answer} == {"query": "upload", "found": "file"}
-    assert (answer["found"]["height"], answer["found"]["width"]) == expected.grid
-    assert np.allclose(answer["found"]["weights"], expected.weights, atol=1e-5)
+    assert {side: answer[side]["source"] for side in answer} == {
+        "query": "upload",
+        "result": "file",
+    }
+    assert (answer["result"]["height"], answer["result"]["width"]) == expected.grid
+    assert np.allclose(answer["result"]["weights"], expected.weights, atol=1e-5)
     assert np.allclose(np.sum(answer["query"]["weights"], axis=1), 1, atol=1e-4)
     data = file.read_bytes()
     file.unlink()
-    answer = ada.ask("POST", "/api/attention", data={"entry": found, "found": found}).json()
+    answer = ada.ask("POST", "/api/attention", data={"entry": found, "result": found}).json()
     file.write_bytes(data)
     assert {answer[side]["source"] for side in answer} == {"thumbnail"}
 
@@ -194,9 +197,9 @@ def test_attention(ada: Visitor, gallery: Path, extractor: FeatureExtractor) -> 
 def test_what_is_no_picture(ada: Visitor) -> None:
     before = ada.events()
     for data, status, said in (
-        (b"just text", 415, "'me.jpg' is not a picture, whatever its name says"),
-        (SVG, 415, "is not a picture"),
-        (HTML, 415, "is not a picture"),
+        (b"just text", 415, "'me.jpg' is not an image, whatever its name says"),
+        (SVG, 415, "is not an image"),
+        (HTML, 415, "is not an image"),
         (b"", 415, "is empty"),
         (png_that_says(6_000, 6_000), 413, "6000 x 6000 pixels; expected at most 25 million"),
         (photograph(1)[:-400], 422, "cannot be read"),
@@ -220,7 +223,7 @@ def test_names_are_text_only(ada: Visitor) -> None:
 
 def test_requests_that_make_no_sense(ada: Visitor) -> None:
     none = "00000000-0000-0000-0000-000000000000"
-    picture = images(photograph(1))
+    image = images(photograph(1))
     cases: tuple[tuple[tuple[str, str, dict[str, Any]], int, str], ...] = (
         (("GET", f"/api/entries/{none}", {}), 404, "no entry"),
         (("GET", f"/api/entries/{none}/thumbnail", {}), 404, "no entry"),
@@ -235,23 +238,27 @@ def test_requests_that_make_no_sense(ada: Visitor) -> None:
         (("GET", "/api/entries", {"params": {"camra": "hall"}}), 422, "camra: Extra inputs"),
         (("GET", "/api/entries", {"params": {"limit": 1000}}), 422, "limit: "),
         (("GET", "/api/entries", {"params": {"since": "0001-01-01T00:00+14:00"}}), 422, "since: "),
-        (("POST", "/api/search", {"data": {"camera": "hall"}}), 422, "expected 1 to 8 pictures"),
-        (("POST", "/api/search", {"files": picture * 9}), 422, "images: "),
-        (("POST", "/api/search", {"files": picture, "data": {"limit": "many"}}), 422, "limit: "),
-        (("POST", "/api/search", {"data": {"entry": none}}), 404, "no entry"),
-        (("POST", "/api/attention", {"data": {"found": none}}), 422, "expected one query"),
-        (("POST", "/api/attention", {"data": {"found": none, "entry": none}}), 404, "no entry"),
-        (("POST", "/api/forget", {"content": "{", "headers": OWN}), 422, "valid dictionary"),
-        (("POST", "/api/forget", {"content": "{", "headers": OWN | JSON}), 422, "JSON"),
         (
-            ("POST", "/api/forget", {"json": {"expected": 1}, "headers": OWN}),
+            ("POST", "/api/search", {"data": {"camera": "hall"}}),
             422,
-            "never forgotten",
+            "expected 1 to 8 query images",
+        ),
+        (("POST", "/api/search", {"files": image * 9}), 422, "images: "),
+        (("POST", "/api/search", {"files": image, "data": {"limit": "many"}}), 422, "limit: "),
+        (("POST", "/api/search", {"data": {"entry": none}}), 404, "no entry"),
+        (("POST", "/api/attention", {"data": {"result": none}}), 422, "expected one query"),
+        (("POST", "/api/attention", {"data": {"result": none, "entry": none}}), 404, "no entry"),
+        (("POST", "/api/delete", {"content": "{", "headers": OWN}), 422, "valid dictionary"),
+        (("POST", "/api/delete", {"content": "{", "headers": OWN | JSON}), 422, "JSON"),
+        (
+            ("POST", "/api/delete", {"json": {"expected": 1}, "headers": OWN}),
+            422,
+            "never deleted",
         ),
         (
             (
                 "POST",
-                "/api/forget",
+                "/api/delete",
                 {
                     "content": '{"\\ud800": "\\ud800", "identity": ["\\ud800"], "expected": 1}',
                     "headers": OWN | JSON,

@@ -1,4 +1,4 @@
-"""The audit log: whole lines, on the disk, without pictures unless asked."""
+"""The audit log: whole lines, on the disk, without images unless asked."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def test_a_line_an_event(tmp_path: Path) -> None:
     audit.write("ada", "search", told, thumbnails=[b"jpeg"])
     [event] = read(file)
     assert datetime.fromisoformat(str(event.pop("time"))).tzinfo is not None
-    assert event == {"who": "ada", "action": "search", **told}
+    assert event == {"user": "ada", "action": "search", **told}
     assert file.stat().st_mode & 0o777 == 0o600
     audit.close()
 
-    audit = Audit(file, pictures=True)
+    audit = Audit(file, images=True)
     audit.write("bob", "search", {}, thumbnails=[b"jpeg"])
     audit.close()
-    assert [event["who"] for event in read(file)] == ["ada", "bob"]
-    assert read(file)[1]["pictures"] == [base64.b64encode(b"jpeg").decode()]
+    assert [event["user"] for event in read(file)] == ["ada", "bob"]
+    assert read(file)[1]["thumbnails"] == [base64.b64encode(b"jpeg").decode()]
 
 
 def test_lines_of_many_threads_stay_whole(tmp_path: Path) -> None:

@@ -17,14 +17,14 @@ from vireid.types import id_of
 def test_read_only(ada: Visitor) -> None:
     adding = ada.refused("POST", "/api/entries", files=images(photograph(9)), headers=OWN)
     which = {"identity": ["person 1"], "expected": 3}
-    forgetting = ada.refused("POST", "/api/forget", json=which, headers=OWN)
+    forgetting = ada.refused("POST", "/api/delete", json=which, headers=OWN)
     assert all(status == 403 and "read-only" in said for status, said in (adding, forgetting))
 
 
 def test_changes_need_the_own_header(owner: Visitor) -> None:
     answers = [
         owner.refused("POST", "/api/entries", files=images(photograph(9))),
-        owner.refused("POST", "/api/forget", json={"identity": ["person 1"], "expected": 3}),
+        owner.refused("POST", "/api/delete", json={"identity": ["person 1"], "expected": 3}),
     ]
     assert all(status == 422 and "X-Vireid" in said for status, said in answers)
     assert owner.gallery.count() == 3 * PEOPLE
@@ -39,7 +39,7 @@ def test_adding(owner: Visitor) -> None:
     outcomes = answer.json()
     statuses = [one["status"] for one in outcomes]
     assert statuses == ["new", "known", "refused", "known", "refused"]
-    assert "is not a picture" in outcomes[2]["detail"]
+    assert "is not an image" in outcomes[2]["detail"]
     assert "cannot be read" in outcomes[4]["detail"]
     entry = outcomes[0]["entry"]
     assert entry["time"] == "2026-06-01T00:00:00Z"
@@ -53,7 +53,7 @@ def test_adding(owner: Visitor) -> None:
     assert row is not None
     assert row.info.file is None  # a visitor's name is never one of our paths
     added = [id_of(hashlib.sha256(data).hexdigest()) for data in (new, photograph(0), new, damaged)]
-    assert [(event["state"], event["asked"]) for event in owner.events()[:2]] == [
+    assert [(event["state"], event["requested"]) for event in owner.events()[:2]] == [
         ("begun", added),
         ("done", added),
     ]
@@ -64,28 +64,28 @@ def test_forgetting(owner: Visitor) -> None:
     id = id_of(hashlib.sha256(photograph(3)).hexdigest())
     gone = [owner.gallery.entry(id)]
     wrong = {"identity": ["person 3"], "expected": 2}
-    status, said = owner.refused("POST", "/api/forget", json=wrong, headers=OWN)
+    status, said = owner.refused("POST", "/api/delete", json=wrong, headers=OWN)
     assert (status, "3 entries" in said) == (409, True)
     assert owner.gallery.count() == 3 * PEOPLE
-    one = owner.ask("POST", "/api/forget", json={"ids": [id], "expected": 1}, headers=OWN)
-    assert one.json() == {"forgotten": 1}
+    one = owner.ask("POST", "/api/delete", json={"ids": [id], "expected": 1}, headers=OWN)
+    assert one.json() == {"deleted": 1}
     assert owner.refused("GET", f"/api/entries/{id}")[0] == 404
     assert "3-hall-0.png" not in names(owner.search(photograph(3)))
     assert owner.gallery.verify(deleted=[row for row in gone if row]).passed
     rest = {"identity": ["person 3"], "expected": 2}
-    assert owner.ask("POST", "/api/forget", json=rest, headers=OWN).json() == {"forgotten": 2}
+    assert owner.ask("POST", "/api/delete", json=rest, headers=OWN).json() == {"deleted": 2}
     told = [
-        (event["action"], event["state"], event.get("forgotten"))
+        (event["action"], event["state"], event.get("deleted"))
         for event in owner.events()
-        if event["action"] == "forget"
+        if event["action"] == "delete"
     ]
     assert told == [
-        ("forget", "begun", None),
-        ("forget", "failed", None),
-        ("forget", "begun", None),
-        ("forget", "done", 1),
-        ("forget", "begun", None),
-        ("forget", "done", 2),
+        ("delete", "begun", None),
+        ("delete", "failed", None),
+        ("delete", "begun", None),
+        ("delete", "done", 1),
+        ("delete", "begun", None),
+        ("delete", "done", 2),
     ]
     assert owner.events()[-1]["filters"] == {"identity": ["person 3"]}
 
@@ -96,7 +96,7 @@ def test_the_audit_log(owner: Visitor, ada: Visitor) -> None:
     event = ada.events()[-1]
     del event["time"]
     assert event == {
-        "who": "ada",
+        "user": "ada",
         "action": "search",
         "images": 2,
         "entries": [],
@@ -105,8 +105,8 @@ def test_the_audit_log(owner: Visitor, ada: Visitor) -> None:
         "results": 3,
     }
     owner.search(photograph(1))
-    [picture] = owner.events()[-1]["pictures"]
-    assert picture.startswith("/9j/")  # a JPEG, because here it was asked for
+    [image] = owner.events()[-1]["thumbnails"]
+    assert image.startswith("/9j/")  # a JPEG, because here it was asked for
 
 
 def test_a_list_is_written_down(ada: Visitor) -> None:
@@ -115,7 +115,7 @@ def test_a_list_is_written_down(ada: Visitor) -> None:
     event = ada.events()[-1]
     del event["time"]
     assert event == {
-        "who": "ada",
+        "user": "ada",
         "action": "list",
         "filters": {"identity": ["person 2"]},
         "offset": 1,
@@ -134,9 +134,9 @@ def test_what_cannot_be_written_down_is_neither_answered_nor_done(
             visitor.refused("POST", "/api/search", files=images(photograph(1))),
             visitor.refused("GET", "/api/entries", params={"identity": "person 1"}),
             visitor.refused("POST", "/api/entries", files=images(photograph(9)), headers=OWN),
-            visitor.refused("POST", "/api/forget", json=which, headers=OWN),
+            visitor.refused("POST", "/api/delete", json=which, headers=OWN),
         ]
-        visitor.desk.close()
+        visitor.handlers.close()
         assert opened.count() == 3 * PEOPLE
         assert opened.count(Filters(identities=("person 1",))) == 3
     for status, said in answers:

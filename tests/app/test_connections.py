@@ -13,7 +13,7 @@ import uvicorn
 from starlette.responses import Response
 
 from vireid.app import connections
-from vireid.app.connections import patient
+from vireid.app.connections import connection_class
 
 LARGE = Response(b"x" * 20_000_000)
 ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -25,7 +25,9 @@ def against(
     """Let somebody visit a server whose every answer is large, in one event loop."""
 
     async def both() -> None:
-        config = uvicorn.Config(LARGE, http=patient(seconds), lifespan="off", log_level="warning")
+        config = uvicorn.Config(
+            LARGE, http=connection_class(seconds), lifespan="off", log_level="warning"
+        )
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             serving = asyncio.create_task(server.serve([listening]))
@@ -79,7 +81,7 @@ def test_who_reads_slowly_gets_on() -> None:
     looks: list[Callable[[], None]] = []
     ends: list[str] = []
     left = iter([900, 900 - 64, 900 - 64])
-    connection: Any = object.__new__(patient(1))
+    connection: Any = object.__new__(connection_class(1))
     connection.cycle = None
     connection.loop = SimpleNamespace(call_later=lambda _, look: looks.append(look))
     connection.transport = SimpleNamespace(
@@ -94,7 +96,7 @@ def test_who_reads_slowly_gets_on() -> None:
 
 
 def test_more_connections_than_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MOST", 2)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
 
     async def visit(server: uvicorn.Server, port: int) -> None:
         held = [await connect(port) for _ in range(2)]

@@ -1,6 +1,6 @@
 """The page over what ``make demo`` leaves behind: a trained network, and people whom it never saw.
 
-Runs where ``VIREID_DEMO`` names the demo's folder. The README's picture is made here, into the
+Runs where ``VIREID_DEMO`` names the demo's folder. The README's image is made here, into the
 folder that ``VIREID_SHOTS`` names.
 """
 
@@ -39,10 +39,10 @@ def test_the_right_person_is_first_where_the_evaluation_says_so(
     assert main(["gallery", "add", str(place), "--run", str(RUN), str(DEMO / "people.csv")]) == 0
     query = best_query()
     with served(place, RUN, ["--read-only"]) as server, opened(browser, server.url, shots) as tab:
-        tab.says("#gallery-size", "3,060 pictures")
+        tab.says("#gallery-size", "3,060 images")
         tab.page.locator("#filters").get_by_text("visible", exact=True).click()
         tab.search(file(query.path.name, query.path.read_bytes()))
-        tab.says("#guess", "Guessed: infrared.")
+        tab.says("#detected", "Detected: infrared.")
         first = tab.cards()[0].split("\n")
         assert first[0] == "1"
         assert first[-1] == f"identity {query.identity}"
@@ -50,7 +50,7 @@ def test_the_right_person_is_first_where_the_evaluation_says_so(
         tab.shot("gallery-page")
         tab.page.locator(".card button").first.click()
         with tab.page.expect_response("**/api/attention"):
-            tab.page.get_by_label("Show where PALM looks").check()
+            tab.page.get_by_label("Show PALM attention").check()
         tab.says("#attention-text", "Row")
         tab.shot("gallery-attention")
 

@@ -43,23 +43,23 @@ class Tab:
         self.page = page
         self._shots = shots
 
-    def search(self, *pictures: FilePayload) -> None:
+    def search(self, *images: FilePayload) -> None:
         with self.page.expect_response("**/api/search"):
-            self.page.set_input_files("#files", list(pictures))
+            self.page.set_input_files("#files", list(images))
         self.settled()
 
     def settled(self) -> None:
         self.page.wait_for_selector("#results[aria-busy=false]")
 
     def cards(self) -> list[str]:
-        """What stands under each picture, in order."""
+        """What stands under each image, in order."""
         return self.page.locator(".card > button:first-child").all_inner_texts()
 
     def says(self, selector: str, text: str) -> None:
         self.page.locator(selector).filter(has_text=text).first.wait_for()
 
     def shot(self, name: str) -> None:
-        """A screenshot, once all pictures in the window are there; nothing may be cut off."""
+        """A screenshot, once all images in the window are there; nothing may be cut off."""
         self.page.wait_for_function(
             """() => [...document.images].every((image) => {
                  const { top, bottom, height } = image.getBoundingClientRect();
@@ -117,12 +117,12 @@ def tab(browser: Browser, server: Served, shots: Path) -> Iterator[Tab]:
 
 
 def test_an_infrared_query(tab: Tab) -> None:
-    tab.says("#results-title", "The gallery")
+    tab.says("#results-title", "Gallery")
     tab.search(night(3))
-    tab.says("#results-title", f"All {3 * PEOPLE} pictures")
-    tab.says("#reading", "Scores are cosines of features, not probabilities.")
+    tab.says("#results-title", f"All {3 * PEOPLE} images")
+    tab.says("#remark", "Scores are cosine similarities of features, not probabilities.")
     tab.says("#verdict", "likely match")
-    tab.says("#guess", "Guessed: infrared.")
+    tab.says("#detected", "Detected: infrared.")
     first, *_, last = (card.split("\n") for card in tab.cards())
     assert first[0] == "1"
     assert first[-1] == "person 3"
@@ -131,7 +131,7 @@ def test_an_infrared_query(tab: Tab) -> None:
     assert float(re.findall(r"[01]\.\d{3}", tab.cards()[0])[0]) > 0.99
     # The two frames from the street are one group, opened on demand.
     more = tab.page.locator(".alike").first
-    assert more.inner_text() == "1 more, nearly the same"
+    assert more.inner_text() == "1 near-duplicate"
     before = len(tab.cards())
     more.click()
     assert (more.get_attribute("aria-expanded"), len(tab.cards())) == ("true", before + 1)
@@ -141,8 +141,8 @@ def test_an_infrared_query(tab: Tab) -> None:
         group = tab.page.locator("#modality")
         group.get_by_text("visible").click()
     tab.settled()
-    tab.page.wait_for_selector("#guess:empty", state="attached")
-    tab.says("#reading", "No verdict: these modalities are not calibrated.")
+    tab.page.wait_for_selector("#detected:empty", state="attached")
+    tab.says("#remark", "No verdict: these modalities are not calibrated.")
     tab.page.wait_for_selector("#verdict:empty", state="attached")
 
 
@@ -158,8 +158,8 @@ def test_filters(tab: Tab) -> None:
     tab.page.on("request", lambda request: asked.append(request.url))
     with tab.page.expect_response("**/api/search"):
         tab.page.get_by_label("Note contains").fill("nobody wrote this")
-    tab.says("#empty", "No picture matches these filters.")
-    tab.says("#results-title", "Nothing found")
+    tab.says("#empty", "No images match these filters.")
+    tab.says("#results-title", "No results")
     with tab.page.expect_response("**/api/search"):
         tab.page.locator("#empty").get_by_role("button", name="Clear all filters").click()
     tab.settled()
@@ -171,9 +171,9 @@ def test_filters(tab: Tab) -> None:
 def test_attention(tab: Tab) -> None:
     tab.search(night(2))
     tab.page.locator(".card button").first.click()
-    tab.says("#opened-title", f"Result 1 of {3 * PEOPLE}")
+    tab.says("#detail-title", f"Result 1 of {3 * PEOPLE}")
     with tab.page.expect_response("**/api/attention"):
-        tab.page.get_by_label("Show where PALM looks").check()
+        tab.page.get_by_label("Show PALM attention").check()
     tab.says("#attention-text", "Row 2 of 4, column 2 of 2")
     canvas = tab.page.get_by_role("application", name="Attention over the query")
     before = canvas.screenshot()
@@ -188,7 +188,7 @@ def test_attention(tab: Tab) -> None:
     assert not near(canvas.screenshot(), before)
     with tab.page.expect_response("**/api/attention"):
         tab.page.get_by_role("button", name="Next").click()
-    tab.says("#opened-title", "Result 2 of")
+    tab.says("#detail-title", "Result 2 of")
     tab.page.get_by_role("button", name="Close").click()
     assert tab.page.locator("dialog[open]").count() == 0
 
@@ -197,14 +197,14 @@ def test_stepping_by_the_arrow_keys(tab: Tab) -> None:
     page = tab.page
     tab.search(night(2))
     page.locator(".card button").first.click()
-    tab.says("#opened-title", "Result 1 of")
+    tab.says("#detail-title", "Result 1 of")
     page.keyboard.press("ArrowLeft")  # there is none before
     page.keyboard.press("ArrowRight")
-    tab.says("#opened-title", "Result 2 of")
+    tab.says("#detail-title", "Result 2 of")
     # At the end the button cannot be used any more; the focus goes to the other one.
     back = page.get_by_role("button", name="Previous")
     back.press("Enter")
-    tab.says("#opened-title", "Result 1 of")
+    tab.says("#detail-title", "Result 1 of")
     assert page.evaluate("document.activeElement.id") == "next"
 
 
@@ -223,27 +223,27 @@ def test_a_network_without_palm_says_so(tab: Tab) -> None:
     tab.page.wait_for_selector(".card")
     tab.search(night(2))
     tab.page.locator(".card button").first.click()
-    tab.says("#attention-text", "This network has no PALM")
+    tab.says("#attention-text", "This model has no PALM")
 
 
 def test_searching_on_and_back(tab: Tab) -> None:
     tab.search(night(4))
     tab.page.locator(".card button").first.click()
     with tab.page.expect_response("**/api/search"):
-        tab.page.get_by_role("button", name="Search with this one").click()
+        tab.page.get_by_role("button", name="Search with this image").click()
     tab.settled()
     assert len(tab.cards()[0].split("person 4")) == 2
     assert tab.page.locator("#query img").get_attribute("alt") != "night.png"
-    tab.says("#reading", "The picture searched with is in the gallery itself and is left out.")
+    tab.says("#remark", "The query image is in the gallery and is excluded.")
     tab.page.locator(".card button").last.click()
     with tab.page.expect_response("**/api/search"):
-        tab.page.get_by_role("button", name="Add it to the query").click()
+        tab.page.get_by_role("button", name="Add to query").click()
     tab.settled()
     assert tab.page.locator("#query li").count() == 2
     tab.page.locator(".card button").first.click()
     tab.says("#query-figure figcaption", "Query (first of 2)")
     tab.page.keyboard.press("Escape")
-    tab.says("#reading", "No verdict: the calibration is for searches with one image.")
+    tab.says("#remark", "No verdict: the calibration is for searches with one image.")
     with tab.page.expect_response("**/api/search"):
         tab.page.get_by_role("button", name="Remove").last.click()
     tab.settled()
@@ -251,10 +251,10 @@ def test_searching_on_and_back(tab: Tab) -> None:
         tab.page.go_back()
         tab.page.go_back()
         tab.page.go_back()
-    tab.says("#guess", "Guessed: infrared.")
+    tab.says("#detected", "Detected: infrared.")
     assert tab.page.locator("#query img").get_attribute("alt") == "night.png"
-    tab.page.get_by_role("button", name="Search with something else").click()
-    tab.says("#results-title", "The gallery")
+    tab.page.get_by_role("button", name="New search").click()
+    tab.says("#results-title", "Gallery")
 
 
 def test_dropping_and_pasting(tab: Tab) -> None:
@@ -296,7 +296,7 @@ def test_the_keyboard_alone(tab: Tab) -> None:
             break
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    tab.says("#opened-title", "Result 1 of")
+    tab.says("#detail-title", "Result 1 of")
     reach(page, "attention-on")
     with page.expect_response("**/api/attention"):
         page.keyboard.press("Space")
@@ -321,39 +321,39 @@ def reach(page: Page, id: str) -> None:
 
 def test_adding_and_forgetting(tab: Tab) -> None:
     page = tab.page
-    page.get_by_role("button", name="Add pictures").click()
+    page.get_by_role("button", name="Add images").click()
     new = [file(f"{n}.png", photograph(9, frame=n)) for n in range(10)]
     page.set_input_files("#adding-files", [*new, new[0], file("text.jpg", b"text")])
     page.locator("#adding").get_by_label("Camera").fill("yard")
     page.locator("#adding").get_by_label("Identity").fill("new one")
-    page.get_by_role("button", name="Add 12 pictures").click()
-    tab.says("#adding-text", "Done: 10 of 12 added, 1 known already, 1 refused.")
-    tab.says("#adding-refused", "'text.jpg' is not a picture")
+    page.get_by_role("button", name="Add 12 images").click()
+    tab.says("#adding-text", "Done: 10 of 12 added, 1 already known, 1 refused.")
+    tab.says("#adding-refused", "'text.jpg' is not an image")
     assert page.locator("#adding-bar").get_attribute("value") == "12"
     tab.shot("adding")
     page.locator("#adding").get_by_role("button", name="Close").last.click()
-    tab.says("#gallery-size", f"{3 * PEOPLE + 10} pictures")
+    tab.says("#gallery-size", f"{3 * PEOPLE + 10} images")
     assert page.get_by_role("checkbox", name="yard").count() == 1
 
     tab.search(night(9))
     assert "new one" in tab.cards()[0]
     page.locator(".card button").first.click()
-    page.get_by_role("button", name="Forget…").click()
-    tab.says("#forgetting-text", "are deleted from this gallery and cannot be brought back")
-    tab.says("#forgetting-do", "Forget 1 picture")
-    page.get_by_role("radio", name="all 10 pictures of identity new one").check()
-    tab.says("#forgetting-text", "10 pictures of identity new one")
-    tab.shot("forgetting")
-    page.get_by_role("button", name="Keep").click()
-    assert page.locator("#opened[open]").count() == 1
-    page.get_by_role("button", name="Forget…").click()
-    page.get_by_role("radio", name="all 10 pictures of identity new one").check()
+    page.get_by_role("button", name="Delete…").click()
+    tab.says("#deleting-text", "will be deleted from this gallery. This cannot be undone.")
+    tab.says("#deleting-do", "Delete 1 image")
+    page.get_by_role("radio", name="all 10 images of identity new one").check()
+    tab.says("#deleting-text", "10 images of identity new one")
+    tab.shot("deleting")
+    page.get_by_role("button", name="Cancel").click()
+    assert page.locator("#detail[open]").count() == 1
+    page.get_by_role("button", name="Delete…").click()
+    page.get_by_role("radio", name="all 10 images of identity new one").check()
     with page.expect_response("**/api/search"):
-        page.get_by_role("button", name="Forget 10 pictures").click()
+        page.get_by_role("button", name="Delete 10 images").click()
     tab.settled()
-    tab.says("#gallery-size", f"{3 * PEOPLE} pictures")
+    tab.says("#gallery-size", f"{3 * PEOPLE} images")
     assert not any("new one" in card for card in tab.cards())
-    tab.says("#status", "found")
+    tab.says("#status", "result")
 
 
 def test_adding_can_be_stopped(tab: Tab) -> None:
@@ -365,10 +365,10 @@ def test_adding_can_be_stopped(tab: Tab) -> None:
         held.append(route)
 
     page.route("**/api/entries", hold)
-    page.get_by_role("button", name="Add pictures").click()
+    page.get_by_role("button", name="Add images").click()
     page.set_input_files("#adding-files", [file(f"{n}.png", photograph(8)) for n in range(10)])
     page.locator("#adding").get_by_label("Camera").fill(" yard ")
-    page.get_by_role("button", name="Add 10 pictures").click()
+    page.get_by_role("button", name="Add 10 images").click()
     page.get_by_role("button", name="Stop").click()
     assert page.locator("#adding-files").is_disabled()
     [first] = held
@@ -377,8 +377,8 @@ def test_adding_can_be_stopped(tab: Tab) -> None:
     known = {"status": "known", "detail": "", "entry": None}
     outcomes = [{"name": f"{n}.png", **known} for n in range(8)]
     first.fulfill(json=outcomes)
-    tab.says("#adding-text", "Stopped: 0 of 10 added, 8 known already.")
-    tab.says("#adding-start", "Add 2 pictures")
+    tab.says("#adding-text", "Stopped: 0 of 10 added, 8 already known.")
+    tab.says("#adding-start", "Add 2 images")
     assert len(held) == 1
     page.unroute("**/api/entries")
     page.locator("#adding").get_by_role("button", name="Close").last.click()
@@ -408,4 +408,4 @@ def test_the_gallery_is_leafed_through_to_its_end(tab: Tab) -> None:
     assert asked == [(0, 20), (20, 20), (40, 20)]
     assert more.is_hidden()
     page.locator(".card button").first.click()
-    tab.says("#opened-title", "Picture 1 of 45")
+    tab.says("#detail-title", "Image 1 of 45")

@@ -1,4 +1,4 @@
-"""What the page says where pictures, the server or the token are wrong, or nothing is there."""
+"""What the page says where images, the server or the token are wrong, or nothing is there."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ tab = test_page.tab
 
 def test_what_cannot_be_searched_with(tab: Tab) -> None:
     tab.page.set_input_files("#files", [file("large.png", b"x" * 10_100_000)])
-    tab.says("#alert", "'large.png' is too large; at most 10 MB")
+    tab.says("#alert", "'large.png' is too large; the limit is 10 MB")
     tab.search(night(1))
     shown = tab.cards()
     tab.page.set_input_files("#files", [file("notes.jpg", b"just text")])
-    tab.says("#alert", "'notes.jpg' is not a picture, whatever its name says")
+    tab.says("#alert", "'notes.jpg' is not an image, whatever its name says")
     tab.page.set_input_files("#files", [file("torn.png", photograph(1)[:-400])])
     tab.says("#alert", "'torn.png'")
     tab.page.set_input_files("#files", [night(1)] * 8)
-    tab.says("#alert", "At most 8 pictures")
+    tab.says("#alert", "A query may contain at most 8 images")
     # The former query and its results are still there.
     assert tab.page.locator("#query img").get_attribute("alt") == "night.png"
     assert tab.cards() == shown
@@ -39,7 +39,7 @@ def test_what_cannot_be_searched_with(tab: Tab) -> None:
 def test_a_server_that_does_not_answer(tab: Tab) -> None:
     tab.page.route("**/api/search", lambda route: route.abort())
     tab.page.set_input_files("#files", [night(1)])
-    tab.says("#alert", "The server does not answer. Is vireid serve still running?")
+    tab.says("#alert", "The server does not respond. Is vireid serve still running?")
     tab.page.unroute("**/api/search")
     with tab.page.expect_response("**/api/search"):
         tab.page.get_by_role("button", name="Try again").click()
@@ -68,20 +68,20 @@ def test_a_busy_server_is_asked_again(tab: Tab) -> None:
 def test_a_token_and_an_empty_gallery(browser: Browser, strict: Served, shots: Path) -> None:
     with opened(browser, strict.url, shots) as tab:
         page = tab.page
-        tab.says("#asking-title", "A token, please")
+        tab.says("#token-title", "Access token required")
         page.keyboard.press("Escape")  # nothing works without it
         page.get_by_role("textbox", name="Token").fill("a-wrong-one-of-some-length")
         page.keyboard.press("Enter")
-        tab.says("#asking-problem", "This token was not accepted.")
+        tab.says("#token-problem", "Invalid token.")
         tab.shot("token")
         page.get_by_role("textbox", name="Token").fill(TOKEN)
-        page.get_by_role("button", name="Enter").click()
+        page.get_by_role("button", name="Sign in").click()
         tab.says("#empty", "This gallery is empty.")
-        tab.says("#logged", "You are here as 'ada'.")
+        tab.says("#logged", "Signed in as 'ada'.")
         tab.shot("empty")
         # The tab keeps it; no address ever holds it.
         page.reload()
         tab.says("#empty", "This gallery is empty.")
         assert TOKEN not in page.url
         tab.search(night(1))
-        tab.says("#results-title", "Nothing found")
+        tab.says("#results-title", "No results")

@@ -33,7 +33,7 @@ def test_screenshots(
         tab.shot(f"found-{name}")
         tab.page.locator(".card button").first.click()
         with tab.page.expect_response("**/api/attention"):
-            tab.page.get_by_label("Show where PALM looks").check()
+            tab.page.get_by_label("Show PALM attention").check()
         tab.says("#attention-text", "Row 2 of 4")
         tab.shot(f"opened-{name}")
         tab.page.set_viewport_size({"width": 360, "height": 640})

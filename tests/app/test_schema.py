@@ -47,10 +47,10 @@ def schema(
     made = copy(gallery, folder)
     with open_gallery(made, model=extractor.model_info, write=True) as opened:
         service = Service(opened, extractor, name="people", limits=Limits())
-        desk = Handlers(service, Audit(folder / "log"))
-        app = create_app(desk, tokens=Tokens({"ada": TOKEN}))
+        handlers = Handlers(service, Audit(folder / "log"))
+        app = create_app(handlers, tokens=Tokens({"ada": TOKEN}))
         yield schemathesis.openapi.from_asgi("/api/openapi.json", app, headers=HEADERS)
-        desk.close()
+        handlers.close()
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))

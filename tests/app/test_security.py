@@ -25,7 +25,7 @@ TOKENS = Tokens({"ada": TOKEN})
 
 async def echo(request: Request) -> JSONResponse:
     body = await request.body()
-    return JSONResponse({"who": request.state.who, "bytes": len(body)})
+    return JSONResponse({"user": request.state.user, "bytes": len(body)})
 
 
 async def door(request: Request) -> JSONResponse:
@@ -125,14 +125,14 @@ def test_a_missing_or_wrong_token(headers: dict[str, str]) -> None:
         answer = ask(path, headers)
         assert answer.status == 401
         assert answer.headers["www-authenticate"] == "Bearer"
-        assert "who" not in answer.text
+        assert "user" not in answer.text
     assert ask("/", headers).status == 200  # the page itself holds nothing
 
 
 def test_the_token_says_who() -> None:
-    assert json.loads(ask(headers=ADA).text)["who"] == "ada"
-    assert json.loads(ask(headers={"authorization": f"bearer  {TOKEN}"}).text)["who"] == "ada"
-    assert json.loads(ask(tokens=Tokens({})).text)["who"] == "local"
+    assert json.loads(ask(headers=ADA).text)["user"] == "ada"
+    assert json.loads(ask(headers={"authorization": f"bearer  {TOKEN}"}).text)["user"] == "ada"
+    assert json.loads(ask(tokens=Tokens({})).text)["user"] == "local"
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_too_large_an_upload_is_answered(strict: Served) -> None:
 def test_nothing_without_the_token(strict: Served) -> None:
     for path in ("api/info", "api/entries", "api/openapi.json", "docs", "metrics"):
         assert httpx.get(f"{strict.url}{path}").status_code == 401
-    assert httpx.get(f"{strict.url}api/info", headers=ADA).json()["who"] == "ada"
+    assert httpx.get(f"{strict.url}api/info", headers=ADA).json()["user"] == "ada"
     answer = httpx.get(strict.url)
     assert answer.status_code == 200
     assert "server" not in answer.headers
@@ -136,7 +136,7 @@ def test_the_end_waits_for_who_is_served(run: Path, gallery: Path, tmp_path: Pat
     with served(made, run, words, environment={"VIREID_TOKENS": f"ada {TOKEN}"}) as server:
         assert httpx.get(f"{server.url}api/info").status_code == 401
         info = httpx.get(f"{server.url}api/info", headers=ADA).json()
-        assert (info["who"], info["entries"], info["read_only"]) == ("ada", 3 * PEOPLE, True)
+        assert (info["user"], info["entries"], info["read_only"]) == ("ada", 3 * PEOPLE, True)
         assert info["limits"]["megabytes"] == 0.2
         body = (
             b'--b\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\n'
@@ -156,7 +156,7 @@ def test_the_end_waits_for_who_is_served(run: Path, gallery: Path, tmp_path: Pat
         assert b"2-hall-0.png" in answer
         assert server.process.wait(timeout=60) == 0
     events = [json.loads(event) for event in log.read_text().splitlines()]
-    assert [(event["who"], event["action"]) for event in events] == [("ada", "search")]
+    assert [(event["user"], event["action"]) for event in events] == [("ada", "search")]
 
 
 def test_what_it_refuses_to_start_with(
@@ -165,7 +165,7 @@ def test_what_it_refuses_to_start_with(
     made = str(copy(gallery, tmp_path))
     monkeypatch.delenv("VIREID_TOKENS", raising=False)
     for host in ("0.0.0.0", "::", "example.org"):
-        with pytest.raises(ConfigError, match="would open the gallery to everybody"):
+        with pytest.raises(ConfigError, match="would expose the gallery to everybody"):
             serve(made, run=run, host=host)
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

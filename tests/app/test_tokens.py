@@ -19,7 +19,11 @@ def test_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     file.write_text(f"# who may come in\nada {ADA}\n\n  bob   {BOB}  \n")
     file.chmod(0o600)
     tokens = Tokens.read(file, {VARIABLE: "never looked at"})
-    assert (tokens.who(ADA), tokens.who(BOB), tokens.who(ADA + " ")) == ("ada", "bob", None)
+    assert (tokens.user_of(ADA), tokens.user_of(BOB), tokens.user_of(ADA + " ")) == (
+        "ada",
+        "bob",
+        None,
+    )
     assert capsys.readouterr().err == ""
     file.chmod(0o644)
     Tokens.read(file, {})
@@ -28,9 +32,9 @@ def test_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_from_the_environment() -> None:
     tokens = Tokens.read(None, {VARIABLE: f"ada {ADA}, bob {BOB}"})
-    assert (tokens.who(ADA), tokens.who(BOB)) == ("ada", "bob")
+    assert (tokens.user_of(ADA), tokens.user_of(BOB)) == ("ada", "bob")
     assert not Tokens.read(None, {})
-    assert Tokens({}).who("") is None
+    assert Tokens({}).user_of("") is None
 
 
 @pytest.mark.parametrize(
@@ -68,4 +72,4 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 @given(st.text())
 def test_only_the_token_itself_opens(presented: str) -> None:
     tokens = Tokens({"ada": ADA, "bob": BOB})
-    assert tokens.who(presented) == {ADA: "ada", BOB: "bob"}.get(presented)
+    assert tokens.user_of(presented) == {ADA: "ada", BOB: "bob"}.get(presented)

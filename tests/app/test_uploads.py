@@ -15,7 +15,7 @@ from PIL import Image
 from tests.app.people import photograph
 
 from vireid.app.limits import DEFAULT_LIMITS, Limits
-from vireid.app.uploads import checked, kind_of, name_of
+from vireid.app.uploads import check_upload, display_name, media_type
 from vireid.errors import ConfigError, TooLargeError, UnknownKindError
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -40,9 +40,9 @@ def png_that_says(width: int, height: int) -> bytes:
 def test_real_pictures(kind: str) -> None:
     data = photograph(1, kind=kind)
     # What it is called says nothing.
-    picture = checked("report.pdf", data, DEFAULT_LIMITS)
-    assert (picture.name, picture.data) == ("report.pdf", data)
-    assert kind_of(data) == f"image/{kind.lower()}"
+    image = check_upload("report.pdf", data, DEFAULT_LIMITS)
+    assert (image.name, image.data) == ("report.pdf", data)
+    assert media_type(data) == f"image/{kind.lower()}"
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_real_pictures(kind: str) -> None:
 )
 def test_no_pictures(data: bytes) -> None:
     with pytest.raises(UnknownKindError, match=r"'me\.jpg' .*expected a JPEG, PNG, WebP or BMP"):
-        checked("me.jpg", data, DEFAULT_LIMITS)
-    assert kind_of(data) is None
+        check_upload("me.jpg", data, DEFAULT_LIMITS)
+    assert media_type(data) is None
 
 
 def test_a_jpeg_with_more_pictures_behind_it() -> None:
     file, one = io.BytesIO(), Image.new("RGB", (32, 64))
     one.save(file, "MPO", save_all=True, append_images=[one])
-    assert checked("phone.jpg", file.getvalue(), DEFAULT_LIMITS)
-    assert kind_of(file.getvalue()) == "image/jpeg"
+    assert check_upload("phone.jpg", file.getvalue(), DEFAULT_LIMITS)
+    assert media_type(file.getvalue()) == "image/jpeg"
 
 
 def jpeg_of(scans: int) -> bytes:
@@ -100,13 +100,13 @@ def test_what_takes_very_long_to_decode() -> None:
     usual = jpeg_of(12)
     with Image.open(io.BytesIO(usual)) as image:
         image.load()  # it is a JPEG
-    assert checked("usual.jpg", usual, DEFAULT_LIMITS)
+    assert check_upload("usual.jpg", usual, DEFAULT_LIMITS)
     with Image.open(io.BytesIO(bmp_of_runs())) as image:
         assert image.convert("RGB").getpixel((7, 7)) == (5, 5, 5)
     for data in (jpeg_of(200_000), bmp_of_runs()):
         assert len(data) < DEFAULT_LIMITS.bytes
-        with pytest.raises(UnknownKindError, match="takes very long to read"):
-            checked("slow.jpg", data, DEFAULT_LIMITS)
+        with pytest.raises(UnknownKindError, match="takes very long to decode"):
+            check_upload("slow.jpg", data, DEFAULT_LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PPM", "ICO"])
@@ -114,7 +114,7 @@ def test_other_kinds_of_pictures(kind: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (32, 64)).save(file, kind)
     with pytest.raises(UnknownKindError):
-        checked("a.png", file.getvalue(), DEFAULT_LIMITS)
+        check_upload("a.png", file.getvalue(), DEFAULT_LIMITS)
 
 
 @pytest.mark.filterwarnings(
@@ -125,11 +125,11 @@ def test_a_bomb_is_never_decoded(side: int) -> None:
     data = png_that_says(side, side)
     tracemalloc.start()
     with pytest.raises(TooLargeError, match="expected at most 25 million"):
-        checked("bomb.png", data, DEFAULT_LIMITS)
+        check_upload("bomb.png", data, DEFAULT_LIMITS)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1e6
-    assert checked("edge.png", png_that_says(5_000, 5_000), DEFAULT_LIMITS)
+    assert check_upload("edge.png", png_that_says(5_000, 5_000), DEFAULT_LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -140,20 +140,20 @@ def test_a_bomb_is_never_decoded(side: int) -> None:
         ("C:\\people\\a.jpg", "a.jpg"),
         ("a\0b\n\x1b[31m.jpg", "ab[31m.jpg"),
         ("\u202egpj.exe", "gpj.exe"),
-        ("..", "picture"),
-        ("/", "picture"),
-        ("", "picture"),
-        (None, "picture"),
+        ("..", "image"),
+        ("/", "image"),
+        ("", "image"),
+        (None, "image"),
         ("x" * 500, "x" * 120),
     ],
 )
 def test_names_are_for_people(name: str | None, shown: str) -> None:
-    assert name_of(name) == shown
+    assert display_name(name) == shown
 
 
 @given(st.text())
 def test_no_name_is_a_path(name: str) -> None:
-    shown = name_of(name)
+    shown = display_name(name)
     assert shown.isprintable()
     assert 0 < len(shown) <= 120
     assert not {"/", "\\", "\0"} & set(shown)

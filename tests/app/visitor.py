@@ -33,14 +33,14 @@ class Visitor:
         log: Path,
         *,
         read_only: bool = False,
-        pictures: bool = False,
+        images: bool = False,
     ) -> None:
         self.gallery = gallery
         self.log = log
         limits = Limits(megabytes=1)
         service = Service(gallery, extractor, name="people", limits=limits, read_only=read_only)
-        self.desk = Handlers(service, Audit(log, pictures=pictures))
-        self._app = create_app(self.desk, tokens=Tokens({"ada": TOKEN}))
+        self.handlers = Handlers(service, Audit(log, images=images))
+        self._app = create_app(self.handlers, tokens=Tokens({"ada": TOKEN}))
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         async def asking() -> httpx.Response:

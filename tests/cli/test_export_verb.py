@@ -124,7 +124,7 @@ def test_the_page_over_an_export(exported: Path, run: Path, tmp_path: Path) -> N
         )
         assert refused.status_code == 404
         assert "no attention to show; expected a run" in refused.text
-        visitor.desk.close()
+        visitor.handlers.close()
 
 
 def test_an_export_of_an_export(exported: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The REST interface and the page: typed routes over a :class:`~vireid.app.handlers.Handlers`."""
+"""The routes of the REST API and of the page."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from starlette.types import ASGIApp
 import vireid
 from vireid.app.handlers import Handlers
 from vireid.app.models import (
-    Added,
     AddForm,
-    AttentionAnswer,
+    AddOutcome,
     AttentionForm,
+    AttentionResponse,
+    Deleted,
+    DeleteRequest,
     EntryInfo,
-    EntryPage,
-    Forgetting,
-    Forgotten,
+    EntryList,
     Health,
     Info,
-    PageQuery,
+    ListQuery,
     Problem,
-    SearchAnswer,
     SearchForm,
+    SearchResponse,
 )
 from vireid.app.security import Guard
 from vireid.app.tokens import Tokens
-from vireid.app.uploads import kind_of
+from vireid.app.uploads import media_type
 from vireid.errors import (
     AuditError,
     ChangedError,
@@ -64,43 +64,43 @@ _STATUS: dict[type[VireidError], int] = {
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
-        400: "The body is no form or no JSON.",
+        400: "The body is not a valid form or JSON.",
         401: "The token is missing or wrong.",
-        403: "Another site asked, or the gallery is served read-only.",
-        404: "There is no such entry, or the network has no PALM.",
+        403: "The request comes from another site, or the gallery is read-only.",
+        404: "The entry does not exist, or the model has no PALM.",
         408: "The upload took too long.",
-        409: "More or fewer entries than expected; none was deleted.",
+        409: "The number of entries is not the expected one; none was deleted.",
         413: "Too many bytes or pixels.",
-        415: "No JPEG, PNG, WebP or BMP picture.",
-        421: "Without tokens the server is called by this machine's own names only.",
-        422: "A value is out of range, or a picture is damaged.",
-        503: "Busy (with Retry-After), or the gallery or the audit log is out of reach.",
+        415: "The file is not a JPEG, PNG, WebP or BMP image.",
+        421: "The Host header is not a loopback name and the server has no tokens.",
+        422: "A value is invalid, or an image is damaged.",
+        503: "Busy (with Retry-After), or the gallery or the audit log is not available.",
     }.items()
 }
 _MEDIA = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
-_PICTURE: dict[int | str, dict[str, Any]] = {
+_IMAGE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 
-def _desk(request: Request) -> Handlers:
-    desk: Handlers = request.app.state.desk
-    return desk
+def _handlers(request: Request) -> Handlers:
+    handlers: Handlers = request.app.state.handlers
+    return handlers
 
 
-def _who(request: Request) -> str:
-    who: str = request.state.who
-    return who
+def _user(request: Request) -> str:
+    user: str = request.state.user
+    return user
 
 
-At = Annotated[Handlers, Depends(_desk)]
-Who = Annotated[str, Depends(_who)]
-Own = Annotated[
+HandlersDep = Annotated[Handlers, Depends(_handlers)]
+User = Annotated[str, Depends(_user)]
+CustomHeader = Annotated[
     str,
     Header(
         alias="X-Vireid",
         pattern="^1$",
-        description="Always 1: no other site's page can send it, so that none can change anything.",
+        description="Always 1. Pages of other sites cannot send it, which prevents CSRF.",
     ),
 ]
 
@@ -110,97 +110,104 @@ api = APIRouter(prefix="/api", responses=_PROBLEMS)
 
 
 @api.get("/info", tags=["gallery"])
-async def info(desk: At, who: Who) -> Info:
-    """What is served: the gallery, the network, and what may be uploaded."""
-    return await desk.work(desk.service.info, who)
+async def info(handlers: HandlersDep, user: User) -> Info:
+    """The gallery, the model and the upload limits."""
+    return await handlers.run(handlers.service.info, user)
 
 
 @api.post("/search", tags=["search"])
 async def search(
-    desk: At, who: Who, asked: Annotated[SearchForm, Form(media_type=_MULTIPART)]
-) -> SearchAnswer:
-    """Find the entries most similar to a person, from one or several pictures."""
-    return await desk.work(desk.search, who, asked)
+    handlers: HandlersDep, user: User, form: Annotated[SearchForm, Form(media_type=_MULTIPART)]
+) -> SearchResponse:
+    """Find the entries most similar to a person shown in one or more images."""
+    return await handlers.run(handlers.search, user, form)
 
 
 @api.post("/attention", tags=["search"])
 async def attention(
-    desk: At, asked: Annotated[AttentionForm, Form(media_type=_MULTIPART)]
-) -> AttentionAnswer:
-    """Where PALM looks, in a query and in an entry that was found."""
-    return await desk.work(desk.attention, asked)
+    handlers: HandlersDep, form: Annotated[AttentionForm, Form(media_type=_MULTIPART)]
+) -> AttentionResponse:
+    """PALM's attention over a query image and a result."""
+    return await handlers.run(handlers.attention, form)
 
 
 @api.get("/entries", tags=["gallery"])
-async def entries(desk: At, who: Who, asked: Annotated[PageQuery, Query()]) -> EntryPage:
-    """A part of the list of entries, in the order of their ids."""
-    return await desk.work(desk.page, who, asked)
+async def entries(
+    handlers: HandlersDep, user: User, form: Annotated[ListQuery, Query()]
+) -> EntryList:
+    """List entries, ordered by id."""
+    return await handlers.run(handlers.entries, user, form)
 
 
 @api.post("/entries", tags=["gallery"])
 async def add(
-    desk: At, who: Who, told: Annotated[AddForm, Form(media_type=_MULTIPART)], own: Own
-) -> list[Added]:
-    """Add pictures; what became of each is told in their order."""
-    return await desk.work(desk.add, who, told)
+    handlers: HandlersDep,
+    user: User,
+    form: Annotated[AddForm, Form(media_type=_MULTIPART)],
+    header: CustomHeader,
+) -> list[AddOutcome]:
+    """Add images; the response lists the outcome of each in their order."""
+    return await handlers.run(handlers.add, user, form)
 
 
 @api.get("/entries/{id}", tags=["gallery"])
-async def entry(desk: At, id: UUID) -> EntryInfo:
-    """What is known of an entry."""
-    return EntryInfo.of((await desk.work(desk.service.entry, str(id))).info)
+async def entry(handlers: HandlersDep, id: UUID) -> EntryInfo:
+    """The metadata of an entry."""
+    return EntryInfo.model_validate((await handlers.run(handlers.service.entry, str(id))).info)
 
 
-@api.get("/entries/{id}/thumbnail", tags=["gallery"], response_class=Response, responses=_PICTURE)
-async def thumbnail(desk: At, id: UUID) -> Response:
-    """A small picture of an entry."""
-    return _picture(*await desk.work(desk.service.thumbnail, str(id)))
+@api.get("/entries/{id}/thumbnail", tags=["gallery"], response_class=Response, responses=_IMAGE)
+async def thumbnail(handlers: HandlersDep, id: UUID) -> Response:
+    """The thumbnail of an entry."""
+    return _image(*await handlers.run(handlers.service.thumbnail, str(id)))
 
 
-@api.get("/entries/{id}/picture", tags=["gallery"], response_class=Response, responses=_PICTURE)
-async def picture(desk: At, id: UUID) -> Response:
-    """The file of an entry while it is unchanged, or else its thumbnail; X-Vireid-Source tells."""
-    return _picture(*await desk.work(desk.service.picture, str(id)))
+@api.get("/entries/{id}/image", tags=["gallery"], response_class=Response, responses=_IMAGE)
+async def image(handlers: HandlersDep, id: UUID) -> Response:
+    """The file of an entry if unchanged, otherwise its thumbnail, as X-Vireid-Source says."""
+    return _image(*await handlers.run(handlers.service.image, str(id)))
 
 
-@api.post("/forget", tags=["gallery"])
-async def forget(desk: At, who: Who, asked: Forgetting, own: Own) -> Forgotten:
+@api.post("/delete", tags=["gallery"])
+async def delete(
+    handlers: HandlersDep, user: User, request: DeleteRequest, header: CustomHeader
+) -> Deleted:
     """Delete entries for good, with features and thumbnails."""
-    return await desk.work(desk.forget, who, asked)
+    return await handlers.run(handlers.delete, user, request)
 
 
-def create_app(desk: Handlers, *, tokens: Tokens) -> ASGIApp:
-    """The whole server as an ASGI application, with everything that guards it.
+def create_app(handlers: Handlers, *, tokens: Tokens) -> ASGIApp:
+    """The server as an ASGI application, with access control.
 
     Args:
-        desk: Where visitors are served.
-        tokens: Who may come in; everybody, but only by names of this machine, without any.
+        handlers: The request handlers.
+        tokens: The accepted tokens; if empty, only requests to a loopback name are accepted.
     """
     app = FastAPI(
         title="vireid",
         version=vireid.__version__,
-        description="Search a gallery for a person across visible and infrared pictures.",
+        description="Search a gallery for a person across visible and infrared images.",
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = desk
+    app.state.handlers = handlers
     app.include_router(api)
     for error in (VireidError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, _answer)
 
     @app.get("/health", tags=["server"])
     async def health() -> Health:
-        """That the server runs."""
+        """Health check."""
         return Health()
 
     open_paths = {"/health", *_add_page(app)}
-    return Guard(app, tokens=tokens, limits=desk.service.limits, open_paths=open_paths)
+    return Guard(app, tokens=tokens, limits=handlers.service.limits, open_paths=open_paths)
 
 
 def _add_page(app: FastAPI) -> list[str]:
-    """Serve the page's files, which are held in memory; return their paths."""
+    """Serve the files of the page from memory; return their paths."""
     paths = []
     for file in files("vireid.app").joinpath("page").iterdir():
         media = _MEDIA[file.name.rpartition(".")[2]]
@@ -218,13 +225,13 @@ def _asset(content: bytes, media: str) -> Callable[[], Awaitable[Response]]:
     return answer
 
 
-def _picture(data: bytes, source: str) -> Response:
-    return Response(data, media_type=kind_of(data), headers={"X-Vireid-Source": source})
+def _image(data: bytes, source: str) -> Response:
+    return Response(data, media_type=media_type(data), headers={"X-Vireid-Source": source})
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    """Every error as JSON with one sentence."""
-    status, detail, headers = 500, "The server failed; its log says why.", None
+    """Convert an error to a JSON response."""
+    status, detail, headers = 500, "Internal server error; see the server's log.", None
     if isinstance(error, RequestValidationError):
         status, detail = 422, "; ".join(map(_fault, error.errors()))
     elif isinstance(error, HTTPException):
@@ -232,7 +239,7 @@ async def _answer(request: Request, error: Exception) -> Response:
     elif isinstance(error, VireidError):
         known = (kind for kind in type(error).__mro__ if kind in _STATUS)
         status, detail = _STATUS[next(known)], str(error)
-    # What a visitor sent may hold halves of surrogate pairs, which no answer can.
+    # A request may contain unpaired surrogates, which a response cannot.
     detail = detail[:1000].encode("utf-8", "replace").decode()
     return JSONResponse({"detail": detail}, status, headers)
 

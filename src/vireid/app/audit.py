@@ -1,7 +1,7 @@
-"""The audit log: who searched, added or forgot, when, with which filters, and how much was found.
+"""The audit log of searches, listings, additions and deletions.
 
-One line of JSON an event, appended and flushed to the disk before the answer leaves: an answer
-whose line cannot be written is not given. A picture is never in it unless that was asked for.
+Each event is one JSON line, flushed to the disk before the response is sent; if it cannot be
+written, the request fails. Images are logged only on request.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ class Audit:
     """An append-only file of events.
 
     Args:
-        file: Where events are appended; made, readable by its owner alone, where it is missing.
-        pictures: Also keep small versions of the pictures that were searched with.
+        file: The log file; created readable by its owner only if it does not exist.
+        images: Whether to store thumbnails of query images.
 
     Attributes:
-        file: Where events are appended.
-        pictures: Whether pictures are kept.
+        file: The log file.
+        images: Whether thumbnails are stored.
 
     Raises:
         ConfigError: The file cannot be opened for appending.
     """
 
-    def __init__(self, file: Path, *, pictures: bool = False) -> None:
+    def __init__(self, file: Path, *, images: bool = False) -> None:
         self.file = file
-        self.pictures = pictures
+        self.images = images
         self._lock = threading.Lock()
         try:
-            self._feature = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(
                 f"--audit '{file}' cannot be written to ({error.strerror}); expected a file in a "
@@ -48,7 +48,7 @@ class Audit:
 
     def write(
         self,
-        who: str,
+        user: str,
         action: str,
         details: Mapping[str, object],
         *,
@@ -57,37 +57,37 @@ class Audit:
         """Append an event; it is on the disk when this returns.
 
         Args:
-            who: Name of the token, or ``local``.
-            action: What was done, such as ``search``.
-            details: What is known of it, as JSON takes it.
-            thumbnails: Small JPEGs of the pictures; kept only where that was asked for.
+            user: Name of the token, or ``local``.
+            action: The action, such as ``search``.
+            details: Details of the event as JSON values.
+            thumbnails: JPEG thumbnails of the query images; stored only if enabled.
 
         Raises:
-            AuditError: The line could not be written whole.
+            AuditError: The line could not be written completely.
         """
         event = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "who": who,
+            "user": user,
             "action": action,
             **details,
         }
-        if self.pictures:
-            event["pictures"] = [base64.b64encode(jpeg).decode() for jpeg in thumbnails]
+        if self.images:
+            event["thumbnails"] = [base64.b64encode(jpeg).decode() for jpeg in thumbnails]
         line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
         with self._lock:
             try:
-                written = os.write(self._feature, line)
+                written = os.write(self._descriptor, line)
                 if written < len(line):
-                    # So that the next event does not continue this line.
-                    os.write(self._feature, b"\n")
-                    raise OSError(f"only {written} of {len(line)} bytes fitted")
-                os.fsync(self._feature)
+                    # So that the next event begins on a new line.
+                    os.write(self._descriptor, b"\n")
+                    raise OSError(f"only {written} of {len(line)} bytes were written")
+                os.fsync(self._descriptor)
             except OSError as error:
                 raise AuditError(
-                    f"the audit log cannot be written ({error}); expected room on its disk; "
-                    "nothing is answered until it can be written again"
+                    f"the audit log cannot be written ({error}); expected free space on its disk; "
+                    "requests fail until it can be written again"
                 ) from error
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._feature)
+        """Close the file."""
+        os.close(self._descriptor)

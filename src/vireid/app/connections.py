@@ -1,7 +1,7 @@
-"""Connections on which nothing moves are closed, so that silent visitors cannot use up the server.
+"""Timeouts of idle connections, so that slow clients cannot exhaust the server.
 
-uvicorn bounds neither how long a request may take to arrive nor how long an answer may wait to be
-read: visitors who send nothing, a byte now and then, or never read would stay for ever.
+uvicorn limits neither the time to receive a request nor the time to send a response: clients that
+send nothing, send a byte now and then, or never read would stay connected for ever.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["MOST", "patient"]
+__all__ = ["MAX_CONNECTIONS", "connection_class"]
 
-MOST = 512
-"""Connections that may be open at once; each costs a file feature, of which the gallery and the
-audit log need some too, and a process often has no more than 1,024."""
+MAX_CONNECTIONS = 512
+"""Maximum number of open connections. Each takes a file descriptor; the gallery and the audit log
+need some too, and a process often has no more than 1,024."""
 
 
-def patient(seconds: float) -> type[H11Protocol]:
-    """A connection that is closed when it has been of no use for some time.
+def connection_class(timeout: float) -> type[H11Protocol]:
+    """A protocol class whose connections are closed after a timeout.
 
     Args:
-        seconds: How long a whole request head may take, however slowly it drips in, from the
-            opening of the connection or the end of the last answer; and how long an answer may
-            wait without a byte of it being taken.
+        timeout: Seconds from the opening of the connection, or the end of the last response, until
+            the head of a request must be complete; also the time in which the client must read
+            at least one byte of a response.
     """
 
     class Connection(H11Protocol):
         _waiting: asyncio.TimerHandle | None = None
-        _left = math.inf  # of the answer, in bytes, when it was last looked at
+        _left = math.inf  # unsent bytes of the response at the last check
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > MOST:
+            if len(self.connections) > MAX_CONNECTIONS:
                 transport.abort()
             self._wait()
 
@@ -55,17 +55,17 @@ def patient(seconds: float) -> type[H11Protocol]:
             self._left = left
             if self._waiting is not None:
                 self._waiting.cancel()
-            self._waiting = self.loop.call_later(seconds, self._look)
+            self._waiting = self.loop.call_later(timeout, self._check)
 
-        def _look(self) -> None:
+        def _check(self) -> None:
             left = self.transport.get_write_buffer_size()
             if 0 < left < self._left:
                 self._wait(left)
             elif left:
-                # Closing would wait for the answer to be read first.
+                # Closing would wait until the response is read.
                 self.transport.abort()
             elif self.cycle is None or self.cycle.response_complete:
-                # A request that is being answered or uploaded has its own time limit.
+                # A request in progress has its own time limit.
                 self.transport.close()
 
     return Connection

@@ -1,4 +1,4 @@
-"""Where visitors are served: their uploads are looked at, their wishes done, and written down."""
+"""Request handlers: they check uploads, run the service and write the audit log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fastapi import UploadFile
 
 from vireid.app.audit import Audit
 from vireid.app.models import (
-    Added,
     AddForm,
-    AttentionAnswer,
+    AddOutcome,
     AttentionForm,
-    EntryPage,
-    Forgetting,
-    Forgotten,
-    PageQuery,
-    SearchAnswer,
+    AttentionResponse,
+    Deleted,
+    DeleteRequest,
+    EntryList,
+    ListQuery,
     SearchForm,
+    SearchResponse,
 )
 from vireid.app.service import Service
-from vireid.app.uploads import Picture, checked, name_of
+from vireid.app.uploads import Upload, check_upload, display_name
 from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError, VireidError
 from vireid.types import id_of
 
@@ -37,113 +37,113 @@ T = TypeVar("T")
 
 
 class Handlers:
-    """A service for visitors with names.
+    """The service with uploads checked and events logged.
 
     Args:
-        service: What is done.
-        audit: Where it is written down.
+        service: The service.
+        audit: The audit log.
 
     Attributes:
-        service: What is done.
+        service: The service.
     """
 
     def __init__(self, service: Service, audit: Audit) -> None:
         self.service = service
         self._audit = audit
-        self._pool = ThreadPoolExecutor(service.limits.threads, thread_name_prefix="vireid-desk")
+        self._pool = ThreadPoolExecutor(service.limits.threads, thread_name_prefix="vireid-app")
 
-    async def work(self, action: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Do something that blocks in a thread, so that others are heard meanwhile."""
+    async def run(self, action: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Run a blocking action in a worker thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(action, *args, **named))
 
-    def search(self, who: str, asked: SearchForm) -> SearchAnswer:
-        """Find the entries most similar to a person, and write down that it was asked."""
-        pictures = [self._look_at(upload) for upload in asked.images]
-        answer, thumbnails = self.service.search(asked, pictures)
+    def search(self, user: str, form: SearchForm) -> SearchResponse:
+        """Find the entries most similar to a person, and log the search."""
+        uploads = [self._checked(file) for file in form.images]
+        response, thumbnails = self.service.search(form, uploads)
         details = {
-            "images": len(pictures),
-            "entries": [str(id) for id in asked.entry],
-            "filters": asked.given(),
-            "limit": asked.limit,
-            "results": sum(map(len, answer.groups)),
+            "images": len(uploads),
+            "entries": [str(id) for id in form.entry],
+            "filters": form.given(),
+            "limit": form.limit,
+            "results": sum(map(len, response.groups)),
         }
-        self._audit.write(who, "search", details, thumbnails=thumbnails)
-        return answer
+        self._audit.write(user, "search", details, thumbnails=thumbnails)
+        return response
 
-    def page(self, who: str, asked: PageQuery) -> EntryPage:
-        """A part of the list of entries: by identity or time that is a search as well."""
-        page = self.service.page(asked)
+    def entries(self, user: str, query: ListQuery) -> EntryList:
+        """List entries, and log it: a list by identity or time is a search as well."""
+        found = self.service.entries(query)
         details = {
-            "filters": asked.given(),
-            "offset": asked.offset,
-            "limit": asked.limit,
-            "results": len(page.entries),
+            "filters": query.given(),
+            "offset": query.offset,
+            "limit": query.limit,
+            "results": len(found.entries),
         }
-        self._audit.write(who, "list", details)
-        return page
+        self._audit.write(user, "list", details)
+        return found
 
-    def add(self, who: str, told: AddForm) -> list[Added]:
-        """Add pictures; those that are no pictures are told one by one."""
+    def add(self, user: str, form: AddForm) -> list[AddOutcome]:
+        """Add images, with an outcome for each."""
         self._check_write()
-        outcomes: list[Added | None] = []
-        pictures = []
-        for upload in told.images:
+        refused: dict[int, AddOutcome] = {}
+        uploads = []
+        for number, file in enumerate(form.images):
             try:
-                pictures.append(self._look_at(upload))
-                outcomes.append(None)
+                uploads.append(self._checked(file))
             except (TooLargeError, UnknownKindError) as error:
-                name = name_of(upload.filename)
-                outcomes.append(Added(name=name, status="refused", detail=str(error)))
-        asked = {"asked": [id_of(hashlib.sha256(one.data).hexdigest()) for one in pictures]}
-        with self._change(who, "add", asked) as event:
-            done = iter(self.service.add(told, pictures))
-            added = [next(done) if outcome is None else outcome for outcome in outcomes]
-            event["entries"] = [one.entry.id for one in added if one.status == "new" and one.entry]
-        return added
+                name = display_name(file.filename)
+                refused[number] = AddOutcome(name=name, status="refused", detail=str(error))
+        requested = [id_of(hashlib.sha256(upload.data).hexdigest()) for upload in uploads]
+        with self._change(user, "add", {"requested": requested}) as event:
+            added = iter(self.service.add(form, uploads))
+            outcomes = [refused.get(n) or next(added) for n in range(len(form.images))]
+            event["entries"] = [
+                one.entry.id for one in outcomes if one.status == "new" and one.entry
+            ]
+        return outcomes
 
-    def forget(self, who: str, asked: Forgetting) -> Forgotten:
+    def delete(self, user: str, request: DeleteRequest) -> Deleted:
         """Delete entries for good."""
         self._check_write()
-        which = asked.model_dump(mode="json", include={"ids", "identity"}, exclude_defaults=True)
-        with self._change(who, "forget", {"filters": which}) as event:
-            count = event["forgotten"] = self.service.forget(asked)
-        return Forgotten(forgotten=count)
+        which = request.model_dump(mode="json", include={"ids", "identity"}, exclude_defaults=True)
+        with self._change(user, "delete", {"filters": which}) as event:
+            count = event["deleted"] = self.service.delete(request)
+        return Deleted(deleted=count)
 
-    def attention(self, asked: AttentionForm) -> AttentionAnswer:
-        """PALM's attention over a query and what was found."""
-        picture = None if asked.image is None else self._look_at(asked.image)
-        return self.service.attention(asked, picture)
+    def attention(self, form: AttentionForm) -> AttentionResponse:
+        """PALM's attention over a query image and a result."""
+        upload = None if form.image is None else self._checked(form.image)
+        return self.service.attention(form, upload)
 
     def close(self) -> None:
-        """Finish what is being done, and let go of threads and the audit log."""
+        """Finish running requests, and close the threads and the audit log."""
         self._pool.shutdown()
         self._audit.close()
 
     @contextmanager
     def _change(
-        self, who: str, action: str, asked: Mapping[str, object]
+        self, user: str, action: str, details: Mapping[str, object]
     ) -> Iterator[dict[str, object]]:
-        """Write a change down before it is made, and what became of it, which the block tells.
+        """Log a change before it is made, and its outcome, to which the block may add.
 
-        A change that cannot be written down is not made; one that a kill interrupts has begun in
-        the log and never ended.
+        A change that cannot be logged is not made. An interrupted one is logged as begun only.
         """
-        self._audit.write(who, action, {"state": "begun", **asked})
-        event = dict(asked)
+        self._audit.write(user, action, {"state": "begun", **details})
+        event = dict(details)
         try:
             yield event
         except VireidError as error:
-            self._audit.write(who, action, {"state": "failed", **asked, "why": str(error)})
+            self._audit.write(user, action, {"state": "failed", **details, "error": str(error)})
             raise
-        self._audit.write(who, action, {"state": "done", **event})
+        self._audit.write(user, action, {"state": "done", **event})
 
-    def _look_at(self, upload: UploadFile) -> Picture:
-        return checked(upload.filename, upload.file.read(), self.service.limits)
+    def _checked(self, file: UploadFile) -> Upload:
+        return check_upload(file.filename, file.file.read(), self.service.limits)
 
     def _check_write(self) -> None:
         if self.service.read_only:
             raise ReadOnlyError(
                 "This gallery is served read-only; expected `vireid serve` without --read-only to "
-                "add or forget."
+                "add or delete entries."
             )

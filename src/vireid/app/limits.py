@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from vireid.errors import ConfigError
 
-__all__ = ["DEFAULT_LIMITS", "PICTURES", "Limits"]
+__all__ = ["DEFAULT_LIMITS", "MAX_IMAGES", "Limits"]
 
-PICTURES = 8
+MAX_IMAGES = 8
 """Maximum number of images per request."""
 
 

@@ -1,4 +1,4 @@
-"""What goes over the wire, with its types; the OpenAPI document is made of them."""
+"""Requests and responses of the REST API; the OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from uuid import UUID
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from vireid.app.limits import PICTURES
+from vireid.app.limits import MAX_IMAGES
+from vireid.app.uploads import KINDS
 from vireid.gallery.entry import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
-from vireid.types import ImageInfo, Modality
+from vireid.types import Modality
 
 __all__ = [
     "AddForm",
-    "Added",
-    "AttentionAnswer",
+    "AddOutcome",
     "AttentionForm",
+    "AttentionMap",
+    "AttentionResponse",
+    "DeleteRequest",
+    "Deleted",
     "EntryFilters",
     "EntryInfo",
-    "EntryPage",
-    "Forgetting",
-    "Forgotten",
-    "Found",
+    "EntryList",
     "Health",
     "Info",
-    "Map",
-    "PageQuery",
-    "PictureInfo",
-    "PictureLimits",
+    "ListQuery",
     "Problem",
-    "SearchAnswer",
+    "QueryImage",
     "SearchForm",
+    "SearchHit",
+    "SearchResponse",
+    "UploadLimits",
 ]
 
 
@@ -53,23 +54,33 @@ Ids = Annotated[list[UUID], Field(max_length=100)]
 
 
 class _Strict(BaseModel):
-    """Refuses what it does not know, so that a misspelt filter does not widen a search."""
+    """Rejects unknown fields, so that a misspelt filter does not widen a search."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class EntryFilters(_Strict):
-    """Which entries are asked for; all conditions hold, and one that is left out always does."""
+class _Record(BaseModel):
+    """Is built from a record of the library with the same attributes."""
 
-    camera: Texts = Field(default=[], description="One of these; the empty text: unknown.")
+    model_config = ConfigDict(from_attributes=True)
+
+
+class EntryFilters(_Strict):
+    """Filters on entries; all given filters must match."""
+
+    camera: Texts = Field(default=[], description="One of these; empty text: unknown.")
     modality: Modality | None = None
-    since: Time | None = Field(default=None, description="Taken then or later; UTC without a zone.")
-    until: Time | None = Field(default=None, description="Taken before; UTC without a zone.")
-    identity: Texts = Field(default=[], description="One of these; the empty text: unknown.")
-    note: Text = Field(default="", description="The note contains this, whatever the case.")
+    since: Time | None = Field(
+        default=None, description="Taken at this time or later; UTC without an offset."
+    )
+    until: Time | None = Field(
+        default=None, description="Taken before this time; UTC without an offset."
+    )
+    identity: Texts = Field(default=[], description="One of these; empty text: unknown.")
+    note: Text = Field(default="", description="The note contains this text, ignoring case.")
 
     def filters(self) -> Filters:
-        """The same, as the gallery takes it."""
+        """Convert to the gallery's filters."""
         return Filters(
             cameras=tuple(self.camera),
             modality=self.modality,
@@ -80,103 +91,107 @@ class EntryFilters(_Strict):
         )
 
     def given(self) -> dict[str, object]:
-        """The conditions that were given, as JSON takes them."""
+        """The given filters as JSON values, for the audit log."""
         return self.model_dump(
             mode="json", include=set(EntryFilters.model_fields), exclude_defaults=True
         )
 
 
-class PageQuery(EntryFilters):
-    """A part of the list of entries."""
+class ListQuery(EntryFilters):
+    """Filters and a range of the list of entries."""
 
-    offset: int = Field(default=0, ge=0, le=10_000_000, description="How many to pass over.")
+    offset: int = Field(default=0, ge=0, le=10_000_000, description="Number of entries to skip.")
     limit: int = Field(default=50, ge=0, le=200)
 
 
 Images = Annotated[
     list[UploadFile],
-    Field(max_length=PICTURES, description=f"JPEG, PNG, WebP or BMP; at most {PICTURES}."),
+    Field(max_length=MAX_IMAGES, description=f"JPEG, PNG, WebP or BMP; at most {MAX_IMAGES}."),
 ]
 GivenModality = Annotated[
-    Modality | None, Field(description="The pictures' modality; guessed from each where left out.")
+    Modality | None, Field(description="Modality of the images; detected in each if not given.")
 ]
 
 
 class SearchForm(EntryFilters):
-    """Pictures of one person, uploaded or of the gallery, and which entries are searched."""
+    """Query images of one person, uploaded or from the gallery, and filters on the results."""
 
     images: Images = []
-    entry: Annotated[list[UUID], Field(max_length=PICTURES)] = Field(
-        default=[], description="Entries of the gallery that are searched with, and passed over."
+    entry: Annotated[list[UUID], Field(max_length=MAX_IMAGES)] = Field(
+        default=[], description="Entries used as query images; they are excluded from the results."
     )
     query_modality: GivenModality = None
-    limit: int = Field(default=20, ge=1, le=200, description="The most entries found.")
+    limit: int = Field(default=20, ge=1, le=200, description="Maximum number of results.")
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        if not 1 <= len(self.images) + len(self.entry) <= PICTURES:
-            raise ValueError(f"expected 1 to {PICTURES} pictures, as images or entry")
+        if not 1 <= len(self.images) + len(self.entry) <= MAX_IMAGES:
+            raise ValueError(f"expected 1 to {MAX_IMAGES} query images, as images or entry")
         return self
 
 
 class AddForm(_Strict):
-    """Pictures to add, and what is known of all of them."""
+    """Images to add, and their common metadata."""
 
-    images: Annotated[list[UploadFile], Field(min_length=1, max_length=PICTURES)]
+    images: Annotated[list[UploadFile], Field(min_length=1, max_length=MAX_IMAGES)]
     modality: GivenModality = None
     camera: Text = ""
     identity: Text = ""
-    time: Time | None = Field(default=None, description="When they were taken; UTC without a zone.")
+    time: Time | None = Field(
+        default=None, description="When the images were taken; UTC without an offset."
+    )
     note: Annotated[str, Field(max_length=2000)] = ""
 
 
 class AttentionForm(_Strict):
-    """A query, uploaded or an entry, and the entry that was found."""
+    """A query image, uploaded or an entry, and a result."""
 
     image: UploadFile | None = None
-    entry: UUID | None = Field(default=None, description="The query, where it is an entry.")
+    entry: UUID | None = Field(default=None, description="The query image if it is an entry.")
     query_modality: GivenModality = None
-    found: UUID
+    result: UUID = Field(description="An entry that was found.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.image is None) == (self.entry is None):
-            raise ValueError("expected one query, as image or entry")
+            raise ValueError("expected one query image, as image or entry")
         return self
 
 
-class Forgetting(_Strict):
-    """Which entries to forget, and how many they are, so that no more go than were meant."""
+class DeleteRequest(_Strict):
+    """Entries to delete, and their number as a safeguard."""
 
     ids: Ids = Field(default=[], description="These entries.")
     identity: Texts = Field(default=[], description="All entries of these identities.")
-    expected: int = Field(ge=1, description="How many entries that is; otherwise none is deleted.")
+    expected: int = Field(
+        ge=1, description="Number of these entries; if it differs, none is deleted."
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Self:
         if not self.ids and not self.identity:
-            raise ValueError("expected ids or an identity; everything is never forgotten at once")
+            raise ValueError("expected ids or an identity; all entries are never deleted at once")
         return self
 
     def filters(self) -> Filters:
-        """The same, as the gallery takes it."""
+        """Convert to the gallery's filters."""
         return Filters(ids=tuple(map(str, self.ids)), identities=tuple(self.identity))
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """An error."""
 
     detail: str
 
 
 class Health(BaseModel):
-    """That the server runs."""
+    """The server is running."""
 
     status: Literal["ok"] = "ok"
 
 
-class EntryInfo(BaseModel):
-    """What is known of an image of the gallery."""
+class EntryInfo(_Record):
+    """The metadata of an entry; the path of its file stays on the server."""
 
     id: str
     name: str
@@ -187,110 +202,105 @@ class EntryInfo(BaseModel):
     note: str
     added: datetime
 
-    @classmethod
-    def of(cls, info: ImageInfo) -> Self:
-        """An entry as it goes over the wire; where its file lies is the server's own business."""
-        return cls.model_validate(info, from_attributes=True)
 
+class EntryList(BaseModel):
+    """A range of the list of entries, ordered by id."""
 
-class EntryPage(BaseModel):
-    """A part of the list of entries, in the order of their ids."""
-
-    total: int = Field(description="How many entries match in all.")
+    total: int = Field(description="Number of matching entries.")
     entries: list[EntryInfo]
 
 
-class PictureLimits(BaseModel):
-    """What may be uploaded."""
+class UploadLimits(_Record):
+    """Limits on uploads."""
 
     megabytes: float
     megapixels: float
-    pictures: int
-    kinds: list[str]
+    images: int = MAX_IMAGES
+    kinds: list[str] = sorted(KINDS.values())
 
 
 class Info(BaseModel):
-    """What the server serves."""
+    """The gallery, the model and the limits of this server."""
 
     gallery: str
     entries: int
-    cameras: dict[str, int] = Field(description="Entries by camera; the empty text: unknown.")
+    cameras: dict[str, int] = Field(description="Entries per camera; empty text: unknown.")
     modalities: dict[str, int]
-    identities: int = Field(description="How many identities have a name.")
-    model: dict[str, str] = Field(description="The network, as text by name.")
+    identities: int = Field(description="Number of named identities.")
+    model: dict[str, str] = Field(description="Description of the model.")
     fingerprint: str
     dimension: int
-    attention: bool = Field(description="Whether PALM can be shown; an export keeps none.")
-    calibrated: bool = Field(description="Whether answers carry verdicts.")
+    attention: bool = Field(description="Whether PALM attention is available; exports have none.")
+    calibrated: bool = Field(description="Whether results have verdicts.")
     read_only: bool
-    who: str = Field(description="The name of the visitor's token; local without tokens.")
-    pictures_kept: bool = Field(description="Whether the audit log keeps pictures searched with.")
-    limits: PictureLimits
+    user: str = Field(description="Name of the token in use; local if the server has no tokens.")
+    audit_images: bool = Field(description="Whether the audit log stores query images.")
+    limits: UploadLimits
 
 
-class PictureInfo(BaseModel):
-    """A picture that was searched with."""
+class QueryImage(_Record):
+    """A query image."""
 
     name: str
     modality: Modality
-    guessed: bool = Field(description="Whether the modality was guessed from the picture.")
+    detected: bool = Field(
+        validation_alias="guessed", description="Whether the modality was detected from the image."
+    )
 
 
-class Found(BaseModel):
+class SearchHit(BaseModel):
     """An entry that was found."""
 
     rank: int = Field(description="From 1, by score.")
-    score: float = Field(description="Cosine of the features, in [-1, 1]; not a probability.")
-    verdict: PairVerdict | None = Field(description="Whether it shows the person searched for.")
+    score: float = Field(description="Cosine similarity in [-1, 1]; not a probability.")
+    verdict: PairVerdict | None = Field(description="Whether it shows the query's person.")
     entry: EntryInfo
 
 
-class SearchAnswer(BaseModel):
-    """What was found, best first."""
+class SearchResponse(BaseModel):
+    """Results, best first."""
 
-    query: list[PictureInfo]
-    considered: int = Field(description="How many entries were compared.")
-    left_out: int = Field(
-        description="How many entries match the filters, but are pictures that were searched with."
-    )
-    verdict: Verdict | None = Field(description="Of the person who was searched for.")
-    remark: str = Field(description="Why there is none, or what to think of it; may be empty.")
-    groups: list[list[Found]] = Field(
-        description="Entries found; those of one group are nearly identical, its best one first."
+    query: list[QueryImage]
+    considered: int = Field(description="Number of entries that match the filters.")
+    left_out: int = Field(description="Number of matching entries excluded as query images.")
+    verdict: Verdict | None = Field(description="Whether the gallery holds the query's person.")
+    remark: str = Field(description="Why there is no verdict, or how to read it; may be empty.")
+    groups: list[list[SearchHit]] = Field(
+        description="Results; a group holds near-duplicates, the best first."
     )
 
 
-class Added(BaseModel):
-    """What became of an uploaded picture."""
+class AddOutcome(BaseModel):
+    """The outcome of one uploaded image."""
 
     name: str
     status: Literal["new", "known", "refused"]
-    detail: str = Field(default="", description="Why it was refused.")
-    entry: EntryInfo | None = Field(default=None, description="None where it was refused.")
+    detail: str = Field(default="", description="Why the image was refused.")
+    entry: EntryInfo | None = Field(default=None, description="The entry; none if refused.")
 
 
-class Forgotten(BaseModel):
-    """How many entries were deleted."""
+class Deleted(BaseModel):
+    """The number of deleted entries."""
 
-    forgotten: int
+    deleted: int
 
 
-class Map(BaseModel):
+class AttentionMap(BaseModel):
     """PALM's attention over one image."""
 
     height: int
     width: int
     weights: list[list[float]] = Field(
-        description="[N, N], N = height x width: row i holds the weights with which position i "
-        "attends to all positions (row by row); it sums to 1."
+        description="[N, N], N = height x width, positions row by row: row i holds the attention "
+        "weights of position i over all positions, which sum to 1."
     )
     source: Literal["upload", "file", "thumbnail"] = Field(
-        description="What the network looked at; the thumbnail where the file is gone or changed."
+        description="The image used; the thumbnail if the file is missing or changed."
     )
 
 
-class AttentionAnswer(BaseModel):
-    """PALM's attention over a query and over what was found."""
+class AttentionResponse(BaseModel):
+    """PALM's attention over a query image and over a result."""
 
-    query: Map
-    found: Map
+    query: AttentionMap
+    result: AttentionMap

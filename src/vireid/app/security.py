@@ -1,8 +1,7 @@
-"""What stands in front of every request: who may come in, from where, with how much, how many.
+"""Access control and limits in front of every request.
 
-The order is that of cost: the name that the server was called by, the page that calls, the token,
-the size that is announced, a place in the queue; only then is the body read, and never more of it
-than is allowed.
+Checks are ordered by cost: Host header, origin, token, announced size, queue. Only then is the body
+read, up to the allowed size.
 """
 
 from __future__ import annotations
@@ -39,14 +38,13 @@ _HEADERS = {
 
 
 class Guard:
-    """An application with everything that has to happen before and around it.
+    """Access control, limits and security headers around an application.
 
     Args:
         app: The application.
-        tokens: Who may come in; everybody where there are none.
-        limits: How much, and how many.
-        open_paths: Paths that need no token and no place in the queue: they hold nothing of the
-            gallery.
+        tokens: The accepted tokens; if empty, access needs no token.
+        limits: Limits on requests.
+        open_paths: Paths without gallery data, which bypass the token and the queue.
     """
 
     def __init__(
@@ -56,10 +54,10 @@ class Guard:
         self._tokens = tokens
         self._limits = limits
         self._open = frozenset(open_paths)
-        self._inside = 0
+        self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -69,56 +67,56 @@ class Guard:
             await refused(scope, receive, send)
         elif scope["path"] in self._open:
             await self._app(scope, receive, send)
-        elif self._inside >= self._limits.queue:
-            busy = _problem(503, "The server is busy; come again soon.", {"Retry-After": "1"})
+        elif self._active >= self._limits.queue:
+            busy = _problem(503, "The server is busy; try again later.", {"Retry-After": "1"})
             await busy(scope, receive, send)
         else:
-            self._inside += 1
+            self._active += 1
             try:
                 await self._app(scope, self._bounded(receive), send)
             finally:
-                self._inside -= 1
+                self._active -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        # With tokens a strange name does no harm: a page that reached the server by it has none.
-        if not self._tokens and not is_loopback(_name_of(host)):
+        # With tokens DNS rebinding is harmless: a foreign page has no token.
+        if not self._tokens and not is_loopback(_host_name(host)):
             return _problem(
                 421,
-                "The server was called by a name that is not this machine's own; expected "
-                "localhost or 127.0.0.1. Set tokens to serve it under other names.",
+                "The Host header is not a name of this machine; expected localhost or 127.0.0.1. "
+                "Configure tokens to allow other names.",
             )
         if scope["path"] in self._open:
             return None
         origin = headers.get("origin")
         elsewhere = headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}
-        if elsewhere or (origin is not None and _place_of(origin) != host.lower()):
+        if elsewhere or (origin is not None and _host_of(origin) != host.lower()):
             return _problem(
                 403,
-                "Another site's page asked; expected the server's own page. Behind a proxy, let it "
-                "pass the Host header on.",
+                "The request comes from another site; expected the server's own page. A reverse "
+                "proxy must pass the Host header on.",
             )
-        who = "local" if not self._tokens else self._who(headers)
-        if who is None:
+        user = "local" if not self._tokens else self._user(headers)
+        if user is None:
             return _problem(
                 401,
                 "The token is missing or wrong; expected 'Authorization: Bearer TOKEN' with a "
                 "token of this server.",
                 {"WWW-Authenticate": "Bearer", "Connection": "close"},
             )
-        scope.setdefault("state", {})["who"] = who
+        scope.setdefault("state", {})["user"] = user
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self._limits.bytes:
             return _problem(413, _too_large(self._limits))
         return None
 
-    def _who(self, headers: Headers) -> str | None:
+    def _user(self, headers: Headers) -> str | None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        return self._tokens.who(token.strip()) if scheme.lower() == "bearer" else None
+        return self._tokens.user_of(token.strip()) if scheme.lower() == "bearer" else None
 
     def _bounded(self, receive: Receive) -> Receive:
-        """A body that ends in an error where it is too long or too slow."""
+        """Limit the size of the body and the time to receive it."""
         deadline = asyncio.get_running_loop().time() + self._limits.upload_seconds
         arrived, whole = 0, False
 
@@ -146,7 +144,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address can only mean this machine itself."""
+    """Whether a host name or address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -154,23 +152,23 @@ def is_loopback(host: str) -> bool:
 
 
 def _too_large(limits: Limits) -> str:
-    """What is said of an upload with too many bytes."""
+    """The error of an upload with too many bytes."""
     return (
         f"The upload is too large; expected at most {limits.megabytes:g} MB in one request; "
-        "send fewer or smaller pictures."
+        "send fewer or smaller images."
     )
 
 
-def _name_of(host: str) -> str:
-    """The name in a Host header, without the port and the brackets of IPv6."""
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and IPv6 brackets."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
 
 
-def _place_of(origin: str) -> str:
-    """Name and port in an Origin header."""
+def _host_of(origin: str) -> str:
+    """Name and port of an Origin header."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
@@ -186,7 +184,7 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(_HEADERS)
-            # What is about people stays out of every cache.
+            # Personal data must not be cached.
             headers.setdefault("Cache-Control", "no-store")
         await send(message)
 

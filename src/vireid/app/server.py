@@ -1,4 +1,4 @@
-"""Serving: the application on a real socket, until it is told to end."""
+"""The application on a socket."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp
 
-from vireid.app.connections import patient
+from vireid.app.connections import connection_class
 from vireid.app.limits import Limits
 from vireid.app.security import is_loopback
 from vireid.app.tokens import VARIABLE, Tokens
 from vireid.errors import ConfigError
 
-__all__ = ["address", "listen", "server_of"]
+__all__ = ["create_server", "listen", "url_of"]
 
 
 def listen(host: str, port: int, *, tokens: Tokens) -> socket.socket:
-    """Open the socket to serve on.
+    """Open the socket of the server.
 
     Args:
         host: A name or address of this machine.
-        port: The port; 0 takes a free one.
-        tokens: Without any, only this machine itself may be served.
+        port: The port; 0 selects a free one.
+        tokens: Required unless the host is loopback.
 
     Raises:
-        ConfigError: The host is reachable by others and there is no token; or it cannot be served
-            on.
+        ConfigError: The host is reachable by others and there is no token; or the socket cannot be
+            opened.
     """
     if not tokens and not is_loopback(host):
         raise ConfigError(
-            f"--host {host} would open the gallery to everybody who can reach this machine; "
-            f"expected tokens, by --token-file or {VARIABLE}, or else a loopback host such as "
-            "127.0.0.1"
+            f"--host {host} would expose the gallery to everybody who can reach this machine; "
+            f"expected tokens, by --token-file or {VARIABLE}, or a loopback host such as 127.0.0.1"
         )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -44,25 +43,25 @@ def listen(host: str, port: int, *, tokens: Tokens) -> socket.socket:
         ) from error
 
 
-def address(listening: socket.socket) -> str:
-    """The URL that a socket is reached at."""
+def url_of(listening: socket.socket) -> str:
+    """The URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def server_of(app: ASGIApp, *, limits: Limits) -> uvicorn.Server:
-    """A server, to be run on a socket by ``run([socket])``.
+def create_server(app: ASGIApp, *, limits: Limits) -> uvicorn.Server:
+    """Create a server, to be run on a socket with ``run([socket])``.
 
-    It answers requests until SIGINT or SIGTERM, or until its ``should_exit`` is set; what is being
-    answered then is finished first.
+    It runs until SIGINT or SIGTERM, or until its ``should_exit`` is set, and finishes requests in
+    progress.
 
     Args:
-        app: What answers.
-        limits: How long a connection may be silent.
+        app: The application.
+        limits: The timeout of connections.
     """
     config = uvicorn.Config(
         app,
-        http=patient(limits.upload_seconds),
+        http=connection_class(limits.upload_seconds),
         ws="none",
         lifespan="off",
         log_level="warning",

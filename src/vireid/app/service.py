@@ -1,7 +1,4 @@
-"""What the server does, without HTTP: images, the network and the gallery brought together.
-
-Every method blocks and may be called from several threads at once.
-"""
+"""The server without HTTP. Methods block and may be called from several threads at once."""
 
 from __future__ import annotations
 
@@ -17,25 +14,25 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vireid.app.limits import PICTURES, Limits
+from vireid.app.limits import Limits
 from vireid.app.models import (
-    Added,
     AddForm,
-    AttentionAnswer,
+    AddOutcome,
     AttentionForm,
+    AttentionMap,
+    AttentionResponse,
+    DeleteRequest,
     EntryInfo,
-    EntryPage,
-    Forgetting,
-    Found,
+    EntryList,
     Info,
-    Map,
-    PageQuery,
-    PictureInfo,
-    PictureLimits,
-    SearchAnswer,
+    ListQuery,
+    QueryImage,
     SearchForm,
+    SearchHit,
+    SearchResponse,
+    UploadLimits,
 )
-from vireid.app.uploads import KINDS, Picture, kind_of
+from vireid.app.uploads import Upload, media_type
 from vireid.data.images import decode_image, resized
 from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
@@ -48,19 +45,19 @@ from vireid.types import ImageInfo, IndexedImage, Modality
 __all__ = ["Service", "Source"]
 
 Source = Literal["file", "thumbnail"]
-"""Where a picture of an entry comes from: its file, or what the gallery keeps of it."""
+"""Where the image of an entry comes from: its file, or the thumbnail in the gallery."""
 
 
 class Service:
-    """A gallery that is searched with pictures.
+    """The gallery and the model behind the API.
 
     Args:
-        gallery: The gallery, opened for the network of ``extractor``.
-        extractor: The network.
-        name: What the gallery is called.
-        limits: What may be asked.
-        read_only: Whether nothing may be added and forgotten.
-        pictures_kept: Whether the audit log keeps pictures; visitors are told.
+        gallery: The gallery, opened for the model of ``extractor``.
+        extractor: The model.
+        name: Name of the gallery.
+        limits: Limits on requests.
+        read_only: Whether adding and deleting are disabled.
+        audit_images: Whether the audit log stores query images, which the page discloses.
     """
 
     def __init__(
@@ -71,22 +68,22 @@ class Service:
         name: str,
         limits: Limits,
         read_only: bool = False,
-        pictures_kept: bool = False,
+        audit_images: bool = False,
     ) -> None:
         self.gallery = gallery
         self.read_only = read_only
         self.limits = limits
         self._extractor = extractor
         self._name = name
-        self._pictures_kept = pictures_kept
+        self._audit_images = audit_images
         self._attends = extractor.backend.attends
-        # Attention is recorded inside the network, so that one request at a time may use it; its
-        # own threads use all cores anyway.
-        self._network = threading.Lock()
-        self._changing = threading.Lock()
+        # Attention is recorded inside the model, so only one request at a time may use it; one
+        # forward pass uses all cores anyway.
+        self._model_lock = threading.Lock()
+        self._write_lock = threading.Lock()
 
-    def info(self, who: str) -> Info:
-        """What is served, for one visitor."""
+    def info(self, user: str) -> Info:
+        """The gallery, the model and the limits."""
         found = self.gallery.info()
         return Info(
             gallery=self._name,
@@ -100,231 +97,223 @@ class Service:
             dimension=self._extractor.dimension,
             attention=self._attends,
             read_only=self.read_only,
-            who=who,
-            pictures_kept=self._pictures_kept,
-            limits=PictureLimits(
-                megabytes=self.limits.megabytes,
-                megapixels=self.limits.megapixels,
-                pictures=PICTURES,
-                kinds=sorted(KINDS.values()),
-            ),
+            user=user,
+            audit_images=self._audit_images,
+            limits=UploadLimits.model_validate(self.limits),
         )
 
-    def page(self, asked: PageQuery) -> EntryPage:
-        """A part of the list of entries; costs as much as all entries before its end."""
-        filters = asked.filters()
+    def entries(self, query: ListQuery) -> EntryList:
+        """List entries; reads all entries up to the end of the range."""
+        filters = query.filters()
         rows = self.gallery.rows(filters, features=False, thumbnails=False)
-        part = islice(rows, asked.offset, asked.offset + asked.limit)
-        return EntryPage(
-            total=self.gallery.count(filters), entries=[EntryInfo.of(row.info) for row in part]
+        part = islice(rows, query.offset, query.offset + query.limit)
+        return EntryList(
+            total=self.gallery.count(filters),
+            entries=[EntryInfo.model_validate(row.info) for row in part],
         )
 
     def entry(self, id: str) -> IndexedImage:
-        """An entry with all that is stored beside it.
+        """Look up an entry.
 
         Raises:
-            NotThereError: There is none.
+            NotThereError: It does not exist.
         """
         row = self.gallery.entry(id)
         if row is None:
             raise NotThereError(
-                f"The gallery has no entry '{id}'; expected one that was not forgotten; search "
-                "again."
+                f"The gallery has no entry '{id}'; expected one that was not deleted; search again."
             )
         return row
 
     def thumbnail(self, id: str) -> tuple[bytes, Source]:
-        """A small picture of an entry; its file where no thumbnail was kept.
+        """The thumbnail of an entry, or its file if it has no thumbnail.
 
         Raises:
-            NotThereError: There is no such entry, or nothing is left of its picture.
+            NotThereError: There is no such entry, or it has neither.
         """
         small = self.gallery.thumbnail(id)
-        return (small, "thumbnail") if small else self.picture(id)
+        return (small, "thumbnail") if small else self.image(id)
 
-    def picture(self, id: str) -> tuple[bytes, Source]:
-        """The file of an entry, if it is still what was added; otherwise its thumbnail.
+    def image(self, id: str) -> tuple[bytes, Source]:
+        """The file of an entry if it is unchanged, otherwise its thumbnail.
 
         Raises:
-            NotThereError: There is no such entry, or nothing is left of its picture.
+            NotThereError: There is no such entry, or it has neither.
         """
-        return self._picture_of(self.entry(id))
+        return self._bytes_of(self.entry(id))
 
-    def _picture_of(self, row: IndexedImage) -> tuple[bytes, Source]:
+    def _bytes_of(self, row: IndexedImage) -> tuple[bytes, Source]:
         path = row.info.file
         if path is not None:
             data = _read(path, self.limits.bytes)
-            if hashlib.sha256(data).hexdigest() == row.info.sha256 and kind_of(data):
+            if hashlib.sha256(data).hexdigest() == row.info.sha256 and media_type(data):
                 return data, "file"
         if not row.thumbnail:
             raise NotThereError(
-                f"No picture of entry '{row.info.id}' is left; expected its file unchanged where "
-                "it was, or a thumbnail; put the file back."
+                f"Entry '{row.info.id}' has no image left; expected its unchanged file or a "
+                "thumbnail; restore the file."
             )
         return row.thumbnail, "thumbnail"
 
     def search(
-        self, asked: SearchForm, pictures: Sequence[Picture]
-    ) -> tuple[SearchAnswer, tuple[bytes, ...]]:
+        self, form: SearchForm, uploads: Sequence[Upload]
+    ) -> tuple[SearchResponse, tuple[bytes, ...]]:
         """Find the entries most similar to a person.
 
         Args:
-            asked: The filters, the entries that are searched with and the modality.
-            pictures: The uploaded pictures.
+            form: The filters, the entries used as query images, and the modality.
+            uploads: The uploaded query images.
 
         Returns:
-            What was found, and the thumbnails of the pictures that were searched with.
+            The results, and the thumbnails of the uploads.
 
         Raises:
-            ImageError: A picture cannot be read.
-            NotThereError: An entry that is searched with is not there.
+            ImageError: An upload cannot be read.
+            NotThereError: An entry used as query image does not exist.
         """
-        uploads = [
-            self._extract_features(
-                picture, ImageInfo(path=Path(picture.name), modality=asked.query_modality)
-            )
-            for picture in pictures
+        uploaded = [
+            self._extract(upload, ImageInfo(path=Path(upload.name), modality=form.query_modality))
+            for upload in uploads
         ]
-        images = [*uploads, *(self.entry(str(id)) for id in asked.entry)]
+        images = [*uploaded, *(self.entry(str(id)) for id in form.entry)]
         found = search_gallery(
             self.gallery,
             np.stack([image.feature for image in images]),
             [CameraView.of_image(image.info) for image in images],
-            filters=asked.filters(),
-            limit=asked.limit,
-            # That a picture finds itself tells nobody anything, and would count for the verdict.
+            filters=form.filters(),
+            limit=form.limit,
+            # A query image would only find itself, and count for the verdict.
             leave_out=[image.info.id for image in images],
         )
         verdicts = found.verdicts or [None] * len(found.hits)
-        finds = {
-            hit.info.id: Found(
-                rank=rank, score=hit.score, verdict=verdict, entry=EntryInfo.of(hit.info)
+        hits = {
+            hit.info.id: SearchHit(
+                rank=rank,
+                score=hit.score,
+                verdict=verdict,
+                entry=EntryInfo.model_validate(hit.info),
             )
             for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
         }
-        answer = SearchAnswer(
-            query=[
-                PictureInfo.model_validate(image.info, from_attributes=True) for image in images
-            ],
+        response = SearchResponse(
+            query=[QueryImage.model_validate(image.info) for image in images],
             considered=found.considered,
             left_out=found.left_out,
             verdict=found.verdict,
             remark=found.remark,
-            groups=[[finds[hit.info.id] for hit in alike] for alike in found.groups],
+            groups=[[hits[hit.info.id] for hit in group] for group in found.groups],
         )
-        return answer, tuple(image.thumbnail for image in uploads)
+        return response, tuple(image.thumbnail for image in uploaded)
 
-    def add(self, told: AddForm, pictures: Sequence[Picture]) -> list[Added]:
-        """Add pictures; one that cannot be read does not keep the others out.
+    def add(self, form: AddForm, uploads: Sequence[Upload]) -> list[AddOutcome]:
+        """Add images; an unreadable one does not affect the others.
 
         Args:
-            told: What is known of all of them.
-            pictures: The uploaded pictures.
+            form: The metadata of all images.
+            uploads: The uploaded images.
         """
-        now = datetime.now(UTC)
-        made = [self._row_of(picture, told, now=now) for picture in pictures]
+        metadata = form.model_dump(exclude={"images"}) | {"added": datetime.now(UTC)}
+        extracted: list[IndexedImage | ImageError] = []
+        for upload in uploads:
+            try:
+                extracted.append(
+                    self._extract(upload, ImageInfo(path=Path(upload.name), **metadata))
+                )
+            except ImageError as error:
+                extracted.append(error)
         new: dict[str, IndexedImage] = {}
         outcomes = []
-        with self._changing:
-            for one in made:
-                if isinstance(one, IndexedImage):
-                    id = one.info.id
-                    kept = new.get(id) or self.gallery.entry(id)
-                    status: Literal["new", "known"] = "known" if kept else "new"
-                    kept = kept or new.setdefault(id, one)
-                    info = EntryInfo.of(kept.info)
-                    outcomes.append(Added(name=one.info.name, status=status, entry=info))
-                else:
-                    outcomes.append(one)
+        with self._write_lock:
+            for upload, image in zip(uploads, extracted, strict=True):
+                if isinstance(image, ImageError):
+                    outcomes.append(
+                        AddOutcome(name=upload.name, status="refused", detail=str(image))
+                    )
+                    continue
+                id = image.info.id
+                known = new.get(id) or self.gallery.entry(id)
+                outcomes.append(
+                    AddOutcome(
+                        name=upload.name,
+                        status="known" if known else "new",
+                        entry=EntryInfo.model_validate((known or image).info),
+                    )
+                )
+                if not known:
+                    new[id] = image
             if new:
                 self.gallery.add(list(new.values()))
         return outcomes
 
-    def _row_of(self, picture: Picture, told: AddForm, *, now: datetime) -> IndexedImage | Added:
-        """An uploaded picture as a row, or why it is none."""
-        info = ImageInfo(
-            path=Path(picture.name),
-            modality=told.modality,
-            camera=told.camera,
-            identity=told.identity,
-            time=told.time,
-            note=told.note,
-            added=now,
-        )
-        try:
-            return self._extract_features(picture, info)
-        except ImageError as error:
-            return Added(name=picture.name, status="refused", detail=str(error))
-
-    def forget(self, asked: Forgetting) -> int:
+    def delete(self, request: DeleteRequest) -> int:
         """Delete entries for good.
 
         Raises:
-            ChangedError: They are more or fewer than the visitor was told; none is deleted.
+            ChangedError: Their number is not the expected one; none is deleted.
         """
-        filters = asked.filters()
-        with self._changing:
+        filters = request.filters()
+        with self._write_lock:
             count = self.gallery.count(filters)
-            if count != asked.expected:
+            if count != request.expected:
                 raise ChangedError(
-                    f"The gallery holds {count} entries of these; expected {asked.expected}, as "
-                    "you were told, so that none was forgotten; look again at what would go."
+                    f"The gallery holds {count} entries of these; expected {request.expected}. "
+                    "Nothing was deleted; check the entries again."
                 )
             return self.gallery.delete(filters)
 
-    def attention(self, asked: AttentionForm, picture: Picture | None) -> AttentionAnswer:
-        """PALM's attention over a query and over an entry that was found.
+    def attention(self, form: AttentionForm, upload: Upload | None) -> AttentionResponse:
+        """PALM's attention over a query image and over a result.
 
         Args:
-            asked: The entry that was found, and the query where it is an entry.
-            picture: The query where it was uploaded.
+            form: The result, and the query image if it is an entry.
+            upload: The query image if it was uploaded.
 
         Raises:
-            ImageError: The uploaded picture cannot be read.
-            NotThereError: An entry is not there, or the network has no PALM.
+            ImageError: The upload cannot be read.
+            NotThereError: An entry does not exist, or the model has no PALM.
         """
         if not self._attends:
             raise NotThereError(
-                "This network has no attention to show; expected a run of dlis with PALM, and no"
-                " export, which keeps none."
+                "This model has no attention to show; expected a run of dlis with PALM, not an"
+                " export."
             )
-        if picture is None:
-            query = self._attention_of(str(asked.entry))
+        if upload is None:
+            query = self._attention_of(str(form.entry))
         else:
-            image = decode_image(picture.data, name=picture.name)
-            query = self._map(image, asked.query_modality or guess_modality(image), "upload")
-        return AttentionAnswer(query=query, found=self._attention_of(str(asked.found)))
+            image = decode_image(upload.data, name=upload.name)
+            query = self._map(image, form.query_modality or guess_modality(image), "upload")
+        return AttentionResponse(query=query, result=self._attention_of(str(form.result)))
 
-    def _attention_of(self, id: str) -> Map:
+    def _attention_of(self, id: str) -> AttentionMap:
         row = self.entry(id)
         assert row.info.modality is not None
-        data, source = self._picture_of(row)
+        data, source = self._bytes_of(row)
         return self._map(decode_image(data, name=row.info.name), row.info.modality, source)
 
     def _map(
         self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]
-    ) -> Map:
+    ) -> AttentionMap:
         size = self._extractor.size
         pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
-        with self._network:
+        with self._model_lock:
             maps = self._extractor.attention_of_pixels(pixels, modality)
         height, width = self._extractor.grid
         weights = maps[-1].astype(np.float64).round(6).tolist()
-        return Map(height=height, width=width, weights=weights, source=source)
+        return AttentionMap(height=height, width=width, weights=weights, source=source)
 
-    def _extract_features(self, picture: Picture, info: ImageInfo) -> IndexedImage:
-        with self._network:
-            [image] = extract_from_bytes(self._extractor, [picture.data], [info])
+    def _extract(self, upload: Upload, info: ImageInfo) -> IndexedImage:
+        with self._model_lock:
+            [image] = extract_from_bytes(self._extractor, [upload.data], [info])
         return image
 
 
-def _read(path: Path, most: int) -> bytes:
-    """The first bytes of a file, one more than ``most``; none where it cannot be read."""
+def _read(path: Path, limit: int) -> bytes:
+    """The first ``limit + 1`` bytes of a file; empty if it cannot be read."""
     try:
-        # A pipe that took the file's place would never end.
+        # Reading a pipe in its place would never end.
         if not path.is_file():
             return b""
         with path.open("rb") as file:
-            return file.read(most + 1)
+            return file.read(limit + 1)
     except (OSError, ValueError):
         return b""

@@ -1,6 +1,6 @@
-"""Who may use the server: tokens with names, from a file or the environment.
+"""Access tokens with names, from a file or the environment.
 
-They are never taken from the command line, where every user of the machine can read them.
+They are never read from the command line, which every user of the machine can see.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ VARIABLE = "VIREID_TOKENS"
 _SHORTEST = 20
 _NAME = re.compile(r"[\w.@-]{1,64}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
-_MEND = (
-    "expected a name and a token with a space between, and nothing else; make a token with "
+_FIX = (
+    "expected a name and a token, separated by a space; create a token with "
     '`python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'
 )
 
@@ -44,13 +44,13 @@ class Tokens:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._digests = {name: _digest(secret) for name, secret in secrets.items()}
         for name, secret in secrets.items():
-            # The token itself must not reach a terminal or a log, not even a wrong one.
+            # Even a malformed token must not reach a terminal or a log.
             if not _NAME.fullmatch(name) or not _TOKEN.fullmatch(secret):
-                raise ConfigError(f"the token named '{name}' is malformed; {_MEND}")
+                raise ConfigError(f"the token named '{name}' is malformed; {_FIX}")
             if len(secret) < _SHORTEST:
                 raise ConfigError(
                     f"the token named '{name}' has {len(secret)} characters; expected at least "
-                    f"{_SHORTEST}, so that it cannot be guessed; {_MEND}"
+                    f"{_SHORTEST}, so that it cannot be guessed; {_FIX}"
                 )
         if len(set(self._digests.values())) < len(secrets):
             raise ConfigError(
@@ -63,9 +63,8 @@ class Tokens:
         """Read tokens from a file, or else from the environment variable.
 
         Args:
-            file: A name and its token a line; empty lines and lines that begin with # are passed
-                over.
-            environment: Where ``VIREID_TOKENS`` is looked up: the same, lines or commas between.
+            file: One name and token per line; empty lines and lines that begin with # are ignored.
+            environment: Holds ``VIREID_TOKENS`` in the same form, separated by lines or commas.
 
         Raises:
             ConfigError: The file cannot be read, holds no token, or a line is malformed.
@@ -75,28 +74,28 @@ class Tokens:
         try:
             text = file.read_text(encoding="utf-8")
             if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-                log(f"note: others on this machine may read '{file}'; `chmod 600` keeps it yours")
+                log(f"warning: other users can read '{file}'; restrict it with `chmod 600`")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"--token-file '{file}' cannot be read ({error}); expected a text file with a name "
-                "and a token a line"
+                f"--token-file '{file}' cannot be read ({error}); expected a text file with one "
+                "name and token per line"
             ) from error
         found = cls(_parse(text, source=f"--token-file '{file}'"))
         if not found:
-            raise ConfigError(f"--token-file '{file}' holds no token; {_MEND}")
+            raise ConfigError(f"--token-file '{file}' holds no token; {_FIX}")
         return found
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def who(self, presented: str) -> str | None:
-        """The name whose token this is, found in a time that tells nothing of the tokens.
+    def user_of(self, presented: str) -> str | None:
+        """Look up the name of a token in constant time.
 
         Args:
-            presented: What a visitor sent.
+            presented: The token of a request.
 
         Returns:
-            The name; None where it is nobody's.
+            Its name; None if it is unknown.
         """
         digest = _digest(presented)
         found = None
@@ -118,7 +117,7 @@ def _parse(text: str, *, source: str) -> dict[str, str]:
             continue
         words = line.split()
         if len(words) != 2:
-            raise ConfigError(f"{source} has {len(words)} words in token {number}; {_MEND}")
+            raise ConfigError(f"{source} has {len(words)} words in token {number}; {_FIX}")
         if words[0] in secrets:
             raise ConfigError(
                 f"{source} names '{words[0]}' twice; expected each name once; take one of them out"

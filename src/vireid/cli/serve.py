@@ -43,10 +43,10 @@ class Logging:
         Raises:
             ConfigError: It cannot be written to.
         """
-        # Never inside the gallery's folder, where nothing may be left of what is forgotten.
-        beside = Path() if "://" in gallery else Path(gallery).resolve().parent
-        default = beside / f"{_name(gallery)}.audit.jsonl"
-        return Audit(self.audit or default, pictures=self.audit_images)
+        # Not in the gallery's folder, which must hold no trace of deleted entries.
+        parent = Path() if "://" in gallery else Path(gallery).resolve().parent
+        default = parent / f"{_name(gallery)}.audit.jsonl"
+        return Audit(self.audit or default, images=self.audit_images)
 
 
 def serve(
@@ -83,11 +83,11 @@ def serve(
         device: Device; the one used for training by default.
     """
     _require_packages()
-    # Here and not above: no other verb needs them.
+    # Imported here because no other command needs them.
     from vireid.app.api import create_app
     from vireid.app.handlers import Handlers
     from vireid.app.security import is_loopback
-    from vireid.app.server import address, listen, server_of
+    from vireid.app.server import create_server, listen, url_of
     from vireid.app.service import Service
 
     tokens = Tokens.read(token_file, os.environ)
@@ -104,18 +104,18 @@ def serve(
             name=_name(gallery),
             limits=limits,
             read_only=read_only,
-            pictures_kept=logging.audit_images,
+            audit_images=logging.audit_images,
         )
-        desk = Handlers(service, logging.open(gallery))
-        closing.callback(desk.close)
+        handlers = Handlers(service, logging.open(gallery))
+        closing.callback(handlers.close)
         print(
-            f"{opened.count():,} entries are served at {address(listening)} (Ctrl-C ends it)",
+            f"Serving {opened.count():,} entries at {url_of(listening)} (stop with Ctrl-C)",
             flush=True,
         )
         if not is_loopback(host):
-            log("note: tokens travel as they are; put a proxy with TLS in front of this server")
+            log("warning: tokens are sent unencrypted; use a reverse proxy with TLS")
         with contextlib.suppress(KeyboardInterrupt):
-            server_of(create_app(desk, tokens=tokens), limits=limits).run([listening])
+            create_server(create_app(handlers, tokens=tokens), limits=limits).run([listening])
 
 
 def _require_packages() -> None:
@@ -129,7 +129,7 @@ def _require_packages() -> None:
 
 
 def _name(gallery: str) -> str:
-    """What a gallery is called: the last part of its folder or address."""
+    """The name of a gallery: the last part of its path or URL."""
     if "://" in gallery:
         return gallery.rstrip("/").rpartition("/")[2]
     return Path(gallery).resolve().name

@@ -1,40 +1,42 @@
-// The page as a whole: what is searched, what is shown, and what every button does.
+// The page: the search, the results and the controls.
 
-import * as adding from "./adding.js";
-import { askForToken } from "./asking.js";
-import { $, closable, droppable, el, facts, plural, tell, zone } from "./dom.js";
-import * as forgetting from "./forgetting.js";
-import { askWith, get, post } from "./net.js";
-import * as opened from "./opened.js";
-import { clearFilters, filters, Kept, showCameras, showGuess, showQuery, Upload } from "./query.js";
-import { showEntries, showFound, showNothing } from "./results.js";
+import * as adding from "./add.js";
+import { get, post, setTokenRequest } from "./api.js";
+import * as deleting from "./delete.js";
+import * as detail from "./detail.js";
+import { $, announce, closable, droppable, el, facts, plural, zone } from "./dom.js";
+import {
+  clearFilters, filters, GalleryEntry, showCameras, showDetected, showQuery, Upload,
+} from "./query.js";
+import { showEmpty, showEntries, showResults } from "./results.js";
+import { requestToken } from "./token.js";
 
 const STEP = 20;
-const MOST = 200; // results of one search; the gallery itself is leafed through to its end
-const REFUSED = [400, 404, 413, 415, 422]; // the pictures' own fault
+const MOST = 200; // results of one search; browsing the gallery has no limit
+const REFUSED = [400, 404, 413, 415, 422]; // statuses that the images cause
 
 let info = null;
 let query = [];
 let limit = STEP;
-let leafed = []; // what of the gallery is on the page
-let asking = null;
+let browsed = []; // the entries on the page while the gallery is browsed
+let running = null;
 const past = [query];
 
-// ---- what is asked ------------------------------------------------------------------------------
+// ---- requests ---------------------------------------------------------------------------------
 
 /**
- * Search, or leaf through the gallery: anew, or for `more` of the same. False where a later search
- * has overtaken this one.
+ * Search, or browse the gallery; `more` extends the results. Returns false if a later search
+ * has replaced this one.
  */
 async function search({ more = false } = {}) {
-  if (!more) leafed = [];
-  asking?.abort();
-  asking = new AbortController();
-  const { signal } = asking;
+  if (!more) browsed = [];
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
   busy(true);
   try {
     if (!info) await refresh();
-    await (query.length ? find(signal) : leaf(signal));
+    await (query.length ? find(signal) : browse(signal));
   } catch (error) {
     if (error.name === "AbortError") return false;
     busy(false);
@@ -51,27 +53,27 @@ async function find(signal) {
   const modality = new FormData($("controls")).get("query_modality");
   if (modality) {
     form.set("query_modality", modality);
-    showGuess(null);
+    showDetected(null);
   }
   for (const [name, value] of filters()) form.append(name, value);
   form.set("limit", limit);
   const answer = await post("api/search", form, { signal });
-  showGuess(answer.query);
+  showDetected(answer.query);
   const list = answer.groups.flat().sort((a, b) => a.rank - b.rank);
   const context = {
-    // The server tells of uploads first.
+    // The server lists uploads first.
     list, info, query: query.find((one) => one instanceof Upload) ?? query[0],
-    queryModality: answer.query[0].modality, pictures: query.length,
-    remark: answer.remark, room: query.length < info.limits.pictures,
+    queryModality: answer.query[0].modality, images: query.length,
+    remark: answer.remark, room: query.length < info.limits.images,
   };
-  const count = showFound(answer, (found) => opened.open(found, context));
+  const count = showResults(answer, (result) => detail.open(result, context));
   $("more").hidden = count < limit || limit >= MOST || count >= answer.considered;
   explain(count === 0);
-  tell(count === 0 ? "Nothing found" : `${count} found`);
+  announce(count === 0 ? "No results" : plural(count, "result"));
 }
 
-async function leaf(signal) {
-  const list = leafed; // all cards of it share it, so that a picture opened can step to any other
+async function browse(signal) {
+  const list = browsed; // shared by all cards, so that an open image can step to any other
   const fresh = [];
   let page = null;
   do {
@@ -80,7 +82,7 @@ async function leaf(signal) {
     page = await get(`api/entries?${new URLSearchParams([...filters(), ...part])}`, { signal });
     fresh.push(...page.entries.map((entry) => ({ entry })));
   } while (page.entries.length && list.length + fresh.length < Math.min(limit, page.total));
-  showEntries(page, fresh, (one) => opened.open(one, { list, info, query: null }),
+  showEntries(page, fresh, (one) => detail.open(one, { list, info, query: null }),
     { filtered: filters().length > 0, more: list.length > 0 });
   list.push(...fresh);
   $("more").hidden = list.length < limit || list.length >= page.total;
@@ -91,29 +93,28 @@ async function refresh() {
   info = await get("api/info");
   document.title = `${info.gallery} · vireid`;
   $("gallery-name").textContent = info.gallery;
-  $("gallery-size").textContent = plural(info.entries, "picture");
+  $("gallery-size").textContent = plural(info.entries, "image");
   $("open-add").hidden = info.read_only;
   showCameras(info.cameras);
   facts($("about"), [
     ...Object.entries(info.model), ["weights", info.fingerprint],
-    ["descriptor", plural(info.dimension, "number")],
+    ["feature", `${info.dimension} dimensions`],
     ["attention", info.attention ? "PALM"
-      : `none: this network ${info.model.export ? "is an export" : "has no PALM"}`],
+      : `none: this model ${info.model.export ? "is an export" : "has no PALM"}`],
     ["verdicts", info.calibrated ? "calibrated" : "none: this gallery is not calibrated"],
-    ["identities", info.identities ? plural(info.identities, "name") : "none named"],
+    ["identities", info.identities || "none"],
   ]);
-  const kept = info.pictures_kept ? " with small versions of the pictures"
-    : " without the pictures";
-  $("logged").textContent = `You are here as '${info.who}'. Every search, list, addition and deletion`
-    + ` is written to the audit log,${kept}.`;
+  const images = info.audit_images ? "with thumbnails of query images" : "without images";
+  $("logged").textContent = `Signed in as '${info.user}'. Every search, listing, addition and`
+    + ` deletion is recorded in the audit log, ${images}.`;
 }
 
-// ---- what is said -------------------------------------------------------------------------------
+// ---- messages ----------------------------------------------------------------------------------
 
 function busy(on) {
   $("waiting").hidden = !on;
   $("results").setAttribute("aria-busy", String(on));
-  if (on) tell(query.length ? "Searching" : "Loading");
+  if (on) announce(query.length ? "Searching" : "Loading");
 }
 
 function explain(nothing) {
@@ -121,23 +122,22 @@ function explain(nothing) {
   $("filters-count").textContent = set ? `(${filters().length})` : "";
   $("clear-filters").hidden = !set;
   if (!nothing) {
-    showNothing();
+    showEmpty();
   } else if (info.entries === 0) {
-    const shell = el("code", {}, "vireid gallery add");
-    showNothing("This gallery is empty.", info.read_only
-      ? el("p", {}, "It is served read-only; pictures are added from the shell: ", shell, ".")
-      : el("p", {}, "Add pictures of people with the button above, or from the shell: ", shell,
-        "."));
+    const command = el("code", {}, "vireid gallery add");
+    showEmpty("This gallery is empty.", info.read_only
+      ? el("p", {}, "It is served read-only. Add images on the command line: ", command, ".")
+      : el("p", {}, "Add images with the button above or on the command line: ", command, "."));
   } else if (set) {
     const clear = el("button", { type: "button", className: "quiet" }, "Clear all filters");
     clear.addEventListener("click", () => { clearFilters(); attempt(search); });
-    showNothing("No picture matches these filters.", clear);
+    showEmpty("No images match these filters.", clear);
   } else {
-    showNothing("There is nothing in this gallery besides what you searched with.");
+    showEmpty("The gallery contains only the query images.");
   }
 }
 
-/** Do something, and where it fails say why and offer to try again. */
+/** Run an action; on failure show the error and offer to try again. */
 async function attempt(action) {
   try {
     await action();
@@ -158,18 +158,18 @@ function alarm(text, ...parts) {
   $("alert").scrollIntoView({ block: "nearest" });
 }
 
-// ---- what is done -------------------------------------------------------------------------------
+// ---- actions -----------------------------------------------------------------------------------
 
-/** Search with other pictures; where they are refused, with the former ones as before. */
-async function use(pictures, { remember = true } = {}) {
+/** Search with other images; if they are refused, restore the previous query. */
+async function use(images, { remember = true } = {}) {
   const before = query;
-  query = pictures;
+  query = images;
   limit = STEP;
-  if (pictures.length === 0) $("controls").elements.query_modality.value = "";
+  if (images.length === 0) $("controls").elements.query_modality.value = "";
   draw();
   try {
     if (!await search()) return;
-    bringUp();
+    scrollToResults();
     if (remember) {
       past.splice(history.state + 1, Infinity, query);
       history.pushState(past.length - 1, "");
@@ -188,33 +188,33 @@ async function use(pictures, { remember = true } = {}) {
 function draw() {
   showQuery(query, (gone) => {
     use(query.filter((one) => one !== gone));
-    $("files").focus(); // for the button that had the focus is gone
+    $("files").focus(); // the button that had the focus is removed
   });
 }
 
-/** Where results lie below the fold, as on a phone, go there. */
-function bringUp() {
+/** Scroll to the results if they are below the fold, as on a phone. */
+function scrollToResults() {
   const { top } = $("results").getBoundingClientRect();
   if (query.length && (top < 0 || top > window.innerHeight / 2)) $("results").scrollIntoView();
 }
 
 async function take(files) {
   if (!info) await refresh();
-  const { megabytes, pictures } = info.limits;
+  const { megabytes, images } = info.limits;
   const all = [...query, ...files.map((file) => new Upload(file))];
   const size = all.reduce((sum, one) => sum + (one.file?.size ?? 0), 0);
   if (size > megabytes * 1e6 - 20_000) {
-    alarm(`${all.length === 1 ? `'${all[0].name}' is` : "These pictures are"} too large;`
-      + ` at most ${megabytes} MB are taken at once. Cut the person out, or make it smaller.`);
-  } else if (all.length > pictures) {
-    alarm(`At most ${pictures} pictures can be searched with at once.`);
+    alarm(`${all.length === 1 ? `'${all[0].name}' is` : "These images are"} too large;`
+      + ` the limit is ${megabytes} MB per request. Crop to the person or reduce the size.`);
+  } else if (all.length > images) {
+    alarm(`A query may contain at most ${images} images.`);
   } else if (files.length) {
     await use(all);
   }
 }
 
 function wire() {
-  let typing = null; // a text filter that was changed and not yet searched with
+  let typing = null; // timer of a changed text filter that has not been applied yet
   const again = () => {
     clearTimeout(typing);
     typing = null;
@@ -223,15 +223,15 @@ function wire() {
   };
   const given = (files) => attempt(() => take(files));
   for (const where of document.querySelectorAll(".zone")) {
-    where.textContent = `Times are in your time zone, ${zone}.`;
+    where.textContent = `Times are in your time zone (${zone}).`;
   }
   closable();
-  askWith(askForToken);
+  setTokenRequest(requestToken);
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   $("controls").addEventListener("change", (event) => {
     if (event.target.id === "files") {
       given([...event.target.files]);
-      event.target.value = ""; // so that the same file can be chosen again
+      event.target.value = ""; // allow choosing the same file again
     } else if (event.target.type !== "text" || typing !== null) {
       again();
     }
@@ -258,19 +258,19 @@ function wire() {
     limit += STEP;
     attempt(() => search({ more: true }));
   });
-  opened.wire({
-    search: (entry) => { use([new Kept(entry)]); $("results").focus(); },
-    join: (entry) => use([...query, new Kept(entry)]),
-    forget: forgetting.forget,
+  detail.wire({
+    search: (entry) => { use([new GalleryEntry(entry)]); $("results").focus(); },
+    join: (entry) => use([...query, new GalleryEntry(entry)]),
+    remove: deleting.confirmDelete,
   });
-  forgetting.wire((count, entry, all) => {
-    $("opened").close();
-    const gone = (one) => one instanceof Kept
+  deleting.wire((count, entry, all) => {
+    $("detail").close();
+    const gone = (one) => one instanceof GalleryEntry
       && (one.id === entry.id || (all && one.identity === entry.identity));
     query = query.filter((one) => !gone(one));
     draw();
     attempt(renew);
-    tell(`${plural(count, "picture")} forgotten`);
+    announce(`${plural(count, "image")} deleted`);
     $("results").focus();
   });
   window.addEventListener("popstate", () => use(past[history.state] ?? [], { remember: false }));

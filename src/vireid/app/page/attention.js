@@ -1,6 +1,6 @@
-// PALM's attention over two pictures: one position is chosen, and each shows where it looks.
+// PALM's attention over two images, from one selected position.
 
-// A few colours from dark to light, for weights from the uniform one to the largest.
+// Colours from dark to light, for weights from uniform to the largest.
 const RAMP = [[40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21],
   [250, 193, 39], [252, 255, 164]];
 
@@ -10,7 +10,7 @@ function colour(heat) {
   return RAMP[low].map((value, i) => value + (at - low) * (RAMP[low + 1][i] - value));
 }
 
-/** Where a picture lies in a frame that is wider or higher than it. */
+/** The box of an image that is scaled to fit into a frame (object-fit: contain). */
 function contained(image, width, height) {
   const scale = Math.min(width / image.naturalWidth, height / image.naturalHeight);
   const [w, h] = [image.naturalWidth * scale, image.naturalHeight * scale];
@@ -62,9 +62,9 @@ function draw(canvas, image, map, { row, column }) {
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-/** Two canvases over two pictures that show the same position. */
-export class Looking {
-  /** `sides`: [{canvas, image, name}, ...] in the order of the maps; `report` gets the words. */
+/** Two canvases over two images, with the same selected position. */
+export class AttentionOverlay {
+  /** `sides`: [{canvas, image, name}, ...] in the order of the maps; `report` shows the result. */
   constructor(sides, report) {
     this.sides = sides;
     this.report = report;
@@ -73,7 +73,7 @@ export class Looking {
     for (const { canvas, image, name } of sides) {
       canvas.tabIndex = 0;
       canvas.setAttribute("role", "application");
-      canvas.setAttribute("aria-label", `Attention over ${name}; arrow keys choose a position`);
+      canvas.setAttribute("aria-label", `Attention over ${name}; arrow keys select a position`);
       canvas.addEventListener("click", (event) => this.#click(event, image));
       canvas.addEventListener("keydown", (event) => this.#key(event));
     }
@@ -86,7 +86,7 @@ export class Looking {
     this.at = { row: Math.floor(height * 0.28), column: Math.floor(width / 2) };
     for (const { canvas } of this.sides) {
       canvas.hidden = false;
-      canvas.parentElement.classList.add("looking");
+      canvas.parentElement.classList.add("attended");
     }
     this.#draw();
   }
@@ -95,7 +95,7 @@ export class Looking {
     this.maps = null;
     for (const { canvas } of this.sides) {
       canvas.hidden = true;
-      canvas.parentElement.classList.remove("looking");
+      canvas.parentElement.classList.remove("attended");
     }
   }
 

@@ -1,4 +1,4 @@
-// Small helpers around the page's elements. Text is always set as text, never as markup.
+// DOM helpers. Text is always set as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -9,8 +9,8 @@ export function el(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Tell people who cannot see the page. */
-export function tell(text) {
+/** Announce a text to screen readers. */
+export function announce(text) {
   $("status").textContent = text;
 }
 
@@ -25,16 +25,16 @@ const PARTS = {
 const clock = new Intl.DateTimeFormat("en-GB", PARTS);
 const zonedClock = new Intl.DateTimeFormat("en-GB", { ...PARTS, timeZoneName: "short" });
 
-/** What the visitor's time zone is called, such as Europe/Berlin. */
+/** Name of the user's time zone, such as Europe/Berlin. */
 export const zone = clock.resolvedOptions().timeZone;
 
-/** A time as it was in the visitor's zone, which is named where there is room for it. */
+/** A time in the user's zone; `named` adds the name of the zone. */
 export function when(time, { named = false } = {}) {
   const text = (named ? zonedClock : clock).format(new Date(time));
   return el("time", { dateTime: time, title: time }, text);
 }
 
-/** What a datetime-local field holds, with its zone; empty where it holds nothing. */
+/** The value of a datetime-local field in UTC; empty if the field is. */
 export function zoned(value) {
   const time = new Date(value);
   return value && !Number.isNaN(time.getTime()) ? time.toISOString() : "";
@@ -50,7 +50,7 @@ export function facts(list, pairs) {
     .flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
-/** Let files be dropped on an element; `take` gets them. */
+/** Accept files dropped on an element and pass them to `take`. */
 export function droppable(target, outline, take) {
   let inside = 0;
   const mark = (change) => {

@@ -1,13 +1,13 @@
-// What is searched with: uploaded files and entries of the gallery, and the filters.
+// The query (uploaded files and entries of the gallery) and the filters.
 
 import { $, el, zoned } from "./dom.js";
-import { picture } from "./net.js";
+import { imageUrl } from "./api.js";
 
-/** A file of the visitor's. */
+/** A query image from a file. */
 export class Upload {
   constructor(file) {
     this.file = file;
-    this.name = file.name || "pasted picture";
+    this.name = file.name || "pasted image";
     this.address = URL.createObjectURL(file);
   }
 
@@ -16,15 +16,15 @@ export class Upload {
   into(form, field = "images") { form.append(field, this.file, this.name); }
 }
 
-/** An entry of the gallery. */
-export class Kept {
+/** A query image from the gallery. */
+export class GalleryEntry {
   constructor(entry) {
     this.id = entry.id;
     this.name = entry.name;
     this.identity = entry.identity;
   }
 
-  url() { return picture(this.id, { whole: true }); }
+  url() { return imageUrl(this.id, { full: true }); }
 
   into(form) { form.append("entry", this.id); }
 }
@@ -38,21 +38,21 @@ export function showQuery(query, remove) {
     button.addEventListener("click", () => remove(one));
     return el("li", {}, el("span", { className: "portrait" }, image), button);
   }));
-  $("pick-label").textContent = query.length ? "Add another picture" : "Choose a picture";
+  $("pick-label").textContent = query.length ? "Add another image" : "Choose an image";
   $("drop-hint").textContent = query.length ? "of the same person, to search with both."
-    : "or drop or paste one. Several are taken for the same person.";
-  $("modality").disabled = query.every((one) => one instanceof Kept);
+    : "or drop or paste one. Multiple images must show the same person.";
+  $("modality").disabled = query.every((one) => one instanceof GalleryEntry);
   $("clear-query").hidden = query.length === 0;
-  if (query.length === 0) showGuess(null);
+  if (query.length === 0) showDetected(null);
 }
 
-/** Say what was guessed of uploaded pictures, from the server's answer. */
-export function showGuess(pictures) {
-  const guessed = new Set((pictures ?? []).filter((one) => one.guessed).map((one) => one.modality));
-  $("guess").textContent = guessed.size ? `Guessed: ${[...guessed].join(" and ")}.` : "";
+/** Show the detected modalities of uploaded images. */
+export function showDetected(images) {
+  const detected = new Set((images ?? []).filter((one) => one.detected).map((one) => one.modality));
+  $("detected").textContent = detected.size ? `Detected: ${[...detected].join(" and ")}.` : "";
 }
 
-/** The filters that are set, as pairs of name and value. */
+/** The active filters as pairs of name and value. */
 export function filters() {
   const given = new FormData($("controls"));
   const pairs = given.getAll("camera").map((camera) => ["camera", camera]);

@@ -1,21 +1,21 @@
-// The grid: what was found, or the gallery itself, and what is said where there is nothing.
+// The grid of results or of the gallery, and the messages if it is empty.
 
 import { $, camera, el, plural, when } from "./dom.js";
-import { picture } from "./net.js";
+import { imageUrl } from "./api.js";
 
-// Verdicts on a search and on a picture found, by how they look.
-const LOOKS = {
+// Style of the verdicts of a search and of a result.
+const STYLES = {
   "likely match": "likely", "likely the same person": "likely", uncertain: "uncertain",
 };
 
-// Pictures are fetched when they come near the window.
+// Images are fetched when they come near the viewport.
 const near = new IntersectionObserver((seen) => {
   for (const { target, isIntersecting } of seen) {
     if (!isIntersecting) continue;
     near.unobserve(target);
     const image = target.firstChild;
-    picture(target.dataset.entry).then((url) => { image.src = url; }, () => {
-      target.append(el("span", { className: "missing" }, "The picture cannot be shown."));
+    imageUrl(target.dataset.entry).then((url) => { image.src = url; }, () => {
+      target.append(el("span", { className: "missing" }, "Image not available."));
     });
   }
 }, { rootMargin: "400px" });
@@ -28,16 +28,16 @@ function portrait(entry) {
 }
 
 export function verdict(text) {
-  return text === null ? "" : el("span", { className: `verdict ${LOOKS[text] ?? "absent"}` }, text);
+  return text === null ? "" : el("span", { className: `verdict ${STYLES[text] ?? "absent"}` }, text);
 }
 
 export function score(value) {
-  // A true minus, and never "-0.000".
+  // A minus sign instead of a hyphen, and never "-0.000".
   return value.toFixed(3).replace(/^-0\.000$/, "0.000").replace("-", "−");
 }
 
-/** A mere number would not tell what it stands for. */
-function named(what, name) {
+/** A name that is only a number gets a prefix. */
+function prefixed(what, name) {
   return /^\d+$/.test(name) ? `${what} ${name}` : name;
 }
 
@@ -51,21 +51,21 @@ function card(found, open, inner = false) {
       el("span", { className: "figure" }, el("span", { className: "unseen" }, "score "),
         score(found.score))) : "",
     ranked ? verdict(found.verdict) : "",
-    el("span", { className: "under" }, named("camera", camera(entry))),
+    el("span", { className: "under" }, prefixed("camera", camera(entry))),
     entry.time === null ? "" : el("span", { className: "under" }, when(entry.time)),
     entry.identity === "" ? "" : el("span", { className: "under" },
-      named("identity", entry.identity)));
+      prefixed("identity", entry.identity)));
   button.addEventListener("click", () => open(found));
   return el("li", { className: inner ? "card inner" : "card" }, button);
 }
 
-/** The cards of a group: its best one, and a button that shows those that are nearly the same. */
+/** The best card of a group, and a button that shows its near-duplicates. */
 function groupOf(group, open) {
   const best = card(group[0], open);
   if (group.length === 1) return best;
   const others = group.slice(1).map((found) => card(found, open, true));
   const more = el("button", { type: "button", className: "link alike" },
-    `${others.length} more, nearly the same`);
+    plural(others.length, "near-duplicate"));
   more.setAttribute("aria-expanded", "false");
   more.addEventListener("click", () => {
     const shown = more.getAttribute("aria-expanded") === "true";
@@ -77,35 +77,35 @@ function groupOf(group, open) {
   return best;
 }
 
-export function showFound(answer, open) {
+export function showResults(answer, open) {
   const count = answer.groups.flat().length;
-  const considered = plural(answer.considered, "picture");
+  const considered = plural(answer.considered, "image");
   const most = count < answer.considered ? `The ${count} most similar of ${considered}`
-    : `All ${considered}, the most similar first`;
-  $("results-title").textContent = count === 0 ? "Nothing found" : most;
+    : `All ${considered}, most similar first`;
+  $("results-title").textContent = count === 0 ? "No results" : most;
   $("verdict").replaceChildren(verdict(answer.verdict));
-  const own = answer.left_out === 0 ? "" : answer.left_out === 1
-    ? "The picture searched with is in the gallery itself and is left out."
-    : `${answer.left_out} pictures searched with are in the gallery themselves and are left out.`;
-  $("reading").textContent = count === 0 ? own
-    : `Scores are cosines of descriptors, not probabilities. ${answer.remark} ${own}`.trim();
+  const excluded = answer.left_out === 0 ? "" : answer.left_out === 1
+    ? "The query image is in the gallery and is excluded."
+    : `${answer.left_out} query images are in the gallery and are excluded.`;
+  $("remark").textContent = count === 0 ? excluded
+    : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${excluded}`.trim();
   $("grid").replaceChildren(...answer.groups.map((group) => groupOf(group, open)));
   return count;
 }
 
-/** Entries of the gallery: the first ones, or `more` of them after those that are shown. */
+/** Show entries of the gallery: the first ones, or `more` of them. */
 export function showEntries(page, entries, open, { filtered, more }) {
   $("results-title").textContent = filtered
-    ? `${plural(page.total, "picture")} with these filters` : "The gallery";
+    ? `${plural(page.total, "image")} with these filters` : "Gallery";
   $("verdict").replaceChildren();
-  $("reading").textContent = page.total === 0 ? ""
-    : "Choose a picture to search with, of your own or one of these.";
+  $("remark").textContent = page.total === 0 ? ""
+    : "Choose an image of your own or one of these as the query.";
   if (!more) $("grid").replaceChildren();
   $("grid").append(...entries.map((one) => card(one, open)));
 }
 
-/** Say why there is nothing to see: `parts` are texts and elements. */
-export function showNothing(...parts) {
+/** Show why there is nothing to show: `parts` are texts and elements. */
+export function showEmpty(...parts) {
   $("empty").replaceChildren(...parts.map((part) =>
     (typeof part === "string" ? el("p", {}, part) : part)));
   $("empty").hidden = parts.length === 0;

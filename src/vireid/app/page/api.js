@@ -1,7 +1,7 @@
-// Asking the server: with the token, patiently where it is busy, and with errors in words.
+// Requests to the server: with the token, with retries while it is busy, with readable errors.
 
 const KEY = "vireid-token";
-const PATIENCE = 6;
+const MAX_ATTEMPTS = 6;
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -10,29 +10,29 @@ export class Problem extends Error {
   }
 }
 
-let ask = null;
-let asked = null;
+let requestToken = null;
+let pending = null;
 
-/** Who asks the visitor for a token: `ask(refused)` promises one. */
-export function askWith(asker) {
-  ask = asker;
+/** Set the function that requests a token from the user: `request(refused)` promises one. */
+export function setTokenRequest(request) {
+  requestToken = request;
 }
 
 async function renew(used) {
-  // Several requests may be refused at once; the visitor is asked once.
+  // Several requests may be refused at once; request one token for all of them.
   if (sessionStorage.getItem(KEY) !== used) return;
-  asked ??= ask(used !== null).then((token) => {
+  pending ??= requestToken(used !== null).then((token) => {
     sessionStorage.setItem(KEY, token);
-    asked = null;
+    pending = null;
   });
-  await asked;
+  await pending;
 }
 
-async function words(response) {
+async function detailOf(response) {
   try {
     return (await response.json()).detail;
   } catch {
-    return `The server answered ${response.status} without saying why; its log may tell more.`;
+    return `The server returned status ${response.status} without details; see its log.`;
   }
 }
 
@@ -46,17 +46,17 @@ async function send(path, options = {}) {
       response = await fetch(path, { ...options, headers, cache: "no-store", redirect: "error" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem(0, "The server does not answer. Is vireid serve still running?");
+      throw new Problem(0, "The server does not respond. Is vireid serve still running?");
     }
     if (response.ok) return response;
     if (response.status === 401) {
       await renew(token);
     } else if (response.status === 503 && response.headers.has("Retry-After")
-        && ++refusals < PATIENCE) {
+        && ++refusals < MAX_ATTEMPTS) {
       const seconds = Number(response.headers.get("Retry-After")) || 1;
       await new Promise((done) => setTimeout(done, 1000 * seconds));
     } else {
-      throw new Problem(response.status, await words(response));
+      throw new Problem(response.status, await detailOf(response));
     }
   }
 }
@@ -65,7 +65,7 @@ export async function get(path, options) {
   return (await send(path, options)).json();
 }
 
-/** Send a FormData, or anything else as JSON. The header marks it as this page's own doing. */
+/** Send a FormData, or anything else as JSON. The header marks requests of this page. */
 export async function post(path, body, { signal } = {}) {
   const headers = { "X-Vireid": "1" };
   const form = body instanceof FormData;
@@ -75,16 +75,16 @@ export async function post(path, body, { signal } = {}) {
 }
 
 const urls = new Map();
-const KEPT = 400;
+const CACHED = 400;
 
-/** A URL of an entry's picture inside this page: no token is ever part of an address. */
-export function picture(id, { whole = false } = {}) {
-  const path = `api/entries/${id}/${whole ? "picture" : "thumbnail"}`;
+/** An object URL of an entry's image, so that no URL contains the token. */
+export function imageUrl(id, { full = false } = {}) {
+  const path = `api/entries/${id}/${full ? "image" : "thumbnail"}`;
   if (!urls.has(path)) {
     const url = send(path).then(async (response) => URL.createObjectURL(await response.blob()));
     urls.set(path, url);
     url.catch(() => urls.delete(path));
-    if (urls.size > KEPT) {
+    if (urls.size > CACHED) {
       const [oldest, old] = urls.entries().next().value;
       urls.delete(oldest);
       old.then(URL.revokeObjectURL, () => {});

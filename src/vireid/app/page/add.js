@@ -1,13 +1,13 @@
-// Adding pictures: a few at a time, so that progress is seen and a failure loses little.
+// The dialog that adds images, in small batches, to show progress and to lose little on failure.
 
 import { $, droppable, el, plural, zoned } from "./dom.js";
-import { post } from "./net.js";
+import { post } from "./api.js";
 
 let files = [];
 let running = false;
 let stopped = false;
 
-/** `limits()` are those that the server tells; `done` is called when something may be new. */
+/** `limits()` returns the server's limits; `done` is called after images may have been added. */
 export function wire(limits, done) {
   const dialog = $("adding");
   $("open-add").addEventListener("click", () => {
@@ -24,16 +24,16 @@ export function wire(limits, done) {
   $("adding-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     if (running || files.length === 0) return;
-    const told = new FormData($("adding-form")); // a disabled field would not be in it
-    run(true);
-    await add(told, limits());
-    run(false);
+    const fields = new FormData($("adding-form")); // before the fields are disabled and therefore missing
+    setRunning(true);
+    await add(fields, limits());
+    setRunning(false);
     done();
   });
 }
 
-/** While pictures are sent, nothing of what is sent can be changed. */
-function run(on) {
+/** Lock the form during the upload. */
+function setRunning(on) {
   running = on;
   $("adding-what").disabled = on;
   $("adding-close").textContent = on ? "Stop" : "Close";
@@ -49,17 +49,17 @@ function reset() {
 function choose(chosen) {
   files = chosen;
   $("adding-chosen").textContent = files.length
-    ? `${plural(files.length, "picture")} chosen` : "or drop them here. Crops of one person each.";
+    ? `${plural(files.length, "image")} chosen` : "or drop them here. Use crops of one person each.";
   $("adding-start").disabled = files.length === 0;
-  $("adding-start").textContent = files.length ? `Add ${plural(files.length, "picture")}` : "Add";
+  $("adding-start").textContent = files.length ? `Add ${plural(files.length, "image")}` : "Add";
 }
 
-/** The next few files that fit one request. */
+/** The next files that fit into one request. */
 function batchOf(limits) {
   const most = limits.megabytes * 1e6 - 20_000;
   const batch = [];
   let size = 0;
-  for (const file of files.slice(0, limits.pictures)) {
+  for (const file of files.slice(0, limits.images)) {
     size += file.size + 500;
     if (batch.length && size > most) break;
     batch.push(file);
@@ -67,7 +67,7 @@ function batchOf(limits) {
   return batch;
 }
 
-async function add(told, limits) {
+async function add(fields, limits) {
   stopped = false;
   const counts = { new: 0, known: 0, refused: 0 };
   const total = files.length;
@@ -77,10 +77,10 @@ async function add(told, limits) {
   $("adding-bar").value = 0;
   $("adding-start").disabled = true;
   while (files.length && !stopped) {
-    say(counts, total, "Adding");
+    report(counts, total, "Adding");
     const batch = batchOf(limits);
     try {
-      for (const outcome of await send(batch, told)) {
+      for (const outcome of await send(batch, fields)) {
         counts[outcome.status] += 1;
         if (outcome.status === "refused") {
           $("adding-refused").append(el("li", {}, outcome.detail));
@@ -88,9 +88,9 @@ async function add(told, limits) {
       }
     } catch (error) {
       if (error.status !== 413) {
-        say(counts, total, `${error.message} So far`);
+        report(counts, total, `${error.message} So far`);
         $("adding-start").disabled = false;
-        $("adding-start").textContent = `Try the other ${files.length} again`;
+        $("adding-start").textContent = `Retry the remaining ${files.length}`;
         return;
       }
       counts.refused += batch.length;
@@ -101,24 +101,24 @@ async function add(told, limits) {
     files = files.slice(batch.length);
     $("adding-bar").value = total - files.length;
   }
-  say(counts, total, files.length ? "Stopped" : "Done");
+  report(counts, total, files.length ? "Stopped" : "Done");
   choose(files);
 }
 
-async function send(batch, told) {
+async function send(batch, fields) {
   const form = new FormData();
   for (const file of batch) form.append("images", file);
   for (const name of ["modality", "camera", "identity", "note"]) {
-    if (told.get(name).trim()) form.set(name, told.get(name).trim());
+    if (fields.get(name).trim()) form.set(name, fields.get(name).trim());
   }
-  if (zoned(told.get("time"))) form.set("time", zoned(told.get("time")));
+  if (zoned(fields.get("time"))) form.set("time", zoned(fields.get("time")));
   return post("api/entries", form);
 }
 
-function say(counts, total, word) {
+function report(counts, total, word) {
   const parts = [`${counts.new} of ${total} added`];
-  if (counts.known) parts.push(`${counts.known} known already`);
+  if (counts.known) parts.push(`${counts.known} already known`);
   if (counts.refused) parts.push(`${counts.refused} refused`);
   $("adding-text").textContent = `${word}: ${parts.join(", ")}.`;
-  $("adding-close").scrollIntoView({ block: "nearest" }); // below the fold of a phone
+  $("adding-close").scrollIntoView({ block: "nearest" }); // it may be below the fold on a phone
 }

@@ -1,0 +1,142 @@
+// The dialog with one image of the gallery, next to the query if there is one.
+
+import { AttentionOverlay } from "./attention.js";
+import { $, announce, camera, el, facts, when } from "./dom.js";
+import { imageUrl, post } from "./api.js";
+import { score, verdict } from "./results.js";
+
+let at = 0;
+let shown = null; // from app.js: list, info, query and remark
+let overlay = null;
+let run = 0;
+
+/** `act`: {search, join, remove}, each called with the open entry. */
+export function wire(act) {
+  const canvas = (side) => $(`${side}-figure`).querySelector("canvas");
+  overlay = new AttentionOverlay([
+    { canvas: canvas("query"), image: $("query-image"), name: "the query" },
+    { canvas: canvas("result"), image: $("result-image"), name: "the result" },
+  ], report);
+  const entry = () => shown.list[at].entry;
+  $("previous").addEventListener("click", () => move(-1));
+  $("next").addEventListener("click", () => move(1));
+  $("search-this").addEventListener("click", () => { $("detail").close(); act.search(entry()); });
+  $("join-this").addEventListener("click", () => { $("detail").close(); act.join(entry()); });
+  $("delete-this").addEventListener("click", () => act.remove(entry()));
+  $("attention-on").addEventListener("change", attend);
+  $("detail").addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    // In the images the arrow keys select a position.
+    if (by && shown.list[at + by] && !event.target.matches("canvas, input")) move(by);
+  });
+}
+
+/** Open one of a list of results; `query` is null while the gallery is browsed. */
+export function open(found, context) {
+  shown = context;
+  at = shown.list.indexOf(found);
+  $("delete-this").hidden = shown.info.read_only;
+  $("join-this").hidden = shown.query === null || !shown.room;
+  $("query-figure").hidden = shown.query === null;
+  $("pair").classList.toggle("alone", shown.query === null);
+  $("attention").hidden = shown.query === null;
+  $("query-figure").querySelector("figcaption").textContent =
+    shown.images > 1 ? `Query (first of ${shown.images})` : "Query";
+  $("detail").showModal();
+  show();
+}
+
+function move(by) {
+  at += by;
+  show();
+  announce($("detail-title").textContent);
+}
+
+async function show() {
+  const { rank, score: value, verdict: verdictText, entry } = shown.list[at];
+  run += 1;
+  const mine = run;
+  overlay.hide();
+  $("attention-text").textContent = "";
+  allow($("previous"), at > 0, $("next"));
+  allow($("next"), at < shown.list.length - 1, $("previous"));
+  const [thing, number] = rank === undefined ? ["Image", at + 1] : ["Result", rank];
+  $("detail-title").textContent = `${thing} ${number} of ${shown.list.length}`;
+  $("detail-score").replaceChildren(...rank === undefined ? [] : [
+    el("span", { className: "pale small" }, "Score (cosine similarity, −1 to 1)"),
+    el("strong", {}, score(value)),
+    verdictText === null ? el("span", { className: "pale small" }, shown.remark) : verdict(verdictText),
+  ]);
+  facts($("detail-facts"), [
+    ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time, { named: true })],
+    ["Modality", entry.modality], ["Identity", entry.identity], ["Note", entry.note],
+    ["File name", entry.name], ["Added", when(entry.added, { named: true })],
+  ]);
+  $("result-image").alt = entry.name;
+  $("result-image").removeAttribute("src");
+  const images = [load($("result-image"), imageUrl(entry.id, { full: true }))];
+  if (shown.query) images.push(load($("query-image"), shown.query.url()));
+  try {
+    await Promise.all(images);
+  } catch (error) {
+    if (mine === run) $("attention-text").textContent = error.message;
+    return;
+  }
+  if (mine === run && shown.query) attend();
+}
+
+/** Enable or disable a button without losing the focus. */
+function allow(button, allowed, other) {
+  if (!allowed && document.activeElement === button) {
+    other.disabled = false;
+    other.focus();
+  }
+  button.disabled = !allowed;
+}
+
+async function load(image, url) {
+  image.src = await url;
+  await image.decode().catch(() => {
+    throw new Error("Image not available; it may have been deleted.");
+  });
+}
+
+async function attend() {
+  $("attention-switch").hidden = !shown.info.attention;
+  if (!shown.info.attention) {
+    $("attention-text").textContent = shown.info.model.export
+      ? "An export has no attention to show; serve the run instead."
+      : "This model has no PALM, so there is no attention to show.";
+    return;
+  }
+  overlay.hide();
+  if (!$("attention-on").checked) {
+    $("attention-text").textContent = "";
+    return;
+  }
+  const mine = run;
+  const form = new FormData();
+  shown.query.into(form, "image");
+  if (shown.queryModality) form.set("query_modality", shown.queryModality);
+  form.set("result", shown.list[at].entry.id);
+  $("attention-text").textContent = "Computing attention…";
+  try {
+    const answer = await post("api/attention", form);
+    if (mine !== run || !$("attention-on").checked) return;
+    shown.sources = answer;
+    overlay.show([answer.query, answer.result]);
+  } catch (error) {
+    if (mine === run) $("attention-text").textContent = error.message;
+  }
+}
+
+function report({ row, column }, { height, width }, [query, result]) {
+  const small = ["query", "result"].filter((side) => shown.sources[side].source === "thumbnail")
+    .map((side) => (side === "query" ? "the query" : "the result"));
+  const note = small.length
+    ? ` Computed from the thumbnail of ${small.join(" and ")}, as the file is missing or changed.` : "";
+  $("attention-text").textContent = `Row ${row + 1} of ${height}, column ${column + 1} of ${width}:`
+    + " each image shows the attention of this position. Peak attention relative to uniform:"
+    + ` ${query.toFixed(1)} in the query, ${result.toFixed(1)} in the result.`
+    + ` Select a position with a click, a tap or the arrow keys.${note}`;
+}
