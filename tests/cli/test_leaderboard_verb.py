@@ -66,7 +66,7 @@ def test_runs_side_by_side(
         "| dlis, palm=off ",
         "| 2 (0, 1) |",
         "| chance ",
-        "dlis is not quite the recipe of this name: shared-from=layer2, stripes=2, dim=8.",
+        "dlis deviates from its recipe: shared-from=layer2, stripes=2, dim=8.",
         "All rows: weights none, epochs 1, batch 2 x (2 + 2)",
     ):
         assert printed.count(words) == 2

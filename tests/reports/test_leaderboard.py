@@ -97,7 +97,7 @@ def test_one_seed_has_no_deviation_though_it_has_trials() -> None:
     text = markdown([board])
     assert "±" not in text
     assert "scores in percent, each the mean over 2 trials" in text
-    assert "A row of one seed says nothing about other seeds" in text
+    assert "With one seed, the variation over seeds is unknown" in text
     assert len(only([entry("a", run(seed=0)), entry("b", run(seed=1))])) == 1
 
 
@@ -162,7 +162,7 @@ def test_rows_that_differ_in_a_condition_say_so(
     (board,) = leaderboard([first, other])
     told = {e.run.name: v for e, v in zip((first, other), values, strict=True) if e.run}
     parts = "; ".join(f"{told[row.name]} ({row.name})" for row in board.rows)
-    assert f"These rows differ in {condition}: {parts}." in board.notes
+    assert f"Rows differ in {condition}: {parts}." in board.notes
     head, *rows, _ = board.table()
     assert {row[0]: row[head.index(condition)] for row in rows} == told
     assert f"{condition} " not in board.conditions[2]
@@ -183,7 +183,7 @@ def test_one_seed_twice_is_not_pooled() -> None:
     entries = [entry("a", run()), entry("b", run()), entry("c", run(seed=1))]
     (board,) = leaderboard(entries)
     assert {row.name for row in board.rows} == {f"dlis-cpu ['{n}']" for n in "abc"}
-    assert any("seed 0 is there more than once" in note for note in board.notes)
+    assert any("seed 0 occurs more than once" in note for note in board.notes)
 
 
 def test_a_run_with_two_results_of_one_kind_is_refused() -> None:
@@ -205,8 +205,8 @@ def test_a_result_without_its_run_stands_alone() -> None:
         "dlis-cpu ['y.json']",
         "mine",
     ]
-    assert sum("its run is not known" in note for note in board.notes) == 3
-    assert any(note.startswith("These rows differ in batch: ") for note in board.notes)
+    assert sum("its run is unknown" in note for note in board.notes) == 3
+    assert any(note.startswith("Rows differ in batch: ") for note in board.notes)
     (unknown,) = leaderboard([plain])
     assert len(unknown.conditions) == 2
     head, row, _ = unknown.table()
@@ -365,29 +365,29 @@ def test_departures_that_no_column_shows_are_noted() -> None:
         entry("c", run("agw-cpu")),
     ]
     (board,) = leaderboard(entries)
-    (note,) = (n for n in board.notes if "not quite" in n)
-    assert note == "dlis-cpu is not quite the recipe of this name: lr=0.5."
+    (note,) = (n for n in board.notes if "deviates" in n)
+    assert note == "dlis-cpu deviates from its recipe: lr=0.5."
     assert overrides([e.run for e in entries if e.run]) == {
         "dlis-cpu": {"epochs": "3", "lr": "0.5"}
     }
     assert asdict(run("dlis-cpu").recipe) == asdict(catalogue()["dlis-cpu"].recipe)
 
 
-def test_recipes_that_depart_alike_share_a_note() -> None:
+def test_recipes_with_the_same_deviations_share_a_note() -> None:
     entries = [
         entry("a", run(lr=0.5)),
         entry("b", run("agw-cpu", lr=0.5)),
         entry("c", run("tslfn-cpu", lr=0.25)),
     ]
     (board,) = leaderboard(entries)
-    assert [n for n in board.notes if "not quite" in n] == [
-        "dlis-cpu, agw-cpu are not quite the recipes of these names: lr=0.5.",
-        "tslfn-cpu is not quite the recipe of this name: lr=0.25.",
+    assert [n for n in board.notes if "deviate" in n] == [
+        "dlis-cpu, agw-cpu deviate from their recipes: lr=0.5.",
+        "tslfn-cpu deviates from its recipe: lr=0.25.",
     ]
 
 
-def test_what_most_rows_share_is_told_of_all_others() -> None:
+def test_the_value_of_most_rows_is_listed_as_all_others() -> None:
     names = ("agw-cpu", "tslfn-cpu", "dlis-cpu", "tone-cpu", "bdtr-cpu")
     (board,) = leaderboard([entry(name, run(name)) for name in names])
-    note = "These rows differ in batch: 32 x (1 + 1) (bdtr-cpu); 8 x (4 + 4) (all others)."
+    note = "Rows differ in batch: 32 x (1 + 1) (bdtr-cpu); 8 x (4 + 4) (all others)."
     assert note in board.notes

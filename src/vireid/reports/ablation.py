@@ -1,7 +1,7 @@
-"""The table of an ablation: what each variant scores, and how far it is from the base run.
+"""Ablation tables: the scores of each variant, and its difference from the base run.
 
-Differences are taken between runs of one seed: what a seed decides for both, such as the order of
-the images, then makes no difference.
+Differences are between runs with the same seed, which share the order of the images and the other
+random choices.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ _HEAD = ("variant", "seeds", "R-1", "mAP", "mINP", "mAP - base (pairs)", "parame
 
 
 def ablation_section(rows: Sequence[Row], *, base: str, parameters: Mapping[str, int]) -> str:
-    """One protocol's part of the page, in Markdown: conditions, table, and how to read it.
+    """Format the section of one protocol as Markdown: conditions, table and notes.
 
     Args:
-        rows: A row a variant, in the order that they are shown in.
-        base: The name of the row that the others are compared with; it may be missing.
-        parameters: How many the network of each variant has, by the row's name.
+        rows: One row per variant, in order.
+        base: Name of the row to compare the others with; it may be missing.
+        parameters: Number of parameters of each variant's network, by row name.
     """
     board = Board(tuple(rows), ())
-    usual = [row for row in rows if row.name == base]
+    base_rows = [row for row in rows if row.name == base]
     lines, compared = [list(_HEAD)], False
     for row in rows:
-        differences = paired_differences(row, usual[0]) if usual and row.name != base else []
+        differences = (
+            paired_differences(row, base_rows[0]) if base_rows and row.name != base else []
+        )
         compared |= bool(differences)
         lines.append(
             [
@@ -53,14 +55,14 @@ def ablation_section(rows: Sequence[Row], *, base: str, parameters: Mapping[str,
 
 
 def paired_differences(row: Row, base: Row) -> list[float]:
-    """How far a variant is from the base run, seed by seed.
+    """Differences of a variant from the base run, seed by seed.
 
     Args:
         row: The runs of the variant.
-        base: The runs that it deviates from.
+        base: The base runs.
 
     Returns:
-        mAP of the variant minus mAP of the base run, in [-1, 1], for each seed that both have.
+        mAP of the variant minus mAP of the base run, in [-1, 1], for each seed of both.
     """
     of_base = {entry.seed: entry.result.mean_ap.mean for entry in base.entries}
     return [
@@ -84,25 +86,25 @@ def _difference(pairs: Sequence[float]) -> str:
 
 
 def _notes(board: Board, *, compared: bool) -> list[str]:
-    """How to read the figures."""
+    """How to read the table."""
     notes = []
     if board.result.protocol.startswith("SynVI"):
         notes.append(SYNTHETIC)
     if compared:
         notes.append(
-            "mAP - base: points of mAP between runs of the same seed, with the number of such "
-            "pairs in brackets. A difference about as large as its deviation is noise."
+            "mAP - base: mean difference in mAP points between runs with the same seed, and "
+            "the number of such pairs. A difference about as large as its deviation is noise."
         )
     counts = [len(row.entries) for row in board.rows]
     if max(counts) > 1:
-        notes.append("±: sample deviation over training seeds, not over trials.")
+        notes.append("±: sample standard deviation over training seeds, not over trials.")
     if min(counts) == 1:
         notes.append(
-            "A variant with one run, and a difference of one pair, says little: how much another "
-            "seed would change is not known. More seeds: --seeds 0 1 2."
+            "With one run per variant or one pair, the variation over seeds is unknown. For more "
+            "seeds: --seeds 0 1 2."
         )
     notes.append(
-        "Parameters: the network in training, with its identity classifiers. Minutes: the training "
-        "steps of one run, on the machine that it ran on."
+        "Parameters: the network in training, with its identity classifiers. Minutes: duration of "
+        "the training steps of one run, on its machine."
     )
     return notes

@@ -1,9 +1,8 @@
-"""Leaderboards: results of many trainings side by side, as far as they may stand side by side.
+"""Leaderboards: results of many trainings in tables; only comparable results share a table.
 
-Results share a table only where protocol, direction, gallery convention, CMC, trials, data,
-similarity and what was done to the ranking are equal. Within a table the trainings of one recipe
-with the same options are one row, the mean over their seeds; what else differs between rows is
-said.
+Results share a table if protocol, direction, gallery convention, CMC, trials, data, similarity and
+post-processing are equal. Within a table the trainings of one recipe with the same options are one
+row, the mean over their seeds; other differences between rows are listed below the table.
 
 Example:
     >>> boards = leaderboard(read_entries([Path("runs/dlis"), Path("runs/agw")]))  # doctest: +SKIP
@@ -30,21 +29,21 @@ SYNTHETIC = (
     "These people are synthetic and so are these numbers: they say nothing about accuracy on real "
     "people."
 )
-_ALWAYS = ("backbone", "size")  # conditions that have a column even where all rows agree
-_WHERE_THEY_DIFFER = ("weights", "epochs", "batch", "precision", "model", "training data")
-_CONDITIONS = (*_ALWAYS, *_WHERE_THEY_DIFFER)
-# Options that the conditions show already.
+_ALWAYS = ("backbone", "size")  # conditions that always have a column
+_IF_DIFFERENT = ("weights", "epochs", "batch", "precision", "model", "training data")
+_CONDITIONS = (*_ALWAYS, *_IF_DIFFERENT)
+# Options that the conditions include already.
 _SHOWN = {"backbone", "size", "weights", "epochs", "identities", "images", "precision", "select"}
 
 
 class Entry(NamedTuple):
-    """A result and the training it is of.
+    """A result and its training.
 
     Attributes:
         result: The result.
-        source: The run's folder; the result's file where its run is not known.
-        run: What was trained, if known.
-        minutes: How long the steps of its training took, if known.
+        source: The run folder; the result file if the run is unknown.
+        run: Configuration of the training, if known.
+        minutes: Duration of the training steps, if known.
     """
 
     result: Result
@@ -54,12 +53,12 @@ class Entry(NamedTuple):
 
     @property
     def seed(self) -> str:
-        """The seed of the training, ``?`` where it is not known."""
+        """The seed of the training; ``?`` if unknown."""
         return str(self.run.seed) if self.run else self.result.about.get("seed", "?")
 
     @property
     def conditions(self) -> dict[str, str]:
-        """What a score depends on besides the method, as text by name; ``?`` where not known."""
+        """What a score depends on besides the method, as text by name; ``?`` if unknown."""
         found = {name: self.result.about.get(name, "?") for name in _CONDITIONS}
         if self.run:
             batch, data = self.run.recipe.batch, self.run.data
@@ -71,10 +70,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the trainings of one recipe with the same options, which differ in the seed.
+    """One row: trainings of one recipe with the same options and different seeds.
 
     Attributes:
-        name: The recipe, with what tells it from other rows.
+        name: The recipe, with the options that distinguish it from other rows.
         entries: The trainings, by seed.
     """
 
@@ -88,7 +87,7 @@ class Row:
 
     @property
     def minutes(self) -> float | None:
-        """Mean duration of a training, in minutes; None where one is not known."""
+        """Mean duration of a training in minutes; None if one is unknown."""
         known = [entry.minutes for entry in self.entries if entry.minutes is not None]
         return statistics.fmean(known) if len(known) == len(self.entries) else None
 
@@ -100,31 +99,31 @@ class Row:
         return Statistic.of(entry.result.scores[name].mean for entry in self.entries)
 
     def cells(self) -> list[str]:
-        """R-1 to mINP in percent; with ± deviation over the seeds where there are several."""
+        """R-1 to mINP in percent, with ± deviation over the seeds if there are several."""
         with_std = len(self.entries) > 1
         return [self.score(name).percent(with_std=with_std) for name in SCORES]
 
     @property
-    def low(self) -> int:
-        """How many of its trainings are at chance level."""
+    def at_chance(self) -> int:
+        """Number of its trainings at chance level."""
         return sum(entry.result.at_chance for entry in self.entries)
 
     @property
     def label(self) -> str:
-        """The name, marked where trainings are at chance level."""
-        if not self.low:
+        """The name, marked if trainings are at chance level."""
+        if not self.at_chance:
             return self.name
-        part = f"{self.low} of {len(self.entries)} " if len(self.entries) > 1 else ""
+        part = f"{self.at_chance} of {len(self.entries)} " if len(self.entries) > 1 else ""
         return f"{self.name} ({part}AT CHANCE LEVEL)"
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One table: rows whose results may be compared.
+    """One table: rows with comparable results.
 
     Attributes:
-        rows: The rows, the best first.
-        notes: What a reader must know to judge them, a sentence each.
+        rows: The rows, best first.
+        notes: What readers must know to judge them, one sentence each.
     """
 
     rows: tuple[Row, ...]
@@ -132,20 +131,20 @@ class Board:
 
     @property
     def result(self) -> Result:
-        """One of its results, for what all of them share."""
+        """One of its results, for what all of them have in common."""
         return self.rows[0].entries[0].result
 
     @property
     def title(self) -> str:
-        """Protocol and direction, with what was done to the ranking or the features."""
+        """Protocol, direction and post-processing."""
         return self.result.title
 
     @property
     def conditions(self) -> list[str]:
-        """What is equal in all rows, a few sentences."""
+        """What all rows have in common, one sentence each."""
         result, first = self.result, self.result.trials[0]
         trials = len(result.trials)
-        # The data's folder is of interest only where rows differ in it.
+        # The folder of the data matters only if rows differ in it.
         equal = [
             f"{name} {value}"
             for name, value in self._shared().items()
@@ -162,22 +161,22 @@ class Board:
         ]
 
     def _shared(self) -> dict[str, str]:
-        """The conditions that all rows agree in."""
+        """The conditions that are equal in all rows."""
         first = self.rows[0].conditions
         return {n: v for n, v in first.items() if all(r.conditions[n] == v for r in self.rows)}
 
     def _shown(self) -> list[str]:
-        """The conditions that have a column."""
+        """The conditions with a column."""
         shared = self._shared()
-        return [*_ALWAYS, *(name for name in _WHERE_THEY_DIFFER if name not in shared)]
+        return [*_ALWAYS, *(name for name in _IF_DIFFERENT if name not in shared)]
 
     @property
-    def texts(self) -> int:
-        """How many columns of the table hold text: recipe, conditions and seeds."""
+    def text_columns(self) -> int:
+        """Number of columns with text: recipe, conditions and seeds."""
         return len(self._shown()) + 2
 
     def table(self) -> list[list[str]]:
-        """The cells: a line of column names, a line a row, and a random ranking's."""
+        """The cells: column names, then the rows, then the chance level."""
         shown = self._shown()
         chance = self.result.chance.mean_ap
         lines = [["recipe", *shown, "seeds", *SCORES, "mAP / chance", "minutes"]]
@@ -199,17 +198,17 @@ class Board:
 
 
 def leaderboard(entries: Iterable[Entry], *, sort: Score = "mAP") -> list[Board]:
-    """Put results into as few tables as they may stand in.
+    """Group results into tables; only comparable results share one.
 
     Args:
         entries: Results, each once.
-        sort: The score that rows are sorted by, the highest first.
+        sort: The score to sort rows by, in descending order.
 
     Returns:
-        A table for each kind of result, by protocol.
+        The tables, sorted by protocol.
 
     Raises:
-        EvaluationError: There is no result, or a run has two that belong into one table.
+        EvaluationError: There is no result, or a run has two results for the same table.
     """
     groups: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
@@ -220,22 +219,22 @@ def leaderboard(entries: Iterable[Entry], *, sort: Score = "mAP") -> list[Board]
 
 
 def markdown(boards: Sequence[Board]) -> str:
-    """The tables as Markdown whose columns also line up as plain text."""
+    """Format the tables as Markdown."""
     parts = ["# Leaderboard"]
     for board in boards:
         parts += [
             f"## {board.title}",
             markdown_list(board.conditions),
-            markdown_table(board.table(), left=board.texts),
+            markdown_table(board.table(), left=board.text_columns),
             markdown_list(board.notes),
         ]
     return "\n\n".join(parts) + "\n"
 
 
 def _kind(result: Result) -> tuple[Any, ...]:
-    """What results of one table must share; sorts by protocol first."""
-    treatment = (result.similarity, *result.flags.values())
-    return (*result.kind, *treatment, len(result.trials), result.data_fingerprint)
+    """What the results of a table have in common; sorts by protocol first."""
+    ranking = (result.similarity, *result.flags.values())
+    return (*result.kind, *ranking, len(result.trials), result.data_fingerprint)
 
 
 def _board(entries: Sequence[Entry], sort: Score) -> Board:
@@ -245,8 +244,7 @@ def _board(entries: Sequence[Entry], sort: Score) -> Board:
             result = entries[sources.index(source)].result
             raise EvaluationError(
                 f"'{source}' has more than one result of {result.protocol}, {result.direction}, "
-                "of the same kind; expected one: delete the files in its folder results that are "
-                "out of date"
+                "of the same kind; expected one: delete outdated files from its folder results"
             )
     rows, notes = _rows(entries)
     rows.sort(key=lambda row: (-row.score(sort).mean, row.name))
@@ -256,31 +254,31 @@ def _board(entries: Sequence[Entry], sort: Score) -> Board:
         (
             *([SYNTHETIC] if synthetic else []),
             *_differences(rows),
-            *_departures(entries),
+            *_deviations(entries),
             *notes,
-            *_reading(rows),
+            *_legend(rows),
         ),
     )
 
 
 def _rows(entries: Sequence[Entry]) -> tuple[list[Row], list[str]]:
-    """Trainings that differ in the seed only are one row; returns notes on those that are not."""
+    """Pool trainings that differ only in the seed; also return notes on those not pooled."""
     names = row_names({entry.source: entry.run for entry in entries if entry.run})
     rows: list[Row] = []
     notes: list[str] = []
     trainings: dict[tuple[str, ...], list[Entry]] = {}
     for entry in sorted(entries, key=_by_seed):
         if entry.run:
-            # The conditions too: a result may be older than the config.yaml beside it.
-            alike = (names[entry.source], *entry.conditions.values())
-            trainings.setdefault(alike, []).append(entry)
+            # The conditions too: a result may be older than its run's config.yaml.
+            key = (names[entry.source], *entry.conditions.values())
+            trainings.setdefault(key, []).append(entry)
     for (name, *_), same in trainings.items():
         seeds = [entry.seed for entry in same]
-        twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
-        if twice:
+        repeated = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
+        if repeated:
             rows += [Row(name, (entry,)) for entry in same]
             notes.append(
-                f"{name}: not pooled over seeds, because seed {', '.join(twice)} is there more "
+                f"{name}: not pooled over seeds, because seed {', '.join(repeated)} occurs more "
                 "than once."
             )
         else:
@@ -289,67 +287,68 @@ def _rows(entries: Sequence[Entry]) -> tuple[list[Row], list[str]]:
         if not entry.run:
             rows.append(Row(entry.result.about.get("recipe", entry.source.stem), (entry,)))
             notes.append(
-                f"{entry.source}: its run is not known, so neither are all of its options; it is "
-                "pooled with no other."
+                f"{entry.source}: its run is unknown, so some options are too; it is not pooled."
             )
-    called = [row.name for row in rows]
-    told = [Row(_told(row), row.entries) if called.count(row.name) > 1 else row for row in rows]
-    return told, notes
+    used = [row.name for row in rows]
+    unique = [_with_folders(row) if used.count(row.name) > 1 else row for row in rows]
+    return unique, notes
 
 
 def _by_seed(entry: Entry) -> tuple[int, str]:
     return (entry.run.seed if entry.run else 0, str(entry.source))
 
 
-def _told(row: Row) -> str:
-    """The name with the folders, where another row has the same."""
-    return f"{row.name} [{first_few(entry.source for entry in row.entries)}]"
+def _with_folders(row: Row) -> Row:
+    """The row with its folders in its name."""
+    folders = first_few(entry.source for entry in row.entries)
+    return Row(f"{row.name} [{folders}]", row.entries)
 
 
 def _differences(rows: Sequence[Row]) -> list[str]:
-    """A sentence for each condition in which rows differ."""
+    """One sentence per condition in which rows differ."""
     found = []
     for condition in _CONDITIONS:
         values: dict[str, list[str]] = {}
         for row in rows:
             values.setdefault(row.conditions[condition], []).append(row.name)
         if len(values) > 1:
-            told = {value: ", ".join(names) for value, names in values.items()}
+            listed = {value: ", ".join(names) for value, names in values.items()}
             usual = max(values, key=lambda value: len(values[value]))
             if len(values[usual]) > 3:
-                del told[usual]
-                told[usual] = "all others"
-            text = "; ".join(f"{value} ({names})" for value, names in told.items())
-            found.append(f"These rows differ in {condition}: {text}.")
+                del listed[usual]
+                listed[usual] = "all others"
+            text = "; ".join(f"{value} ({names})" for value, names in listed.items())
+            found.append(f"Rows differ in {condition}: {text}.")
     return found
 
 
-def _departures(entries: Sequence[Entry]) -> list[str]:
-    """What all runs of a recipe depart from it in and no column shows; a sentence for each such."""
-    alike: dict[str, list[str]] = {}
+def _deviations(entries: Sequence[Entry]) -> list[str]:
+    """One sentence per set of options in which all runs of a recipe deviate from it.
+
+    Options that have a column are left out.
+    """
+    recipes_of: dict[str, list[str]] = {}
     for recipe, changed in overrides([entry.run for entry in entries if entry.run]).items():
-        unseen = [f"{name}={value}" for name, value in changed.items() if name not in _SHOWN]
-        if unseen:
-            alike.setdefault(", ".join(unseen), []).append(recipe)
+        options = [f"{name}={value}" for name, value in changed.items() if name not in _SHOWN]
+        if options:
+            recipes_of.setdefault(", ".join(options), []).append(recipe)
     return [
-        f"{recipes[0]} is not quite the recipe of this name: {told}."
+        f"{recipes[0]} deviates from its recipe: {options}."
         if len(recipes) == 1
-        else f"{', '.join(recipes)} are not quite the recipes of these names: {told}."
-        for told, recipes in alike.items()
+        else f"{', '.join(recipes)} deviate from their recipes: {options}."
+        for options, recipes in recipes_of.items()
     ]
 
 
-def _reading(rows: Sequence[Row]) -> list[str]:
-    """How to read the figures."""
+def _legend(rows: Sequence[Row]) -> list[str]:
+    """How to read the table."""
     found = []
     if any(len(row.entries) > 1 for row in rows):
-        found.append(
-            "±: sample deviation over training seeds (not over trials); a row of one seed has none."
-        )
+        found.append("±: sample standard deviation over training seeds (not over trials).")
     if any(len(row.entries) == 1 for row in rows):
         found.append(
-            "A row of one seed says nothing about other seeds, which may change the order of rows."
+            "With one seed, the variation over seeds is unknown; it may change the order of rows."
         )
     if any(row.minutes is not None for row in rows):
-        found.append("Minutes: the training steps of one run, on the machine that it ran on.")
+        found.append("Minutes: duration of the training steps of one run, on its machine.")
     return found

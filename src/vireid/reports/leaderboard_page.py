@@ -46,7 +46,8 @@ def _section(board: Board) -> str:
     head, *rows, chance = board.table()
     names = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     lines = [
-        _line(cells, "low" if row.low else "") for row, cells in zip(board.rows, rows, strict=True)
+        _line(cells, "low" if row.at_chance else "")
+        for row, cells in zip(board.rows, rows, strict=True)
     ]
     lines.append(_line(chance, "chance"))
     return "\n".join(
