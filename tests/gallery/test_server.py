@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient, models
 from tests.gallery.toys import MODEL, OTHER, row
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, ServerOptions, open_gallery
+from vireid.gallery import CollectionOptions, Filters, Gallery, ServerOptions, open_gallery
 from vireid.gallery import server as server_store
 from vireid.gallery.server import ServerStore
 from vireid.types import ModelInfo
@@ -220,10 +220,10 @@ def test_invalid_addresses(place: str) -> None:
         open_gallery(place)
 
 
-@pytest.mark.parametrize("name", ["timeout", "shard_number", "replication_factor"])
+@pytest.mark.parametrize("name", ["timeout", "shards", "replicas"])
 def test_invalid_options(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} of a gallery's server is 0; expected"):
-        ServerOptions(**{name: 0})  # type: ignore[arg-type]
+        (ServerOptions if name == "timeout" else CollectionOptions)(**{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
@@ -261,7 +261,7 @@ def test_traces_on_a_server_are_unknown() -> None:
 
 def test_options_reach_the_server() -> None:
     """On creating a collection; this server then refuses."""
-    options = ServerOptions(shard_number=3, replication_factor=2)
+    options = ServerOptions(collection=CollectionOptions(shards=3, replicas=2))
     with serving((507, "no room")) as server:
         server.none_yet = True
         with pytest.raises(GalleryError, match="refuses with status 507: no room"):

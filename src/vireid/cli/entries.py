@@ -1,4 +1,4 @@
-"""What the verbs of a gallery share: flags that choose entries, and entries made of features."""
+"""Arguments of the gallery commands: filters of entries, and durations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import tyro
 
 from vireid.data.listing import read_time
 from vireid.errors import ConfigError
-from vireid.gallery import Filters, ServerOptions
+from vireid.gallery import Filters
 from vireid.types import Modality
 
 __all__ = [
     "ALL",
-    "AS_SET_UP",
-    "CollectionOptions",
     "EntryFilter",
     "parse_duration",
 ]
@@ -33,7 +31,7 @@ _LONGEST = timedelta(days=100_000)
 
 @dataclass(frozen=True, kw_only=True)
 class EntryFilter:
-    """Which entries; all conditions that are given must hold."""
+    """Filters of entries; all given ones must match."""
 
     camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Taken by this camera; repeatable."""
@@ -50,13 +48,13 @@ class EntryFilter:
     """Note contains this text."""
 
     def filters(self, *, ids: tuple[str, ...] = ()) -> Filters:
-        """The same, as a gallery takes it.
+        """The filters of the library.
 
         Args:
-            ids: One of these entries, if any are given.
+            ids: Only these entries; all if empty.
 
         Raises:
-            ConfigError: A time cannot be understood, or the one is not before the other.
+            ConfigError: A time is invalid, or --since is not before --until.
         """
         since, until = _time("--since", self.since), _time("--until", self.until)
         if since and until and since >= until:
@@ -79,29 +77,11 @@ ALL = EntryFilter()
 """Every entry."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CollectionOptions:
-    """Options for a new gallery on a Qdrant server."""
-
-    shards: int | None = None
-    """Number of shards; the server's default if not given."""
-    replicas: int | None = None
-    """Replication factor; the server's default if not given."""
-
-    def options(self) -> ServerOptions:
-        """The same, as a gallery takes it."""
-        return ServerOptions(shard_number=self.shards, replication_factor=self.replicas)
-
-
-AS_SET_UP = CollectionOptions()
-"""As the server is set up."""
-
-
 def parse_duration(text: str) -> timedelta:
     """Parse a duration such as ``30d``, ``12h``, ``90m`` or ``2w``.
 
     Raises:
-        ConfigError: It is something else, or not shorter than about 270 years.
+        ConfigError: The text is something else, or about 270 years or more.
     """
     found = re.fullmatch(r"([0-9]{1,5})([mhdw])", text.strip().lower())
     length = int(found[1]) * _UNITS[found[2]] if found else _LONGEST

@@ -23,13 +23,7 @@ from vireid.cli._images import (
     print_skipped,
 )
 from vireid.cli.calibrate import calibrate
-from vireid.cli.entries import (
-    ALL,
-    AS_SET_UP,
-    CollectionOptions,
-    EntryFilter,
-    parse_duration,
-)
+from vireid.cli.entries import ALL, EntryFilter, parse_duration
 from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
@@ -44,6 +38,7 @@ from vireid.gallery import (
     Verification,
     open_gallery,
 )
+from vireid.gallery.options import DEFAULT_COLLECTION, CollectionOptions, ServerOptions
 from vireid.log import log, printable
 from vireid.types import IndexedImage, Modality, id_of
 
@@ -80,7 +75,7 @@ def add(
     encoded: Path | None = None,
     part: str = "1/1",
     options: ImageOptions = DEFAULT_IMAGE_OPTIONS,
-    spread: CollectionOptions = AS_SET_UP,
+    collection: CollectionOptions = DEFAULT_COLLECTION,
 ) -> Added:
     """Add images to a gallery; create the gallery if it does not exist.
 
@@ -96,7 +91,7 @@ def add(
         part: Of a folder of shards, add only the I-th of N parts, written I/N (such as 2/4).
             Several commands may add different parts to a gallery on a server concurrently.
         options: Options for the images.
-        spread: Options for a new gallery on a Qdrant server.
+        collection: Options for a new gallery on a Qdrant server.
 
     Returns:
         How many images were new, and how many known.
@@ -113,7 +108,7 @@ def add(
             )
         file = _open_encoded(encoded, Part.parse(part))
         with open_gallery(
-            gallery, model=file.model, create=True, options=spread.options()
+            gallery, model=file.model, create=True, options=ServerOptions(collection=collection)
         ) as opened:
             return _add(opened, file.unless(opened.known), total=file.rows)
     if part != str(WHOLE):
@@ -129,7 +124,10 @@ def add(
     listed = options.list(images)
     extractor = load(run, device=options.device)
     with open_gallery(
-        gallery, model=extractor.model_info, create=True, options=spread.options()
+        gallery,
+        model=extractor.model_info,
+        create=True,
+        options=ServerOptions(collection=collection),
     ) as opened:
         batches = extract_from_files(
             extractor,
@@ -244,7 +242,9 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
         return _forget(opened, Filters(retained_before=before))
 
 
-def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_UP) -> int:
+def copy(
+    source: Place, target: Place, /, *, collection: CollectionOptions = DEFAULT_COLLECTION
+) -> int:
     """Copy all entries and the calibration of a gallery to another gallery.
 
     The target is created if it does not exist. Use this to move a gallery to a server or back.
@@ -252,7 +252,7 @@ def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_
     Args:
         source: Gallery to read.
         target: Gallery to add to.
-        spread: Options for a new gallery on a Qdrant server.
+        collection: Options for a new gallery on a Qdrant server.
 
     Returns:
         The number of new entries.
@@ -263,7 +263,9 @@ def copy(source: Place, target: Place, /, *, spread: CollectionOptions = AS_SET_
         )
     with (
         open_gallery(source) as read,
-        open_gallery(target, model=read.model, create=True, options=spread.options()) as written,
+        open_gallery(
+            target, model=read.model, create=True, options=ServerOptions(collection=collection)
+        ) as written,
     ):
         new, number = read.copy_to(written), read.count()
         _index(written)

@@ -9,7 +9,7 @@ from vireid.gallery.gallery import (
     Info,
     open_gallery,
 )
-from vireid.gallery.options import ServerOptions
+from vireid.gallery.options import CollectionOptions, ServerOptions
 from vireid.gallery.store import Field
 from vireid.gallery.verification import Verification
 
@@ -18,6 +18,7 @@ __all__ = [
     "EVERYTHING",
     "EXACT_UP_TO",
     "Added",
+    "CollectionOptions",
     "Field",
     "Filters",
     "Gallery",

@@ -6,10 +6,44 @@ from dataclasses import dataclass
 
 from vireid.errors import ConfigError
 
-__all__ = ["DEFAULT_OPTIONS", "KEY_VARIABLE", "ServerOptions"]
+__all__ = [
+    "DEFAULT_COLLECTION",
+    "DEFAULT_OPTIONS",
+    "KEY_VARIABLE",
+    "CollectionOptions",
+    "ServerOptions",
+]
 
 KEY_VARIABLE = "QDRANT_API_KEY"
 """Environment variable of the API key."""
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ConfigError(
+            f"{name} of a gallery's server is {value}; expected a whole number from 1."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionOptions:
+    """Options for a new gallery on a Qdrant server.
+
+    Raises:
+        ConfigError: A number is below 1.
+    """
+
+    shards: int | None = None
+    """Number of shards; the server's default if not given."""
+    replicas: int | None = None
+    """Number of copies of each shard; the server's default if not given."""
+
+    def __post_init__(self) -> None:
+        _check_positive("shards", self.shards)
+        _check_positive("replicas", self.replicas)
+
+
+DEFAULT_COLLECTION = CollectionOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +54,7 @@ class ServerOptions:
         api_key: The server's API key; None reads the environment variable QDRANT_API_KEY, which
             keeps it out of the command line. It is sent unencrypted over http: use https.
         timeout: Seconds until an unanswered request fails.
-        shard_number: Number of shards of a new collection; None is the server's default.
-        replication_factor: Number of copies of each shard of a new collection.
+        collection: Options for a new collection.
 
     Raises:
         ConfigError: A number is below 1.
@@ -29,16 +62,10 @@ class ServerOptions:
 
     api_key: str | None = None
     timeout: int = 30
-    shard_number: int | None = None
-    replication_factor: int | None = None
+    collection: CollectionOptions = DEFAULT_COLLECTION
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "shard_number", "replication_factor"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(
-                    f"{name} of a gallery's server is {value}; expected a whole number from 1."
-                )
+        _check_positive("timeout", self.timeout)
 
 
 DEFAULT_OPTIONS = ServerOptions()

@@ -248,8 +248,8 @@ class ServerStore(PointStore):
                     size=model.dimension, distance=models.Distance.DOT
                 ),
                 hnsw_config=models.HnswConfigDiff(m=LINKS, ef_construct=EF_CONSTRUCT),
-                shard_number=options.shard_number,
-                replication_factor=options.replication_factor,
+                shard_number=options.collection.shards,
+                replication_factor=options.collection.replicas,
             )
         for key, kind in INDEXED.items():
             schema = models.PayloadSchemaType(kind)
