@@ -120,7 +120,7 @@ def test_the_page_over_an_export(exported: Path, run: Path, tmp_path: Path) -> N
             "POST",
             "/api/attention",
             files={"image": ("q.png", query)},
-            data={"found": found["id"]},
+            data={"result": found["id"]},
         )
         assert refused.status_code == 404
         assert "no attention to show; expected a run" in refused.text
