@@ -134,7 +134,7 @@ def test_stopped_and_killed_it_ends_in_the_same_bits(
         with pytest.raises(SystemExit) as left:
             main(given)
     assert left.value.code == 128 + signal.SIGTERM
-    assert "the same `vireid ablate` goes on" in capsys.readouterr().err
+    assert "run the same `vireid ablate` again" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == [RUNS[0]]
 
     process = subprocess.Popen(

@@ -89,8 +89,8 @@ def test_values_that_fit_together_only_are_taken_together() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("palm", "--vary 'palm' names no value; expected OPTION=VALUE"),
-        ("palm=", "names no value"),
+        ("palm", "--vary 'palm' has no value; expected OPTION=VALUE"),
+        ("palm=", "has no value"),
         ("stripes=x", "--vary stripes: 'x' does not fit; expected a valid integer."),
         ("stripes=2.5", "'2.5' does not fit"),
         ("stripes=3,", "'' does not fit"),

@@ -102,7 +102,7 @@ def test_selection_needs_identities_and_a_judge(run: Run, selecting: Run, tmp_pa
 def test_the_command_scores_the_held_out_identities(
     selecting: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = train_run(selecting, tmp_path / "run", keeping=OutputOptions(cache=tmp_path / "cache"))
+    out = train_run(selecting, tmp_path / "run", output=OutputOptions(cache=tmp_path / "cache"))
     lines = RunFolder(out).read_metrics()
     assert all(set(line["validation"]) == {"R-1", "mAP"} for line in lines)
     protocol = validation(SysuMM01(selecting.data.root, hold_out=True))

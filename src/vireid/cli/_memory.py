@@ -1,9 +1,9 @@
-"""How a process asks the system for memory.
+"""How a process requests memory from the system.
 
-A training step allocates and frees gigabytes of feature maps. By default glibc gives each large one
-back to the system at once, and the system clears every page again before the next use: a fifth of
-a step on a virtual machine. Commands that train or describe images keep it instead, for the next
-step, in pages of 2 MiB; a server, which is to be small between its requests, does not.
+A training step allocates and frees gigabytes of feature maps. By default glibc returns each large
+block to the system at once, and the system clears every page again before its next use: a fifth of
+a step on a virtual machine. Commands that train or extract features keep the memory for the next
+step instead, in pages of 2 MiB. A server does not, so that it is small between requests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 
 __all__ = ["keep_memory"]
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _NEVER = -1
@@ -22,9 +22,8 @@ _NEVER = -1
 def keep_memory() -> None:
     """Keep freed memory in the process, in huge pages where the system has them.
 
-    To be called before torch makes its first tensor: that is when it looks whether to use huge
-    pages. What the environment says of them (THP_MEM_ALLOC_ENABLE) counts. Where the C library is
-    another than glibc, nothing is changed but that.
+    Call it before torch creates its first tensor, when it decides on huge pages. The environment's
+    THP_MEM_ALLOC_ENABLE takes precedence. Without glibc only the huge pages are set.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,4 +1,4 @@
-"""``vireid ablate RECIPE``: train variants of a recipe side by side, and make one table of them."""
+"""``vireid ablate RECIPE``: train variants of a recipe, and compare them in one table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tyro.extras import SubcommandApp
 from vireid.cli._flags import Switch
 from vireid.cli.evaluate import evaluate
 from vireid.cli.leaderboard import read_entries
-from vireid.cli.train import Conditions, OutputOptions, by_recipe, train_run
+from vireid.cli.train import OutputOptions, by_recipe, train_run
 from vireid.errors import TrainingError, first_few
 from vireid.evaluation import Protocol, protocols_for
 from vireid.evaluation.scoring import data_fingerprint
@@ -25,7 +25,7 @@ from vireid.methods.ablations import Part, preset
 from vireid.reports.ablation import ablation_section
 from vireid.reports.grid import BASE, PlannedRun, plan, refuse_foreign
 from vireid.reports.leaderboard import Entry, Row
-from vireid.runs import Run, RunFolder
+from vireid.runs import Run, RunFolder, RunOptions
 from vireid.runs.names import options, overrides
 from vireid.training.batches import TrainingSet
 
@@ -33,40 +33,40 @@ __all__ = ["ablate", "app"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid(Conditions):
-    """What to train on, what to vary, where to, and how it runs."""
+class AblateOptions(RunOptions):
+    """Data, what to vary, output folder and execution."""
 
     out: Path
-    """The folder of the grid; each run gets a folder in it, and ablation.md is the table."""
+    """Folder of the grid, with one run folder for each run and the table ablation.md."""
     vary: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION=VALUE,...")
     ] = ()
     """An option of the recipe and the values to try in addition to its own, such as
     palm=off,layer3; flags take yes and no. Repeatable."""
     preset: Annotated[tuple[Part | Literal["all"], ...], tyro.conf.UseAppendAction] = ()
-    """Recipes of DLIS: try the alternatives to a part of it."""
+    """Recipes of DLIS: try the alternatives to one of its parts. Repeatable."""
     grid: Switch = False
-    """Train every combination of values; without it one option at a time deviates."""
+    """Train every combination of values; by default each variant changes one option."""
     seeds: tuple[int, ...] = (0,)
     """Train each variant once with each of these seeds."""
     dry_run: Switch = False
-    """Check everything and show the plan; train nothing."""
+    """Check everything and print the plan, without training."""
 
 
 def app() -> SubcommandApp:
-    """``vireid ablate`` with one sub-command a recipe."""
-    return by_recipe(_ablate, Grid)
+    """``vireid ablate`` with one sub-command for each recipe."""
+    return by_recipe(_ablate, AblateOptions)
 
 
-def _ablate(name: str, given: Grid, recipe: Recipe[Any], keeping: OutputOptions) -> None:
+def _ablate(name: str, given: AblateOptions, recipe: Recipe[Any], output: OutputOptions) -> None:
     ablate(
-        given.run(name, recipe, seed=0),
+        given.run(name, recipe),
         given.out,
         vary=[*given.vary, *(w for part in given.preset for w in preset(part, recipe.method))],
         seeds=given.seeds,
         product=given.grid,
         dry_run=given.dry_run,
-        keeping=keeping,
+        output=output,
     )
 
 
@@ -77,30 +77,30 @@ def ablate(
     vary: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     product: bool = False,
-    dry_run: Switch = False,
-    keeping: OutputOptions | None = None,
+    dry_run: bool = False,
+    output: OutputOptions | None = None,
 ) -> Path:
-    """Train and evaluate a run and its variants, one after the other, and make one table of them.
+    """Train and evaluate a run and its variants, one after the other, and write one table.
 
-    What is finished already is left as it is and what was stopped goes on, so that the same call
-    continues a grid. A run whose loss is not finite does not keep the others from being trained.
+    Finished runs are skipped and interrupted ones resumed, so that the same call continues a grid.
+    If the loss of a run is not finite, the others are still trained.
 
     Args:
-        base: What the variants deviate from; ``seeds`` replaces its seed.
+        base: The run that the variants deviate from; ``seeds`` replaces its seed.
         out: The folder of the grid.
         vary: ``OPTION=VALUE[,VALUE...]``; see :func:`vireid.reports.grid.plan`.
-        seeds: Each variant is trained once with each of them, all of the first seed first.
-        product: Every combination of values, instead of one deviation at a time.
-        dry_run: Check everything and print the plan only.
-        keeping: What is kept on the disk meanwhile, and images.
+        seeds: Each variant is trained once with each seed, all of the first seed first.
+        product: Train every combination of values instead of changing one option at a time.
+        dry_run: Check everything and print the plan, without training.
+        output: Outputs of the training and the image cache.
 
     Returns:
-        The table, ``out/ablation.md``; after a dry run it need not be there.
+        The table, ``out/ablation.md``; a dry run does not write it.
 
     Raises:
-        ConfigError: An option, a value or a combination of values that cannot be trained.
-        RunError: A folder of the grid holds something else.
-        TrainingError: The loss of some runs was not finite; all others are done.
+        ConfigError: If an option, a value or a combination of values cannot be trained.
+        RunError: If a folder of the grid holds something else.
+        TrainingError: If the loss of some runs was not finite; all others are done.
         VireidError: As :func:`vireid.training.fit`.
     """
     planned = plan(base, vary, seeds=seeds, product=product)
@@ -119,32 +119,32 @@ def ablate(
                 continue
             log(f"\nRun {number} of {len(planned)}: {one.folder}")
             try:
-                _train(one.run, out / one.folder, keeping or OutputOptions())
+                _train(one.run, out / one.folder, output or OutputOptions())
             except TrainingError as error:
                 log(f"{one.folder}: {error}")
                 failed.append(one.folder)
                 continue
             evaluate((out / one.folder,), figures=False)
             found[one] = _entries(out / one.folder, protocols)
-            # After each run, so that a grid that is stopped has a table too.
+            # After each run, so that an interrupted grid has a table too.
             _write_table(table, base, found, parameters)
     except (KeyboardInterrupt, SystemExit):
-        log(f"Stopped; the same `vireid ablate` goes on with the grid in '{out}'.")
+        log(f"Stopped; run the same `vireid ablate` again to continue the grid in '{out}'.")
         raise
     if any(found.values()):
         print(_write_table(table, base, found, parameters))
-        print(f"The table is {table.resolve()}.")
+        print(f"The table is in {table.resolve()}.")
     if failed:
         raise TrainingError(
             f"{len(failed)} of {len(planned)} runs have no result, because their loss was not "
-            f"finite: {first_few(failed)}; the others are done: leave out what cannot be trained, "
-            "or use smaller learning rates and another folder."
+            f"finite: {first_few(failed)}; the others are done: leave these variants out, or use "
+            "smaller learning rates and another folder."
         )
     return table
 
 
 def _parameters(planned: Sequence[PlannedRun]) -> dict[str, int]:
-    """How many the network of each variant has; builds each, on the device that takes no memory."""
+    """The number of parameters of each variant's network, built on the meta device."""
     classes: dict[Batch, int] = {}
     parameters: dict[str, int] = {}
     for variant, run in {one.variant: one.run for one in planned}.items():
@@ -159,26 +159,26 @@ def _parameters(planned: Sequence[PlannedRun]) -> dict[str, int]:
 
 
 def _entries(path: Path, protocols: Sequence[Protocol]) -> list[Entry]:
-    """What a run scored under each protocol; nothing where one of them is still to be evaluated."""
+    """A run's results under each protocol; empty until it is evaluated under all of them."""
     folder = RunFolder(path)
     if not folder.model_file.exists() or not any(folder.results.glob("*.json")):
         return []
     weights = folder.read_model()[2]
-    fitting = {
+    matching = {
         (*entry.result.kind, entry.result.data_fingerprint): entry
         for entry in read_entries([path])
         if entry.result.weights_fingerprint == weights
-        # As `vireid evaluate` scores when nothing is asked of it.
+        # The defaults of `vireid evaluate`.
         and {entry.result.similarity, *entry.result.flags.values()} == {"cosine", "none"}
     }
     wanted = [(p.name, p.direction, p.convention, p.cmc, data_fingerprint(p)) for p in protocols]
-    return [fitting[kind] for kind in wanted] if all(kind in fitting for kind in wanted) else []
+    return [matching[kind] for kind in wanted] if all(kind in matching for kind in wanted) else []
 
 
 def _show_plan(
     base: Run, out: Path, found: Mapping[PlannedRun, list[Entry]], parameters: Mapping[str, int]
 ) -> None:
-    """How many runs there are, and each with its folder and how far it is."""
+    """Print the number of runs, and the folder and the state of each."""
     finished = sum(map(bool, found.values()))
     print(
         f"{len(found)} runs in '{out}', {finished} of them finished: {base.name} in "
@@ -198,16 +198,16 @@ def _state(folder: RunFolder, run: Run) -> str:
     return "to be trained"
 
 
-def _train(run: Run, path: Path, keeping: OutputOptions) -> None:
-    """Train a run, or go on with it; a finished one is left as it is."""
+def _train(run: Run, path: Path, output: OutputOptions) -> None:
+    """Train or resume a run, unless it is finished."""
     folder = RunFolder(path)
     if folder.model_file.exists():
         return
-    begun = folder.config_file.exists()
-    if not begun:
-        # A kill may have left the beginning of a config.yaml, and a new run wants an empty folder.
+    started = folder.config_file.exists()
+    if not started:
+        # A killed process may have left a temporary file, and a new run needs an empty folder.
         clear_temporaries(path)
-    train_run(run, path, resume=begun, keeping=keeping)
+    train_run(run, path, resume=started, output=output)
 
 
 def _write_table(
@@ -216,14 +216,14 @@ def _write_table(
     found: Mapping[PlannedRun, list[Entry]],
     parameters: Mapping[str, int],
 ) -> str:
-    """Write the page of all that is finished; returns its text."""
-    usual = options(base)
-    told = {name: usual[name] for name in ("backbone", "size", "epochs")}
-    told |= overrides([base]).get(base.name, {})
+    """Write the page of all finished runs; returns its text."""
+    own = options(base)
+    listed = {name: own[name] for name in ("backbone", "size", "epochs")}
+    listed |= overrides([base]).get(base.name, {})
     parts = [
         f"# Ablation of {base.name}",
-        f"The base run is {base.name} with {', '.join(f'{k}={v}' for k, v in told.items())}; the "
-        "others differ from it in what their names say.",
+        f"The base run is {base.name} with {', '.join(f'{k}={v}' for k, v in listed.items())}; the "
+        "others differ from it in the options of their names.",
     ]
     if missing := [one.folder for one, entries in found.items() if not entries]:
         parts.append(f"{len(missing)} of {len(found)} runs are not finished: {first_few(missing)}.")

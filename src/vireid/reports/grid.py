@@ -1,4 +1,4 @@
-"""Grids of runs: what is varied of a base run, and the runs that come of it.
+"""Grids of runs: the variants of a base run.
 
 Nothing is trained here; a plan is a list of runs, each with the name of its folder.
 
@@ -31,11 +31,11 @@ from vireid.runs.names import options
 __all__ = ["BASE", "PlannedRun", "plan", "refuse_foreign"]
 
 BASE = "base"
-"""What the variant is called that deviates in nothing."""
-_LONGEST = 255  # bytes that file systems allow a name
+"""Name of the variant without deviations."""
+_MAX_NAME = 255  # bytes, the limit of common file systems
 
 Deviation = tuple[str, object]
-"""An option by the name of its flag, and a value that is not the base's."""
+"""The flag of an option, and a value other than the base run's."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class PlannedRun:
     """One run of a grid.
 
     Attributes:
-        variant: In what it deviates from the base run, such as ``palm=off,center=0``, or
-            :data:`BASE`.
-        run: What is trained.
+        variant: Its deviations from the base run, such as ``palm=off,center=0``, or :data:`BASE`.
+        run: The run.
     """
 
     variant: str
@@ -53,25 +52,25 @@ class PlannedRun:
 
     @property
     def folder(self) -> str:
-        """The name of its folder, which no other run of the grid has."""
+        """The name of its folder, unique in the grid."""
         return quote_plus(f"{self.variant},seed={self.run.seed}", safe="=,")
 
 
 def plan(
     base: Run, vary: Sequence[str], *, seeds: Sequence[int], product: bool = False
 ) -> list[PlannedRun]:
-    """The runs of a grid, all variants of the first seed before those of the second.
+    """The runs of a grid, all variants of the first seed first.
 
     Args:
-        base: What the variants deviate from; its seed does not matter.
-        vary: ``OPTION=VALUE[,VALUE...]``, an option of the recipe by the name of its flag and what
-            it is to be besides the base's own value.
-        seeds: Each variant is trained once with each of them.
-        product: Every combination of values, instead of one deviation at a time.
+        base: The run that the variants deviate from; its seed does not matter.
+        vary: ``OPTION=VALUE[,VALUE...]``: the flag of an option of the recipe, and values to try in
+            addition to the base run's.
+        seeds: Each variant is trained once with each seed.
+        product: Every combination of values instead of one deviation at a time.
 
     Raises:
-        ConfigError: An option is not known, a value does not fit it, values contradict one
-            another, or the seeds are none, negative or not different.
+        ConfigError: If an option is unknown, a value does not fit it, values contradict one
+            another, or the seeds are missing, negative or repeated.
     """
     if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise ConfigError(
@@ -92,32 +91,32 @@ def plan(
         for name, run in zip(names, runs, strict=True)
     ]
     for one in planned:
-        if len(one.folder) > _LONGEST:
+        if len(one.folder) > _MAX_NAME:
             raise ConfigError(
                 f"The folder '{one.folder}' would have a name of {len(one.folder)} letters; "
-                f"expected at most {_LONGEST}: vary fewer options at once."
+                f"expected at most {_MAX_NAME}: vary fewer options at once."
             )
     return planned
 
 
 def refuse_foreign(path: Path, run: Run) -> None:
-    """Make sure that a folder is free for a run, or that this very run was begun in it.
+    """Check that a folder is free for a run, or already holds it.
 
     Raises:
-        RunError: Another run, or something else, is there.
+        RunError: If the folder holds another run or other files.
     """
     folder = RunFolder(path)
     if folder.config_file.exists():
         there = folder.read_config()
         if there != run:
-            found, wanted = _all(there), _all(run)
-            unlike = [
+            found, wanted = _all_options(there), _all_options(run)
+            differences = [
                 f"{name} '{found.get(name)}' and not '{wanted.get(name)}'"
                 for name in {**wanted, **found}
                 if found.get(name) != wanted.get(name)
             ]
             raise RunError(
-                f"'{path}' is another run, with {', '.join(unlike)}; expected the run of this "
+                f"'{path}' is another run, with {', '.join(differences)}; expected the run of this "
                 "grid: choose another folder with --out, or delete that run."
             )
     elif path.is_dir() and any(not p.match(".*.tmp") for p in path.iterdir()):
@@ -128,24 +127,24 @@ def refuse_foreign(path: Path, run: Run) -> None:
 
 
 def _varied(recipe: Recipe[Any], vary: Sequence[str]) -> dict[str, list[Deviation]]:
-    """The deviations that are asked for, each once, by option."""
-    places = _places(recipe)
+    """The requested deviations, each once, by option."""
+    sections = _sections(recipe)
     varied: dict[str, list[Deviation]] = {}
     for words in vary:
         name, _, values = words.partition("=")
         flag = name.replace("_", "-")
         if not values:
             raise ConfigError(
-                f"--vary '{words}' names no value; expected OPTION=VALUE[,VALUE...], such as "
+                f"--vary '{words}' has no value; expected OPTION=VALUE[,VALUE...], such as "
                 "palm=off,layer3."
             )
-        if flag not in places:
-            near = difflib.get_close_matches(flag, places, cutoff=0.5) or sorted(places)
+        if flag not in sections:
+            similar = difflib.get_close_matches(flag, sections, cutoff=0.5) or sorted(sections)
             raise ConfigError(
                 f"--vary '{words}': this recipe has no option '{flag}'; expected one of its flags, "
-                f"such as {', '.join(near)}."
+                f"such as {', '.join(similar)}."
             )
-        section, field = places[flag]
+        section, field = sections[flag]
         deviations = varied.setdefault(flag, [])
         for text in values.split(","):
             deviation = (flag, _typed(getattr(recipe, section), field, text, flag=flag))
@@ -155,8 +154,8 @@ def _varied(recipe: Recipe[Any], vary: Sequence[str]) -> dict[str, list[Deviatio
     return varied
 
 
-def _places(recipe: Recipe[Any]) -> dict[str, tuple[str, str]]:
-    """The part of a recipe and the field where each option is, by the name of its flag."""
+def _sections(recipe: Recipe[Any]) -> dict[str, tuple[str, str]]:
+    """The section of a recipe and the field of each option, by flag."""
     return {
         field.name.replace("_", "-"): (section.name, field.name)
         for section in fields(recipe)
@@ -166,7 +165,7 @@ def _places(recipe: Recipe[Any]) -> dict[str, tuple[str, str]]:
 
 
 def _typed(section: object, field: str, text: str, *, flag: str) -> object:
-    """A value from its text, by the type that config.yaml is read with."""
+    """Parse a value as config.yaml is parsed."""
     hint = get_type_hints(type(section), include_extras=True)[field]
     written: object = text
     if text == "None":
@@ -181,11 +180,11 @@ def _typed(section: object, field: str, text: str, *, flag: str) -> object:
 
 
 def _deviating(recipe: Recipe[Any], variant: Sequence[Deviation]) -> Recipe[Any]:
-    """The recipe with some other values."""
-    places = _places(recipe)
+    """The recipe with the deviations of a variant."""
+    sections = _sections(recipe)
     changes: dict[str, dict[str, object]] = {}
     for flag, value in variant:
-        section, field = places[flag]
+        section, field = sections[flag]
         changes.setdefault(section, {})[field] = value
     try:
         return replace(
@@ -197,11 +196,11 @@ def _deviating(recipe: Recipe[Any], variant: Sequence[Deviation]) -> Recipe[Any]
 
 
 def _name(run: Run, base: Run) -> str:
-    """What a run deviates in."""
-    usual = options(base)
-    return ",".join(f"{k}={v}" for k, v in options(run).items() if usual[k] != v) or BASE
+    """The deviations of a run, as its name."""
+    defaults = options(base)
+    return ",".join(f"{k}={v}" for k, v in options(run).items() if defaults[k] != v) or BASE
 
 
-def _all(run: Run) -> dict[str, str]:
-    """Everything in a config.yaml, by name."""
+def _all_options(run: Run) -> dict[str, str]:
+    """All options of a run, by flag."""
     return {"recipe": run.name, **options(run), "seed": str(run.seed), "device": run.device}

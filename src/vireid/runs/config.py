@@ -1,45 +1,42 @@
-"""The configuration of a training run, as ``config.yaml`` holds it."""
+"""The configuration of a training run: the flags of a command, and ``config.yaml``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError
 from vireid.methods import AnyMethod, Recipe
-from vireid.types import Device
 
-__all__ = ["Device", "Precision", "Run", "Selection"]
+__all__ = ["Device", "Precision", "Run", "RunOptions", "Selection"]
 
+Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 Selection = Literal["last", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """Everything that decides a training run."""
+class RunOptions:
+    """Data and execution."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    name: str
-    """The recipe's name."""
-    recipe: Recipe[AnyMethod]
-    """What is trained, and how."""
     data: DataSource
-    """What it is trained on."""
+    """The data set."""
     select: Selection = "last"
-    """Which epoch's network becomes the model."""
-    seed: int = 0
-    """Seed of every random draw."""
+    """Which epoch's network becomes the model: the last, or with --hold-out the one that is best
+    on the validation identities. Never one that is best on a test gallery."""
     precision: Precision = "32-true"
-    """Arithmetic of the network; bf16-mixed is bfloat16 autocast, 64-true trains in double."""
+    """Arithmetic of the network; bf16-mixed is bfloat16 autocast, faster where the processor
+    supports it; 64-true is double precision: slow, and free of most rounding."""
     device: Device = "auto"
-    """auto takes a GPU when there is one."""
+    """Device; auto selects a GPU if there is one."""
     compile: bool = False
-    """Whether torch.compile translates the network's parts before the first step."""
+    """Compile the network by torch.compile before the first step. On two cores that takes minutes,
+    and its gain has not been measured; meant for long runs on a GPU."""
 
     def __post_init__(self) -> None:
         if self.select == "validation" and not self.data.hold_out:
@@ -47,3 +44,28 @@ class Run:
                 "--select validation chooses by identities that are held out of training; add "
                 "--hold-out, or leave --select at 'last'."
             )
+
+    def run(self, name: str, recipe: Recipe[Any], *, seed: int = 0) -> Run:
+        """A run of a recipe with these options.
+
+        Args:
+            name: The recipe's name.
+            recipe: The recipe.
+            seed: Seed of every random draw.
+        """
+        options = {field.name: getattr(self, field.name) for field in fields(RunOptions)}
+        # An absolute path, so that the run can be evaluated from any folder.
+        options["data"] = self.data.at(self.data.root.absolute())
+        return Run(name=name, recipe=recipe, seed=seed, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunOptions):
+    """Everything that determines the result of a training."""
+
+    name: str
+    """The recipe's name."""
+    recipe: Recipe[AnyMethod]
+    """The method and how it is trained."""
+    seed: int = 0
+    """Seed of every random draw."""

@@ -1,12 +1,12 @@
-"""The run folder: what a training run was asked to do and what it left.
+"""The run folder: the configuration of a training and its results.
 
 RUN/
   config.yaml           the resolved options; `vireid train --resume RUN` starts from it
   metrics.jsonl         one line an epoch
-  checkpoints/          the last few epochs, with the optimiser's state
+  checkpoints/          of the last epochs, with the optimizer's state
   best.safetensors      with --select validation, the network of the best epoch so far
-  model.safetensors     the trained network; there only when training is finished
-  results/              what `vireid evaluate` found
+  model.safetensors     the trained network, once training is finished
+  results/              the results of `vireid evaluate`
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """Reads and writes one run folder; every file is whole or absent.
+    """Reads and writes one run folder; every file is written atomically.
 
     Args:
         path: The folder; it need not exist yet.
@@ -65,11 +65,11 @@ class RunFolder:
                     "choose another folder with --out."
                 ) from error
             except OSError:
-                pass  # what cannot be written to says so below; network drives have no locks
+                pass  # start() reports an unwritable folder; some network drives have no locks
             yield
 
     def start(self, run: Run) -> None:
-        """Write ``config.yaml`` and clear away what a kill left half-written.
+        """Write ``config.yaml`` and remove temporary files of a killed process.
 
         Raises:
             RunError: If the folder cannot be written to.
@@ -86,6 +86,7 @@ class RunFolder:
     def _write_config(self, run: Run) -> None:
         plain = TypeAdapter(Run).dump_python(run, mode="json")
         head = f"# vireid train {run.name}; continue with: vireid train --resume {self.path.name}\n"
+        plain = {"name": plain["name"], "recipe": plain["recipe"], **plain}
         text = head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_atomic(self.config_file, text.encode())
 
@@ -100,12 +101,12 @@ class RunFolder:
             return TypeAdapter(Run).validate_python(plain)
         except FileNotFoundError as error:
             raise RunError(
-                f"'{self.path}' is no run folder: it has no config.yaml; expected a folder that "
-                "`vireid train … --out RUN` wrote."
+                f"'{self.path}' is no run folder: it has no config.yaml; expected a folder written "
+                "by `vireid train … --out RUN`."
             ) from error
         except (yaml.YAMLError, ValidationError, ConfigError, UnicodeDecodeError) as error:
             raise RunError(
-                f"'{self.config_file}' cannot be read: {error}. Mend the named value, or train "
+                f"'{self.config_file}' cannot be read: {error}. Fix the named value, or train "
                 "again into a new folder."
             ) from error
 
@@ -115,7 +116,7 @@ class RunFolder:
         write_atomic(self.metrics_file, lines.encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far.
+        """The metrics of the finished epochs.
 
         Raises:
             RunError: If the file is damaged.
@@ -132,12 +133,12 @@ class RunFolder:
             ) from error
 
     def write_model(self, state: Mapping[str, Tensor], *, classes: int, best: bool = False) -> str:
-        """Write ``model.safetensors``, or the best one so far; returns its fingerprint."""
-        # What was trained in double is used in single precision.
+        """Write ``model.safetensors`` or ``best.safetensors``; returns its fingerprint."""
+        # A network trained in double precision is used in single precision.
         single = {k: v.float() if v.dtype == torch.float64 else v for k, v in state.items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in single.items()}
         name = fingerprint(tensors)
-        # One entry: safetensors writes several in random order, and equal runs are equal files.
+        # One entry, because safetensors orders several at random and equal runs are equal files.
         meta = {"vireid": json.dumps({"fingerprint": name, "classes": classes})}
         write_atomic(self.best_file if best else self.model_file, save(tensors, metadata=meta))
         return name
@@ -146,7 +147,7 @@ class RunFolder:
         """The trained network's tensors, its number of classes, and its fingerprint.
 
         Args:
-            best: Of the best epoch so far, rather than of the finished run.
+            best: Read the network of the best epoch so far instead.
 
         Raises:
             RunError: If training is not finished, or the file is damaged.

@@ -1,4 +1,4 @@
-"""What to call runs beside one another: the recipe, and the options that tell them apart."""
+"""Names of runs in a table: the recipe, and the options that distinguish them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["options", "overrides", "row_names"]
 def row_names(runs: Mapping[Path, Run]) -> dict[Path, str]:
     """Names for the rows of a table of runs.
 
-    A name is the recipe's and, of the options in which the runs of that recipe differ, those that
-    are not as in the recipe: ``dlis-cpu``, ``dlis-cpu, palm=off``, ``dlis-cpu, stripes=3``. Two
-    runs have one name exactly where they differ in nothing but seed and device.
+    A name is the recipe's, followed by the options that differ between the runs of that recipe and
+    from the recipe: ``dlis-cpu``, ``dlis-cpu, palm=off``, ``dlis-cpu, stripes=3``. Two runs have
+    the same name exactly if they differ only in seed and device.
 
     Args:
         runs: The runs by folder.
@@ -26,29 +26,29 @@ def row_names(runs: Mapping[Path, Run]) -> dict[Path, str]:
     Returns:
         A name for each folder.
     """
-    written = {path: options(run) for path, run in runs.items()}
-    usual = {name: _usual(name) for name in {run.name for run in runs.values()}}
+    own = {path: options(run) for path, run in runs.items()}
+    defaults = {name: _defaults(name) for name in {run.name for run in runs.values()}}
     found = {}
     for path, run in runs.items():
-        others = [written[other] for other in runs if runs[other].name == run.name]
-        telling = [
+        others = [own[other] for other in runs if runs[other].name == run.name]
+        distinct = [
             f"{name}={value}"
-            for name, value in written[path].items()
-            if usual[run.name].get(name) != value
+            for name, value in own[path].items()
+            if defaults[run.name].get(name) != value
             and any(other.get(name) != value for other in others)
         ]
-        found[path] = ", ".join([run.name, *telling])
+        found[path] = ", ".join([run.name, *distinct])
     return found
 
 
 def overrides(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
-    """Where all runs of a recipe depart from it alike, which their row names do not say.
+    """Options that all runs of a recipe override alike, which their row names omit.
 
     Args:
         runs: The runs of a table.
 
     Returns:
-        Options with their values, by recipe; recipes that are kept to are left out.
+        Options with their values, by recipe; recipes without overrides are left out.
     """
     found: dict[str, dict[str, str]] = {}
     by_recipe: dict[str, list[dict[str, str]]] = {}
@@ -57,7 +57,7 @@ def overrides(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
     for recipe, of_runs in by_recipe.items():
         changed = {
             name: of_runs[0][name]
-            for name, value in _usual(recipe).items()
+            for name, value in _defaults(recipe).items()
             if all(of_run.get(name) == of_runs[0].get(name) != value for of_run in of_runs)
         }
         if changed:
@@ -66,13 +66,14 @@ def overrides(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
 
 
 def options(run: Run) -> dict[str, str]:
-    """All that decides what a run learns but its seed, as the command line takes it, by flag."""
+    """All that determines a run's result except its seed, by flag, as on the command line."""
     plain = asdict(run)
-    return _flat({k: v for k, v in plain.items() if k not in ("name", "seed", "device")})
+    others = {k: v for k, v in plain.items() if k not in ("name", "recipe", "seed", "device")}
+    return _flat({"recipe": plain["recipe"], **others})
 
 
-def _usual(recipe: str) -> dict[str, str]:
-    """The options of a recipe as it stands; none where there is no recipe of that name."""
+def _defaults(recipe: str) -> dict[str, str]:
+    """The options of a recipe; empty where there is no recipe of that name."""
     known = catalogue().get(recipe)
     return _flat(asdict(known.recipe)) if known else {}
 
@@ -83,14 +84,14 @@ def _flat(nested: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Mapping):
             found |= _flat(value)
         else:
-            found[name.replace("_", "-")] = _written(value)
+            found[name.replace("_", "-")] = _text(value)
     return found
 
 
-def _written(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return " ".join(map(str, value))
-    # All digits: runs that differ at all must not look equal.
+    # All digits, so that runs that differ do not look equal.
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
