@@ -34,7 +34,8 @@ from tests.gallery.toys import (
 )
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Added, Filters, Gallery, Verification, _points
+from vireid.gallery import Added, Filters, Gallery, Verification
+from vireid.gallery import store as stores
 from vireid.types import IndexedImage, Modality, ModelInfo, id_of
 
 # Warnings of the client's in-memory server; none affects results.
@@ -194,7 +195,7 @@ def test_filters_for_each_query(filled: Gallery) -> None:
 def test_more_values_than_one_request(filled: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = filled.count_by("camera")
     for limit in (1, 2, len(CAMERAS)):
-        monkeypatch.setattr(_points, "FACETS", limit)
+        monkeypatch.setattr(stores, "FACETS", limit)
         assert filled.count_by("camera") == expected
 
 

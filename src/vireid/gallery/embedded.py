@@ -32,11 +32,10 @@ from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_folder, read_about, write_about
 from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
 from vireid.gallery._payload import payload_of
-from vireid.gallery._points import Point, PointStore, Query
 from vireid.gallery._traces import find_bytes
 from vireid.gallery.entry import EVERYTHING, Filters
 from vireid.gallery.locks import AccessQueue, WriterLock
-from vireid.gallery.store import EF_SEARCH, PAGE, Field
+from vireid.gallery.store import EF_SEARCH, PAGE, Field, Query, Store
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EmbeddedStore"]
@@ -45,7 +44,7 @@ IDLE_CHECK = 0.1
 """Seconds between two checks of an idle process whether another one waits."""
 
 
-class EmbeddedStore(PointStore):
+class EmbeddedStore(Store):
     """A :class:`~vireid.gallery.store.Store` in a folder; threads may share it.
 
     Several processes may open the same folder. One may write; they open the segments one after
@@ -89,17 +88,12 @@ class EmbeddedStore(PointStore):
                 ) from error
             if self._writer is not None and model is not None and not about_file(folder).exists():
                 self._create(model)
-            self._model = read_about(self._folder).model
+            self.model = read_about(self._folder).model
             if self._writer is not None:
                 self._resume(interrupted=self._writer.interrupted)
             self._locks = locks.pop_all()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
-
-    @property
-    def model(self) -> ModelInfo:
-        """The network of the features."""
-        return self._model
 
     @property
     def notes(self) -> Mapping[str, str]:
@@ -129,10 +123,6 @@ class EmbeddedStore(PointStore):
                 if shard.optimize():
                     shard.flush()
             return len(new)
-
-    def existing(self, ids: Sequence[str]) -> set[str]:
-        """The ids that exist."""
-        return {point.id for point in self._retrieve(ids, payload=False)}
 
     @property
     def size(self) -> int:
@@ -201,7 +191,7 @@ class EmbeddedStore(PointStore):
 
     def _query(
         self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
-    ) -> list[list[Point]]:
+    ) -> Iterable[Sequence[Any]]:
         with self._open() as shard:
             # Without a graph, an approximate search would follow links that do not exist.
             params = edge.SearchParams(exact=exact or not self._graph, hnsw_ef=EF_SEARCH)
@@ -216,8 +206,7 @@ class EmbeddedStore(PointStore):
                 )
                 for query in queries
             ]
-            answers = shard.query_batch(edge.QueryBatchRequest(requests))
-        return [[Point.of(point) for point in answer] for answer in answers]
+            return shard.query_batch(edge.QueryBatchRequest(requests))
 
     def _scroll(
         self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
@@ -232,10 +221,9 @@ class EmbeddedStore(PointStore):
         with self._open() as shard:
             return shard.scroll(request)
 
-    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> list[Point]:
+    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> Sequence[Any]:
         with self._open() as shard:
-            found = shard.retrieve(list(ids), with_payload=payload, with_vector=False)
-        return [Point.of(record) for record in found]
+            return shard.retrieve(list(ids), with_payload=payload, with_vector=False)
 
     def _facet(self, field: Field, filters: Filters, limit: int) -> Iterable[Any]:
         with self._open() as shard:
@@ -315,7 +303,7 @@ class EmbeddedStore(PointStore):
             if interrupted:
                 # The growing segment may contain bytes of a batch that was never acknowledged and
                 # belongs to no row. With a deleted row in it, the segment is rewritten.
-                dummy = edge.Point(str(uuid.UUID(int=0)), [0.0] * self._model.dimension)
+                dummy = edge.Point(str(uuid.UUID(int=0)), [0.0] * self.model.dimension)
                 shard.update(edge.UpdateOperation.upsert_points([dummy]))
                 shard.update(edge.UpdateOperation.delete_points([dummy.id]))
             _rewrite_segments(shard)

@@ -31,10 +31,18 @@ from vireid.gallery._payload import (
     conditions,
     payload_of,
 )
-from vireid.gallery._points import Point, PointStore, Query
 from vireid.gallery.entry import EVERYTHING, Filters
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
-from vireid.gallery.store import EF_CONSTRUCT, EF_SEARCH, LINKS, OVERSAMPLING, PAGE, Field
+from vireid.gallery.store import (
+    EF_CONSTRUCT,
+    EF_SEARCH,
+    LINKS,
+    OVERSAMPLING,
+    PAGE,
+    Field,
+    Query,
+    Store,
+)
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["ServerStore", "connect"]
@@ -57,7 +65,7 @@ class _Info(NamedTuple):
     read_at: float
 
 
-class ServerStore(PointStore):
+class ServerStore(Store):
     """A :class:`~vireid.gallery.store.Store` on a server; threads may share it.
 
     Args:
@@ -91,12 +99,7 @@ class ServerStore(PointStore):
             check_version(client, url)
             if model is not None and not self._exists():
                 self._create(model, options)
-        self._model = self._read_model()
-
-    @property
-    def model(self) -> ModelInfo:
-        """The network of the features."""
-        return self._model
+        self.model = self._read_model()
 
     @property
     def notes(self) -> Mapping[str, str]:
@@ -141,10 +144,6 @@ class ServerStore(PointStore):
                 )
         return len(new)
 
-    def existing(self, ids: Sequence[str]) -> set[str]:
-        """The ids that exist."""
-        return {point.id for point in self._retrieve(ids, payload=False)}
-
     def count(self, filters: Filters) -> int:
         """The number of rows."""
         with self._errors():
@@ -167,20 +166,13 @@ class ServerStore(PointStore):
     def index(self) -> None:
         """Do nothing: the server builds the graph by itself, segment by segment."""
 
-    def count_lost(self) -> int:
-        """0: a server reports lost data itself."""
-        return 0
-
-    def find_bytes(self, parts: Sequence[bytes]) -> None:
-        """None: the server's files are not accessible."""
-
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
     def _query(
         self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
-    ) -> list[list[Point]]:
+    ) -> Iterable[Sequence[Any]]:
         params = models.SearchParams(
             exact=exact,
             hnsw_ef=EF_SEARCH,
@@ -200,7 +192,7 @@ class ServerStore(PointStore):
         ]
         with self._errors():
             answers = self._client.query_batch_points(self._collection, requests)
-        return [[Point.of(point) for point in answer.points] for answer in answers]
+        return [answer.points for answer in answers]
 
     def _scroll(
         self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
@@ -215,12 +207,11 @@ class ServerStore(PointStore):
                 with_vectors=features,
             )
 
-    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> list[Point]:
+    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> Sequence[Any]:
         with self._errors():
-            found = self._client.retrieve(
+            return self._client.retrieve(
                 self._collection, list(ids), with_payload=payload, with_vectors=False
             )
-        return [Point.of(record) for record in found]
 
     def _facet(self, field: Field, filters: Filters, limit: int) -> Iterable[Any]:
         with self._errors():

@@ -1,17 +1,23 @@
-"""The interface of a store: operations that any vector database can implement."""
+"""The base class of both stores: rows by id, nearest-neighbour search and counts.
+
+Both are engines of Qdrant. What differs between them is abstract here, such as the requests for
+points; what they share is reading rows, and results in a reproducible order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.gallery._payload import info_of, row_of, thumbnail_of
 from vireid.gallery.entry import Filters, Hit
 from vireid.types import IndexedImage, ModelInfo
 
-__all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Store"]
+__all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Query", "Store"]
 
 LINKS = 16
 """Links per feature in the graph index (m of HNSW)."""
@@ -32,44 +38,102 @@ PAGE = 256
 Field = Literal["camera", "modality", "identity"]
 """A field by which entries are counted."""
 
+FACETS = 1_000
+"""Values of a field that are requested at first."""
 
-class Store(Protocol):
+
+class Query(NamedTuple):
+    """One nearest-neighbour query of a batch: a unit feature, float32 ``[d]``, and filters."""
+
+    feature: NDArray[np.float32]
+    filters: Filters
+
+
+class Store(ABC):
     """Rows by id, and nearest-neighbour search; changes are durable when their call returns.
 
-    Every method raises :class:`~vireid.errors.GalleryError` where the store is damaged, is held by
+    Every method raises :class:`~vireid.errors.GalleryError` if the store is damaged, is locked by
     another process for too long, or (a server) does not answer.
+
+    Attributes:
+        model: The network of the features.
     """
 
-    @property
-    def model(self) -> ModelInfo:
-        """The network whose features it holds."""
-        ...
+    model: ModelInfo
 
     @property
+    @abstractmethod
     def notes(self) -> Mapping[str, str]:
         """Texts stored with the rows, by name, such as the calibration."""
-        ...
 
     @property
+    @abstractmethod
     def size(self) -> int:
         """About how many rows there are; a server's answer may be some seconds old."""
-        ...
 
+    @abstractmethod
     def save_note(self, name: str, text: str) -> None:
         """Store a text with the rows; delete it if it is empty."""
-        ...
 
+    @abstractmethod
     def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add the rows whose id does not exist yet, and leave the others unchanged.
 
         Returns:
             The number of new rows.
         """
-        ...
 
-    def existing(self, ids: Sequence[str]) -> set[str]:
-        """The ids that exist."""
-        ...
+    @abstractmethod
+    def count(self, filters: Filters) -> int:
+        """The number of rows."""
+
+    @abstractmethod
+    def delete(self, filters: Filters) -> int:
+        """Delete rows, and their bytes from the store's files.
+
+        Returns:
+            The number of deleted rows.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close files and connections; the store cannot be used again."""
+
+    @abstractmethod
+    def index(self) -> None:
+        """Build the graph index for approximate search, unless the store does so by itself."""
+
+    def count_lost(self) -> int:
+        """The number of rows lost to damaged files, as far as the store can tell."""
+        return 0
+
+    def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
+        """The files of the store that contain some byte strings, by those found at all.
+
+        Returns:
+            None if the files are not accessible, such as those of a server.
+        """
+        return None
+
+    @abstractmethod
+    def _query(
+        self, queries: Sequence[Query], limit: int, *, exact: bool, with_features: bool
+    ) -> Iterable[Sequence[Any]]:
+        """The ``limit`` nearest points to each query, best first, without thumbnails."""
+
+    @abstractmethod
+    def _scroll(
+        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+    ) -> tuple[Iterable[Any], Any]:
+        """A page of points in the order of their ids, and the offset of the next page or None."""
+
+    @abstractmethod
+    def _retrieve(self, ids: Sequence[str], *, payload: bool) -> Sequence[Any]:
+        """Points by their ids, without vectors."""
+
+    @abstractmethod
+    def _facet(self, field: Field, filters: Filters, limit: int) -> Iterable[Any]:
+        """The ``limit`` most frequent values of a field, with their counts."""
 
     def search(
         self,
@@ -80,7 +144,7 @@ class Store(Protocol):
         exact: bool,
         with_features: bool,
     ) -> list[list[Hit]]:
-        """The rows nearest to each query.
+        """The rows nearest to each query, in one request.
 
         Args:
             features: Unit features, float32 ``[q, d]``.
@@ -92,7 +156,24 @@ class Store(Protocol):
         Returns:
             For each query its hits, best first; rows of equal score in the order of their ids.
         """
-        ...
+        queries = [Query(*query) for query in zip(features, filters, strict=True)]
+        hits: list[list[Hit]] = [[] for _ in queries]
+        pending: Sequence[int] = range(len(queries))
+        # An engine cuts its list anywhere among points of equal score. One more point shows whether
+        # it did; if so, the query is repeated with a higher limit.
+        requested = limit + 1
+        while pending:
+            tied: list[int] = []
+            batch = [queries[query] for query in pending]
+            answers = self._query(batch, requested, exact=exact, with_features=with_features)
+            for query, points in zip(pending, answers, strict=True):
+                if len(points) == requested and _score(points[limit - 1]) == _score(points[-1]):
+                    tied.append(query)
+                    continue
+                best = sorted(points, key=lambda point: (-_score(point), str(point.id)))[:limit]
+                hits[query] = [_hit(point, with_feature=with_features) for point in best]
+            pending, requested = tied, 4 * requested
+        return hits
 
     def rows(
         self, filters: Filters, *, features: bool = True, thumbnails: bool = True
@@ -104,44 +185,40 @@ class Store(Protocol):
             features: Return the features; otherwise they are arrays of length 0.
             thumbnails: Return the thumbnails; otherwise they are empty.
         """
-        ...
+        offset = None
+        while True:
+            page, offset = self._scroll(filters, offset, features=features, thumbnails=thumbnails)
+            for record in page:
+                yield row_of(str(record.id), record.payload, record.vector if features else [])
+            if offset is None:
+                return
+
+    def existing(self, ids: Sequence[str]) -> set[str]:
+        """The ids that exist."""
+        return {str(record.id) for record in self._retrieve(ids, payload=False)}
 
     def thumbnail(self, id: str) -> bytes:
         """The thumbnail of a row, a JPEG; empty if there is no such row."""
-        ...
-
-    def count(self, filters: Filters) -> int:
-        """The number of rows."""
-        ...
+        found = self._retrieve([id], payload=True)
+        return thumbnail_of(id, found[0].payload) if found else b""
 
     def count_by(self, field: Field, filters: Filters) -> dict[str, int]:
         """The values of a field and the number of rows with each, sorted by value."""
-        ...
+        limit = FACETS
+        while True:
+            counts = {str(hit.value): hit.count for hit in self._facet(field, filters, limit)}
+            if len(counts) < limit:
+                return dict(sorted(counts.items()))
+            limit *= 10
 
-    def delete(self, filters: Filters) -> int:
-        """Delete rows, and their bytes from the store's files.
 
-        Returns:
-            The number of deleted rows.
-        """
-        ...
+def _score(point: Any) -> float:
+    """The cosine; rounding takes a dot product of unit vectors slightly beyond 1."""
+    return min(1.0, max(-1.0, float(point.score)))
 
-    def index(self) -> None:
-        """Build the graph index for approximate search of a large store."""
-        ...
 
-    def count_lost(self) -> int:
-        """The number of rows lost to damaged files, as far as the store can tell."""
-        ...
-
-    def find_bytes(self, parts: Sequence[bytes]) -> dict[bytes, list[str]] | None:
-        """The files of the store that contain some byte strings, by those found at all.
-
-        Returns:
-            None if the files are not accessible, such as those of a server.
-        """
-        ...
-
-    def close(self) -> None:
-        """Close files and connections; the store cannot be used again."""
-        ...
+def _hit(point: Any, *, with_feature: bool) -> Hit:
+    if not with_feature:
+        return Hit(info_of(str(point.id), point.payload), _score(point))
+    row = row_of(str(point.id), point.payload, point.vector)
+    return Hit(row.info, _score(point), row.feature)
