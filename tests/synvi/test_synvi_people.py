@@ -10,12 +10,12 @@ from vireid.synvi.body import Body, BodyModel
 from vireid.synvi.cameras import Sensor, sysu_cameras
 from vireid.synvi.gait import Pose, bone_transforms
 from vireid.synvi.materials import COLUMNS, Kind, Material, table
+from vireid.synvi.outfit import draw_outfit
 from vireid.synvi.parts import Figure
 from vireid.synvi.presets import Plan, resolve
 from vireid.synvi.raster import rasterise
 from vireid.synvi.sensors import develop
-from vireid.synvi.wardrobe import draw_outfit
-from vireid.synvi.worker import Studio
+from vireid.synvi.worker import Renderer
 
 DRAWS = 1500
 
@@ -67,15 +67,15 @@ def test_bands_read_their_own_columns() -> None:
 
 
 @pytest.fixture(scope="module")
-def stage() -> tuple[Plan, Studio, Body]:
+def stage() -> tuple[Plan, Renderer, Body]:
     """A plan, what renders it, and the body of its first identity."""
     plan = resolve("sysu-mm01", "demo", 1)
     model = BodyModel()
     body = model.body(plan.identity(1).phenotype)
-    return plan, Studio.build(plan, model.template), body
+    return plan, Renderer.build(plan, model.template), body
 
 
-def test_an_identity_is_drawn_from_its_number_alone(stage: tuple[Plan, Studio, Body]) -> None:
+def test_an_identity_is_drawn_from_its_number_alone(stage: tuple[Plan, Renderer, Body]) -> None:
     plan, _, _ = stage
     later = [plan.identity(n) for n in (3, 2, 1)]
     assert [plan.identity(n) for n in (1, 2, 3)] == later[::-1]
@@ -84,9 +84,9 @@ def test_an_identity_is_drawn_from_its_number_alone(stage: tuple[Plan, Studio, B
     assert plan.identity(1) != replace(plan, seed=2).identity(1)
 
 
-def test_legs_swing_and_the_body_stays_whole(stage: tuple[Plan, Studio, Body]) -> None:
-    plan, studio, body = stage
-    template, gait = studio.template, plan.identity(1).gait
+def test_legs_swing_and_the_body_stays_whole(stage: tuple[Plan, Renderer, Body]) -> None:
+    plan, renderer, body = stage
+    template, gait = renderer.template, plan.identity(1).gait
 
     def ankles(phase: float) -> NDArray[np.float64]:
         pose = Pose(phase, False, 0.0, 0.0, 0.0, 0)
@@ -103,9 +103,9 @@ def test_legs_swing_and_the_body_stays_whole(stage: tuple[Plan, Studio, Body]) -
     assert ankles(0.72)[0, 2] > ankles(0.72)[1, 2] + 0.05  # the swinging foot is lifted
 
 
-def test_figure_is_a_closed_set_of_parts(stage: tuple[Plan, Studio, Body]) -> None:
-    _, studio, body = stage
-    figure: Figure = studio.actor(1, body).poser.figure
+def test_figure_is_a_closed_set_of_parts(stage: tuple[Plan, Renderer, Body]) -> None:
+    _, renderer, body = stage
+    figure: Figure = renderer.person(1, body).poser.figure
     assert figure.triangles.min() == 0
     assert figure.triangles.max() == len(figure.rest) - 1
     assert figure.surface.max() == len(figure.materials) - 1
@@ -114,11 +114,11 @@ def test_figure_is_a_closed_set_of_parts(stage: tuple[Plan, Studio, Body]) -> No
     assert np.isfinite(figure.cut).all()
 
 
-def test_person_fills_its_box(stage: tuple[Plan, Studio, Body]) -> None:
-    plan, studio, body = stage
-    actor = studio.actor(1, body)
+def test_person_fills_its_box(stage: tuple[Plan, Renderer, Body]) -> None:
+    plan, renderer, body = stage
+    person = renderer.person(1, body)
     for frame in plan.frames(1)[:3]:
-        mask = studio.mask(actor, frame)
+        mask = renderer.mask(person, frame)
         assert mask.min() >= 0
         assert mask.max() <= 1
         rows = np.flatnonzero(mask.max(axis=1) > 0.5)
@@ -158,5 +158,5 @@ def test_sensor_is_repeatable_and_noisy(band: str) -> None:
 def test_infrared_cameras_are_three_and_six_and_three_shares_a_room_with_two() -> None:
     cameras = {c.number: c for c in sysu_cameras()}
     assert [n for n, c in cameras.items() if c.band != "visible"] == [3, 6]
-    assert cameras[2].place() == cameras[3].place()
-    assert len({c.place().name for c in cameras.values()}) == 5
+    assert cameras[2].environment() == cameras[3].environment()
+    assert len({c.environment().name for c in cameras.values()}) == 5

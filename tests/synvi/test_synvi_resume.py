@@ -142,11 +142,11 @@ def test_a_lost_image_is_rendered_again(
 
 def test_another_plan_is_refused(sysu_tree: Path, tiny: Preset, seed: int) -> None:
     before = _bytes(sysu_tree)
-    with pytest.raises(DatasetError, match=f"seed {seed} there, {seed + 1} asked for"):
+    with pytest.raises(DatasetError, match=f"seed {seed} there, {seed + 1} requested"):
         render(sysu_tree, preset=tiny, seed=seed + 1)
     with pytest.raises(DatasetError, match="preset 'tiny'"):
         render(sysu_tree, preset="demo", seed=seed)
-    with pytest.raises(DatasetError, match="layout 'sysu-mm01' there, 'regdb' asked for"):
+    with pytest.raises(DatasetError, match="layout 'sysu-mm01' there, 'regdb' requested"):
         render(sysu_tree, layout="regdb", preset="demo", seed=seed)
     assert _bytes(sysu_tree) == before
 

@@ -1,9 +1,9 @@
-"""SynVI: synthetic people in visible, near-infrared and thermal light, free of every agreement.
+"""SynVI: synthetic people in visible, near-infrared and thermal light, rendered locally.
 
 `render` writes a tree in the published form of SYSU-MM01 or RegDB. Identities are bodies of the
-parametric model anny with hair, clothes and carried things; each surface has a visible colour and,
-independent of it, a near-infrared reflectance and a thermal warmth. Nobody real is depicted, and
-numbers measured on it say nothing about real people.
+parametric model anny with hair, clothes and bags; each surface has a visible colour and an
+independent near-infrared reflectance and thermal emission. The data requires no data-use agreement
+and depicts no real person; results on it say nothing about real people.
 """
 
 from vireid.synvi.generate import SynviSummary, render

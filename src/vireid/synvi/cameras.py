@@ -1,4 +1,4 @@
-"""The cameras: where each hangs, what light it sees by, and what its sensor does to the picture."""
+"""The cameras: position, illumination and sensor of each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Illumination:
-    """Light of a place as a camera meets it.
+    """Illumination of a camera's environment.
 
     Attributes:
-        key: Direction towards the key light (sun, main lamp); need not be of unit length.
+        key: Direction towards the key light (sun, main lamp); any length.
         key_colour: Its radiance; zeros switch it off.
         sky: Light from above.
         ground: Light from below.
         fill: Direction towards a second light without shadow.
         fill_colour: Its radiance.
-        lamp: Power of the illuminator beside the lens (W-like units), 0 = none.
+        lamp: Power of the illuminator next to the lens (arbitrary units); 0 for none.
         lamp_cone: How narrow its beam is.
-        haze: What is seen where there is nothing.
+        haze: Radiance of the background.
     """
 
     key: Triple = (0.3, -0.5, 1.0)
@@ -77,8 +77,8 @@ class Camera:
 
     Attributes:
         number: As the data set counts, from 1.
-        band: The light it sees.
-        place: What it looks at.
+        band: Its spectral band.
+        environment: What it looks at.
         eye: Where it hangs (m).
         target: What it points to.
         walk: Where people walk: least and greatest x, then y (m).
@@ -90,7 +90,7 @@ class Camera:
 
     number: int
     band: Band
-    place: Callable[[], Environment]
+    environment: Callable[[], Environment]
     eye: Triple
     target: Triple
     walk: tuple[float, float, float, float]

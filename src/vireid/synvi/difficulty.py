@@ -1,8 +1,7 @@
-"""Shortcuts that must not work: features by colour alone and by silhouette alone.
+"""Shortcut features: colour alone and silhouette alone.
 
-If either matched people across modalities, a network would learn it instead of what is meant:
-cuts, patterns, hair and carried things. Evaluate these features like any others and compare
-their mAP with chance.
+If either matched people across modalities, a network would learn it instead of cuts, patterns, hair
+and bags. Evaluate these features like any others and compare their mAP with chance.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from vireid.errors import DatasetError, ImageError
 from vireid.synvi.body import BodyModel
 from vireid.synvi.generate import read_plan
 from vireid.synvi.presets import Frame
-from vireid.synvi.worker import Studio
+from vireid.synvi.worker import Renderer
 
 __all__ = ["colour_histograms", "grey_histograms", "render_masks", "silhouettes"]
 
 Feature = NDArray[np.float32]
-_SIZE = (64, 128)  # width, height to which pictures and masks are brought
+_SIZE = (64, 128)  # width, height to which images and masks are resized
 
 
 def _unit(values: NDArray[np.float64]) -> Feature:
@@ -46,7 +45,7 @@ def _open(path: Path, mode: str) -> NDArray[np.uint8]:
 def _striped(channels: NDArray[np.uint8], stripes: int, bins: int) -> NDArray[np.float64]:
     """Square roots of histograms of each channel in each horizontal stripe, ``[d]``."""
     found = []
-    # The person stands in the middle of the box; its margins mostly show the place.
+    # The person stands in the middle of the box; its margins mostly show the background.
     middle = channels[:, _SIZE[0] // 5 : -_SIZE[0] // 5]
     for stripe in np.array_split(middle, stripes, axis=0):
         for channel in range(stripe.shape[2]):
@@ -76,7 +75,7 @@ def colour_histograms(paths: Sequence[Path], stripes: int = 6, bins: int = 16) -
 def grey_histograms(paths: Sequence[Path], stripes: int = 6, bins: int = 16) -> Feature:
     """Histograms of brightness by horizontal stripe, stretched for each image.
 
-    This is the fairest form of the colour shortcut across modalities, as infrared has no colour.
+    The fairest colour shortcut across modalities, as infrared has no colour.
 
     Args:
         paths: The images.
@@ -96,7 +95,7 @@ def grey_histograms(paths: Sequence[Path], stripes: int = 6, bins: int = 16) -> 
 
 
 def render_masks(tree: Path, paths: Sequence[Path]) -> list[NDArray[np.float32]]:
-    """Silhouettes of images of a tree, rendered again from its seed; nothing is written.
+    """Silhouettes of images of a tree, rendered from its seed; writes no file.
 
     Args:
         tree: A finished SynVI tree.
@@ -116,17 +115,17 @@ def render_masks(tree: Path, paths: Sequence[Path]) -> list[NDArray[np.float32]]
             raise DatasetError(f"{path} is not an image of the SynVI tree {tree}.")
         wanted.setdefault(known[name].identity, []).append((position, known[name]))
     model = BodyModel()
-    studio = Studio.build(plan, model.template)
+    renderer = Renderer.build(plan, model.template)
     masks: dict[int, NDArray[np.float32]] = {}
     for number, frames in wanted.items():
-        actor = studio.actor(number, model.body(plan.identity(number).phenotype))
+        person = renderer.person(number, model.body(plan.identity(number).phenotype))
         for position, frame in frames:
-            masks[position] = studio.mask(actor, frame)
+            masks[position] = renderer.mask(person, frame)
     return [masks[position] for position in range(len(paths))]
 
 
 def silhouettes(tree: Path, paths: Sequence[Path]) -> Feature:
-    """The person's outline and nothing else, known better than any segmentation would.
+    """The person's exact silhouette, resized.
 
     Args:
         tree: A finished SynVI tree.
@@ -137,7 +136,7 @@ def silhouettes(tree: Path, paths: Sequence[Path]) -> Feature:
     """
     rows = []
     for mask in render_masks(tree, paths):
-        picture = Image.fromarray(np.round(mask * 255).astype(np.uint8))
-        small = picture.resize((_SIZE[0] // 2, _SIZE[1] // 2), Image.Resampling.BOX)
+        mask_image = Image.fromarray(np.round(mask * 255).astype(np.uint8))
+        small = mask_image.resize((_SIZE[0] // 2, _SIZE[1] // 2), Image.Resampling.BOX)
         rows.append(np.asarray(small, dtype=np.float64).ravel() / 255)
     return _unit(np.array(rows))

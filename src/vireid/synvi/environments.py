@@ -1,8 +1,8 @@
-"""Where the cameras hang: rooms and yards built of boxes, ellipsoids and cylinders.
+"""The cameras' environments: rooms and yards of boxes, ellipsoids and cylinders.
 
 The ground is z = 0; people walk about the origin; the cameras look from negative y. Like cloth, the
-surfaces have an infrared reflectance and a warmth of their own: foliage is bright in the near
-infrared, painted walls keep no colour.
+surfaces have their own infrared reflectance and thermal emission: foliage is bright in the near
+infrared, painted walls lose their colour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Solid:
-    """One shape of a place.
+    """One shape of an environment.
 
     Attributes:
         low: Lower corner of its bounding box (m).
@@ -38,7 +38,7 @@ class Solid:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A set of shapes, and the share of the sky that thermal cameras see behind them.
+    """A named set of shapes.
 
     Attributes:
         name: For messages.
@@ -70,12 +70,12 @@ def _surface(
     *,
     frequency: float = 1.0,
     duty: float = 0.03,
-    place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
+    lengths: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
     gloss: float = 0.0,
     seed: int = 1,
 ) -> Material:
     return Material(
-        (first, second), infrared, warmth, kind, frequency, duty, place, gloss, seed=seed
+        (first, second), infrared, warmth, kind, frequency, duty, lengths, gloss, seed=seed
     )
 
 
@@ -137,7 +137,7 @@ def office() -> Environment:
         (0.05, 0.5),
         (0.2, 0.3),
         duty=0.06,
-        place=(0.9, 0.7, 0, 0),
+        lengths=(0.9, 0.7, 0, 0),
     )
     books = _surface(
         Kind.POSTER, (0.3, 0.1, 0.07), (0.12, 0.2, 0.33), (0.55, 0.25), frequency=11.0, seed=12
@@ -189,7 +189,7 @@ def plaza() -> Environment:
         (0.06, 0.6),
         (0.2, 0.35),
         duty=0.07,
-        place=(1.1, 0.8, 0, 0),
+        lengths=(1.1, 0.8, 0, 0),
         gloss=0.2,
     )
     stone = _surface(Kind.SPECKLE, (0.4, 0.38, 0.35), (0.3, 0.29, 0.27), (0.42, 0.35), frequency=14)
@@ -367,7 +367,7 @@ def street() -> Environment:
         (0.06, 0.5),
         (0.16, 0.3),
         duty=0.08,
-        place=(1.2, 0.9, 0, 0),
+        lengths=(1.2, 0.9, 0, 0),
     )
     leaves = _surface(
         Kind.FOLIAGE,

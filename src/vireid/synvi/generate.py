@@ -1,4 +1,4 @@
-"""Renders a tree: in parallel, resumable, and the same bytes whatever happens on the way."""
+"""Renders a tree: in parallel, resumable, with the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from vireid.synvi.body import Body, BodyModel
 from vireid.synvi.body_data import cache_file
 from vireid.synvi.layouts import CARD, index_files
 from vireid.synvi.presets import Frame, Layout, Plan, Preset, PresetName, resolve
-from vireid.synvi.worker import Studio, compile_kernels, render_task, start_worker
+from vireid.synvi.worker import Renderer, compile_kernels, render_task, start_worker
 
 __all__ = ["SynviSummary", "read_plan", "render"]
 
-_MARKER = ".synvi-plan.json"  # there from the first to the last moment of an unfinished tree
+_MARKER = ".synvi-plan.json"  # exists while the tree is unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class SynviSummary:
         layout: Its form.
         preset: Name of the preset.
         seed: The seed.
-        identities: Identities of the whole tree.
-        images: Images of the whole tree.
-        rendered: Images that this call rendered.
-        seconds: Time that this call took.
+        identities: Number of identities of the tree.
+        images: Number of images of the tree.
+        rendered: Number of images that this call rendered.
+        seconds: Duration of this call.
     """
 
     out: Path
@@ -62,7 +62,7 @@ class SynviSummary:
 
 
 def _fingerprint_in(path: Path) -> dict[str, Any] | None:
-    """The plan that a marker or a data card states, or None if there is none."""
+    """The plan stated in a marker or a data card, or None if the file does not exist."""
     try:
         stated = json.loads(path.read_text(encoding="utf-8"))
         return {key: stated[key] for key in ("generator", "layout", "preset", "seed")}
@@ -70,14 +70,14 @@ def _fingerprint_in(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         message = (
-            f"{path} does not state which plan the tree was rendered by ({error!r}); "
+            f"{path} does not state the plan of the tree ({error!r}); "
             "delete the folder and render it again."
         )
         raise DatasetError(message) from error
 
 
 def _claim(root: Path, plan: Plan) -> None:
-    """Make sure that the folder is ours to fill, and say by which plan."""
+    """Check that the folder is new, empty or of the same plan, and mark it with the plan."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; give a folder that is new, empty or a SynVI tree.")
     ours = plan.fingerprint()
@@ -92,12 +92,12 @@ def _claim(root: Path, plan: Plan) -> None:
         write_atomic(root / _MARKER, content.encode("utf-8"))
     elif stated != ours:
         different = "; ".join(
-            f"{key} {_short(stated[key])} there, {_short(ours[key])} asked for"
+            f"{key} {_short(stated[key])} there, {_short(ours[key])} requested"
             for key in ours
             if stated[key] != ours[key]
         )
         message = (
-            f"{root} was rendered by another plan ({different}). Ask for the same again, give "
+            f"{root} was rendered by another plan ({different}). Use the same options, "
             "another folder, or delete this one."
         )
         raise DatasetError(message)
@@ -132,14 +132,14 @@ def read_plan(tree: Path) -> Plan:
     if plan.fingerprint() != stated:
         message = (
             f"{tree} was rendered by generator {stated['generator']}, this is "
-            f"{plan.fingerprint()['generator']}; render it again to go on with it."
+            f"{plan.fingerprint()['generator']}; render it again to use it."
         )
         raise DatasetError(message)
     return plan
 
 
 def _pending(root: Path, plan: Plan) -> list[list[Frame]]:
-    """The images that are not there yet, by identity; a file that is there is whole."""
+    """The missing images, by identity; an existing file is complete."""
     pending = []
     for number in plan.numbers():
         missing = [f for f in plan.frames(number) if not (root / f.path).is_file()]
@@ -153,7 +153,7 @@ def _bodies(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterator[
         yield model.body(plan.identity(frames[0].identity).phenotype)
 
 
-def _prepare(plan: Plan) -> tuple[BodyModel, Studio]:
+def _prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
     """Load the body model and compile the kernels, which takes long on the first call only."""
     if not cache_file().is_file():
         log("Preparing the body model and compiling the renderer: once, less than a minute.")
@@ -162,15 +162,15 @@ def _prepare(plan: Plan) -> tuple[BodyModel, Studio]:
         compiled = thread.submit(compile_kernels)
         model = BodyModel()
         compiled.result()
-    return model, Studio.build(plan, model.template)
+    return model, Renderer.build(plan, model.template)
 
 
 def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]]) -> Iterator[int]:
     """Render in this process; yields the number of images done at a time."""
-    model, studio = _prepare(plan)
+    model, renderer = _prepare(plan)
     for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
         for frame in frames:
-            yield studio.render(root, body, [frame])
+            yield renderer.render(root, body, [frame])
 
 
 def _render_in_pool(
@@ -235,7 +235,7 @@ def _render_all(root: Path, plan: Plan, tasks: list[list[Frame]], workers: int) 
 
 
 def _write_index(root: Path, plan: Plan) -> None:
-    """Write the lists, the card last; then the tree is finished."""
+    """Write the lists, then the data card, which completes the tree."""
     for path, content in index_files(plan).items():
         target = root / path
         if not target.is_file() or target.read_bytes() != content:
@@ -254,18 +254,18 @@ def render(
 ) -> SynviSummary:
     """Render a SynVI tree, or what is missing of one.
 
-    A call that is interrupted, even by SIGKILL, leaves whole files only; the same call again goes
-    on from there and ends with the bytes that an uninterrupted one would have written.
+    An interrupted call, even by SIGKILL, leaves only complete files; the same call continues from
+    there and ends with the same bytes as an uninterrupted one.
 
     Args:
         out: The folder to fill: new, empty, or a SynVI tree of the same plan.
         layout: The published form to write, `sysu-mm01` or `regdb`.
         preset: How much to render.
         seed: The same seed gives the same bytes.
-        workers: Processes; None means one for each core.
+        workers: Number of processes; None for one per core.
 
     Returns:
-        What was done.
+        A summary.
 
     Raises:
         ConfigError: An option is out of range, or a needed package is not installed.
@@ -274,7 +274,7 @@ def render(
     start = time.perf_counter()
     plan = resolve(layout, preset, seed)
     if workers is not None and workers < 1:
-        raise ConfigError(f"workers={workers}; expected at least 1, or nothing for one per core.")
+        raise ConfigError(f"workers={workers}; expected at least 1, or None for one per core.")
     root = Path(out)
     _claim(root, plan)
     clear_temporaries(root)

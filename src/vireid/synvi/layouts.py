@@ -1,4 +1,4 @@
-"""The lists beside the images, as SYSU-MM01 and RegDB publish them, and the data card."""
+"""The lists of images, as SYSU-MM01 and RegDB publish them, and the data card."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _sysu_files(plan: Plan) -> dict[str, bytes]:
 
 
 def _regdb_files(plan: Plan) -> dict[str, bytes]:
-    """Ten random halves; a label is the place of the identity within its half."""
+    """Ten random halves; a label is the index of the identity within its half."""
     paths: dict[int, tuple[list[str], list[str]]] = {n: ([], []) for n in plan.numbers()}
     for frame in plan.all_frames():
         paths[frame.identity][frame.camera].append(frame.path)
@@ -129,7 +129,7 @@ def _card_text(plan: Plan, card: dict[str, Any]) -> str:
 ## What it is for
 Trying code for visible-infrared person re-identification end to end without a gated data set:
 file layouts, training loops, evaluation, demonstrations. Colours in the visible do not tell the
-infrared brightness of a garment; cut, hems, patterns, hair and carried things are shared.
+infrared brightness of a garment; cut, hems, patterns, hair and bags are shared.
 
 ## What it is not for
 Comparing methods as if these were results on people, estimating accuracy, error rates or bias of
@@ -139,7 +139,7 @@ Bodies, skin tones, hair and clothes are drawn from simple distributions that ma
 
 
 def index_files(plan: Plan) -> dict[str, bytes]:
-    """The files beside the images.
+    """The files of a tree other than its images.
 
     Args:
         plan: What the tree consists of.

@@ -1,4 +1,4 @@
-"""Surface materials: one row of numbers each, read by the shading kernel in every kind of light."""
+"""Surface materials: one row of numbers each, read by the shading kernel for every band."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Kind(IntEnum):
     SKIN = 11
     EYE = 12
     HAIR = 13
-    # Surfaces of a place.
+    # Surfaces of an environment.
     TILES = 20
     BRICKS = 21
     PLANKS = 22
@@ -56,7 +56,7 @@ class Material:
         kind: How the tones are laid out.
         frequency: Repeats of the pattern, 1/m.
         duty: Share of the second tone in one repeat.
-        place: Up to four lengths or positions (m) that the kind needs.
+        lengths: Up to four lengths or positions (m) that the kind needs.
         gloss: Strength of the highlight.
         folds: Depth of folds and bumps, as a slope.
         fold_size: Size of the folds in metres.
@@ -70,7 +70,7 @@ class Material:
     kind: Kind = Kind.PLAIN
     frequency: float = 10.0
     duty: float = 0.5
-    place: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    lengths: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     gloss: float = 0.02
     folds: float = 0.0
     fold_size: float = 0.07
@@ -89,7 +89,7 @@ class Material:
             float(self.kind),
             self.frequency,
             self.duty,
-            *self.place,
+            *self.lengths,
             self.gloss,
             self.folds,
             1.0 / self.fold_size,

@@ -1,4 +1,4 @@
-"""Pieces of a figure: meshes that follow the skeleton, and how they are put together."""
+"""Parts of a figure: skinned meshes, and their assembly."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def layer(
         material: The surface.
 
     Returns:
-        The part, or None when nothing of it is left.
+        The part, or None if it is empty.
     """
     kept = triangles[(cut[triangles] >= 0).any(axis=1)]
     if len(kept) == 0:
@@ -131,7 +131,7 @@ def rigid(
     material: Material,
     coords: Points | None = None,
 ) -> Part:
-    """A mesh that hangs on a few bones, the same share for every vertex."""
+    """A mesh attached to a few bones, with the same weights for every vertex."""
     count = len(points)
     weights = np.zeros((count, 8), dtype=np.float32)
     indices = np.zeros((count, 8), dtype=np.int32)
@@ -149,7 +149,7 @@ def rigid(
 
 
 def assemble(parts: list[Part]) -> Figure:
-    """Put the parts into one mesh."""
+    """Concatenate the parts into one mesh."""
     starts = np.cumsum([0, *(len(p.rest) for p in parts)])
     return Figure(
         rest=np.concatenate([p.rest for p in parts]),

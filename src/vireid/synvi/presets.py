@@ -12,8 +12,8 @@ from vireid.errors import ConfigError
 from vireid.synvi.body import Phenotype, draw_phenotype
 from vireid.synvi.cameras import Camera, regdb_cameras, sysu_cameras
 from vireid.synvi.gait import Gait, draw_gait
+from vireid.synvi.outfit import Outfit, draw_outfit
 from vireid.synvi.scene import Shot, draw_shot
-from vireid.synvi.wardrobe import Outfit, draw_outfit
 
 __all__ = ["PRESETS", "Frame", "Identity", "Layout", "Plan", "Preset", "PresetName"]
 
@@ -35,7 +35,7 @@ class Preset:
         val: Identities to validate on.
         test: Identities to test on; in the RegDB form the three are one pool.
         images: Images of an identity on each camera, in the order of the cameras.
-        absent: Share of identities that never walked through cameras 1 and 2 (SYSU form).
+        absent: Fraction of identities missing from cameras 1 and 2 (SYSU form).
         scale: Factor on the height of the crops (SYSU form; RegDB's are always 64 x 128).
         oversampling: Samples along each side of a pixel.
     """
@@ -51,7 +51,7 @@ class Preset:
 
     @property
     def identities(self) -> int:
-        """Identities altogether."""
+        """Number of identities."""
         return self.train + self.val + self.test
 
 
@@ -65,7 +65,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Everything about one person but the rest shape, which anny makes from the phenotype."""
+    """One identity; its rest shape follows from the phenotype."""
 
     number: int
     phenotype: Phenotype
@@ -75,10 +75,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image that is to be rendered.
+    """One image to render.
 
     Attributes:
-        path: Where it goes, relative to the tree.
+        path: Its path, relative to the tree.
         identity: The person's number.
         camera: Index of the camera in the plan's cameras.
         index: Which of the person's images on that camera, from 0.
@@ -121,7 +121,7 @@ def check_preset(layout: str, preset: Preset) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a tree consists of: a pure function of layout, preset and seed.
+    """The content of a tree: a pure function of layout, preset and seed.
 
     Every identity and every image draws from a generator of its own, keyed by its numbers, so the
     order and the number of workers do not matter.
@@ -132,7 +132,7 @@ class Plan:
     seed: int
 
     def fingerprint(self) -> dict[str, Any]:
-        """What must agree before a tree is continued, as JSON values."""
+        """What must be equal to continue a tree, as JSON values."""
         preset = dataclasses.asdict(self.preset)
         preset["images"] = list(self.preset.images)
         return {
@@ -157,17 +157,17 @@ class Plan:
         return Identity(number, phenotype, draw_outfit(rng, phenotype.gender), draw_gait(rng))
 
     def shot(self, frame: Frame) -> tuple[Shot, np.random.Generator]:
-        """Draw one image; the generator goes on to serve the sensor."""
+        """Draw one image; the generator is used by the sensor afterwards."""
         rng = self.rng(1, frame.identity, frame.camera, frame.index)
         shot = draw_shot(rng, self.cameras()[frame.camera])
         if self.layout == "regdb":
             # RegDB filmed each person in one direction.
             away = 180.0 if self.seen_from_behind(frame.identity) else 0.0
-            turn = away + float(np.clip(rng.normal(0, 24), -60, 60))
+            heading = away + float(np.clip(rng.normal(0, 24), -60, 60))
             # Its boxes are loose, so that the outline alone does not give a person away.
             margins = np.array(shot.margins) + rng.uniform((-0.01, -0.01, 0, 0), 0.13)
             left, right, top, bottom = (float(m) for m in margins)
-            shot = dataclasses.replace(shot, turn=turn, margins=(left, right, top, bottom))
+            shot = dataclasses.replace(shot, heading=heading, margins=(left, right, top, bottom))
         return shot, rng
 
     def seen_from_behind(self, number: int) -> bool:

@@ -29,7 +29,7 @@ class Samples:
         triangle: Index of the nearest triangle, int32 ``[h, w]``; -1 where there is none.
         weights: Weights of the triangle's second and third corner, float32 ``[h, w, 2]``,
             corrected for perspective.
-        inverse_depth: 1 / distance along the optical axis (1/m), float32 ``[h, w]``; 0 = nothing.
+        inverse_depth: 1 / distance along the optical axis (1/m), float32 ``[h, w]``; 0 if none.
     """
 
     triangle: NDArray[np.int32]

@@ -1,7 +1,7 @@
-"""Where things are on the template body: sleeves, legs, hairline; in metres on the neutral shape.
+"""Positions on the template body: arms, legs, chest; in metres on the neutral shape.
 
-All garments are cut by signed distances on the neutral body, so a hem lies at the same anatomical
-place on every identity, whatever the mesh below it.
+All garments are cut by signed distances on the neutral body, so a hem is at the same anatomical
+position on every identity.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Regions:
         arm: Share of arm and hand bones.
         along: Distance from the shoulder joint down the arm; negative on the trunk.
         reach: Length of the arm from shoulder to wrist (one number).
-        coords: Cloth coordinates ``[v, 3]``: around, along, and the signed place on the chest
+        coords: Cloth coordinates ``[v, 3]``: around, along, and the signed position on the chest
             (front x; back 5 + x; arms 20).
     """
 

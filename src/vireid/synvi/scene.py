@@ -1,4 +1,4 @@
-"""One image: a figure in a moment of its walk, before a camera."""
+"""One image: a walking figure in front of a camera."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vireid.synvi.environments import Environment, Solid
 from vireid.synvi.gait import Gait, Pose, bone_transforms, draw_pose
 from vireid.synvi.materials import Kind, Material, table
 from vireid.synvi.raster import Samples, rasterise
-from vireid.synvi.shading import Picture, shade
+from vireid.synvi.shading import ShadedImage, shade
 from vireid.synvi.skinning import Poser
 from vireid.synvi.structs import Lights, Mesh, Shapes, View
 
-__all__ = ["Actor", "Shot", "draw_shot", "render_shot"]
+__all__ = ["Person", "Shot", "draw_shot", "render_shot"]
 
 Points = NDArray[np.float32]
 _SHADOW_SIZE = 256  # samples along each side of the shadow map
@@ -27,7 +27,7 @@ _SHADOW_SPAN = 2.6  # metres that it covers
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Person:
     """An identity ready to be rendered."""
 
     template: Template
@@ -38,21 +38,21 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """All that is drawn for one image before the sensor.
+    """The random parameters of one image, up to the sensor.
 
     Attributes:
         pose: The moment of the walk.
-        turn: Heading, degrees; 0 faces the camera's side of the place (-y).
-        spot: Where the person stands (x, y), metres.
+        heading: Degrees; 0 faces the camera (-y).
+        spot: Position of the person (x, y), metres.
         height: Rows of the crop, pixels.
         margins: Left, right, top and bottom margins of the box, shares of the person's height.
         light: Factors on the key light, the rest of the light, and the lamp.
         key_turn: Turn of the key light about the vertical, degrees.
-        occluder: Something in front: side (-1..1), width (m), height (m), 0 = nothing; form.
+        occluder: An object in front: side (-1..1), width (m; 0 for none), height (m), form.
     """
 
     pose: Pose
-    turn: float
+    heading: float
     spot: tuple[float, float]
     height: int
     margins: tuple[float, float, float, float]
@@ -63,7 +63,7 @@ class Shot:
     @property
     def seen_from_behind(self) -> bool:
         """Whether the person's back is turned to the camera."""
-        return float(np.cos(np.deg2rad(self.turn))) < 0.0
+        return float(np.cos(np.deg2rad(self.heading))) < 0.0
 
 
 def draw_shot(rng: np.random.Generator, camera: Camera) -> Shot:
@@ -83,7 +83,7 @@ def draw_shot(rng: np.random.Generator, camera: Camera) -> Shot:
     left, right, top, bottom = (float(m) for m in margins)
     return Shot(
         pose=draw_pose(rng),
-        turn=float(around + rng.normal(0, 16)),
+        heading=float(around + rng.normal(0, 16)),
         spot=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
         height=int(rng.integers(camera.heights[0], camera.heights[1] + 1)),
         margins=(left, right, top, bottom),
@@ -102,16 +102,16 @@ def _unit(v: Any) -> NDArray[np.float64]:
     return vector / np.linalg.norm(vector)
 
 
-def _place_figure(
-    actor: Actor, shot: Shot
+def _pose_in_world(
+    person: Person, shot: Shot
 ) -> tuple[Points, Points, NDArray[np.float32], NDArray[np.float32]]:
     """World positions and normals, and where the two feet touch the ground ``[2, 2]``."""
-    bones = bone_transforms(actor.template, actor.body, actor.gait, shot.pose)
-    points, normals = actor.poser.pose(bones)
-    angle = np.deg2rad(shot.turn)
+    bones = bone_transforms(person.template, person.body, person.gait, shot.pose)
+    points, normals = person.poser.pose(bones)
+    angle = np.deg2rad(shot.heading)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     # The shoes are the first part of a figure.
-    ground = points[actor.poser.figure.surface_vertices(0), 2].min()
+    ground = points[person.poser.figure.surface_vertices(0), 2].min()
 
     def turned(p: Points) -> Points:
         return np.stack(
@@ -121,14 +121,14 @@ def _place_figure(
     world = turned(points)
     shift = np.array([*shot.spot, -ground], dtype=np.float32)
     feet = np.stack(
-        [bones[actor.template.bone(f"foot.{side}")] @ _foot(actor, side) for side in "LR"]
+        [bones[person.template.bone(f"foot.{side}")] @ _foot(person, side) for side in "LR"]
     ).astype(np.float32)
     return world + shift, turned(normals), turned(feet)[:, :2] + shift[:2], shift
 
 
-def _foot(actor: Actor, side: str) -> NDArray[np.float64]:
+def _foot(person: Person, side: str) -> NDArray[np.float64]:
     """The middle of a sole in the rest pose, homogeneous."""
-    ankle = actor.body.heads[actor.template.bone(f"foot.{side}")]
+    ankle = person.body.heads[person.template.bone(f"foot.{side}")]
     return np.array([ankle[0], ankle[1] - 0.06, ankle[2] - 0.06, 1.0])
 
 
@@ -177,7 +177,7 @@ def _lights(light: Illumination, camera: Camera, shot: Shot, ahead: Any) -> Any:
 
 
 def _in_front(camera: Camera, shot: Shot) -> list[Solid]:
-    """The thing that hides a part of the person, if any."""
+    """The object that hides a part of the person, if any."""
     side, width, height, form = shot.occluder
     if width == 0:
         return []
@@ -213,14 +213,14 @@ def _in_crop(solid: Solid, eye: Points, frame: Points, crop: _Crop) -> bool:
 
 
 def _shapes(
-    place: Environment, front: list[Solid], camera: Camera, frame: Points, crop: _Crop
+    environment: Environment, front: list[Solid], camera: Camera, frame: Points, crop: _Crop
 ) -> Any:
-    """The place as the kernel reads it; what the crop cannot show comes last."""
+    """The environment as the kernel reads it; what the crop cannot show comes last."""
     eye = np.array(camera.eye, dtype=np.float32)
-    shown = [_in_crop(solid, eye, frame, crop) for solid in place.solids]
-    visible = [s for s, there in zip(place.solids, shown, strict=True) if there]
-    hidden = [s for s, there in zip(place.solids, shown, strict=True) if not there]
-    low, high, form, materials = Environment(place.name, (*visible, *hidden)).arrays(front)
+    shown = [_in_crop(solid, eye, frame, crop) for solid in environment.solids]
+    visible = [s for s, there in zip(environment.solids, shown, strict=True) if there]
+    hidden = [s for s, there in zip(environment.solids, shown, strict=True) if not there]
+    low, high, form, materials = Environment(environment.name, (*visible, *hidden)).arrays(front)
     shapes = Shapes()
     shapes.low = wp.from_numpy(low, dtype=wp.vec3, device="cpu")
     shapes.high = wp.from_numpy(high, dtype=wp.vec3, device="cpu")
@@ -270,8 +270,8 @@ def _crop(flat: Points, shot: Shot, size: tuple[int, int] | None) -> _Crop:
     return _Crop(x0, y0, step, shot.height, max(16, round((x1 - x0) / step)))
 
 
-def _mesh(actor: Actor, world: Points, normals: Points, seen: Samples, camera: Camera) -> Any:
-    poser = actor.poser
+def _mesh(person: Person, world: Points, normals: Points, seen: Samples, camera: Camera) -> Any:
+    poser = person.poser
     mesh = Mesh()
     mesh.points = wp.array(world, dtype=wp.vec3, device="cpu", copy=False)
     mesh.normals = wp.array(normals, dtype=wp.vec3, device="cpu", copy=False)
@@ -286,21 +286,21 @@ def _mesh(actor: Actor, world: Points, normals: Points, seen: Samples, camera: C
 
 
 def render_shot(
-    actor: Actor,
+    person: Person,
     camera: Camera,
-    place: Environment,
+    environment: Environment,
     shot: Shot,
     *,
     size: tuple[int, int] | None = None,
     oversampling: int = 2,
     scale: float = 1.0,
-) -> Picture:
+) -> ShadedImage:
     """Render one image, up to the sensor.
 
     Args:
-        actor: The identity.
+        person: The identity.
         camera: The camera.
-        place: The camera's place.
+        environment: What the camera looks at.
         shot: What was drawn for this image.
         size: Rows and columns of the crop; None follows the person's outline.
         oversampling: Samples along each side of a pixel.
@@ -311,7 +311,7 @@ def render_shot(
     """
     if scale != 1.0 and size is None:
         shot = replace(shot, height=max(24, round(shot.height * scale)))
-    world, normals, feet, _ = _place_figure(actor, shot)
+    world, normals, feet, _ = _pose_in_world(person, shot)
     eye = np.array(camera.eye)
     ahead = _unit(np.array(camera.target) - eye)
     right = _unit(np.cross(ahead, (0, 0, 1)))
@@ -320,7 +320,7 @@ def render_shot(
     frame = np.stack([right, down, ahead]).astype(np.float32)
     seen_from = (away[:, None, :] * frame[None]).sum(axis=2)
     flat = seen_from[:, :2] / seen_from[:, 2:]
-    figure = actor.poser.figure
+    figure = person.poser.figure
     crop = _crop(flat[figure.cut > 0], shot, size)
     fine = crop.step / oversampling
     corner = np.array([crop.left, crop.top], dtype=np.float32)
@@ -338,8 +338,8 @@ def render_shot(
     view.x0, view.y0, view.step, view.reach = crop.left, crop.top, fine, 1.0 / fine
     lights = _lights(camera.light, camera, shot, ahead)
     lights.feet = wp.vec4(*(float(f) for f in feet.ravel()))
-    mesh = _mesh(actor, world, normals, seen, camera)
-    shadow = _shadow_map(actor.poser, world, camera.light, shot, lights)
+    mesh = _mesh(person, world, normals, seen, camera)
+    shadow = _shadow_map(person.poser, world, camera.light, shot, lights)
     mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
-    shapes = _shapes(place, _in_front(camera, shot), camera, frame, crop)
+    shapes = _shapes(environment, _in_front(camera, shot), camera, frame, crop)
     return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

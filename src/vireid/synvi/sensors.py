@@ -62,16 +62,16 @@ def _tone(linear: Radiance, contrast: float) -> Radiance:
 def develop(
     radiance: Radiance, sensor: Sensor, band: Band, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Turn radiance into an 8-bit picture.
+    """Turn radiance into an 8-bit image.
 
     Args:
         radiance: Linear radiance, float32 ``[h, w, 3]``.
         sensor: The camera's sensor.
-        band: The light; only visible pictures keep their colours.
+        band: The spectral band; only visible images have colours.
         rng: Source of the image's noise.
 
     Returns:
-        The picture, uint8 ``[h, w, 3]``; infrared ones have three equal channels.
+        The image, uint8 ``[h, w, 3]``; infrared ones have three equal channels.
     """
     image = radiance.astype(np.float32)
     if band != "visible":
@@ -94,7 +94,7 @@ def develop(
         fall = 1 - sensor.vignette * 2 * ((x - off_x) ** 2 + (y - off_y) ** 2)
         image = image * fall.astype(np.float32)
     if band == "thermal":
-        # The camera stretches what it sees, and its rows have a pattern of their own.
+        # The camera stretches its range, and has a fixed column pattern.
         low, high = np.quantile(image, 0.01) - 0.06, np.quantile(image, 0.995) + 0.05
         image = (image - np.float32(low)) / np.float32(max(float(high - low), 0.1))
         image = image + rng.normal(0, 0.008, (1, width, 1)).astype(np.float32)
@@ -109,14 +109,14 @@ def develop(
 
 
 def encode_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
-    """A JPEG file of a picture."""
+    """Encode an image as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=2)
     return buffer.getvalue()
 
 
 def encode_bmp(picture: NDArray[np.uint8]) -> bytes:
-    """A 24-bit Windows bitmap of a picture."""
+    """Encode an image as a 24-bit Windows bitmap."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "BMP")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Colours samples: a ray-traced place behind a rasterised figure, one kernel for all bands."""
+"""Shades samples: a ray-traced environment behind a rasterised figure, one kernel for all bands."""
 
 # Warp compiles the kernels in this file: a number that changes in a loop must be wrapped (float32,
 # int32), and the kernel language is not what warp's type hints describe.
@@ -12,9 +12,9 @@ import warp as wp
 from numpy.typing import NDArray
 
 from vireid.synvi.structs import Lights, Mesh, Shapes, View
-from vireid.synvi.textures import blotches, cloth_tone, place_tone
+from vireid.synvi.textures import blotches, cloth_tone, environment_tone
 
-__all__ = ["Picture", "shade"]
+__all__ = ["ShadedImage", "shade"]
 
 wp.set_module_options({"enable_backward": False, "fast_math": False})
 
@@ -73,7 +73,7 @@ def _hit(low: wp.vec3, high: wp.vec3, form: int, eye: wp.vec3, ray: wp.vec3) -> 
 
 @wp.func
 def _shadowed(mesh: Mesh, lights: Lights, p: wp.vec3, bias: float) -> float:
-    """Share of the key light that the figure lets through, by its shadow map (3 x 3 taps)."""
+    """Fraction of the key light that the figure lets through, by its shadow map (3 x 3 taps)."""
     q = p - lights.shadow_centre
     x = wp.dot(q, lights.shadow_right) * lights.shadow_scale
     y = wp.dot(q, lights.shadow_down) * lights.shadow_scale
@@ -155,7 +155,7 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
     edge = wa * mesh.cut[c[0]] + w[0] * mesh.cut[c[1]] + w[1] * mesh.cut[c[2]]
     m = mesh.surface[t]
     kind = int(mesh.materials[m, 6])
-    place = wp.vec4(
+    lengths = wp.vec4(
         mesh.materials[m, 9], mesh.materials[m, 10], mesh.materials[m, 11], mesh.materials[m, 12]
     )
     seed = int(mesh.materials[m, 17])
@@ -166,7 +166,7 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
     first = _material_vec(mesh.materials, m, 0)
     second = _material_vec(mesh.materials, m, 3)
     tone = cloth_tone(
-        kind, mesh.materials[m, 7], mesh.materials[m, 8], place, uvw, rest, edge, seed
+        kind, mesh.materials[m, 7], mesh.materials[m, 8], lengths, uvw, rest, edge, seed
     )
     soft = wp.float32(0.15)
     if kind == 11:
@@ -209,7 +209,7 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
 def _surroundings(
     mesh: Mesh, shapes: Shapes, lights: Lights, view: View, ray: wp.vec3, first: int, limit: float
 ) -> wp.vec4:
-    """Radiance of the place along a ray; the fourth number is 0 if nothing nearer than limit."""
+    """Radiance of the environment along a ray; the fourth number is 0 beyond the limit."""
     nearest = wp.float32(limit)
     which = wp.int32(-1)
     n = wp.vec3(0.0, 0.0, 1.0)
@@ -230,17 +230,17 @@ def _surroundings(
                 uv = wp.vec2(p[1], p[2])
             else:
                 uv = wp.vec2(p[0], p[2])
-        place = wp.vec4(
+        lengths = wp.vec4(
             shapes.materials[m, 9],
             shapes.materials[m, 10],
             shapes.materials[m, 11],
             shapes.materials[m, 12],
         )
-        tone = place_tone(
+        tone = environment_tone(
             kind,
             shapes.materials[m, 7],
             shapes.materials[m, 8],
-            place,
+            lengths,
             uv,
             int(shapes.materials[m, 17]),
         )
@@ -327,12 +327,12 @@ def _shade(
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ShadedImage:
     """A shaded crop.
 
     Attributes:
         radiance: Linear radiance, float32 ``[h, w, 3]``.
-        mask: Share of each pixel that shows the figure, float32 ``[h, w]``.
+        mask: Fraction of each pixel covered by the figure, float32 ``[h, w]``.
     """
 
     radiance: NDArray[np.float32]
@@ -341,12 +341,12 @@ class Picture:
 
 def shade(
     mesh: Any, shapes: Any, view: Any, lights: Any, height: int, width: int, oversampling: int
-) -> Picture:
+) -> ShadedImage:
     """Colour a crop.
 
     Args:
         mesh: The posed, rasterised figure (`Mesh`).
-        shapes: The place (`Shapes`).
+        shapes: The environment (`Shapes`).
         view: The camera (`View`).
         lights: The light (`Lights`).
         height: Rows of the crop in pixels.
@@ -364,4 +364,4 @@ def shade(
         inputs=[mesh, shapes, view, lights, oversampling, target],
         device="cpu",
     )
-    return Picture(image[:, :, :3], image[:, :, 3])
+    return ShadedImage(image[:, :, :3], image[:, :, 3])

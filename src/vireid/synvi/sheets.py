@@ -15,19 +15,19 @@ from vireid.synvi.presets import Plan
 
 __all__ = ["contact_sheet"]
 
-_ROW = 192  # pixels a picture is high
+_ROW = 192  # height of an image, pixels
 _COLUMNS = 12
 
 
 def _columns(plan: Plan) -> list[tuple[int, int]]:
-    """Camera and image of each column: first one image a camera, then the second, as room is."""
+    """Camera and image of each column: first image of each camera, then the second, and so on."""
     counts = plan.preset.images
     pairs = [(i, c) for c, count in enumerate(counts) for i in range(count)]
     return sorted((c, i) for i, c in sorted(pairs)[:_COLUMNS])
 
 
 def _row(tree: Path, plan: Plan, identity: int) -> list[Cell | None]:
-    """The pictures of one identity; blank where a camera did not see it."""
+    """The images of one identity; blank for a camera without one."""
     paths = {(frame.camera, frame.index): tree / frame.path for frame in plan.frames(identity)}
     cells: list[Cell | None] = []
     for column in _columns(plan):
@@ -44,7 +44,7 @@ def contact_sheet(tree: Path, out_png: Path, identities: int = 8) -> Path:
 
     Args:
         tree: A finished SynVI tree.
-        out_png: The picture to write (PNG); its folder is made if need be.
+        out_png: The PNG file to write; its folder is created if needed.
         identities: How many identities, spread evenly over the tree.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the shading kernel is given: figure, place, camera and light, as warp structs."""
+"""The inputs of the shading kernel: figure, environment, camera and light, as warp structs."""
 
 # Warp's type hints do not describe array annotations.
 # mypy: disable-error-code="valid-type"
@@ -27,7 +27,7 @@ class Mesh:
 
 @wp.struct
 class Shapes:
-    """The place: axis-aligned boxes (0), ellipsoids (1) and upright cylinders (2).
+    """The environment: axis-aligned boxes (0), ellipsoids (1) and upright cylinders (2).
 
     The first `front` shapes may stand before the figure; those from `visible` on lie outside the
     crop and only cast shadows.
@@ -73,7 +73,7 @@ class Lights:
     lamp_axis: wp.vec3
     lamp_power: float
     lamp_cone: float
-    haze: wp.vec3  # what is seen where nothing is
+    haze: wp.vec3  # radiance of the background
     shadow_right: wp.vec3
     shadow_down: wp.vec3
     shadow_centre: wp.vec3

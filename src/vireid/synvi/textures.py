@@ -1,4 +1,4 @@
-"""Procedural textures as warp functions: the patterns of cloth and the surfaces of places.
+"""Procedural textures as warp functions: the patterns of cloth and the surfaces of environments.
 
 The numbers of the kinds are those of `materials.Kind`; warp wants them as literals.
 """
@@ -9,7 +9,7 @@ The numbers of the kinds are those of `materials.Kind`; warp wants them as liter
 # mypy: disable-error-code="valid-type,index,arg-type,assignment,misc,return-value,type-var"
 import warp as wp
 
-__all__ = ["blotches", "cloth_tone", "place_tone"]
+__all__ = ["blotches", "cloth_tone", "environment_tone"]
 
 wp.set_module_options({"enable_backward": False})
 
@@ -31,7 +31,7 @@ def cloth_tone(
     kind: int,
     frequency: float,
     duty: float,
-    place: wp.vec4,
+    lengths: wp.vec4,
     coords: wp.vec3,
     rest: wp.vec3,
     edge: float,
@@ -43,8 +43,8 @@ def cloth_tone(
         kind: `materials.Kind`.
         frequency: Repeats a metre.
         duty: Share of the second tone.
-        place: Lengths and positions of the pattern (m).
-        coords: Around, along, place on the chest (m).
+        lengths: Lengths and positions of the pattern (m).
+        coords: Around, along, position on the chest (m).
         rest: Position in the rest pose (m).
         edge: Distance to the nearest hem (m).
         seed: Start of the noise.
@@ -62,15 +62,15 @@ def cloth_tone(
         if _frac(coords[1] * frequency) < duty:
             tone += 0.5
     elif kind == 4:
-        side = wp.abs(coords[2] - place[0])
+        side = wp.abs(coords[2] - lengths[0])
         behind = wp.abs(coords[2] - 5.0)
-        if wp.min(side, behind) < place[1] and wp.abs(coords[1] - place[2]) < place[3]:
+        if wp.min(side, behind) < lengths[1] and wp.abs(coords[1] - lengths[2]) < lengths[3]:
             tone = 1.0
     elif kind == 5:
-        if coords[1] > place[0]:
+        if coords[1] > lengths[0]:
             tone = 1.0
     elif kind == 6:
-        if edge < place[0]:
+        if edge < lengths[0]:
             tone = 1.0
     elif kind == 7:
         u = _frac(coords[0] * frequency) - 0.5
@@ -78,15 +78,15 @@ def cloth_tone(
         if u * u + v * v < duty * duty:
             tone = 1.0
     elif kind == 8:
-        if wp.abs(coords[0]) < place[0] or (
-            coords[2] < 15.0 and coords[1] > 0.0 and wp.abs(coords[0] - 0.22) < place[0]
+        if wp.abs(coords[0]) < lengths[0] or (
+            coords[2] < 15.0 and coords[1] > 0.0 and wp.abs(coords[0] - 0.22) < lengths[0]
         ):
             tone = 1.0
     elif kind == 9:
         if blotches(seed, rest * 14.0) > 0.12:
             tone = 1.0
     elif kind == 10:
-        if wp.abs(coords[1] - place[0]) < place[1]:
+        if wp.abs(coords[1] - lengths[0]) < lengths[1]:
             tone = 1.0
     elif kind == 12:
         tone = 1.0 - wp.smoothstep(0.0052, 0.0066, coords[0])
@@ -100,16 +100,16 @@ def cloth_tone(
 
 
 @wp.func
-def place_tone(
-    kind: int, frequency: float, duty: float, place: wp.vec4, uv: wp.vec2, seed: int
+def environment_tone(
+    kind: int, frequency: float, duty: float, lengths: wp.vec4, uv: wp.vec2, seed: int
 ) -> float:
-    """Share of the second tone at a point of a place's surface, in [0, 1].
+    """Share of the second tone at a point of an environment's surface, in [0, 1].
 
     Args:
         kind: `materials.Kind`.
         frequency: Repeats a metre.
         duty: Width of joints, or share of the second tone.
-        place: Further lengths.
+        lengths: Further lengths.
         uv: Position on the surface (m).
         seed: Start of the noise.
     """
@@ -148,7 +148,7 @@ def place_tone(
         clump = wp.noise(state, wp.vec2(u * 0.17, v * 0.17))
         tone = 0.5 + 0.55 * leaf + 0.35 * clump
     elif kind == 25:
-        if _frac(uv[0] * place[0]) < duty or _frac(uv[1] * place[1]) < duty:
+        if _frac(uv[0] * lengths[0]) < duty or _frac(uv[1] * lengths[1]) < duty:
             tone = 1.0
         else:
             tone = 0.25 * (1.0 + wp.noise(state, wp.vec2(u * 0.4, v * 0.4)))

@@ -1,4 +1,4 @@
-"""Cuts an outfit to a body: from garments to meshes."""
+"""Builds the mesh of an outfit on a body."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.synvi import carried, hairdo
+from vireid.synvi import bags, hair
 from vireid.synvi.body import Body, Template
 from vireid.synvi.materials import Kind
+from vireid.synvi.outfit import Garment, Outfit
 from vireid.synvi.parts import Figure, Part, assemble, layer
 from vireid.synvi.regions import ANKLE, CROTCH, KNEE, NECK, SOLE, WAIST, Regions
-from vireid.synvi.wardrobe import Garment, Outfit
 
-__all__ = ["dress"]
+__all__ = ["build_figure"]
 
 Field = NDArray[np.float32]
-_OVERLAP = np.float32(0.03)  # how far a layer goes on under the one above it (m)
+_OVERLAP = np.float32(0.03)  # overlap of a layer with the one above it (m)
 _NOWHERE = np.float32(-1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Cover:
-    """Where the layers lie, as signed distances on the template (``[v]``, positive inside)."""
+    """Extent of each layer, as signed distances on the template (``[v]``, positive inside)."""
 
     top: Field
     bottom: Field
@@ -37,34 +37,34 @@ def _lerp(low: float, high: float, t: float) -> float:
     return low + (high - low) * t
 
 
-def _off_the_arm(where: Regions) -> Field:
-    """Lifts the sleeves' cut off the trunk, where the distance down the arm means nothing."""
-    return np.asarray(2.0 * np.clip(0.4 - where.arm, 0.0, None), dtype=np.float32)
+def _off_the_arm(regions: Regions) -> Field:
+    """Excludes the trunk from the sleeves' cut: distance along the arm is undefined there."""
+    return np.asarray(2.0 * np.clip(0.4 - regions.arm, 0.0, None), dtype=np.float32)
 
 
-def _top_cut(garment: Garment, where: Regions) -> Field:
+def _top_cut(garment: Garment, regions: Regions) -> Field:
     hem = _lerp(-0.02, 0.09, garment.length)
     if garment.style == "hoodie":
         hem = _lerp(-0.03, 0.03, garment.length)
-    collar = NECK + 0.3 * where.y
+    collar = NECK + 0.3 * regions.y
     if garment.style == "tank":
         collar = collar - 0.06
     if garment.style == "hoodie" or (garment.style == "sweater" and garment.length > 0.6):
-        collar = np.full_like(where.y, 0.59)
-    # The collar only concerns the middle: shoulders and sleeves pass beside it.
-    collar = np.where(np.abs(where.x) < 0.12, collar, 0.7) + where.arm
-    sleeves = garment.sleeve * where.reach - where.along + _off_the_arm(where)
-    trunk = where.z - hem + 10 * where.arm
-    return np.asarray(np.minimum(np.minimum(trunk, sleeves), collar - where.z), dtype=np.float32)
+        collar = np.full_like(regions.y, 0.59)
+    # The collar cuts only the middle, not shoulders and sleeves.
+    collar = np.where(np.abs(regions.x) < 0.12, collar, 0.7) + regions.arm
+    sleeves = garment.sleeve * regions.reach - regions.along + _off_the_arm(regions)
+    trunk = regions.z - hem + 10 * regions.arm
+    return np.asarray(np.minimum(np.minimum(trunk, sleeves), collar - regions.z), dtype=np.float32)
 
 
-def _legs_cut(garment: Garment, where: Regions) -> Field:
+def _legs_cut(garment: Garment, regions: Regions) -> Field:
     hem = {
         "shorts": _lerp(KNEE + 0.12, KNEE - 0.02, garment.length),
         "leggings": ANKLE + 0.03,
         "slim": ANKLE + _lerp(-0.005, 0.03, garment.length),
     }.get(garment.style, ANKLE - 0.025)
-    cut = np.minimum(WAIST - where.z, where.z - hem) - 10 * where.arm
+    cut = np.minimum(WAIST - regions.z, regions.z - hem) - 10 * regions.arm
     return np.asarray(cut, dtype=np.float32)
 
 
@@ -74,47 +74,49 @@ def _skirt_hem(garment: Garment) -> float:
     return _lerp(KNEE - 0.05, -0.18, garment.length)
 
 
-def _coat_cut(garment: Garment, where: Regions) -> Field:
+def _coat_cut(garment: Garment, regions: Regions) -> Field:
     hem = 0.08 if garment.style == "long-coat" else _lerp(-0.075, 0.02, garment.length)
-    sleeves = garment.sleeve * (where.reach - 0.01) - where.along
-    sleeves = sleeves + _off_the_arm(where)
+    sleeves = garment.sleeve * (regions.reach - 0.01) - regions.along
+    sleeves = sleeves + _off_the_arm(regions)
     if garment.style == "vest":
         sleeves = sleeves + 0.03
-    collar = np.where(np.abs(where.x) < 0.12, NECK + 0.03 + 0.35 * where.y, 0.7) + where.arm
-    cut = np.minimum(np.minimum(where.z - hem + 10 * where.arm, sleeves), collar - where.z)
+    collar = np.where(np.abs(regions.x) < 0.12, NECK + 0.03 + 0.35 * regions.y, 0.7) + regions.arm
+    cut = np.minimum(np.minimum(regions.z - hem + 10 * regions.arm, sleeves), collar - regions.z)
     if garment.style == "open-jacket":
-        cut = np.minimum(cut, _opening(where))
+        cut = np.minimum(cut, _opening(regions))
     return np.asarray(cut, dtype=np.float32)
 
 
-def _opening(where: Regions) -> Field:
+def _opening(regions: Regions) -> Field:
     """Distance to the edge of an open front: wide at the hem, narrow at the collar."""
-    half = 0.035 + 0.10 * np.clip(0.35 - where.z, 0.0, 0.5)
-    return np.where(where.y < 0.0, np.abs(where.x) - half + 10 * where.arm, 1.0).astype(np.float32)
+    half = 0.035 + 0.10 * np.clip(0.35 - regions.z, 0.0, 0.5)
+    return np.where(regions.y < 0.0, np.abs(regions.x) - half + 10 * regions.arm, 1.0).astype(
+        np.float32
+    )
 
 
-def _covers(outfit: Outfit, where: Regions) -> _Cover:
-    nothing = np.full_like(where.z, _NOWHERE)
+def _covers(outfit: Outfit, regions: Regions) -> _Cover:
+    nothing = np.full_like(regions.z, _NOWHERE)
     skirted = outfit.bottom.style in ("skirt", "long-skirt")
-    skirt = where.z - _skirt_hem(outfit.bottom) if skirted else nothing
+    skirt = regions.z - _skirt_hem(outfit.bottom) if skirted else nothing
     coat, tails = nothing, nothing
     if outfit.coat is not None:
-        coat = _coat_cut(outfit.coat, where)
+        coat = _coat_cut(outfit.coat, regions)
         if outfit.coat.style == "long-coat":
-            tails = where.z - _lerp(-0.42, -0.2, outfit.coat.length)
+            tails = regions.z - _lerp(-0.42, -0.2, outfit.coat.length)
     shaft = _lerp(-0.62, -0.48, outfit.shoes.length) if outfit.shoes.style == "boot" else -0.735
     return _Cover(
-        top=_top_cut(outfit.top, where),
-        bottom=nothing if skirted else _legs_cut(outfit.bottom, where),
-        skirt=np.minimum(skirt, 0.16 - where.z).astype(np.float32),
+        top=_top_cut(outfit.top, regions),
+        bottom=nothing if skirted else _legs_cut(outfit.bottom, regions),
+        skirt=np.minimum(skirt, 0.16 - regions.z).astype(np.float32),
         coat=coat,
-        tails=np.minimum(tails, 0.14 - where.z).astype(np.float32),
-        shoes=(shaft - where.z).astype(np.float32),
+        tails=np.minimum(tails, 0.14 - regions.z).astype(np.float32),
+        shoes=(shaft - regions.z).astype(np.float32),
     )
 
 
 def _under(cut: Field, *covers: Field) -> Field:
-    """A layer's cut, less what the layers above it hide anyway."""
+    """A layer's cut without what the layers above it hide."""
     for cover in covers:
         cut = np.minimum(cut, _OVERLAP - cover)
     return cut
@@ -151,32 +153,32 @@ def _eyes(template: Template, body: Body, outfit: Outfit) -> Part | None:
     )
 
 
-def _trousers_offset(garment: Garment, where: Regions) -> Field:
-    below = np.clip((CROTCH - where.z) / (CROTCH - ANKLE), 0, 1)
+def _trousers_offset(garment: Garment, regions: Regions) -> Field:
+    below = np.clip((CROTCH - regions.z) / (CROTCH - ANKLE), 0, 1)
     flare = {"wide": 0.03, "straight": 0.014, "shorts": 0.05}.get(garment.style, 0.002)
     return np.asarray(garment.loose + flare * below, dtype=np.float32)
 
 
-def _shoes(template: Template, body: Body, outfit: Outfit, where: Regions, cut: Field) -> Part:
+def _shoes(template: Template, body: Body, outfit: Outfit, regions: Regions, cut: Field) -> Part:
     material = replace(outfit.shoes.material, kind=Kind.PLAIN)
     if outfit.shoes.style == "sneaker":
-        # A pale sole, to a camera of either kind.
+        # A sole that is pale in every band.
         sole = replace(
             material,
             kind=Kind.RING,
-            place=(SOLE - 0.005, 0.026, 0.0, 0.0),
+            lengths=(SOLE - 0.005, 0.026, 0.0, 0.0),
             visible=(material.visible[0], (0.62, 0.62, 0.6)),
             infrared=(material.infrared[0], 0.66),
         )
         material = sole
-    offset = np.where(where.z < SOLE + 0.05, 0.012, outfit.shoes.loose).astype(np.float32)
+    offset = np.where(regions.z < SOLE + 0.05, 0.012, outfit.shoes.loose).astype(np.float32)
     part = layer(
         template,
         body,
         template.faces["tights"],
         offset=offset,
         cut=cut,
-        coords=where.coords,
+        coords=regions.coords,
         material=material,
     )
     if part is None:  # the template always has feet
@@ -189,39 +191,39 @@ def _shoes(template: Template, body: Body, outfit: Outfit, where: Regions, cut: 
     return replace(part, rest=rest)
 
 
-def dress(template: Template, where: Regions, body: Body, outfit: Outfit) -> Figure:
+def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfit) -> Figure:
     """Build the mesh of a dressed identity.
 
     Args:
         template: The shared template.
-        where: Its regions.
+        regions: Its regions.
         body: The identity's rest shape.
         outfit: The identity's appearance.
 
     Returns:
         All parts in one mesh; the vertices of the shoes come first.
     """
-    cover = _covers(outfit, where)
+    cover = _covers(outfit, regions)
     tights, hull = template.faces["tights"], template.faces["skirt"]
-    coords = where.coords
+    coords = regions.coords
     bottom, top, coat = outfit.bottom, outfit.top, outfit.coat
     # On the skirt hull only heights matter: it has no arms.
     legs_hidden = [cover.skirt - 0.02, cover.tails - 0.02]
     parts: list[Part | None] = [
-        _shoes(template, body, outfit, where, _under(cover.shoes, cover.bottom + 0.015))
+        _shoes(template, body, outfit, regions, _under(cover.shoes, cover.bottom + 0.015))
     ]
     parts.append(
         layer(
             template,
             body,
             tights,
-            offset=_trousers_offset(bottom, where),
+            offset=_trousers_offset(bottom, regions),
             cut=_under(cover.bottom, cover.top, cover.coat, *legs_hidden),
             coords=coords,
             material=bottom.material,
         )
     )
-    below = np.clip((WAIST - where.z) / 0.6, 0, 1)
+    below = np.clip((WAIST - regions.z) / 0.6, 0, 1)
     flare = 0.05 * bottom.length if bottom.style == "skirt" else 0.0
     parts.append(
         layer(
@@ -234,9 +236,9 @@ def dress(template: Template, where: Regions, body: Body, outfit: Outfit) -> Fig
             material=bottom.material,
         )
     )
-    # Cloth lies on the shoulders and hangs free further down.
-    sleeves = 1.0 - 0.25 * where.arm
-    neck = np.clip((0.57 - where.z) / 0.25, 0.3, 1.0)
+    # Cloth rests on the shoulders and hangs free below.
+    sleeves = 1.0 - 0.25 * regions.arm
+    neck = np.clip((0.57 - regions.z) / 0.25, 0.3, 1.0)
     parts.append(
         layer(
             template,
@@ -277,11 +279,11 @@ def dress(template: Template, where: Regions, body: Body, outfit: Outfit) -> Fig
                 )
             )
     skin_cut = np.minimum(
-        _under(np.full_like(where.z, 1.0), cover.top, cover.coat, cover.bottom, cover.shoes),
+        _under(np.full_like(regions.z, 1.0), cover.top, cover.coat, cover.bottom, cover.shoes),
         np.minimum(_OVERLAP - legs_hidden[0], _OVERLAP - legs_hidden[1]),
     )
     # Hands and head are never below the skirt.
-    skin_cut = np.where((where.arm > 0.3) & (where.along > where.reach), 1.0, skin_cut)
+    skin_cut = np.where((regions.arm > 0.3) & (regions.along > regions.reach), 1.0, skin_cut)
     parts.append(
         layer(
             template,
@@ -294,6 +296,6 @@ def dress(template: Template, where: Regions, body: Body, outfit: Outfit) -> Fig
         )
     )
     parts.append(_eyes(template, body, outfit))
-    parts += hairdo.parts(template, where, body, outfit)
-    parts += carried.parts(template, where, body, outfit, outer)
+    parts += hair.parts(template, regions, body, outfit)
+    parts += bags.parts(template, regions, body, outfit, outer)
     return assemble([part for part in parts if part is not None])

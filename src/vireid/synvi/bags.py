@@ -1,4 +1,4 @@
-"""Bags: rounded meshes that hang on bones, and the straps that hold them."""
+"""Bags: rounded meshes attached to bones, and their straps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from vireid.synvi.body import Body, Template
 from vireid.synvi.materials import Kind, Material
+from vireid.synvi.outfit import Garment, Outfit
 from vireid.synvi.parts import Part, layer, rigid
 from vireid.synvi.regions import Regions
 from vireid.synvi.shapes import rounded_box
-from vireid.synvi.wardrobe import Garment, Outfit
 
 __all__ = ["parts"]
 
@@ -23,9 +23,9 @@ def _material(bag: Garment, height: float) -> Material:
     """The bag's cloth, its pattern fitted to a bag: coordinates are centred on it."""
     material = bag.material
     if material.kind is Kind.RING:
-        return replace(material, place=(0.08 * height, 0.12 * height, 0.0, 0.0))
+        return replace(material, lengths=(0.08 * height, 0.12 * height, 0.0, 0.0))
     if material.kind is Kind.BLOCK:
-        return replace(material, place=(0.0, 0.25 * height, -0.12 * height, 0.2 * height))
+        return replace(material, lengths=(0.0, 0.25 * height, -0.12 * height, 0.2 * height))
     return material
 
 
@@ -38,34 +38,34 @@ def _box_coords(points: Points) -> Points:
 def _strap(
     template: Template,
     body: Body,
-    where: Regions,
+    regions: Regions,
     *,
     cut: Points,
     outer: float,
     material: Material,
 ) -> Part | None:
-    """A band that lies on the outermost garment."""
-    offset = np.full(len(where.z), outer + 0.008, dtype=np.float32)
+    """A band on the outermost garment."""
+    offset = np.full(len(regions.z), outer + 0.008, dtype=np.float32)
     plain = replace(material, kind=Kind.PLAIN, folds=0.0)
     return layer(
         template,
         body,
         template.faces["tights"],
         offset=offset,
-        cut=(cut - 3 * np.clip(where.arm - 0.45, 0, 1)).astype(np.float32),
-        coords=where.coords,
+        cut=(cut - 3 * np.clip(regions.arm - 0.45, 0, 1)).astype(np.float32),
+        coords=regions.coords,
         material=plain,
     )
 
 
 def _backpack(
-    template: Template, where: Regions, body: Body, bag: Garment, outer: float
+    template: Template, regions: Regions, body: Body, bag: Garment, outer: float
 ) -> list[Part | None]:
     width, depth, height = 0.29 * bag.loose, 0.15 * bag.loose, 0.42 * bag.loose
     ids = np.unique(template.faces["tights"])
-    ids = ids[(np.abs(where.x[ids]) < 0.1) & (where.y[ids] > 0)]
-    back = ids[(where.z[ids] > 0.2) & (where.z[ids] < 0.46)]
-    shoulder = ids[(where.z[ids] > 0.44) & (where.z[ids] < 0.52)]
+    ids = ids[(np.abs(regions.x[ids]) < 0.1) & (regions.y[ids] > 0)]
+    back = ids[(regions.z[ids] > 0.2) & (regions.z[ids] < 0.46)]
+    shoulder = ids[(regions.z[ids] > 0.44) & (regions.z[ids] < 0.52)]
     top = float(body.rest[shoulder, 2].mean()) + 0.02
     surface = float(body.rest[back, 1].max()) + 0.6 * outer
     points, triangles = rounded_box((width, depth, height), exponent=0.42, rows=14, columns=24)
@@ -75,8 +75,8 @@ def _backpack(
     points[:, 1] -= 0.08 * np.maximum(points[:, 2], 0)
     bones = {template.bone("spine02"): 0.6, template.bone("spine01"): 0.4}
     material = _material(bag, height)
-    straps = 0.021 - np.abs(np.abs(where.x) - 0.088)
-    straps = np.minimum(straps, where.z - 0.22 + np.where(where.y > 0.02, 0.3, 0.0))
+    straps = 0.021 - np.abs(np.abs(regions.x) - 0.088)
+    straps = np.minimum(straps, regions.z - 0.22 + np.where(regions.y > 0.02, 0.3, 0.0))
     pocket, pocket_triangles = rounded_box((0.8 * width, 0.5 * depth, 0.42 * height), 0.4)
     pocket_coords = _box_coords(pocket)
     drop = np.array([0, 0.38 * depth, -0.2 * height], dtype=np.float32)
@@ -85,19 +85,24 @@ def _backpack(
         rigid(points + centre, triangles, bones, material, coords),
         rigid(pocket + centre + drop, pocket_triangles, bones, pocket_material, pocket_coords),
         _strap(
-            template, body, where, cut=straps.astype(np.float32), outer=outer, material=bag.material
+            template,
+            body,
+            regions,
+            cut=straps.astype(np.float32),
+            outer=outer,
+            material=bag.material,
         ),
     ]
 
 
 def _shoulder_bag(
-    template: Template, where: Regions, body: Body, bag: Garment, outer: float
+    template: Template, regions: Regions, body: Body, bag: Garment, outer: float
 ) -> list[Part | None]:
     side = 1.0 if bag.length < 0.5 else -1.0
     width, depth, height = 0.30 * bag.loose, 0.11 * bag.loose, 0.24 * bag.loose
     ids = np.unique(template.faces["tights"])
-    hip = ids[(np.abs(where.z[ids] - 0.0) < 0.05) & (where.x[ids] * side > 0)]
-    hip = hip[where.arm[hip] < 0.1]
+    hip = ids[(np.abs(regions.z[ids] - 0.0) < 0.05) & (regions.x[ids] * side > 0)]
+    hip = hip[regions.arm[hip] < 0.1]
     reach = float(np.max(np.abs(body.rest[hip, 0])))
     points, triangles = rounded_box((depth, width, height), exponent=0.4)
     coords = _box_coords(points[:, [1, 0, 2]])
@@ -109,12 +114,17 @@ def _shoulder_bag(
     # The strap runs from the hip to the other shoulder.
     start, stop = np.array([side * 0.15, 0.04]), np.array([-side * 0.085, 0.52])
     run = (stop - start) / np.linalg.norm(stop - start)
-    away = np.abs((where.x - start[0]) * run[1] - (where.z - start[1]) * run[0])
-    strap = np.minimum(0.019 - away, where.z - 0.03)
+    away = np.abs((regions.x - start[0]) * run[1] - (regions.z - start[1]) * run[0])
+    strap = np.minimum(0.019 - away, regions.z - 0.03)
     return [
         rigid(points + centre, triangles, bones, _material(bag, height), coords),
         _strap(
-            template, body, where, cut=strap.astype(np.float32), outer=outer, material=bag.material
+            template,
+            body,
+            regions,
+            cut=strap.astype(np.float32),
+            outer=outer,
+            material=bag.material,
         ),
     ]
 
@@ -157,25 +167,25 @@ def _hand_bag(template: Template, body: Body, bag: Garment) -> list[Part | None]
 
 
 def parts(
-    template: Template, where: Regions, body: Body, outfit: Outfit, outer: float
+    template: Template, regions: Regions, body: Body, outfit: Outfit, outer: float
 ) -> list[Part | None]:
-    """Meshes of what an identity carries.
+    """Meshes of an identity's bags.
 
     Args:
         template: The shared template.
-        where: Its regions.
+        regions: Its regions.
         body: The identity's rest shape.
         outfit: The identity's appearance.
-        outer: How far the outermost garment stands off the body (m).
+        outer: Distance of the outermost garment from the body (m).
 
     Returns:
-        The parts; None where a strap came out empty.
+        The parts; None for an empty strap.
     """
     made: list[Part | None] = []
     if outfit.backpack is not None:
-        made += _backpack(template, where, body, outfit.backpack, outer)
+        made += _backpack(template, regions, body, outfit.backpack, outer)
     if outfit.shoulder_bag is not None:
-        made += _shoulder_bag(template, where, body, outfit.shoulder_bag, outer)
+        made += _shoulder_bag(template, regions, body, outfit.shoulder_bag, outer)
     if outfit.hand_bag is not None:
         made += _hand_bag(template, body, outfit.hand_bag)
     return made

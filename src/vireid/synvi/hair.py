@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from vireid.synvi.body import Body, Template
 from vireid.synvi.materials import Material
+from vireid.synvi.outfit import Outfit
 from vireid.synvi.parts import Part, layer, rigid
 from vireid.synvi.regions import Regions
 from vireid.synvi.shapes import disc, rounded_box
-from vireid.synvi.wardrobe import Outfit
 
 __all__ = ["parts"]
 
@@ -64,7 +64,7 @@ def _blob(
     bones: dict[str, float],
     material: Material,
 ) -> Part:
-    """An ellipsoid of hair at a place given relative to the skull's centre."""
+    """An ellipsoid of hair at a position relative to the skull's centre."""
     centre, scale = _skull(template, body)
     points, triangles = rounded_box(size, exponent=1.0, rows=9, columns=14)
     points = points * np.float32(scale) + centre + np.array(at, dtype=np.float32) * scale
@@ -169,24 +169,24 @@ def _hat(template: Template, body: Body, outfit: Outfit) -> list[Part | None]:
     return made
 
 
-def parts(template: Template, where: Regions, body: Body, outfit: Outfit) -> list[Part | None]:
+def parts(template: Template, regions: Regions, body: Body, outfit: Outfit) -> list[Part | None]:
     """Meshes of hair, hat and scarf.
 
     Args:
         template: The shared template.
-        where: Its regions.
+        regions: Its regions.
         body: The identity's rest shape.
         outfit: The identity's appearance.
 
     Returns:
-        The parts; None where a piece came out empty.
+        The parts; None for an empty one.
     """
     made = _hair(template, body, outfit, outfit.hat is not None)
     made += _hat(template, body, outfit)
     if outfit.scarf is not None:
-        cut = np.minimum(where.z - 0.485 - 0.3 * where.y, 0.6 - where.z)
-        cut = np.minimum(cut, 0.14 - np.abs(where.x)) - 3 * np.clip(where.arm - 0.3, 0, 1)
-        belly = np.clip(1 - ((where.z - 0.545) / 0.07) ** 2, 0.45, 1)
+        cut = np.minimum(regions.z - 0.485 - 0.3 * regions.y, 0.6 - regions.z)
+        cut = np.minimum(cut, 0.14 - np.abs(regions.x)) - 3 * np.clip(regions.arm - 0.3, 0, 1)
+        belly = np.clip(1 - ((regions.z - 0.545) / 0.07) ** 2, 0.45, 1)
         made.append(
             layer(
                 template,
@@ -194,7 +194,7 @@ def parts(template: Template, where: Regions, body: Body, outfit: Outfit) -> lis
                 template.faces["tights"],
                 offset=(0.045 * belly).astype(np.float32),
                 cut=cut.astype(np.float32),
-                coords=where.coords,
+                coords=regions.coords,
                 material=outfit.scarf.material,
             )
         )

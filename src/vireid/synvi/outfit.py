@@ -1,9 +1,9 @@
-"""What an identity looks like: skin, hair, clothes, shoes and carried things, in three bands.
+"""The appearance of an identity: skin, hair, clothes, shoes and bags, in three bands.
 
 Near-infrared reflectance and thermal warmth are drawn independently of the visible colour, as the
 dyes of real cloth behave: a black and a red shirt may be equally bright to an infrared camera, two
-equal blacks may differ. What is shared between the bands is geometry: cuts, hems, carried things,
-hair, and the patterns whose dyes the infrared sees.
+equal blacks may differ. The bands share geometry: cuts, hems, bags, hair, and
+the patterns whose dyes are visible in infrared.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ _CLOTH_ODDS = np.array([w for _, w in _CLOTH]) / sum(w for _, w in _CLOTH)
 
 @dataclass(frozen=True, slots=True)
 class Garment:
-    """A piece of clothing or a carried thing: a cut and a material.
+    """A piece of clothing or a bag: a cut and a material.
 
     Attributes:
         style: The cut; which ones there are depends on the piece.
         material: The cloth.
-        length: Where the lower hem lies, as a fraction of what the cut allows.
+        length: Position of the lower hem, as a fraction of the cut's range.
         sleeve: Where the sleeves end, 0 shoulder to 1 wrist.
-        loose: How far the cloth stands off the body, metres.
+        loose: Distance of the cloth from the body, metres; of a bag, its scale.
     """
 
     style: str
@@ -70,7 +70,7 @@ class Garment:
 
 @dataclass(frozen=True, slots=True)
 class Outfit:
-    """Everything an identity shows to a camera besides the body's shape.
+    """The appearance of an identity, except for the shape of its body.
 
     Attributes:
         skin: Skin; the second tone is that of brows and beard.
@@ -117,7 +117,7 @@ def _infrared_dye(rng: np.random.Generator) -> float:
 
 
 def _distinct(rng: np.random.Generator, first: RGB) -> RGB:
-    """A second colour that can be told from the first."""
+    """A second colour that is distinct from the first."""
     second = _dye(rng)
     for _ in range(12):
         gap = np.abs(np.sqrt(np.array(first)) - np.sqrt(np.array(second))).max()
@@ -166,23 +166,23 @@ def _layout(rng: np.random.Generator, kind: Kind) -> tuple[float, float, tuple[f
     """Frequency, duty and places of a pattern."""
     frequency = float(rng.uniform(7, 15))
     duty = float(rng.uniform(0.3, 0.6))
-    place: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    lengths: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     if kind is Kind.BLOCK:
         width, height = rng.uniform(0.045, 0.11), rng.uniform(0.03, 0.1)
-        place = (float(rng.choice((0.0, 0.0, 0.05))), float(width), 0.34, float(height))
+        lengths = (float(rng.choice((0.0, 0.0, 0.05))), float(width), 0.34, float(height))
     elif kind is Kind.YOKE:
-        place = (float(rng.uniform(0.26, 0.42)), 0.0, 0.0, 0.0)
+        lengths = (float(rng.uniform(0.26, 0.42)), 0.0, 0.0, 0.0)
     elif kind is Kind.HEM:
-        place = (float(rng.uniform(0.025, 0.06)), 0.0, 0.0, 0.0)
+        lengths = (float(rng.uniform(0.025, 0.06)), 0.0, 0.0, 0.0)
     elif kind is Kind.SEAM:
-        place = (float(rng.uniform(0.022, 0.034)), 0.0, 0.0, 0.0)
+        lengths = (float(rng.uniform(0.022, 0.034)), 0.0, 0.0, 0.0)
     elif kind is Kind.RING:
-        place = (float(rng.uniform(0.25, 0.38)), float(rng.uniform(0.025, 0.06)), 0.0, 0.0)
+        lengths = (float(rng.uniform(0.25, 0.38)), float(rng.uniform(0.025, 0.06)), 0.0, 0.0)
     elif kind is Kind.DOTS:
         duty = float(rng.uniform(0.22, 0.36))
     elif kind is Kind.CHECKS:
         frequency = float(rng.uniform(6, 12))
-    return frequency, duty, place
+    return frequency, duty, lengths
 
 
 def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float = 0.5) -> Material:
@@ -190,7 +190,7 @@ def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float 
     kinds = _PATTERNS[piece]
     odds = np.array([w for _, w in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=odds / odds.sum()))][0]
-    frequency, duty, place = _layout(rng, kind)
+    frequency, duty, lengths = _layout(rng, kind)
     first = _dye(rng)
     second = _distinct(rng, first)
     ground = _infrared_dye(rng)
@@ -202,7 +202,7 @@ def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float 
     if rng.random() < 0.25:  # a dye that is transparent to the infrared: its pattern vanishes
         print_ = ground * float(np.exp(rng.normal(0, 0.04)))
     heat = float(np.clip(warmth + rng.normal(0, 0.09), 0.12, 0.85))
-    a, b, c, d = place
+    a, b, c, d = lengths
     return Material(
         visible=(first, second),
         infrared=(ground, print_),
@@ -210,7 +210,7 @@ def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float 
         kind=kind,
         frequency=frequency,
         duty=duty,
-        place=(a, b, c, d),
+        lengths=(a, b, c, d),
         gloss=float(rng.uniform(0.0, 0.05)),
         folds=folds * float(rng.uniform(0.6, 1.2)),
         fold_size=float(rng.uniform(0.06, 0.12)),

@@ -15,7 +15,7 @@ def start() -> None:
     """Initialise warp; must run before anything else initialises it."""
     config: Any = warp.config
     config.log_level = getattr(warp, "LOG_ERROR", 40)
-    config.quiet = True  # the older spelling of the same wish
+    config.quiet = True  # the older name of the same option
     # Without an NVIDIA driver warp's C code writes a warning straight to file descriptor 2, which
     # would tear the progress bar; we only ever use the CPU.
     sys.stderr.flush()
