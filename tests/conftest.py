@@ -1,4 +1,4 @@
-"""What all tests need before they are collected, and a run that many of them share."""
+"""Settings of all tests, and runs that many of them share."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,8 +50,8 @@ def finished(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def longer(run: Run) -> Run:
-    """The same with more epochs, so that a kill finds it under way."""
-    optimisation = replace(run.recipe.optimisation, epochs=6)
+    """The same with more epochs, so that a kill reaches it in training."""
+    optimisation = replace(run.recipe.optimisation, epochs=5)
     return replace(run, recipe=replace(run.recipe, optimisation=optimisation))
 
 

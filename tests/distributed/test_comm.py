@@ -101,37 +101,38 @@ def test_the_only_process_is_the_first_and_hears_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("calls", "expected"),
     [
-        ("from lightning_fabric import Fabric as make; make(**options)", "bfloat16"),
-        ("from vireid.distributed.comm import make_fabric as make; make(**options)", ""),
-        ("from vireid.training.fabric import open_fabric as make; make(run)", ""),
-        (
-            "from vireid.features import TorchBackend as make;"
-            " make(method.build(classes=2), device='cpu', precision='bf16-mixed')",
-            "",
-        ),
+        ("Fabric(**options)", "bfloat16"),
+        ("make_fabric(**options); open_fabric(run); TorchBackend(network, **half)", ""),
     ],
 )
-def test_nothing_is_said_of_bfloat16(made: str, said: str) -> None:
+def test_fabric_reports_nothing_of_bfloat16(calls: str, expected: str) -> None:
     # In a process of its own: pytest has handlers, and so Fabric none.
     program = f"""
+from lightning_fabric import Fabric
+
 from vireid.data.layouts import DataSource
+from vireid.distributed.comm import make_fabric
+from vireid.features import TorchBackend
 from vireid.methods import DLISConfig, Recipe
 from vireid.runs import Run
+from vireid.training.fabric import open_fabric
 
 method = DLISConfig(backbone="mobilenet_v2", weights="none", size=(64, 32), stripes=2, dim=8)
 data = DataSource(layout="sysu-mm01", root=".")
 run = Run(name="x", recipe=Recipe(method=method), data=data, precision="bf16-mixed", device="cpu")
+network = method.build(classes=2)
+half = {{"device": "cpu", "precision": "bf16-mixed"}}
 options = {{"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}}
-{made}
+{calls}
 """
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout == ""
-    assert said in found.stderr
-    assert bool(found.stderr) == bool(said)
+    assert expected in found.stderr
+    assert bool(found.stderr) == bool(expected)
 
 
 def test_the_device_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
