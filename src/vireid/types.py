@@ -84,8 +84,10 @@ def fixed_offset(time: datetime) -> datetime:
     if time.tzinfo is None:
         return time.replace(tzinfo=UTC)
     offset = time.utcoffset() or timedelta(0)
-    # RFC 3339 has no seconds in an offset; historical zones do.
-    return time.astimezone(UTC if offset % timedelta(minutes=1) else timezone(offset))
+    if offset % timedelta(minutes=1):
+        # RFC 3339 has no seconds in an offset; historical zones do.
+        return time.astimezone(UTC)
+    return time.replace(tzinfo=timezone(offset), fold=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from tests.helpers.messages import refused
 from tests.helpers.trees import save_manifest, write_manifest
 
 from vireid.data.layouts import Manifest
-from vireid.data.listing import list_images, read_time
+from vireid.data.listing import list_images
 from vireid.errors import ConfigError
 from vireid.types import ImageInfo, Modality
 
@@ -227,9 +227,3 @@ class TestManifests:
         ):
             (tmp_path / "list.csv").write_text(text)
             assert expected in refused(lambda: list_images([str(tmp_path / "list.csv")]))
-
-
-def test_a_time_without_a_zone_is_in_utc() -> None:
-    assert read_time("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
-    assert read_time("2024-05-31T10:00+02:00") == datetime(2024, 5, 31, 8, tzinfo=UTC)
-    assert read_time("") is None

@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from vireid.data.listing import read_time
+from vireid.data.rows import parse_time
 from vireid.errors import ConfigError
 from vireid.gallery import Filters
 from vireid.types import Modality
@@ -56,21 +56,21 @@ class EntryFilter:
         Raises:
             ConfigError: A time is invalid, or --since is not before --until.
         """
-        since, until = _time("--since", self.since), _time("--until", self.until)
-        if since and until and since >= until:
-            raise ConfigError(
-                f"--since '{self.since}' is not before --until '{self.until}'; expected the earlier"
-                " time as --since."
-            )
-        return Filters(
+        filters = Filters(
             cameras=self.camera,
             modality=Modality(self.modality) if self.modality else None,
-            since=since,
-            until=until,
+            since=_time("--since", self.since),
+            until=_time("--until", self.until),
             identities=self.identity,
             note=self.note,
             ids=ids,
         )
+        if filters.since and filters.until and filters.since >= filters.until:
+            raise ConfigError(
+                f"--since '{self.since}' is not before --until '{self.until}'; expected the earlier"
+                " time as --since."
+            )
+        return filters
 
 
 ALL = EntryFilter()
@@ -93,11 +93,11 @@ def parse_duration(text: str) -> timedelta:
     return length
 
 
-def _time(flag: str, word: str) -> datetime | None:
+def _time(flag: str, text: str) -> datetime | None:
     try:
-        return read_time(word)
+        return parse_time(text)
     except ValueError:
         raise ConfigError(
-            f"{flag} '{word}' is no time; expected ISO 8601, such as 2024-05-31 or"
+            f"{flag} '{text}' is no time; expected ISO 8601, such as 2024-05-31 or"
             " 2024-05-31T22:15+02:00."
         ) from None

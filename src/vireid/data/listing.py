@@ -18,7 +18,6 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from vireid.data.layouts._common import files_below, is_image
@@ -26,7 +25,7 @@ from vireid.data.rows import MODALITIES, TABLES, Columns, parse_time, read_rows
 from vireid.errors import ConfigError, DatasetError, first_few
 from vireid.types import ImageInfo, Modality
 
-__all__ = ["list_images", "read_time"]
+__all__ = ["list_images"]
 
 _COLUMNS = Columns(
     required=("path",), optional=("modality", "camera", "identity", "time", "note", "added")
@@ -70,16 +69,6 @@ def list_images(
     ]
 
 
-def read_time(word: str) -> datetime | None:
-    """A time in ISO 8601, taken as UTC unless it has an offset; None for an empty text.
-
-    Raises:
-        ValueError: The text is something else.
-    """
-    time = parse_time(word)
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
-
-
 def _named_by(source: str) -> Iterable[ImageInfo]:
     path = Path(source)
     if not source:
@@ -119,9 +108,9 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
                     modality=MODALITIES[word] if word else None,
                     camera=cells["camera"],
                     identity=cells["identity"],
-                    time=read_time(cells["time"]),
+                    time=parse_time(cells["time"]),
                     note=cells["note"],
-                    added=read_time(cells["added"]),
+                    added=parse_time(cells["added"]),
                 )
             )
     if errors:
