@@ -26,6 +26,7 @@ PAGES = (
     "README.md",
     "docs/glossary.md",
     "docs/dlis.md",
+    "docs/evaluation.md",
     "docs/methods.md",
     "docs/research/palm.md",
     "docs/benchmarks/evaluation.md",
