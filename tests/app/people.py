@@ -35,6 +35,7 @@ from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
     CameraView,
     EffectiveImages,
+    ErrorRates,
     Estimate,
     GenuineScores,
     ImpostorScores,
@@ -136,9 +137,7 @@ def calibrate(folder: Path) -> None:
     with open_gallery(folder, write=True) as gallery:
         calibration = Calibration(
             fingerprint=gallery.model.fingerprint,
-            false_match=0.01,
-            missed=0.05,
-            own_images=1,
+            rates=ErrorRates(),
             people=50,
             images=500,
             impostors=(

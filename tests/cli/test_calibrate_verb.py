@@ -16,7 +16,7 @@ from vireid.cli.calibrate import format_calibration, format_validation
 from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration
-from vireid.openset.statistics import Estimate
+from vireid.openset.statistics import ErrorRates, Estimate
 from vireid.openset.validation import OutcomeRates, Validation
 from vireid.runs import RunFolder
 from vireid.types import Modality, ModelInfo
@@ -83,7 +83,10 @@ def test_a_gallery_keeps_what_was_learnt(
     with open_gallery(gallery) as opened:
         assert opened.count() == 0
         kept = Calibration.from_json(opened.calibration, fingerprint=opened.model.fingerprint)
-    assert (kept.people, kept.false_match, kept.missed, kept.own_images) == (30, 0.02, 0.05, 1)
+    assert (kept.people, kept.rates) == (
+        30,
+        ErrorRates(false_match=0.02, missed=0.05, own_images=1),
+    )
     assert {str(found.second) for found in kept.impostors} == {"visible", "visible camera hall"}
 
 

@@ -18,6 +18,7 @@ from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import (
     CameraView,
     EffectiveImages,
+    ErrorRates,
     Estimate,
     GenuineScores,
     ImpostorScores,
@@ -58,9 +59,7 @@ def toy_calibration() -> Calibration:
     """Infrared to visible and back, with own thresholds for the cameras yard and hall."""
     return Calibration(
         fingerprint="f",
-        false_match=0.01,
-        missed=0.05,
-        own_images=1,
+        rates=ErrorRates(),
         people=50,
         images=500,
         impostors=(impostor_scores(NIGHT, DAY, 0.3), impostor_scores(YARD, HALL, 0.4)),
@@ -320,9 +319,9 @@ def damaged() -> Iterator[tuple[str, str]]:
     yield whole[: len(whole) // 2], "the whole"
     yield "", "the whole"
     for field, value, message in (
-        ("false_match", 2.0, "--false-match 2.0"),
-        ("missed", 0.0, "--missed 0.0"),
-        ("own_images", 0, "--own-images 0"),
+        ("rates", {"false_match": 2.0}, "--false-match 2.0"),
+        ("rates", {"missed": 0.0}, "--missed 0.0"),
+        ("rates", {"own_images": 0}, "--own-images 0"),
         ("people", "many", "people"),
         ("effective_images", None, "effective_images"),
         ("genuine", [], "no thresholds of infrared to visible searches"),
@@ -347,6 +346,6 @@ def test_damaged_json_is_refused(text: str, message: str) -> None:
 @pytest.mark.parametrize("rate", [0.0, -0.1, 0.51, math.nan])
 def test_invalid_rates_are_refused(rate: float) -> None:
     with pytest.raises(ConfigError, match=r"--false-match .* is not an error rate"):
-        replace(toy_calibration(), false_match=rate)
+        ErrorRates(false_match=rate)
     with pytest.raises(ConfigError, match=r"--missed .* is not an error rate"):
-        replace(toy_calibration(), missed=rate)
+        ErrorRates(missed=rate)

@@ -12,7 +12,7 @@ from tests.openset.synthetic import synthetic_people
 from vireid.errors import ConfigError, EvaluationError
 from vireid.openset.calibration import Calibration
 from vireid.openset.fitting import calibrate, cross_validate
-from vireid.openset.statistics import CameraView
+from vireid.openset.statistics import CameraView, ErrorRates
 from vireid.types import Features, Modality
 
 VIS, INF = Modality.VISIBLE, Modality.INFRARED
@@ -22,11 +22,11 @@ NIGHT, DAY = CameraView(INF), CameraView(VIS)
 def test_invalid_rates_are_refused_first() -> None:
     nobody = synthetic_people(1, people=0)
     with pytest.raises(ConfigError, match=r"--false-match 0\.0 is not an error rate"):
-        calibrate(nobody, fingerprint="f", false_match=0.0)
+        calibrate(nobody, fingerprint="f", rates=ErrorRates(false_match=0.0))
     with pytest.raises(ConfigError, match="--missed nan is not an error rate"):
-        calibrate(nobody, fingerprint="f", missed=math.nan)
+        calibrate(nobody, fingerprint="f", rates=ErrorRates(missed=math.nan))
     with pytest.raises(ConfigError, match="--own-images 0 is too few"):
-        calibrate(nobody, fingerprint="f", own_images=0)
+        calibrate(nobody, fingerprint="f", rates=ErrorRates(own_images=0))
 
 
 def test_minimum_number_of_people() -> None:
@@ -60,7 +60,7 @@ def test_too_few_people() -> None:
     with pytest.raises(
         EvaluationError, match=r"40 people 0 .* with at least 3 images from a camera"
     ):
-        calibrate(synthetic_people(1, people=40), fingerprint="f", own_images=3)
+        calibrate(synthetic_people(1, people=40), fingerprint="f", rates=ErrorRates(own_images=3))
     with pytest.raises(EvaluationError, match=r"no image to calibrate with"):
         calibrate(synthetic_people(1, people=0), fingerprint="f")
     with pytest.raises(EvaluationError, match=r"59 people cannot be halved .* at least 60"):
@@ -109,7 +109,8 @@ def test_images_without_a_camera_count_for_their_modality_only() -> None:
 def test_non_match_threshold_rises_with_own_images() -> None:
     people = synthetic_people(4, people=60, visible=4, infrared=4)
     one, four = (
-        calibrate(people, fingerprint="f", own_images=count, resamples=40) for count in (1, 4)
+        calibrate(people, fingerprint="f", rates=ErrorRates(own_images=n), resamples=40)
+        for n in (1, 4)
     )
     lower, higher = one.non_match_threshold(DAY, NIGHT), four.non_match_threshold(NIGHT, DAY)
     assert lower is not None

@@ -12,7 +12,7 @@ from tests.openset.synthetic import synthetic_people
 from vireid.gallery.entry import Hit
 from vireid.openset.calibration import Calibration, Verdict
 from vireid.openset.fitting import calibrate, cross_validate
-from vireid.openset.statistics import CameraView, Estimate
+from vireid.openset.statistics import CameraView, ErrorRates, Estimate
 from vireid.openset.validation import OutcomeRates, Validation, validate
 from vireid.types import Features, ImageInfo, ImageRecord, Modality
 
@@ -32,7 +32,9 @@ def calibration() -> Calibration:
     people = synthetic_people(
         1, people=60, visible=4, infrared=2, cameras=CAMERAS, noise=0.9, size=6
     )
-    return calibrate(people, fingerprint="f", false_match=0.5, missed=0.5, resamples=30)
+    return calibrate(
+        people, fingerprint="f", rates=ErrorRates(false_match=0.5, missed=0.5), resamples=30
+    )
 
 
 def view(record: ImageRecord) -> CameraView:
@@ -227,9 +229,7 @@ def test_folds_are_pooled() -> None:
 def test_uncalibrated_directions_are_skipped() -> None:
     bare = Calibration(
         fingerprint="f",
-        false_match=0.01,
-        missed=0.05,
-        own_images=1,
+        rates=ErrorRates(),
         people=40,
         images=240,
         impostors=calibration().impostors,

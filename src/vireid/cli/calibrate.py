@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,13 +18,13 @@ from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import open_gallery
 from vireid.openset.calibration import Calibration
+from vireid.openset.fitting import DEFAULT_RATES, cross_validate
 from vireid.openset.fitting import calibrate as fit
-from vireid.openset.fitting import cross_validate
-from vireid.openset.statistics import CameraView, Estimate, check_rates
+from vireid.openset.statistics import CameraView, ErrorRates, Estimate
 from vireid.openset.validation import Validation
 from vireid.types import Device, ImageRecord
 
-__all__ = ["Asked", "calibrate", "format_calibration", "format_validation"]
+__all__ = ["calibrate", "format_calibration", "format_validation"]
 
 _GALLERIES = (100, 1_000, 10_000, 100_000)
 _SIZES = (10, 50, 100, 200, 500)
@@ -44,23 +44,6 @@ def labelled_source(
     return DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """Allowed error rates of the verdicts."""
-
-    false_match: float = 0.01
-    """Maximum share of searches for people not in the gallery that end in a likely match."""
-    missed: float = 0.05
-    """Maximum share of searches for people in the gallery that end in probably not in the
-    gallery."""
-    own_images: int = 1
-    """Minimum number of images per camera that the gallery holds of anyone in it. A higher number
-    allows more verdicts that a person is not in the gallery."""
-
-    def __post_init__(self) -> None:
-        check_rates(self.false_match, self.missed, self.own_images)
-
-
 def calibrate(
     gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
     /,
@@ -68,7 +51,7 @@ def calibrate(
     run: Path,
     data: Annotated[DataSource, tyro.conf.arg(constructor=labelled_source)],
     split: Literal["val", "test"] = "val",
-    asked: Asked = Asked(),
+    rates: ErrorRates = DEFAULT_RATES,
     batch_size: int = 64,
     device: Device | None = None,
 ) -> Calibration:
@@ -86,7 +69,7 @@ def calibrate(
         run: Run folder of the gallery's model.
         data: Labelled images of people that the network was not trained on.
         split: Identities to use: the validation split or the test split.
-        asked: Allowed error rates of the verdicts.
+        rates: Allowed error rates of the verdicts.
         batch_size: Inference batch size.
         device: Device; the one used for training by default.
 
@@ -114,9 +97,7 @@ def calibrate(
         features,
         fingerprint=extractor.fingerprint,
         cameras=cameras,
-        false_match=asked.false_match,
-        missed=asked.missed,
-        own_images=asked.own_images,
+        rates=rates,
     )
     print(format_calibration(found), end="\n\n")
     try:
@@ -125,9 +106,7 @@ def calibrate(
             fingerprint=extractor.fingerprint,
             sizes=_SIZES,
             cameras=cameras,
-            false_match=asked.false_match,
-            missed=asked.missed,
-            own_images=asked.own_images,
+            rates=rates,
         )
         print(format_validation(measured))
     except EvaluationError as error:
@@ -149,12 +128,13 @@ def format_calibration(calibration: Calibration) -> str:
         f" {one.effective.value:.1f} to {one.query} queries"
         for one in calibration.effective_images
     )
+    rates = calibration.rates
     exact = sum(bool(found.first.camera) for found in calibration.impostors)
     return f"""\
 Learnt from {calibration.people:,} people in {calibration.images:,} images.
 
 LIKELY MATCH: a hit is at least so similar. The more images are searched, the more is asked; at most
-{100 * calibration.false_match:g} % of the searches for people who are NOT in the gallery end so.
+{100 * rates.false_match:g} % of the searches for people who are NOT in the gallery end so.
 
 {markdown_table(_likely(calibration), left=2)}
 
@@ -164,8 +144,8 @@ called a likely match among so many images, since it would have to be more simil
 to itself.
 
 PROBABLY NOT IN THIS GALLERY: all hits are less similar than this. At most
-{100 * calibration.missed:g} % of the searches for people who ARE in it end so, if it has at least
-{many(calibration.own_images, "image")} of them from one camera.
+{100 * rates.missed:g} % of the searches for people who ARE in it end so, if it has at least
+{many(rates.own_images, "image")} of them from one camera.
 
 {markdown_table(_non_match(calibration), left=2)}
 
@@ -199,7 +179,7 @@ def _likely(calibration: Calibration) -> list[list[str]]:
         found = known[frozenset((CameraView(one.query), CameraView(one.gallery)))]
         cells = []
         for number in _GALLERIES:
-            fmr = calibration.false_match / number
+            fmr = calibration.rates.false_match / number
             limit = found.threshold(fmr)
             mark = "*" if fmr < found.observed_fmr else ""
             cells.append(f"{_reached(limit.high)} ({_reached(limit.value)}){mark}")

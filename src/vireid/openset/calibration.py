@@ -39,9 +39,9 @@ from vireid.gallery.entry import Hit
 from vireid.openset.statistics import (
     CameraView,
     EffectiveImages,
+    ErrorRates,
     GenuineScores,
     ImpostorScores,
-    check_rates,
 )
 from vireid.openset.tail import STRICT, Estimate
 from vireid.types import Modality
@@ -87,10 +87,9 @@ class Calibration:
 
     Attributes:
         fingerprint: Fingerprint of the network's weights.
-        false_match: Upper bound of the share of non-mated searches called a likely match (FPIR).
-        missed: Upper bound of the share of mated searches called probably not in the gallery
-            (FNIR), whatever the size of the gallery.
-        own_images: ``missed`` holds for people with at least this many images from one camera.
+        rates: The error rates it keeps, whatever the size of the gallery: of non-mated searches
+            called a likely match (FPIR), and of mated searches called probably not in the gallery
+            (FNIR).
         people: Number of people in the labelled images.
         images: Number of labelled images.
         impostors: For two modalities over all their cameras, and for each two cameras with enough
@@ -102,9 +101,7 @@ class Calibration:
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     fingerprint: str
-    false_match: float
-    missed: float
-    own_images: int
+    rates: ErrorRates
     people: int
     images: int
     impostors: tuple[ImpostorScores, ...]
@@ -112,7 +109,6 @@ class Calibration:
     effective_images: tuple[EffectiveImages, ...]
 
     def __post_init__(self) -> None:
-        check_rates(self.false_match, self.missed, self.own_images)
         impostors = {(scores.first, scores.second) for scores in self.impostors}
         genuine = {(scores.query, scores.gallery) for scores in self.genuine}
         for one in self.effective_images:
@@ -155,7 +151,7 @@ class Calibration:
         effective = self._effective_number(query.modality, images, people)
         if not effective:
             return None
-        fmr = self.false_match / effective
+        fmr = self.rates.false_match / effective
         verdicts = tuple(
             self._judge(hit.score, query, view, fmr) for hit, view in zip(hits, views, strict=True)
         )
@@ -185,7 +181,7 @@ class Calibration:
         _check_finite(score)
         if self._effective_images(first.modality, second.modality) is None:
             return None
-        return self._judge(score, first, second, self.false_match)
+        return self._judge(score, first, second, self.rates.false_match)
 
     def match_threshold(
         self,
@@ -209,7 +205,7 @@ class Calibration:
         effective = self._effective_number(query.modality, images, people)
         if not effective or self._effective_images(query.modality, found.modality) is None:
             return None
-        return self._impostors(query, found).threshold(self.false_match / effective)
+        return self._impostors(query, found).threshold(self.rates.false_match / effective)
 
     def non_match_threshold(self, query: CameraView, found: CameraView) -> Estimate | None:
         """The score below which a hit is probably another person; the lower end is used.
@@ -327,10 +323,10 @@ class Calibration:
         observed = max(self._impostors(CameraView(query), v).observed_fmr for v in searched)
         if fmr >= observed:
             return ""
+        most, effective = self.rates.false_match / observed, self.rates.false_match / fmr
         return (
-            f"Calibrated for searches among up to {self.false_match / observed:,.0f} images of "
-            f"different people; this one counts as {self.false_match / fmr:,.0f}, so that its "
-            "threshold is extrapolated."
+            f"Calibrated for searches among up to {most:,.0f} images of different people; this one "
+            f"counts as {effective:,.0f}, so that its threshold is extrapolated."
         )
 
 

@@ -20,9 +20,9 @@ from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
     CameraView,
     EffectiveImages,
+    ErrorRates,
     GenuineScores,
     ImpostorScores,
-    check_rates,
     group_by_view,
 )
 from vireid.openset.tail import (
@@ -36,7 +36,7 @@ from vireid.openset.tail import (
 from vireid.openset.validation import Validation, validate
 from vireid.types import Features, Modality
 
-__all__ = ["MIN_PAIRS", "MIN_PEOPLE", "RESAMPLES", "calibrate", "cross_validate"]
+__all__ = ["DEFAULT_RATES", "MIN_PAIRS", "MIN_PEOPLE", "RESAMPLES", "calibrate", "cross_validate"]
 
 MIN_PEOPLE = 30
 """Fewer people in either view do not represent others."""
@@ -44,6 +44,7 @@ MIN_PAIRS = 5_000
 """Fewer image pairs of different people leave too few in the tail."""
 RESAMPLES = 400
 """Bootstrap resamples."""
+DEFAULT_RATES = ErrorRates()
 
 _SEED = 0
 
@@ -53,9 +54,7 @@ def calibrate(
     *,
     fingerprint: str,
     cameras: Mapping[int, str] | None = None,
-    false_match: float = 0.01,
-    missed: float = 0.05,
-    own_images: int = 1,
+    rates: ErrorRates = DEFAULT_RATES,
     resamples: int = RESAMPLES,
 ) -> Calibration:
     """Estimate the thresholds of verdicts from labelled images.
@@ -67,28 +66,22 @@ def calibrate(
         features: Features of labelled images.
         fingerprint: Fingerprint of the weights of the network that made them.
         cameras: Names of the cameras in the gallery, by number; their numbers by default.
-        false_match: Upper bound of the share of non-mated searches called a likely match.
-        missed: Upper bound of the share of mated searches called probably not in the gallery.
-        own_images: A person in the gallery has at least this many images from one camera; the more,
-            the more non-mated searches are recognised as such.
+        rates: Allowed error rates of the verdicts.
         resamples: Bootstrap resamples for the confidence intervals.
 
     Returns:
         The calibration; deterministic.
 
     Raises:
-        ConfigError: A rate is not between 0 and 0.5, or ``own_images`` is less than 1.
         EvaluationError: There are too few people or images, a feature is damaged, or the features
             were made with test-time augmentation, unlike those of a gallery.
     """
-    check_rates(false_match, missed, own_images)
     _check_features(features)
     people = len(np.unique(features.identities))
     estimator = _Estimator(
         views=group_by_view(features, cameras or {}),
         resamples=resample_people(people, resamples=resamples, seed=_SEED),
-        missed=missed,
-        own_images=own_images,
+        rates=rates,
     )
     impostors: list[ImpostorScores] = []
     genuine: list[GenuineScores] = []
@@ -113,9 +106,7 @@ def calibrate(
             genuine += [scores for scores in own if scores is not None]
     return Calibration(
         fingerprint=fingerprint,
-        false_match=false_match,
-        missed=missed,
-        own_images=own_images,
+        rates=rates,
         people=people,
         images=len(features.records),
         impostors=tuple(impostors),
@@ -130,9 +121,7 @@ def cross_validate(
     fingerprint: str,
     sizes: Sequence[int],
     cameras: Mapping[int, str] | None = None,
-    false_match: float = 0.01,
-    missed: float = 0.05,
-    own_images: int = 1,
+    rates: ErrorRates = DEFAULT_RATES,
     people_known: bool = True,
 ) -> list[Validation]:
     """Two-fold cross-validation over people: calibrate on one half, search for the other half.
@@ -142,9 +131,7 @@ def cross_validate(
         fingerprint: As in :func:`calibrate`.
         sizes: Numbers of people in a gallery; those above nine tenths of a half are skipped.
         cameras: As in :func:`calibrate`.
-        false_match: As there.
-        missed: As there.
-        own_images: As there.
+        rates: As there.
         people_known: Pass the number of people in the gallery to the calibration, as if the gallery
             were labelled.
 
@@ -152,7 +139,6 @@ def cross_validate(
         The measured rates, by direction and size.
 
     Raises:
-        ConfigError: A rate is not between 0 and 0.5.
         EvaluationError: There are too few people for two halves.
     """
     everyone = np.unique(features.identities)
@@ -164,17 +150,7 @@ def cross_validate(
     shuffled = np.random.default_rng(_SEED).permutation(everyone)
     halves = [_select_people(features, half) for half in np.array_split(shuffled, 2)]
     folds = [
-        (
-            calibrate(
-                fitted,
-                fingerprint=fingerprint,
-                cameras=cameras,
-                false_match=false_match,
-                missed=missed,
-                own_images=own_images,
-            ),
-            held_out,
-        )
+        (calibrate(fitted, fingerprint=fingerprint, cameras=cameras, rates=rates), held_out)
         for fitted, held_out in (halves, halves[::-1])
     ]
     return validate(folds, sizes=sizes, cameras=cameras, people_known=people_known)
@@ -187,14 +163,12 @@ class _Estimator:
     Attributes:
         views: The images of each view.
         resamples: Bootstrap resamples, float64 ``[resamples, people]``.
-        missed: As in :func:`calibrate`.
-        own_images: As there.
+        rates: As in :func:`calibrate`.
     """
 
     views: Mapping[CameraView, ImageSet]
     resamples: NDArray[np.float64]
-    missed: float
-    own_images: int
+    rates: ErrorRates
 
     def camera_pairs(
         self, one: Modality, other: Modality
@@ -249,14 +223,16 @@ class _Estimator:
             gallery=gallery,
             people=scores.people,
             searches=scores.searches,
-            threshold=scores.threshold(self.missed, self.resamples),
+            threshold=scores.threshold(self.rates.missed, self.resamples),
         )
 
     def insufficient(self, one: CameraView, other: CameraView, everyone: int) -> str:
         """The error message for too few people or pairs."""
         _, pairs = self._count_impostors(one, other)
         both = min(self._compare_genuine(*views).people for views in _directions(one, other))
-        each = f" with at least {self.own_images} images from a camera" * (self.own_images > 1)
+        each = f" with at least {self.rates.own_images} images from a camera" * (
+            self.rates.own_images > 1
+        )
         return (
             f"Of {everyone} people {both} are seen in both modalities{each}, and their images make "
             f"{pairs:,} {one}-{other} pairs of different people; expected at least {MIN_PEOPLE} "
@@ -277,7 +253,7 @@ class _Estimator:
         return compare_genuine(
             self._images(query),
             self._images(gallery),
-            images=self.own_images,
+            images=self.rates.own_images,
             other_camera=query.modality is gallery.modality,
         )
 

@@ -17,12 +17,45 @@ from vireid.types import Features, ImageInfo, Modality
 __all__ = [
     "CameraView",
     "EffectiveImages",
+    "ErrorRates",
     "Estimate",
     "GenuineScores",
     "ImpostorScores",
-    "check_rates",
     "group_by_view",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRates:
+    """Allowed error rates of the verdicts.
+
+    Raises:
+        ConfigError: A rate is not between 0 and 0.5, or ``own_images`` is less than 1.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    false_match: float = 0.01
+    """Maximum share of searches for people not in the gallery that end in a likely match."""
+    missed: float = 0.05
+    """Maximum share of searches for people in the gallery that end in probably not in the
+    gallery."""
+    own_images: int = 1
+    """Minimum number of images per camera that the gallery holds of anyone in it. A higher number
+    allows more verdicts that a person is not in the gallery."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("false-match", self.false_match), ("missed", self.missed)):
+            if not 0 < value <= 0.5:
+                raise ConfigError(
+                    f"--{flag} {value} is not an error rate; expected more than 0 and at most 0.5, "
+                    "such as 0.01 for 1 in 100."
+                )
+        if self.own_images < 1:
+            raise ConfigError(
+                f"--own-images {self.own_images} is too few; expected 1 or more images of a person "
+                "from one camera."
+            )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -151,27 +184,3 @@ def group_by_view(features: Features, cameras: Mapping[int, str]) -> dict[Camera
         )
         for view, own in rows.items()
     }
-
-
-def check_rates(false_match: float, missed: float, own_images: int) -> None:
-    """Refuse error rates that no calibration can have.
-
-    Args:
-        false_match: As in :class:`~vireid.openset.calibration.Calibration`.
-        missed: As there.
-        own_images: As there.
-
-    Raises:
-        ConfigError: A rate is not between 0 and 0.5, or ``own_images`` is less than 1.
-    """
-    for flag, value in (("false-match", false_match), ("missed", missed)):
-        if not 0 < value <= 0.5:
-            raise ConfigError(
-                f"--{flag} {value} is not an error rate; expected more than 0 and at most 0.5, "
-                "such as 0.01 for 1 in 100."
-            )
-    if own_images < 1:
-        raise ConfigError(
-            f"--own-images {own_images} is too few; expected 1 or more images of a person from one "
-            "camera."
-        )
