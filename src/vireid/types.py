@@ -35,7 +35,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class Modality(StrEnum):
-    """What kind of light a camera sees; near-infrared and thermal are both ``INFRARED``."""
+    """The modality of an image; near-infrared and thermal are both ``INFRARED``."""
 
     VISIBLE = "visible"
     INFRARED = "infrared"
@@ -48,14 +48,14 @@ class Modality(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class ImageRecord:
-    """One image of one person: where it lies and what is known of it.
+    """A labelled image of a data set: one person, with the labels as numbers.
 
     Attributes:
         path: The image file; ``FILE.npy/ROW`` is one image of an array of images.
-        identity: The person's number as the data set writes it (not a class index).
-        camera: The camera's number as the data set writes it, from 1; 0 where it does not say.
-        modality: The light the camera sees.
-        time: When it was taken, where the data set says; plays no part in equality and order.
+        identity: The person's number in the data set (not a class index).
+        camera: The camera's number in the data set, from 1; 0 if unknown.
+        modality: The camera's modality.
+        time: When it was taken; None if unknown. Ignored by equality and order.
     """
 
     path: Path
@@ -176,8 +176,8 @@ class ModelInfo:
 class CrossModalBatch(NamedTuple):
     """One training batch: the same identities in both modalities.
 
-    Of several processes (s, otherwise 1) each has a part of the images and the labels of all: the
-    losses are those of the whole batch, which :func:`vireid.distributed.gather` puts together.
+    In a distributed run of s processes (otherwise s is 1) each has its part of the images and the
+    labels of all: losses are those of the global batch, see :mod:`vireid.distributed.gather`.
 
     Attributes:
         visible: Visible images, float ``[n_v, 3, H, W]``, normalised by ImageNet statistics.
@@ -185,7 +185,7 @@ class CrossModalBatch(NamedTuple):
         visible_labels: Class indices of the visible images of all processes, by rank, int64
             ``[s·n_v]``, in [0, classes).
         infrared_labels: Class indices of the infrared images of all, int64 ``[s·n_t]``.
-        names: The files of this process's images, visible ones first; for messages only.
+        names: The files of this process's images, visible ones first, for messages.
     """
 
     visible: Tensor

@@ -1,4 +1,4 @@
-"""``vireid encode``: a folder of images becomes a file of features, and says what it did."""
+"""``vireid encode`` writes the features of images to a file or shards, and prints a summary."""
 
 from __future__ import annotations
 

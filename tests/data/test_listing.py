@@ -71,7 +71,7 @@ class TestFiles:
         (tmp_path / "a/again").symlink_to(tmp_path)
         lost = tmp_path / "a/lost.jpg"
         lost.symlink_to(tmp_path / "nowhere.jpg")
-        # Whoever reads it finds that there is nothing.
+        # Reading the image reports the broken link.
         assert paths(tmp_path) == [lost]
         assert paths(lost) == [lost]
 
@@ -81,7 +81,7 @@ class TestFiles:
         assert paths(tmp_path) == [tmp_path / name]
 
     @pytest.mark.parametrize(
-        ("word", "state"),
+        ("name", "problem"),
         [
             ("nowhere", "does not exist"),
             ("nowhere.csv", "does not exist"),
@@ -91,14 +91,14 @@ class TestFiles:
             ("nul\0.jpg", "does not exist"),
         ],
     )
-    def test_a_source_without_an_image(self, tmp_path: Path, word: str, state: str) -> None:
+    def test_a_source_without_an_image(self, tmp_path: Path, name: str, problem: str) -> None:
         touch(tmp_path, "empty/notes.txt")
         os.mkfifo(tmp_path / "pipe.jpg")
-        source = f"{tmp_path}/{word}"
-        assert refused(lambda: list_images([source])).startswith(f"'{source}' {state}; expected")
+        source = f"{tmp_path}/{name}"
+        assert refused(lambda: list_images([source])).startswith(f"'{source}' {problem}; expected")
 
     def test_no_source_at_all(self) -> None:
-        assert refused(lambda: list_images([""])).startswith("'' names nothing; expected")
+        assert refused(lambda: list_images([""])).startswith("'' is empty; expected")
         with pytest.raises(ConfigError, match="no image is named; expected image files, folders"):
             list_images([])
 

@@ -22,7 +22,7 @@ def extractor() -> FeatureExtractor:
 
 @pytest.fixture(scope="session")
 def regdb(tmp_path_factory: pytest.TempPathFactory) -> tuple[ImageRecord, ...]:
-    """Twenty-four images, of both modalities by turns."""
+    """Twenty-four images, alternating between the modalities."""
     root = write_regdb(tmp_path_factory.mktemp("cam 1 é") / "RegDB")
     layout = RegDB(root, trial=1)
     by_identity = sorted((*layout.train(), *layout.test()), key=lambda r: (r.path.name[-10:], r))

@@ -44,7 +44,9 @@ def records(run: Run) -> tuple[ImageRecord, ...]:
     return run.data.open().test()
 
 
-def test_features_stand_row_for_row(folder: Path, records: tuple[ImageRecord, ...]) -> None:
+def test_features_are_in_the_order_of_the_records(
+    folder: Path, records: tuple[ImageRecord, ...]
+) -> None:
     extractor = vireid.load(folder)
     mixed = [records[i] for i in np.random.default_rng(0).permutation(len(records))]
     found = extractor.extract(mixed, batch_size=5, progress=False)
@@ -57,14 +59,14 @@ def test_features_stand_row_for_row(folder: Path, records: tuple[ImageRecord, ..
         assert np.allclose(row, alone, atol=1e-5)
 
 
-def test_the_modality_chooses_the_stream(folder: Path, records: tuple[ImageRecord, ...]) -> None:
+def test_the_modality_selects_the_stream(folder: Path, records: tuple[ImageRecord, ...]) -> None:
     extractor = load(folder)
     other = replace(records[0], modality=records[0].modality.other)
     a, b = (extractor.extract([r], progress=False).values for r in (records[0], other))
     assert not np.allclose(a, b, atol=1e-3)
 
 
-def test_loading_gives_the_trained_weights(folder: Path, run: Run) -> None:
+def test_loading_returns_the_trained_weights(folder: Path, run: Run) -> None:
     extractor = load(folder)
     assert extractor.fingerprint in (folder / "model.safetensors").read_bytes()[:400].decode(
         errors="replace"

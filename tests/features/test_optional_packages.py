@@ -1,4 +1,4 @@
-"""The packages of exports are imported without a word to their makers or to the user."""
+"""The packages of exports are imported without telemetry and without messages."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from vireid.errors import ExportError
 from vireid.features.optional_packages import package
 
-# Whatever leaves the process, or would, is written down.
+# Records every attempt to connect or to fork.
 SCRIPT = """
 import sys
 seen = []
@@ -37,20 +37,20 @@ with quiet():
 assert seen == [], seen
 print("quantised")
 """
-THERE_ALREADY = "import openvino_telemetry as telemetry, openvino"
-TELL = """
-told = telemetry.Telemetry()
-told.send_event("a", "b", "c", force_send=True)
-told.sender.executor.shutdown(wait=True)
+ALREADY_LOADED = "import openvino_telemetry as telemetry, openvino"
+SEND = """
+sender = telemetry.Telemetry()
+sender.send_event("a", "b", "c", force_send=True)
+sender.sender.executor.shutdown(wait=True)
 """
 
 
-@pytest.mark.parametrize(("before", "after"), [("", ""), (THERE_ALREADY, TELL)])
-def test_nobody_is_told(before: str, after: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("before", "after"), [("", ""), (ALREADY_LOADED, SEND)])
+def test_no_telemetry(before: str, after: str, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "TF_BUILD")}
     home = {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     if before:
-        # openvino tells its makers of its own import unless the user refused, as here.
+        # openvino reports its own import unless the user opted out, as here.
         (tmp_path / "intel").mkdir()
         (tmp_path / "intel/openvino_telemetry").write_text("0")
     done = subprocess.run(
@@ -68,6 +68,6 @@ def test_nobody_is_told(before: str, after: str, tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_package_that_is_missing() -> None:
+def test_a_missing_package() -> None:
     with pytest.raises(ExportError, match=r"'no_such' cannot|no_such cannot be found.*\[export\]"):
         package("no_such.part")

@@ -1,4 +1,4 @@
-"""What an image file itself tells: the hash of its bytes, its modality, a thumbnail.
+"""Properties of an image file: the hash of its bytes, its modality, a thumbnail.
 
 Example:
     >>> file = io.BytesIO()

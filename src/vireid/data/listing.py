@@ -73,10 +73,10 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
     path = Path(source)
     if not source:
         # An unset shell variable must not mean the current folder.
-        files, nothing = [], "names nothing"
+        files, problem = [], "is empty"
     elif path.is_dir():
         files = [file for file in files_below([path]) if is_image(file)]
-        nothing = "is a folder without any image in it or below"
+        problem = "is a folder without any image in it or below"
     elif path.suffix.lower() in TABLES and path.is_file():
         return _read_manifest(path)
     elif path.is_file() or path.is_symlink():
@@ -84,12 +84,12 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
     elif glob.has_magic(source):
         matches = map(Path, sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
         files = [match for match in matches if is_image(match) and not match.is_dir()]
-        nothing = "is a pattern that no image matches"
+        problem = "is a pattern that no image matches"
     else:
-        files, nothing = [], "does not exist" if not path.exists() else "is no ordinary file"
+        files, problem = [], "does not exist" if not path.exists() else "is no ordinary file"
     if not files:
         raise DatasetError(
-            f"'{source}' {nothing}; expected an image, a folder or pattern with files that end in"
+            f"'{source}' {problem}; expected an image, a folder or pattern with files that end in"
             " .jpg, .png or the like, or a manifest (.csv, .parquet); check its name."
         )
     return [ImageInfo(path=file) for file in files]
@@ -101,11 +101,11 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
         found = list(_errors(where, cells))
         errors += found
         if not found:
-            word = cells["modality"].lower()
+            modality = cells["modality"].lower()
             images.append(
                 ImageInfo(
                     path=file.parent / cells["path"],
-                    modality=MODALITIES[word] if word else None,
+                    modality=MODALITIES[modality] if modality else None,
                     camera=cells["camera"],
                     identity=cells["identity"],
                     time=parse_time(cells["time"]),

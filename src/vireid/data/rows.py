@@ -61,13 +61,13 @@ def read_rows(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str
         yield where, {column: cells.get(column, "").strip() for column in wanted}
 
 
-def parse_time(word: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """The time of a cell in ISO 8601; None if it is empty.
 
     Raises:
         ValueError: The cell is something else.
     """
-    return datetime.fromisoformat(word) if word else None
+    return datetime.fromisoformat(text) if text else None
 
 
 def _read_csv(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:

@@ -64,7 +64,7 @@ def open_session(file: Path, precision: ExportPrecision) -> Session:
     """Open a graph.
 
     Args:
-        file: ``.onnx``, or ``.xml`` with a ``.bin`` beside it.
+        file: ``.onnx``, or ``.xml`` with its ``.bin``.
         precision: The precision it was exported in.
 
     Raises:
