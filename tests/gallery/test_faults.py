@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import threading
 import uuid
 from contextlib import suppress
@@ -259,6 +260,15 @@ def test_lock_timeout(few: Path) -> None:
     other.join()
     with open_gallery(few) as reader:
         assert reader.count() == 5
+
+
+def test_folder_removed_while_it_is_open(few: Path) -> None:
+    with open_gallery(few) as unused, open_gallery(few) as used:
+        assert used.count() == 5
+        shutil.rmtree(few)
+        assert used.count() == 5
+        with pytest.raises(GalleryError, match=r"cannot be (locked|read)"):
+            unused.count()
 
 
 def test_note_of_another_process_is_seen(few: Path) -> None:

@@ -12,7 +12,6 @@ import os
 import shlex
 import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -110,7 +109,7 @@ class AccessQueue:
             timeout: Seconds to wait at most.
 
         Raises:
-            GalleryError: Another process did not close them in this time.
+            GalleryError: Another process did not close them in this time, or the folder is gone.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -122,12 +121,21 @@ class AccessQueue:
                 f"{timeout:g} s, for example with deleting or indexing; try again later, or wait "
                 "longer."
             ) from None
+        except OSError as error:
+            raise GalleryError(
+                f"The gallery '{self._folder}' cannot be locked ({error.strerror}); expected its "
+                "folder to exist and to be writable: restore it or fix its permissions."
+            ) from error
 
     def has_waiters(self) -> bool:
         """Whether another process waits for the segments."""
-        with suppress(Timeout), self._queue.acquire(blocking=False):
+        try:
+            with self._queue.acquire(blocking=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # without the folder nobody can wait
             return False
-        return True
 
     def release(self) -> None:
         """Let the next process open the segments."""
