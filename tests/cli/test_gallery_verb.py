@@ -514,7 +514,10 @@ def test_info(filled: Path, vireid: Vireid) -> None:
         ("search {filled} --run {run} {folder}", "is a folder without any image"),
         ("search {filled} --run {run}", "no image is named"),
         ("search {filled} --run {run} {image} --limit 0", "0; expected 1 or more"),
-        ("search {filled} --run {run} {image} --since noon", "--since 'noon' is no time; expected"),
+        (
+            "search {filled} --run {run} {image} --since noon",
+            "--since 'noon' is not a valid time; expected",
+        ),
         (
             "search {filled} --run {run} {image} --since 2024-02-02 --until 2024-02-01",
             "is not before --until '2024-02-01'",

@@ -4,7 +4,10 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-__all__ = ["Switch"]
+__all__ = ["DEFAULT", "Switch"]
+
+DEFAULT = tyro.conf.arg(help_behavior_hint="(default: {})".format)
+"""Shows the default of a parameter of a constructor function."""
 
 Switch: TypeAlias = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """A flag that is off by default and only turns something on, such as ``--json``. Every other bool

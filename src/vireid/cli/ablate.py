@@ -42,9 +42,9 @@ class AblateOptions(RunOptions):
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="OPTION=VALUE,...")
     ] = ()
     """An option of the recipe and the values to try in addition to its own, such as
-    palm=off,layer3; flags take yes and no. Repeatable."""
+    palm=off,layer3; flags take yes and no."""
     preset: Annotated[tuple[Part | Literal["all"], ...], tyro.conf.UseAppendAction] = ()
-    """Recipes of DLIS: try the alternatives to one of its parts. Repeatable."""
+    """Recipes of DLIS: try the alternatives to one of its parts."""
     grid: Switch = False
     """Train every combination of values; by default each variant changes one option."""
     seeds: tuple[int, ...] = (0,)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
+from vireid.cli._flags import DEFAULT
 from vireid.data.rows import parse_time
 from vireid.errors import ConfigError
 from vireid.gallery import Filters
 from vireid.types import Modality
 
-__all__ = [
-    "ALL",
-    "EntryFilter",
-    "parse_duration",
-]
+__all__ = ["EntryFilters", "entry_filters", "parse_duration"]
 
 _UNITS = {
     "m": timedelta(minutes=1),
@@ -29,52 +25,47 @@ _UNITS = {
 _LONGEST = timedelta(days=100_000)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EntryFilter:
-    """Filters of entries; all given ones must match."""
+def entry_filters(
+    *,
+    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    modality: Annotated[Literal["visible", "infrared"] | None, DEFAULT] = None,
+    since: Annotated[str, DEFAULT] = "",
+    until: Annotated[str, DEFAULT] = "",
+    identity: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    note: Annotated[str, DEFAULT] = "",
+) -> Filters:
+    """Build filters of entries from the values of flags; all given ones must match.
 
-    camera: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Taken by this camera; repeatable."""
-    modality: Literal["visible", "infrared"] | None = None
-    """Of this modality."""
-    since: str = ""
-    """Taken at this time or later, such as 2024-05-31 or 2024-05-31T22:15+02:00; UTC
-    unless it has an offset."""
-    until: str = ""
-    """Taken before this time."""
-    identity: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """Shows this identity; repeatable."""
-    note: str = ""
-    """Note contains this text."""
+    Args:
+        camera: Taken by this camera.
+        modality: Of this modality.
+        since: Taken at this time or later, such as 2024-05-31 or 2024-05-31T22:15+02:00; UTC
+            unless it has an offset.
+        until: Taken before this time.
+        identity: Shows this identity.
+        note: Note contains this text.
 
-    def filters(self, *, ids: tuple[str, ...] = ()) -> Filters:
-        """The filters of the library.
-
-        Args:
-            ids: Only these entries; all if empty.
-
-        Raises:
-            ConfigError: A time is invalid, or --since is not before --until.
-        """
-        filters = Filters(
-            cameras=self.camera,
-            modality=Modality(self.modality) if self.modality else None,
-            since=_time("--since", self.since),
-            until=_time("--until", self.until),
-            identities=self.identity,
-            note=self.note,
-            ids=ids,
+    Raises:
+        ConfigError: A time is invalid, or --since is not before --until.
+    """
+    filters = Filters(
+        cameras=camera,
+        modality=Modality(modality) if modality else None,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        identities=identity,
+        note=note,
+    )
+    if filters.since and filters.until and filters.since >= filters.until:
+        raise ConfigError(
+            f"--since '{since}' is not before --until '{until}'; expected the earlier time as"
+            " --since."
         )
-        if filters.since and filters.until and filters.since >= filters.until:
-            raise ConfigError(
-                f"--since '{self.since}' is not before --until '{self.until}'; expected the earlier"
-                " time as --since."
-            )
-        return filters
+    return filters
 
 
-ALL = EntryFilter()
-"""Every entry."""
+EntryFilters: TypeAlias = Annotated[Filters, tyro.conf.arg(constructor=entry_filters)]
+"""Filters of entries, as flags."""
 
 
 def parse_duration(text: str) -> timedelta:
@@ -98,6 +89,6 @@ def _time(flag: str, text: str) -> datetime | None:
         return parse_time(text)
     except ValueError:
         raise ConfigError(
-            f"{flag} '{text}' is no time; expected ISO 8601, such as 2024-05-31 or"
+            f"{flag} '{text}' is not a valid time; expected ISO 8601, such as 2024-05-31 or"
             " 2024-05-31T22:15+02:00."
         ) from None

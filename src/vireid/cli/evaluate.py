@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from vireid.cli._flags import DEFAULT
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.distributed.comm import is_main_process
@@ -34,9 +35,6 @@ from vireid.runs import Device, RunFolder
 from vireid.types import Features
 
 __all__ = ["evaluate", "extract_for", "post_processing", "score_extractor"]
-
-
-DEFAULT = tyro.conf.arg(help_behavior_hint="(default: {})".format)
 
 
 def post_processing(

@@ -23,7 +23,7 @@ from vireid.cli._images import (
     print_skipped,
 )
 from vireid.cli.calibrate import calibrate
-from vireid.cli.entries import ALL, EntryFilter, parse_duration
+from vireid.cli.entries import EntryFilters, parse_duration
 from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
@@ -155,13 +155,13 @@ def info(gallery: Place, /) -> Info:
     return found
 
 
-def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
+def export(gallery: Place, /, *, out: Path, filters: EntryFilters = EVERYTHING) -> int:
     """Export entries and their features to a file for `vireid gallery add --encoded`.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
         out: Output file, ending in .parquet.
-        which: Filters; all entries by default.
+        filters: Filters; all entries by default.
 
     Returns:
         The number of exported entries.
@@ -169,7 +169,6 @@ def export(gallery: Place, /, *, out: Path, which: EntryFilter = ALL) -> int:
     from vireid.features.parquet import check_ending, write_features
 
     check_ending(out)
-    filters = which.filters()
     with open_gallery(gallery) as opened:
         rows = tqdm(
             opened.rows(filters),
@@ -189,7 +188,7 @@ def forget(
     *,
     id: Ids = (),
     image: tyro.conf.UseAppendAction[tuple[Path, ...]] = (),
-    which: EntryFilter = ALL,
+    filters: EntryFilters = EVERYTHING,
     yes: Switch = False,
 ) -> int:
     """Delete entries for good, thumbnails and features included, and verify the deletion.
@@ -198,15 +197,15 @@ def forget(
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        id: Delete the entry with this id, as shown by `vireid gallery search --json`; repeatable.
-        image: Delete the entry of this image file; repeatable.
-        which: Delete all entries that match these filters (with --id or --image: those of them).
+        id: Delete the entry with this id, as shown by `vireid gallery search --json`.
+        image: Delete the entry of this image file.
+        filters: Delete all entries that match these filters (with --id or --image: those of them).
         yes: Confirm deleting more than one entry.
 
     Returns:
         The number of deleted entries.
     """
-    filters = which.filters(ids=(*id, *map(_id_of_file, image)))
+    filters = replace(filters, ids=(*id, *map(_id_of_file, image)))
     if filters == EVERYTHING:
         raise ConfigError(
             "vireid gallery forget got no condition; expected --id, --image, --identity or another"
@@ -281,7 +280,7 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        gone: Also search for traces of the deleted entry with this id; repeatable.
+        gone: Also search for traces of the deleted entry with this id.
 
     Returns:
         The report.

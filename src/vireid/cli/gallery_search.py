@@ -13,11 +13,11 @@ import numpy as np
 import tyro
 
 from vireid.cli._flags import Switch
-from vireid.cli.entries import ALL, EntryFilter
+from vireid.cli.entries import EntryFilters
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.evaluation.markdown import markdown_table
-from vireid.gallery import Hit, open_gallery
+from vireid.gallery import EVERYTHING, Hit, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
@@ -47,7 +47,7 @@ def search(
     *,
     run: Path,
     query: Query = Query(),
-    which: EntryFilter = ALL,
+    filters: EntryFilters = EVERYTHING,
     limit: int = 20,
     each: Switch = False,
     exact: Switch = False,
@@ -64,7 +64,7 @@ def search(
         images: Images of one person, as for `vireid encode`.
         run: Run folder of the gallery's model.
         query: Options for the query images.
-        which: Filters; all entries by default.
+        filters: Filters; all entries by default.
         limit: Maximum number of results.
         each: Do not group near-duplicates.
         exact: Exact search; very large galleries otherwise use a faster approximate index.
@@ -76,7 +76,6 @@ def search(
     # Imported here because torch takes seconds, and other gallery commands do without.
     from vireid.features import extract_from_files, load
 
-    filters = which.filters()
     modality = Modality(query.query_modality) if query.query_modality else None
     listed = list_images(images, modality=modality, camera=query.query_camera)
     extractor = load(run, device=query.device)

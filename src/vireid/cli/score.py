@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.cli.evaluate import DEFAULT, post_processing
+from vireid.cli._flags import DEFAULT
+from vireid.cli.evaluate import post_processing
 from vireid.data.layouts import DataSource, LayoutName, folder_of
 from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
