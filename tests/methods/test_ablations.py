@@ -54,5 +54,5 @@ def test_all_is_every_part() -> None:
 
 @pytest.mark.parametrize("recipe", ["tslfn", "agw"])
 def test_other_recipes_have_no_such_parts(recipe: str) -> None:
-    with pytest.raises(ConfigError, match=r"'palm' takes DLIS apart.*--vary lr="):
+    with pytest.raises(ConfigError, match=r"'palm' is for recipes of DLIS.*--vary lr="):
         preset("palm", catalogue()[recipe].recipe.method)

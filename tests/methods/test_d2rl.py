@@ -71,7 +71,7 @@ def test_unified_images_have_their_own_planes_and_translated_ones() -> None:
     model = D2RL(SMALL, classes=5)
     for modality in Modality:
         images = pictures(2, modality, 3)
-        four, other = model.planes(images, modality), model.translate(images, modality)
+        four, other = model.input_channels(images, modality), model.translate(images, modality)
         assert four.shape == (2, 4, 64, 32)
         visible, infrared = (images, other) if modality is Modality.VISIBLE else (other, images)
         assert torch.equal(four[:, :3], visible)
@@ -181,8 +181,8 @@ def test_the_feature_levels_losses_are_the_two_of_the_paper() -> None:
     found = model.step_losses(given, "identities")
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
     four = [
-        model.planes(given.visible, Modality.VISIBLE),
-        model.planes(given.infrared, Modality.INFRARED),
+        model.input_channels(given.visible, Modality.VISIBLE),
+        model.input_channels(given.infrared, Modality.INFRARED),
     ]
     features = model.backbone(torch.cat(four)).mean((2, 3))
     labels = torch.cat([given.visible_labels, given.infrared_labels])

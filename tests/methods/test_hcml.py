@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vireid.errors import ConfigError
 from vireid.methods import hcml, on_cpu, tone
 from vireid.methods.hcml import HCML, HCMLConfig
-from vireid.methods.hierarchical_metric import learn_metric
+from vireid.methods.hierarchical_metric import fit_metric
 from vireid.methods.tone import TONE, TONEConfig
 from vireid.types import Modality
 
@@ -79,7 +79,7 @@ def test_cosines_after_the_fit_are_those_of_the_metric() -> None:
     joint = torch.cat(rows[:2]).double()
     mean = joint.mean(0)
     basis = torch.linalg.svd(joint - mean).Vh.T
-    V, T, M = learn_metric(
+    V, T, M = fit_metric(
         4 * (rows[0].double() - mean) @ basis,
         4 * (rows[1].double() - mean) @ basis,
         *rows[2:],

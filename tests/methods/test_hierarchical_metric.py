@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vireid.errors import TrainingError
-from vireid.methods.hierarchical_metric import Metric, Objective, learn_metric
+from vireid.methods.hierarchical_metric import Metric, Objective, fit_metric
 
 DEFAULTS = {"threshold": 0.5, "intra": 0.2, "shrinkage": 0.05, "images": 8, "iterations": 50}
 
@@ -97,7 +97,7 @@ def first_ranks(metric: Metric, rows: tuple[Tensor, Tensor, Tensor, Tensor]) -> 
 def test_it_ranks_people_whom_it_has_not_seen_better_than_no_metric() -> None:
     plain = Metric(*[torch.eye(8, dtype=torch.float64)] * 3)
     new = people(25, seed=1)
-    learnt = learn_metric(*people(40), **DEFAULTS)  # type: ignore[arg-type]
+    learnt = fit_metric(*people(40), **DEFAULTS)  # type: ignore[arg-type]
     before, after = first_ranks(plain, new), first_ranks(learnt, new)
     assert before < 0.4
     assert after > 0.7
@@ -108,7 +108,7 @@ def test_it_ranks_people_whom_it_has_not_seen_better_than_no_metric() -> None:
 
 
 def test_the_shared_metric_is_symmetric_and_semi_definite() -> None:
-    found = learn_metric(*people(20), **{**DEFAULTS, "shrinkage": 1e-4})  # type: ignore[arg-type]
+    found = fit_metric(*people(20), **{**DEFAULTS, "shrinkage": 1e-4})  # type: ignore[arg-type]
     torch.testing.assert_close(found.M, found.M.T)
     assert torch.linalg.eigvalsh(found.M).min() > -1e-12
     assert found.M.dtype == torch.float64
@@ -117,7 +117,7 @@ def test_the_shared_metric_is_symmetric_and_semi_definite() -> None:
 def test_it_finds_where_no_small_move_is_better() -> None:
     rows = people(12, k=4)
     options = {**DEFAULTS, "shrinkage": 1.0, "iterations": 400}
-    learnt = learn_metric(*rows, **options)  # type: ignore[arg-type]
+    learnt = fit_metric(*rows, **options)  # type: ignore[arg-type]
     labels = rows[2]
     centres = [torch.stack([x[labels == c].mean(0) for c in range(12)]) for x in rows[:2]]
     same = torch.eye(12, dtype=torch.bool)
@@ -143,23 +143,23 @@ def test_it_finds_where_no_small_move_is_better() -> None:
 
 def test_no_draw_is_involved() -> None:
     torch.manual_seed(1)
-    first = learn_metric(*people(10), **DEFAULTS)  # type: ignore[arg-type]
+    first = fit_metric(*people(10), **DEFAULTS)  # type: ignore[arg-type]
     torch.manual_seed(2)
-    second = learn_metric(*people(10), **DEFAULTS)  # type: ignore[arg-type]
+    second = fit_metric(*people(10), **DEFAULTS)  # type: ignore[arg-type]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def test_strong_shrinkage_and_no_step_leave_the_plain_distance() -> None:
     identity = torch.eye(8, dtype=torch.float64)
     for options, slack in (({"shrinkage": 1e6}, 1e-4), ({"iterations": 0}, 0.0)):
-        for matrix in learn_metric(*people(10), **{**DEFAULTS, **options}):  # type: ignore[arg-type]
+        for matrix in fit_metric(*people(10), **{**DEFAULTS, **options}):  # type: ignore[arg-type]
             torch.testing.assert_close(matrix, identity, rtol=0, atol=slack)
 
 
 def test_identities_of_one_modality_and_of_one_image_count_as_far_as_they_can() -> None:
     visible, infrared, labels, _ = people(10)
     keep_v, keep_t = labels != 3, (labels != 4) & ((labels != 5) | (torch.arange(50) % 5 == 0))
-    found = learn_metric(
+    found = fit_metric(
         visible[keep_v],
         infrared[keep_t],
         labels[keep_v],
@@ -169,7 +169,7 @@ def test_identities_of_one_modality_and_of_one_image_count_as_far_as_they_can() 
     assert all(torch.isfinite(matrix).all() for matrix in found)
     # Strangers weigh in: without the identities of one modality the metric is another.
     both = keep_v & keep_t & (labels != 4) & (labels != 3)
-    other = learn_metric(
+    other = fit_metric(
         visible[both],
         infrared[both],
         labels[both],
@@ -182,16 +182,16 @@ def test_identities_of_one_modality_and_of_one_image_count_as_far_as_they_can() 
 def test_only_so_many_images_count_within_a_modality() -> None:
     rows = people(6, images=9)
     few = {**DEFAULTS, "images": 3}
-    found = learn_metric(*rows, **few)  # type: ignore[arg-type]
+    found = fit_metric(*rows, **few)  # type: ignore[arg-type]
     # Of nine images the first, the fifth and the last count; any else may lie anywhere, if only
     # the centre stays.
     moved = rows[0].clone()
     moved[1::9] += 5.0
     moved[2::9] -= 5.0
-    again = learn_metric(moved, *rows[1:], **few)  # type: ignore[arg-type]
+    again = fit_metric(moved, *rows[1:], **few)  # type: ignore[arg-type]
     for a, b in zip(found, again, strict=True):
         torch.testing.assert_close(a, b)
-    everyone = learn_metric(moved, *rows[1:], **{**few, "images": 9})  # type: ignore[arg-type]
+    everyone = fit_metric(moved, *rows[1:], **{**few, "images": 9})  # type: ignore[arg-type]
     assert not torch.allclose(everyone.V, found.V)
 
 
@@ -203,4 +203,4 @@ def test_what_cannot_be_learnt_from_is_refused_and_not_searched_for_ever(fault: 
     else:
         others = labels + 4
     with pytest.raises(TrainingError, match="objective is 'nan' at the start"):
-        learn_metric(visible, infrared, labels, others, **DEFAULTS)  # type: ignore[arg-type]
+        fit_metric(visible, infrared, labels, others, **DEFAULTS)  # type: ignore[arg-type]

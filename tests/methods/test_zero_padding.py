@@ -36,7 +36,7 @@ def test_the_stated_size() -> None:
 def test_each_modality_has_its_own_plane() -> None:
     images = torch.randn(2, 3, 64, 32)
     model = ZeroPadding(SMALL, classes=5)
-    visible, infrared = (model.planes(images, modality) for modality in Modality)
+    visible, infrared = (model.input_channels(images, modality) for modality in Modality)
     assert torch.equal(visible, infrared.flip(1))
     assert torch.equal(visible[:, :1], grey(images))
     assert (visible[:, 1] == 0).all()
@@ -63,8 +63,8 @@ def test_its_loss_is_the_cross_entropy(neck: bool) -> None:
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
     planes = [
-        model.planes(given.visible, Modality.VISIBLE),
-        model.planes(given.infrared, Modality.INFRARED),
+        model.input_channels(given.visible, Modality.VISIBLE),
+        model.input_channels(given.infrared, Modality.INFRARED),
     ]
     features = model.backbone(torch.cat(planes)).mean((2, 3))
     if neck:

@@ -1,4 +1,4 @@
-"""Losses as pure functions of embeddings and labels."""
+"""Losses, as pure functions of embeddings and labels."""
 
 from vireid.losses.contrastive import contrastive_loss
 from vireid.losses.hetero_center import hetero_center_loss

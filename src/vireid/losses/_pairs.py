@@ -1,4 +1,4 @@
-"""Distances between all rows, for the losses that compare pairs."""
+"""Pairwise distances, for losses over pairs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["distances"]
 def distances(a: Tensor, b: Tensor, *, unit: bool = False) -> Tensor:
     """Euclidean distances between the rows of two matrices.
 
-    Reckoned from differences and in float32 at least, under autocast too: by way of products,
-    and those in half precision, near pairs would be off by more than the margins of the losses.
+    Computed from differences and in float32 at least, under autocast too: computed from products
+    in half precision, the error of small distances would exceed the margins of the losses.
 
     Args:
         a: ``[n, d]``.
@@ -21,7 +21,7 @@ def distances(a: Tensor, b: Tensor, *, unit: bool = False) -> Tensor:
         unit: Normalise the rows first, so that distances are in [0, 2].
 
     Returns:
-        ``[n, m]``; where two rows are equal the gradient is 0.
+        ``[n, m]``; the gradient is 0 where two rows are equal.
     """
     a, b = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x for x in (a, b))
     if unit:

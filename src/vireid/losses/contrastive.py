@@ -22,8 +22,8 @@ def contrastive_loss(
     .. math:: L = \tfrac12 \left[ \tfrac12 \operatorname{mean}_{y_i = y_j} d_{ij}^2 +
               \tfrac12 \operatorname{mean}_{y_i \ne y_j} \max(0, m - d_{ij})^2 \right]
 
-    with d Euclidean. This is the mean over a batch of which one half are pairs of one identity
-    and one half are pairs of two, as the published code draws them, without the draw. Source:
+    with d Euclidean. This is the expectation over a batch of which one half are pairs of one
+    identity and one half pairs of two, as the published code samples them. Source:
     Ye et al., "Hierarchical Discriminative Learning for Visible Thermal Person
     Re-Identification", AAAI 2018 (TONE); the loss itself is that of Hadsell et al., CVPR 2006.
 
@@ -35,7 +35,7 @@ def contrastive_loss(
         margin: m, in units of the distance, which is in [0, 2].
 
     Returns:
-        A scalar; a half of which there is no pair counts 0.
+        A scalar; a half without pairs is 0.
     """
     distance = distances(visible, infrared, unit=True)
     same = visible_labels[:, None] == infrared_labels[None, :]

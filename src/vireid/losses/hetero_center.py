@@ -1,4 +1,4 @@
-"""The hetero-center loss: an identity's two modality centres should coincide."""
+"""The hetero-center loss: the visible and infrared centers of an identity should coincide."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def hetero_center_loss(
     *,
     reduction: Literal["sum", "mean"] = "sum",
 ) -> Tensor:
-    r"""Squared distance between the visible and the infrared centre of each identity.
+    r"""Squared distance between the visible and the infrared center of each identity.
 
     .. math:: L_{HC} = \sum_i \lVert c_i^V - c_i^T \rVert_2^2, \qquad
               c_i^m = \frac{1}{K_i^m} \sum_k \frac{x_{i,k}^m}{\lVert x_{i,k}^m \rVert_2}
 
-    The centres themselves are not normalised again. Identities that are in one modality only do
-    not count. Source: Zhu et al., "Hetero-Center Loss for Cross-Modality Person
+    The centers themselves are not normalised again. Identities with images of one modality only
+    are ignored. Source: Zhu et al., "Hetero-Center Loss for Cross-Modality Person
     Re-Identification", Neurocomputing 2020, eq. 3, on normalised embeddings as in its published
     code.
 
@@ -36,24 +36,24 @@ def hetero_center_loss(
         visible_labels: Class indices, int64 ``[n_v]``.
         infrared_labels: Class indices, int64 ``[n_t]``.
         reduction: ``sum`` over identities (as published; its weight grows with the number of
-            identities a batch) or ``mean``.
+            identities per batch) or ``mean``.
 
     Returns:
         A scalar; 0 where no identity is in both modalities.
     """
     size = int(max(visible_labels.max(), infrared_labels.max())) + 1
-    centres_v, count_v = _centres(visible, visible_labels, size)
-    centres_t, count_t = _centres(infrared, infrared_labels, size)
+    centers_v, count_v = _centers(visible, visible_labels, size)
+    centers_t, count_t = _centers(infrared, infrared_labels, size)
     both = (count_v > 0) & (count_t > 0)
-    distances = (centres_v - centres_t)[both].square().flatten(1).sum(1)
+    distances = (centers_v - centers_t)[both].square().flatten(1).sum(1)
     if reduction == "mean":
         return distances.sum() / both.sum().clamp(min=1)
     return distances.sum()
 
 
-def _centres(x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _centers(x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Mean of the normalised rows of each label, ``[size, …, d]``, and their numbers ``[size]``."""
-    # Half precision would lose the small differences between centres that are the loss.
+    # Half precision would lose the small differences between centers.
     x = F.normalize(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x, dim=-1)
     count = torch.bincount(labels, minlength=size)
     sums = x.new_zeros(size, *x.shape[1:]).index_add(0, labels, x)

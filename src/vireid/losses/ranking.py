@@ -1,4 +1,4 @@
-"""Losses that rank distances."""
+"""Triplet losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor, *, margin: float =
 
     mean_a max(0, margin + max_p d(a, p) - min_n d(a, n)), d Euclidean; both modalities together,
     so that the hardest positive usually is of the other modality. Anchors without a positive or
-    without a negative do not count. Source: Hermans et al., "In Defense of the Triplet Loss for
+    without a negative are ignored. Source: Hermans et al., "In Defense of the Triplet Loss for
     Person Re-Identification", 2017, eq. 5.
 
     Args:
@@ -25,7 +25,7 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor, *, margin: float =
         margin: In units of the distance.
 
     Returns:
-        A scalar; 0 where no anchor counts.
+        A scalar; 0 if no anchor counts.
     """
     distance, positive, same = _pairs(features, labels)
     hardest_positive = distance.masked_fill(~positive, -torch.inf).amax(1)
@@ -39,16 +39,17 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor, *, margin: float =
 def weighted_regularised_triplet_loss(
     features: Tensor, labels: Tensor, *, squared: bool = False
 ) -> Tensor:
-    """Triplet loss over all pairs of an anchor, hard ones weighing more, without a margin.
+    """Triplet loss over all pairs of an anchor, weighted by difficulty, without a margin.
 
     mean_a log(1 + exp g_a), g_a = sum_p w_ap d(a, p) - sum_n w_an d(a, n), with d Euclidean and
-    w_ap = softmax_p d(a, p), w_an = softmax_n -d(a, n): far positives and near negatives count
-    most. Anchors without a positive or without a negative do not count. Source: Ye et al., "Deep
-    Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021 (AGW), section 4.
+    w_ap = softmax_p d(a, p), w_an = softmax_n -d(a, n): far positives and near negatives have
+    the largest weights. Anchors without a positive or without a negative are ignored. Source: Ye
+    et al., "Deep Learning for Person Re-identification: A Survey and Outlook", TPAMI 2021 (AGW),
+    section 4.
 
-    Squared, it is mean_a log(1 + exp( g_a |g_a| )): large differences count more, small ones less,
-    and the sign stays. Source: Ye et al., "Channel Augmented Joint Learning for Visible-Infrared
-    Recognition", ICCV 2021 (CAJ), after its released code, which cuts g_a^2 off at 88.
+    Squared, it is mean_a log(1 + exp( g_a |g_a| )): this emphasises large differences and keeps
+    their sign. Source: Ye et al., "Channel Augmented Joint Learning for Visible-Infrared
+    Recognition", ICCV 2021 (CAJ), after its released code, which clips g_a^2 at 88.
 
     Args:
         features: ``[n, d]``, as the network pools them, not normalised.
@@ -56,7 +57,7 @@ def weighted_regularised_triplet_loss(
         squared: Square the differences.
 
     Returns:
-        A scalar; 0 where no anchor counts.
+        A scalar; 0 if no anchor counts.
     """
     distance, positive, same = _pairs(features, labels)
     counts = positive.any(1) & ~same.all(1)

@@ -1,4 +1,4 @@
-"""Bi-directional dual-constrained top-ranking: the first of the ranking has to be right."""
+"""Bi-directional dual-constrained top-ranking: the first rank should be correct."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ def top_ranking_loss(
     .. math:: L_{cross} = \operatorname{mean}_a \max(0, m + d(a, p) - d(a, n)), \qquad
               L_{intra} = \operatorname{mean}_a \max(0, m' - d(p, n))
 
-    each with visible anchors plus each with infrared anchors. The second keeps apart two people
-    of one modality whom the other modality confuses. Anchors without a p or without an n do not
-    count. Source: Ye et al., "Visible Thermal Person Re-Identification via Dual-Constrained
-    Top-Ranking", IJCAI 2018; where there is one image an identity and modality, as there, p is
-    the only one.
+    each summed over visible and infrared anchors. The second separates two people of one modality
+    that the other modality confuses. Anchors without a p or without an n are ignored. Source: Ye
+    et al., "Visible Thermal Person Re-Identification via Dual-Constrained Top-Ranking", IJCAI 2018;
+    with one image per identity and modality, as there, p is the only one.
 
     Args:
         visible: Embeddings of visible images, ``[n_v, d]``.
@@ -43,7 +42,7 @@ def top_ranking_loss(
         intra_margin: m', likewise.
 
     Returns:
-        Two scalars, cross and intra; both 0 where no anchor counts.
+        Two scalars, cross and intra; both 0 if no anchor counts.
     """
     same = visible_labels[:, None] == infrared_labels[None, :]
     across = distances(visible, infrared, unit=True)

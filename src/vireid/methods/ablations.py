@@ -1,7 +1,7 @@
-"""The ablations of DLIS: the parts that its reconstruction had to choose, each with alternatives.
+"""Ablation presets of DLIS: the choices of its reconstruction, with alternatives.
 
-An entry is written as ``vireid ablate --vary`` takes it. Alternatives that are the recipe's own
-choice are no run of their own, so that the lists fit every recipe of DLIS.
+Entries are arguments of ``vireid ablate --vary``. Values that the recipe has already are not run
+again, so that the lists fit every recipe of DLIS.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ DLIS_ABLATIONS: Mapping[Part, tuple[str, ...]] = {
     "sharing": ("shared-from=None,stem,layer1,layer2,layer3,layer4",),
     "embedding": ("dim=128,256,512",),
 }
-"""What is varied of DLIS, by part."""
+"""Arguments of ``--vary`` by part of DLIS."""
 
 
 def preset(part: Part | Literal["all"], method: MethodConfig) -> tuple[str, ...]:
-    """The ablation of a part of DLIS, as ``--vary`` takes it.
+    """The arguments of ``--vary`` for the ablation of a part of DLIS.
 
     Args:
-        part: Which part, or all of them.
-        method: What it is for.
+        part: The part, or all of them.
+        method: The options of the method.
 
     Raises:
-        ConfigError: The method is not DLIS with PALM.
+        ConfigError: If the method is not DLIS with PALM.
     """
     if not isinstance(method, DLISConfig) or method.palm == "off":
         raise ConfigError(
-            f"--preset '{part}' takes DLIS apart, and this recipe is not DLIS with PALM; expected "
-            "dlis, dlis-cpu, dlis-strong or dlis-strong-cpu: name the options of other recipes "
-            "yourself, such as --vary lr=0.01,0.003."
+            f"--preset '{part}' is for recipes of DLIS with PALM; expected dlis, dlis-cpu, "
+            "dlis-strong or dlis-strong-cpu. For other recipes use --vary, such as "
+            "--vary lr=0.01,0.003."
         )
     parts = DLIS_ABLATIONS.values() if part == "all" else [DLIS_ABLATIONS[part]]
     return tuple(words for varied in parts for words in varied)

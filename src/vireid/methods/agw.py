@@ -3,9 +3,9 @@
 M. Ye, J. Shen, G. Lin, T. Xiang, L. Shao, S. C. H. Hoi: "Deep Learning for Person
 Re-identification: A Survey and Outlook", TPAMI 2021.
 
-The idea: an own stem for each modality and one ResNet-50 trunk for both; non-local blocks in its
-middle; one generalised-mean feature of the whole body; identity loss behind a batch norm
-("BNNeck") and a triplet loss before it that weighs all pairs by how hard they are.
+The idea: a separate stem for each modality and one ResNet-50 trunk for both, with non-local blocks
+in its middle; one generalised-mean pooled feature of the whole body; identity loss after a batch
+norm ("BNNeck") and, before it, a triplet loss over all pairs, weighted by difficulty.
 
     visible  ── stem_v ─┐
                         ├─ layer1 ─ layer2 (+2 NL) ─ layer3 (+3 NL) ─ layer4 ─ GeM ─┬─ WRT
@@ -16,10 +16,10 @@ middle; one generalised-mean feature of the whole body; identity loss behind a b
 Published (ResNet-50 from ImageNet, R-1/mAP; from the authors' repository, not measured here):
 SYSU-MM01 all-search single-shot, seeded draw, 47.50/47.65; RegDB visible to thermal 70.05/66.37.
 
-Where the paper and its code differ: the non-local blocks halve the channels as in Wang et al.
-(the code, by an integer division, keeps a single one); an anchor is no positive of its own (in
-the code's softmax it is); the generalised mean's power is learnt, as the paper says (the code
-fixes it at 3). A test feature is taken behind the batch norm.
+Where the paper and its code differ: the non-local blocks halve the channels as in Wang et al. (the
+code, by an integer division, has a single one); an anchor is not a positive of itself (in the
+softmax of the code it is); the exponent of the generalised mean is learned, as the paper says (the
+code fixes it at 3). A test feature is taken after the batch norm.
 
 Example:
     >>> import torch
@@ -59,7 +59,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class AGWConfig(MethodConfig):
-    """What AGW is made of; the defaults are the published ones."""
+    """The options of AGW; the defaults are the published ones."""
 
     kind: Annotated[Literal["agw"], tyro.conf.Suppress] = "agw"
     non_local: bool = True
@@ -68,15 +68,15 @@ class AGWConfig(MethodConfig):
     """Square the differences in the triplet loss, as CAJ does."""
 
     def build(self, *, classes: int) -> AGW:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return AGW(self, classes=classes)
 
 
 class AGW(Method):
-    """Own stems, a shared trunk with non-local blocks, one feature.
+    """Separate stems, a shared trunk with non-local blocks, one feature.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -98,25 +98,25 @@ class AGW(Method):
         self.streams = TwoStream(stages, shared_from="layer1")
 
     def forward(self, images: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
-        """Describe images.
+        """Features of images.
 
         Args:
             images: ``[n_v + n_t, 3, H, W]``, visible ones first.
             n_visible: n_v.
 
         Returns:
-            Pooled features and what the batch norm makes of them, ``[n, C]`` each.
+            Pooled features before and after the batch norm, ``[n, C]`` each.
         """
         pooled = self.pool(self.streams(images, n_visible)).squeeze(1)
         return pooled, self.neck(pooled)
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy behind the batch norm, weighted triplets before it."""
+        """Cross-entropy after the batch norm, weighted triplet loss before it."""
         images = torch.cat([batch.visible, batch.infrared])
         pooled, necked = (
             gather_batch(rows, batch) for rows in self(images, batch.visible.shape[0])
         )
-        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        # In float32 whatever the precision of the network: losses are differences of small numbers.
         logits = self.classifier(necked).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         identity = F.cross_entropy(logits, labels)
@@ -133,12 +133,12 @@ class AGW(Method):
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """Unit features behind the batch norm, ``[n, C]``."""
+        """L2-normalised features after the batch norm, ``[n, C]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return F.normalize(self(images, n_visible)[1].float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """Both streams with their non-local blocks."""
+        """Both streams with the non-local blocks."""
         return list(self.streams.parameters())
 
 

@@ -3,31 +3,32 @@
 M. Ye, Z. Wang, X. Lan, P. C. Yuen: "Visible Thermal Person Re-Identification via Dual-Constrained
 Top-Ranking", IJCAI 2018.
 
-The idea: what counts in a ranking is its first place. With one visible and one infrared image of
-each person in a batch, an anchor's match in the other modality should be nearer, by a margin, than
-the nearest stranger there; so from visible to infrared and from infrared to visible. A second
-constraint keeps the match and that stranger, who are of one modality, apart.
+The idea: the first rank is what counts. With one visible and one infrared image of each person in a
+batch, the match of an anchor in the other modality should be nearer, by a margin, than the nearest
+impostor there; from visible to infrared and from infrared to visible. A second constraint separates
+the match and that impostor, which are of one modality.
 
     visible  ── stream_v ─┐
                           ├─ mean ─ Linear+BN ─ embedding ─┬─ LeakyReLU+Linear ─ CE
     infrared ── stream_t ─┘                                └─ top-ranking
 
     L = CE + L_cross + 0.1 · L_intra, on L2-normalised embeddings, both directions summed:
-    L_cross = mean_a max(0, 0.5 + d(a, p) - d(a, n))       p: a's match, n: the nearest stranger
+    L_cross = mean_a max(0, 0.5 + d(a, p) - d(a, n))       p: a's match, n: the nearest impostor
     L_intra = mean_a max(0, 0.1 - d(p, n))
 
 Published (AlexNet, R-1/mAP, as DEEN's Table 2 reports them; not measured here): SYSU-MM01
 all-search single-shot 17.0/19.7; RegDB visible to thermal 33.6/32.8, thermal to visible 32.9/32.0.
 
-What was changed: a ResNet-50 instead of AlexNet, 288x144 pixels instead of 227x227, and what
-follows from it (:mod:`vireid.methods.embedding`; the code has a batch norm behind each stream's
-fc6, here it stands behind the shared layer); pad, crop and flip as in all recipes here (the code
+Changes: a ResNet-50 instead of AlexNet, 288x144 pixels instead of 227x227, and what
+follows from it (:mod:`vireid.methods.embedding`; the code has a batch norm after each stream's
+fc6, here it follows the shared layer); pad, crop and flip as in all recipes here (the code
 crops). As in the published code a batch is 64 identities x (1 + 1) images; for two cores 32.
 
-With these margins the second constraint hardly acts: trained on SynVI demo by ``bdtr-cpu``, L_intra
-was 0.000 in every epoch, for two people of one modality are further apart than 0.1 from the start.
+With these margins the second constraint has hardly any effect: trained on SynVI demo with
+``bdtr-cpu``, L_intra was 0.000 in every epoch, since two people of one modality are further apart
+than 0.1 from the start.
 
-At ResNet-50 and 395 identities: 49,521,163 parameters, a feature of 1,024 numbers.
+With ResNet-50 and 395 identities: 49,521,163 parameters, features of 1,024 values.
 
 Example:
     >>> import torch
@@ -63,7 +64,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class BDTRConfig(EmbeddingConfig):
-    """What BDTR is made of; the defaults are the published ones."""
+    """The options of BDTR; the defaults are the published ones."""
 
     kind: Annotated[Literal["bdtr"], tyro.conf.Suppress] = "bdtr"
     cpu_images: ClassVar[int] = 1  # more images of an identity would change the loss
@@ -83,7 +84,7 @@ class BDTRConfig(EmbeddingConfig):
         check_non_negative(self, "rank", "margin", "intra", "intra_margin")
 
     def build(self, *, classes: int) -> BDTR:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return BDTR(self, classes=classes)
 
 
@@ -91,7 +92,7 @@ class BDTR(EmbeddingMethod):
     """Two streams and a shared embedding with identity and top-ranking loss.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 

@@ -3,13 +3,12 @@
 M. Ye, W. Ruan, B. Du, M. Z. Shou: "Channel Augmented Joint Learning for Visible-Infrared
 Recognition", ICCV 2021.
 
-The idea: colour is what the modalities do not share, so the network is shown people without it.
-Each visible image is in a batch twice: as it is, and as three copies of its red, its green or its
-blue, which looks much like an infrared image. Random rectangles are erased in both modalities, and
-the triplet loss of AGW squares its differences. The network is AGW's, and that is what the code
-says.
+The idea: the modalities do not share colour, so the network is trained without it. Each visible
+image is in a batch twice: unchanged, and with its red, green or blue channel repeated three times,
+which resembles an infrared image. Random rectangles are erased in both modalities, and the triplet
+loss of AGW squares its differences. The network is that of AGW, whose class this module uses.
 
-    visible ─┬─ as it is ───────────────── stem_v ─┐
+    visible ─┬─ unchanged ──────────────── stem_v ─┐
              └─ one channel, three times ─ stem_v ─┼─ AGW's trunk ─ GeM ─┬─ squared WRT
     infrared ───────────────────────────── stem_t ─┘                     └─ BN ─ CE
 
@@ -21,13 +20,14 @@ SYSU-MM01 all-search single-shot, seeded draw, 69.88/66.89; RegDB visible to the
 These are with flip test-time augmentation (the mean feature of an image and its mirror image):
 to be compared with `vireid evaluate --flip`, not without.
 
-Where the released code differs: it exchanges channels behind the normalisation, here before, so
-that a copy is exactly three equal channels, as an infrared image is; it recolours infrared images
-too, which does nothing to equal channels but change their normalisation, and is left out; erased
-rectangles are ImageNet's mean, as summaries of the paper say (the code fills in another data set's
-mean, not normalised); a squared difference above 88 has a slope (there it has none). And see AGW.
+Where the released code differs: it replaces channels after the normalisation, here before, so that
+the result has exactly three equal channels, as an infrared image does; it also replaces those of
+infrared images, which only changes the normalisation of equal channels, and is omitted; erased
+rectangles are ImageNet's mean, as summaries of the paper say (the code fills in the mean of another
+data set, without normalisation); a squared difference above 88 has a gradient (there it has none).
+See also AGW.
 
-With ResNet-50 and 395 identities: 31,689,089 parameters, a feature of 2048 numbers.
+With ResNet-50 and 395 identities: 31,689,089 parameters, features of 2048 values.
 
 Example:
     >>> recipe().augmentation.joint, recipe().method.squared
@@ -53,7 +53,7 @@ PAPER = Paper(
 
 
 def recipe() -> Recipe[AGWConfig]:
-    """CAJ as published: AGW's recipe, longer, with joint views and the squared triplet loss."""
+    """CAJ as published: the recipe of AGW, longer, with joint views and squared triplet loss."""
     base = agw.recipe()
     return replace(
         base,

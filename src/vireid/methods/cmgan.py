@@ -1,12 +1,12 @@
-"""cmGAN: features from which a discriminator cannot tell the modality.
+"""cmGAN: features from which a discriminator cannot predict the modality.
 
 P. Dai, R. Ji, H. Wang, Q. Wu, Y. Huang: "Cross-Modality Person Re-Identification with Generative
 Adversarial Training", IJCAI 2018.
 
-The idea: a generator, which is the feature network, and a discriminator play a game. The
-discriminator learns to tell from a feature whether its image was visible or infrared; the
-generator learns identities, and to leave the discriminator guessing. What remains in a feature
-then is the person, not the light.
+The idea: a generator, which is the feature network, and a discriminator are adversaries. The
+discriminator learns to predict from a feature whether its image was visible or infrared; the
+generator learns identities, and features that the discriminator cannot classify. Such features
+describe the person, not the modality.
 
     visible  ─┐                                          ┌─ identity classifier ─ CE_id
               ├─ one ResNet-50 ─ average ─ BN ─ feature ─┼─ unit length ───────── triplets
@@ -14,43 +14,43 @@ then is the person, not the light.
                                                              (discriminator)
 
     L_G = alpha · L_triplet + beta · CE_id          L_D = CE_modality
-    the generator's moves minimise L_G - gamma · L_D, the discriminator's L_D
+    the generator minimises L_G - gamma · L_D, the discriminator L_D
 
     L_triplet: for each anchor, max(0, 1.4 + distance to its furthest positive - distance to its
     nearest negative), both in the other modality; mean over visible plus mean over infrared
-    anchors: what BDTR calls cross-modality top-ranking, with another margin
+    anchors: BDTR's cross-modality top-ranking loss with another margin
 
 Published (unverified): SYSU-MM01 all-search single-shot 26.97/27.80 (R-1/mAP); not on RegDB.
 
-The paper's text is not openly available. Discriminator, alpha, beta, gamma, K and the rates are
-those that its unofficial ports have (sshkhr/cmGAN, pineb1ue/cmGAN); the ports do not agree on which
-player moves K times, here it is the discriminator. Chosen here: triplets are the hardest of the
-batch, on unit features (1.4 is about the distance between two that have nothing in common); the
-identity classifier is linear (the ports' has a hidden layer, which a feature for search lacks);
-input, last stride and the P x K batch are those of all methods here.
+The paper's text is not openly available. Discriminator, alpha, beta, gamma, K and the learning
+rates are those of its unofficial ports (sshkhr/cmGAN, pineb1ue/cmGAN); the ports disagree on which
+side takes K steps, here it is the discriminator. Chosen here: triplets are the hardest of the
+batch, on L2-normalised features (1.4 is about the distance between two unrelated ones); the
+identity classifier is linear (that of the ports has a hidden layer, which a feature for retrieval
+does not pass); input size, last stride and the P x K batch are those of all methods here.
 
-What was changed, each after a measurement on SynVI demo with the CPU preset (synthetic people, one
-seed, 72x36 pixels unless another size is named):
+Changes, each after a measurement on SynVI demo with the CPU recipe (synthetic people, one seed,
+72x36 pixels unless stated otherwise):
 
-- The BN, without learnt scale and bias. On the bare averages identities were hardly learnt as soon
-  as gamma was large enough to matter (cross-entropy above 4.3 of ln(100) = 4.6 at its end).
-- For two cores the generator is asked to make the discriminator undecided (``confusion="even"``)
-  rather than wrong, gamma is 1 and K is 1. By the paper's minimax at gamma 0.05, K 5 (144x72) the
-  discriminator was right for 100 % of the images from the second epoch on: it is then so sure that
-  the generator feels no slope. At gamma 1 minimax overshot: the discriminator was right for 0 %,
-  with features of the two modalities turned against each other (mean cosine -0.5).
-- What came of it at 144x72 in 16 epochs: the discriminator was right for 89 % of the images in the
-  first epoch and for 50 to 64 % of them from the sixth on (50 % by guessing), while 94 to 100 % of
-  the images were given their identity; mAP 26.8 against 16.5 before. It is this discriminator that
-  is undecided: a linear classifier fitted afterwards to the features of two thirds of the training
-  identities told the modality of 98 % of the others' images.
+- The BN, without learned scale and bias. On the plain averages, identities were hardly learned as
+  soon as gamma was large enough to matter (final cross-entropy above 4.3, of ln(100) = 4.6).
+- In the recipe for two cores the generator makes the discriminator undecided (``confusion="even"``)
+  rather than wrong, with gamma 1 and K 1. With the paper's minimax at gamma 0.05, K 5 (144x72) the
+  accuracy of the discriminator was 100 % from the second epoch on: it is then so confident that the
+  gradient of the generator vanishes. At gamma 1 minimax overshot: the accuracy was 0 %, with
+  opposite features of the two modalities (mean cosine -0.5).
+- The result at 144x72 in 16 epochs: the accuracy of the discriminator was 89 % in the first epoch
+  and 50 to 64 % from the sixth on (50 % by guessing), with a training accuracy of the identities of
+  94 to 100 %; mAP 26.8 against 16.5 before. Only this discriminator is undecided: a linear
+  classifier fitted afterwards to the features of two thirds of the training identities predicted
+  the modality of 98 % of the images of the others.
 
-Both modalities go through the network in one batch. Were each to go through alone, its batch norms
-would give both the same mean and variance in training, and the discriminator would be fooled by
-that, not by the features.
+Both modalities pass through the network in one batch. In separate batches, the batch norms would
+give both the same mean and variance in training, and that, not the features, would mislead the
+discriminator.
 
-With ResNet-50 and 395 identities: 26,867,889 parameters (of them 2,550,502 the discriminator's), a
-feature of 2,048 numbers.
+With ResNet-50 and 395 identities: 26,867,889 parameters (of them 2,550,502 in the discriminator),
+features of 2,048 values.
 
 Example:
     >>> import torch
@@ -93,7 +93,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class CmGANConfig(MethodConfig):
-    """What cmGAN is made of; the defaults are those of its port."""
+    """The options of cmGAN; the defaults are those of its port."""
 
     kind: Annotated[Literal["cmgan"], tyro.conf.Suppress] = "cmgan"
     shared_from: StageName | None = "stem"
@@ -104,7 +104,7 @@ class CmGANConfig(MethodConfig):
     beta: float = 1.0
     """Weight of the identity loss."""
     gamma: float = 0.05
-    """Weight of the discriminator in the generator's loss; 0: the generator does not mind it."""
+    """Weight of the discriminator in the loss of the generator; 0: no adversarial loss."""
     confusion: Literal["minimax", "even"] = "minimax"
     """What the generator is after: minimax, that the discriminator is wrong (its loss, negated);
     even, that it is undecided (its cross-entropy against half and half; Tzeng et al.,
@@ -122,7 +122,7 @@ class CmGANConfig(MethodConfig):
         check_positive(self, "discriminator_steps", "discriminator_lr")
 
     def on_cpu(self) -> Self:
-        """The game for about 270 steps on two CPU cores."""
+        """The options for two CPU cores, chosen for about 270 steps."""
         return replace(
             super().on_cpu(),
             confusion="even",
@@ -132,15 +132,15 @@ class CmGANConfig(MethodConfig):
         )
 
     def build(self, *, classes: int) -> CmGAN:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return CmGAN(self, classes=classes)
 
 
 class CmGAN(Method):
-    """A feature network, and a discriminator against it.
+    """A feature network and an adversarial discriminator.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -155,7 +155,7 @@ class CmGAN(Method):
         self.classifier = nn.Linear(channels, classes)
         nn.init.normal_(self.classifier.weight, std=0.001)
         self.discriminator = ModalityClassifier(channels)
-        self._judged: tuple[Tensor, Tensor] | None = None
+        self._cached: tuple[Tensor, Tensor] | None = None
 
     def forward(self, images: Tensor, n_visible: int) -> Tensor:
         """Features of images.
@@ -170,7 +170,7 @@ class CmGAN(Method):
         return self.neck(self.pool(self.streams(images, n_visible)).squeeze(1))  # type: ignore[no-any-return]
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        """One stage; in each step the discriminator moves K times, then the generator once."""
+        """One phase; for each batch the discriminator takes K steps, then the generator one."""
         moves = (
             OptimizerStep("discriminator", ("discriminator",)),
         ) * self.config.discriminator_steps
@@ -179,28 +179,28 @@ class CmGAN(Method):
     def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
         """The discriminator's loss, or the generator's."""
         if step == "generator":
-            self._judged = None
+            self._cached = None
             return self.losses(batch)
-        # While the discriminator moves the generator stands still: one pass serves all K moves.
-        first = self._judged is None or self._judged[0] is not batch.visible
+        # The generator does not change during the discriminator's steps: one pass serves all K.
+        first = self._cached is None or self._cached[0] is not batch.visible
         if first:
             with torch.no_grad():
-                self._judged = batch.visible, self._features(batch)
-        assert self._judged is not None
+                self._cached = batch.visible, self._features(batch)
+        assert self._cached is not None
         n = len(batch.visible)
-        own, either = self._verdicts(self._judged[1], n)
-        # Where it does not lean to either side, it is right for every other image.
+        own, either = self._log_probabilities(self._cached[1], n)
+        # An undecided prediction counts as correct by half.
         right = torch.heaviside((own - either).detach(), own.new_tensor(0.5))
-        # Only before its first move are these features new to it.
-        seen = {"modality_accuracy": _balanced(right, n)} if first else {}
-        return Losses({"modality": -_balanced(own, n)}, metrics=seen)
+        # Only before its first step has it not been trained on these features.
+        metrics = {"modality_accuracy": _balanced(right, n)} if first else {}
+        return Losses({"modality": -_balanced(own, n)}, metrics=metrics)
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """The generator's: triplets, identities, and what the discriminator makes of it."""
+        """Loss of the generator: triplets, identities, and the adversarial term."""
         config = self.config
         n = len(batch.visible)
         features = self._features(batch)
-        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        # In float32 whatever the precision of the network: losses are differences of small numbers.
         logits = self.classifier(features).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         identity = F.cross_entropy(logits, labels)
@@ -211,7 +211,7 @@ class CmGAN(Method):
             batch.infrared_labels,
             margin=config.margin,
         )
-        own, either = self._verdicts(features, n)
+        own, either = self._log_probabilities(features, n)
         confusion = _balanced(own if config.confusion == "minimax" else -either, n)
         return Losses(
             terms={
@@ -228,14 +228,14 @@ class CmGAN(Method):
         images = torch.cat([batch.visible, batch.infrared])
         return self(images, len(batch.visible))  # type: ignore[no-any-return]
 
-    def _verdicts(self, features: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
-        """Log-probabilities that the discriminator gives each feature, ``[n]`` each.
+    def _log_probabilities(self, features: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the discriminator for each feature, ``[n]`` each.
 
-        Of its own modality, and the mean of that and of the other's.
+        That of the correct modality, and the mean over both modalities.
         """
-        verdicts = self.discriminator(features).float().log_softmax(1)
-        own = torch.cat([verdicts[:n_visible, 0], verdicts[n_visible:, 1]])
-        return own, verdicts.mean(1)
+        log_probabilities = self.discriminator(features).float().log_softmax(1)
+        own = torch.cat([log_probabilities[:n_visible, 0], log_probabilities[n_visible:, 1]])
+        return own, log_probabilities.mean(1)
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
         """Unit features, ``[n, C]``."""
@@ -255,17 +255,17 @@ class CmGAN(Method):
         }
 
     def group_lrs(self) -> Mapping[str, float]:
-        """The discriminator's."""
+        """That of the discriminator."""
         return {"discriminator": self.config.discriminator_lr}
 
 
 def _balanced(values: Tensor, n_visible: int) -> Tensor:
-    """The mean of the two modalities' means: guessing is right half the time in any batch."""
+    """The mean of the means of both modalities: chance level is 0.5 in any batch."""
     return (values[:n_visible].mean() + values[n_visible:].mean()) / 2
 
 
 def recipe() -> Recipe[CmGANConfig]:
-    """The game after its port: SGD, 0.0001 for the generator and 0.001 for the discriminator."""
+    """The recipe of the port: SGD, 0.0001 for the generator and 0.001 for the discriminator."""
     return Recipe(
         method=CmGANConfig(),
         batch=Batch(identities=8, images=4),

@@ -1,12 +1,12 @@
-"""D2RL: first make every picture a four-plane one, then tell people apart in those.
+"""D2RL: translate every image to four channels, then train one network on those.
 
 Z. Wang, Z. Wang, Y. Zheng, Y.-Y. Chuang, S. Satoh: "Learning to Reduce Dual-level Discrepancy for
 Infrared-Visible Person Re-identification", CVPR 2019.
 
-The idea: the modality's difference is reduced in the image, the people's in the feature. Image
-level: a translator (VAE-GAN) makes a visible picture's infrared version and an infrared picture's
-visible one, so that every picture has four planes, those of the other modality made up. Feature
-level: one network for both modalities on the four planes.
+The idea: reduce the modality discrepancy in the image and the appearance discrepancy in the
+feature. Image level: a translator (VAE-GAN) generates the infrared version of a visible image and
+the visible version of an infrared one, so that every image has four channels. Feature level: one
+network for both modalities on the four channels.
 
     V ── E_v ─┐                 ┌─ G_v ── V'        visible:  (V, T')  ─┐            ┌─ CE
               ├─ z ~ N(m, 1) ───┤                                       ├─ network ──┤
@@ -17,32 +17,32 @@ level: one network for both modalities on the four planes.
     discriminators   L_D = ((D_v(V) - 1)^2 + D_v(V')^2) / 2 + the same of D_t
     identities       L   = CE + batch-hard triplet
 
-with |.| the mean absolute difference, all means over pixels, and KL(z) = m^2 / 2 for both latents
-on the way there and back. Translators and discriminators take turns in a first stage (a share of
-the epochs), the identities have the second.
+|.| is the mean absolute difference, all means are over pixels, and KL(z) = m^2 / 2 for the latents
+in both directions. In the first phase, a share of the epochs, translators and discriminators
+alternate; the second trains the identity network.
 
 Published (R-1/mAP; as quoted in table 2 of DEEN, CVPR 2023): SYSU-MM01 all-search
-single-shot 28.9/29.2; RegDB visible to thermal 43.4/44.1. At ResNet-50, 395 identities and the
-defaults 26,239,697 parameters, of which 1,701,380 translate, 217,794 discriminate and are idle
-after training; features of 2048 numbers.
+single-shot 28.9/29.2; RegDB visible to thermal 43.4/44.1. With ResNet-50, 395 identities and the
+defaults: 26,239,697 parameters, of which the translators have 1,701,380 and the discriminators,
+unused after training, 217,794; features of 2048 values.
 
-What was changed or chosen; the paper's text was not at hand beyond its abstract:
+Changes and choices (only the abstract of the paper was available):
 
-- The paper trains both levels jointly in the end. Here the translators stand still in the second
-  stage, so that they are still pictures that can be looked at, and a step of it costs little more
-  than any method's.
-- The translator is UNIT's (:mod:`vireid.nn.translator`), also in the latent's unit variance, the
-  least squares of the adversarial terms (they keep their gradient where a discriminator wins) and
-  the weights of all terms (its released configuration's). The latent is sampled in the first stage
-  only; whatever is described or shown comes from its mean, so a feature is a function of the
-  image.
-- The infrared plane's filters start as the sum of the colours' (:mod:`vireid.nn.input_channels`).
-- Triplets are of the unit features, which are what is ranked. Of plain features, whose distances
-  outweigh the identity loss at first, they kept it from learning anything on SynVI demo (six epochs
-  of the recipe for two cores, before it had the batch norm).
-- The feature is the pooled feature that the classifier reads. For two cores a batch norm stands
-  between (:mod:`vireid.methods.one_stream` says why).
-- Batch, rates and schedule are not known; those below are chosen.
+- The paper trains both levels jointly in the end. Here the translators are fixed in the second
+  phase, so that their output stays a recognisable image, and a step costs little more than that of
+  other methods.
+- The translator is UNIT's (:mod:`vireid.nn.translator`), including the unit variance of the latent,
+  the least-squares adversarial terms (whose gradient does not vanish when a discriminator wins) and
+  the weights of all terms (from its released configuration). The latent is sampled in the first
+  phase only; features and figures use its mean, so that a feature is a function of the image.
+- The filter of the infrared channel starts as the sum of those of the colours
+  (:mod:`vireid.nn.input_channels`).
+- The triplet loss is on L2-normalised features, which are what is ranked. On features without
+  normalisation, whose distances outweigh the identity loss at first, nothing was learned on SynVI
+  demo (six epochs of the recipe for two cores, before it had the batch norm).
+- The feature is the input of the classifier. The recipe for two cores has a batch norm before it
+  (:mod:`vireid.methods.one_stream` says why).
+- Batch, learning rates and schedule of the paper are unknown; those below are chosen.
 
 Example:
     >>> import torch
@@ -88,18 +88,18 @@ PAPER = Paper(
     year=2019,
 )
 
-_PLANES: Mapping[str, int] = {Modality.VISIBLE: 3, Modality.INFRARED: 1}
+_CHANNELS: Mapping[str, int] = {Modality.VISIBLE: 3, Modality.INFRARED: 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class D2RLConfig(OneStreamConfig):
-    """What D2RL is made of."""
+    """The options of D2RL."""
 
     kind: Annotated[Literal["d2rl"], tyro.conf.Suppress] = "d2rl"
     share: float = 0.5
-    """Share of the epochs in which the translators train; the identities have the rest."""
+    """Fraction of the epochs that train the translators; the rest train the identities."""
     width: int = 32
-    """Channels of the translators at their full resolution."""
+    """Channels of the translators at full resolution."""
     halvings: int = 2
     """How often an encoder halves the image's height and width."""
     reduction: int = 1
@@ -129,7 +129,7 @@ class D2RLConfig(OneStreamConfig):
             )
         if self.halvings < 0 or self.reduction < 1:
             raise ConfigError(
-                f"'{self.halvings}' halvings of pictures '{self.reduction}' times smaller; "
+                f"'{self.halvings}' halvings of images reduced '{self.reduction}' times; "
                 "expected 0 or more (--halvings) and 1 or more (--reduction)."
             )
         check_positive(self, "translator_lr")
@@ -142,48 +142,48 @@ class D2RLConfig(OneStreamConfig):
         )
 
     def build(self, *, classes: int) -> D2RL:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return D2RL(self, classes=classes)
 
 
 class D2RL(OneStreamMethod):
-    """Translators both ways, their discriminators, and one network on four planes.
+    """Translators in both directions, their discriminators, and one network on four channels.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
     supports_distributed: ClassVar[bool] = False
 
     def __init__(self, config: D2RLConfig, *, classes: int) -> None:
-        super().__init__(config, classes=classes, stands_for=(RED, GREEN, BLUE, GREY))
+        super().__init__(config, classes=classes, input_colours=(RED, GREEN, BLUE, GREY))
         self.config = config
-        self.translator = Translator(_PLANES, width=config.width, halvings=config.halvings)
+        self.translator = Translator(_CHANNELS, width=config.width, halvings=config.halvings)
         self.discriminators = nn.ModuleDict(
-            {m: PatchDiscriminator(planes, width=config.width) for m, planes in _PLANES.items()}
+            {m: PatchDiscriminator(count, width=config.width) for m, count in _CHANNELS.items()}
         )
 
     def phases(self, epochs: int) -> tuple[Phase, ...]:
-        """Translators and discriminators by turns, then the identities."""
+        """First translators and discriminators, alternating; then the identities."""
         first = min(round(self.config.share * epochs), epochs - 1)
-        turns = tuple(OptimizerStep(name, (name,)) for name in ("translators", "discriminators"))
+        steps = tuple(OptimizerStep(name, (name,)) for name in ("translators", "discriminators"))
         identities = Phase(epochs - first, (OptimizerStep("identities", ("backbone", "heads")),))
-        return (Phase(first, turns), identities) if first else (identities,)
+        return (Phase(first, steps), identities) if first else (identities,)
 
     def step_losses(self, batch: CrossModalBatch, step: str) -> Losses:
         """Losses of the steps ``translators``, ``discriminators`` and ``identities``."""
         if step == "identities":
             return self.losses(batch)
         real = {
-            Modality.VISIBLE: self._pictures(batch.visible, Modality.VISIBLE),
-            Modality.INFRARED: self._pictures(batch.infrared, Modality.INFRARED),
+            Modality.VISIBLE: self._resized(batch.visible, Modality.VISIBLE),
+            Modality.INFRARED: self._resized(batch.infrared, Modality.INFRARED),
         }
         return self._translators(real) if step == "translators" else self._discriminators(real)
 
     def _translators(self, real: Mapping[Modality, Tensor]) -> Losses:
-        """L_G of pictures by their modality."""
-        ways = [self._one_way(pictures, modality) for modality, pictures in real.items()]
+        """L_G of the images of each modality."""
+        ways = [self._one_way(images, modality) for modality, images in real.items()]
         return Losses(
             terms={
                 name: getattr(self.config, name) * torch.stack([way[name] for way in ways]).sum()
@@ -191,64 +191,64 @@ class D2RL(OneStreamMethod):
             }
         )
 
-    def _one_way(self, pictures: Tensor, modality: Modality) -> dict[str, Tensor]:
-        """The terms of L_G from one modality, not weighted."""
+    def _one_way(self, images: Tensor, modality: Modality) -> dict[str, Tensor]:
+        """The unweighted terms of L_G that start from one modality."""
         way = self.translator
-        mean = way.encode(pictures, modality).float()
+        mean = way.encode(images, modality).float()
         latent = _sample(mean)
         made = way.decode(latent, modality.other)
         mean_of_made = way.encode(made, modality.other).float()
         back = way.decode(_sample(mean_of_made), modality)
         judged = self.discriminators[modality.other](made).float()
         return {
-            "reconstruction": F.l1_loss(way.decode(latent, modality).float(), pictures),
+            "reconstruction": F.l1_loss(way.decode(latent, modality).float(), images),
             "kl": (mean.square().mean() + mean_of_made.square().mean()) / 2,
             "adversarial": (judged - 1).square().mean(),
-            "cycle": F.l1_loss(back.float(), pictures),
+            "cycle": F.l1_loss(back.float(), images),
         }
 
     def _discriminators(self, real: Mapping[Modality, Tensor]) -> Losses:
-        """L_D of pictures by their modality, and the share of patches that are told right."""
-        terms, told = [], []
-        for modality, pictures in real.items():
+        """L_D of the images of each modality, and the accuracy over patches."""
+        terms, accuracies = [], []
+        for modality, images in real.items():
             with torch.no_grad():
                 mean = self.translator.encode(real[modality.other], modality.other)
                 made = self.translator.decode(_sample(mean.float()), modality)
             judge = self.discriminators[modality]
-            on_real, on_made = judge(pictures).float(), judge(made).float()
+            on_real, on_made = judge(images).float(), judge(made).float()
             terms.append(((on_real - 1).square().mean() + on_made.square().mean()) / 2)
-            told += [(on_real > 0.5).float().mean(), (on_made < 0.5).float().mean()]
+            accuracies += [(on_real > 0.5).float().mean(), (on_made < 0.5).float().mean()]
         return Losses(
             terms={"discriminators": torch.stack(terms).sum()},
-            metrics={"discriminators_accuracy": torch.stack(told).mean()},
+            metrics={"discriminators_accuracy": torch.stack(accuracies).mean()},
         )
 
     def metric_terms(self, features: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-        """The hardest triplets of the unit features."""
+        """Batch-hard triplet loss on L2-normalised features."""
         triplet = batch_hard_triplet_loss(F.normalize(features), labels, margin=self.config.margin)
         return {"triplet": triplet}
 
-    def planes(self, images: Tensor, modality: Modality) -> Tensor:
-        """Red, green, blue and infrared, those of the other modality translated."""
+    def input_channels(self, images: Tensor, modality: Modality) -> Tensor:
+        """Red, green, blue and infrared; the channels of the other modality are translated."""
         other = self.translate(images, modality)
         visible, infrared = (images, other) if modality is Modality.VISIBLE else (other, images)
         return torch.cat([visible, grey(infrared)], dim=1)
 
     @torch.no_grad()
     def translate(self, images: Tensor, modality: Modality) -> Tensor:
-        """The images in the other modality, from the mean latent, ``[n, 3, H, W]``."""
-        mean = self.translator.encode(self._pictures(images, modality), modality)
+        """Translate images into the other modality, from the mean latent: ``[n, 3, H, W]``."""
+        mean = self.translator.encode(self._resized(images, modality), modality)
         made = self.translator.decode(mean, modality.other).float()
         large = F.interpolate(made, images.shape[2:], mode="bilinear")
         return normalise((large.expand(-1, 3, -1, -1) + 1) * 127.5)
 
-    def _pictures(self, images: Tensor, modality: Modality) -> Tensor:
-        """What the translator reads: ``[n, 3 or 1, h, w]`` in [-1, 1]."""
+    def _resized(self, images: Tensor, modality: Modality) -> Tensor:
+        """The input of the translator: ``[n, 3 or 1, h, w]`` in [-1, 1]."""
         step = 2**self.config.halvings
         sides = (max(1, round(s / self.config.reduction / step)) for s in images.shape[2:])
         size = tuple(step * side for side in sides)
-        pictures = denormalise(images)[:, : _PLANES[modality]]
-        return F.adaptive_avg_pool2d(pictures, size) * 2 - 1
+        images = denormalise(images)[:, : _CHANNELS[modality]]
+        return F.adaptive_avg_pool2d(images, size) * 2 - 1
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """``backbone``, ``heads``, ``translators`` and ``discriminators``."""
@@ -260,17 +260,17 @@ class D2RL(OneStreamMethod):
         }
 
     def group_lrs(self) -> Mapping[str, float]:
-        """Translators and discriminators keep step with one another."""
+        """That of the translators and discriminators."""
         return dict.fromkeys(("translators", "discriminators"), self.config.translator_lr)
 
 
 def _sample(mean: Tensor) -> Tensor:
-    """A latent of unit variance around its mean."""
+    """Sample a latent with unit variance around its mean."""
     return mean + torch.randn_like(mean)
 
 
 def recipe() -> Recipe[D2RLConfig]:
-    """D2RL for ImageNet weights and a GPU: half of the epochs for either level."""
+    """D2RL for ImageNet weights and a GPU: half of the epochs for each level."""
     return Recipe(
         method=D2RLConfig(),
         batch=Batch(identities=8, images=4),

@@ -3,9 +3,9 @@
 Y. Wu, S. Wan, D. Wu, C. Wang, C. Yuan, X. Qin, H. Wu, X. Zhao: "Position Attention-Guided Learning
 for Infrared-Visible Person Re-identification", ICIC 2020, pp. 387-397.
 
-The idea: two ResNet-50 streams, one a modality; a position-attention module (PALM) that lets every
-position of the map gather from all others; horizontal stripes for local features; each stripe
-trained by cross-entropy and the hetero-center loss.
+The idea: two ResNet-50 streams, one per modality; a position-attention module (PALM) that lets
+every position of the map attend to all others; horizontal stripes for local features; cross-entropy
+and hetero-center loss on each stripe.
 
     visible  ── stream_v ─┐
                           ├─ PALM ─ 6 stripes ─ Linear+BN ─ embeddings ─┬─ LeakyReLU+Linear ─ CE
@@ -71,11 +71,11 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class DLISConfig(MethodConfig):
-    """What DLIS is made of; the defaults are the reconstruction."""
+    """The options of DLIS; the defaults are the reconstruction."""
 
     kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
     shared_from: StageName | None = None
-    """From this stage on both modalities share one trunk; None: wholly separate streams."""
+    """First stage of the trunk that both modalities share; None: separate streams."""
     palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
     """Where PALM is applied: behind a stage, or behind layer4 within each stripe; off: TSLFN."""
     palm_branch: PalmBranch = "gamma"
@@ -128,7 +128,7 @@ class DLISConfig(MethodConfig):
         return replace(super().on_cpu(), palm_scaled=True, palm_lr="backbone")
 
     def build(self, *, classes: int) -> DLIS:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return DLIS(self, classes=classes)
 
     def about(self) -> dict[str, str]:
@@ -140,7 +140,7 @@ class DLIS(Method):
     """Two streams, PALM, stripes.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -203,7 +203,7 @@ class DLIS(Method):
         images = torch.cat([batch.visible, batch.infrared])
         embeddings = gather_batch(self(images, len(batch.visible)), batch)
         logits = self.heads.classify(embeddings)
-        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        # In float32 whatever the precision of the network: losses are differences of small numbers.
         embeddings, logits = embeddings.float(), logits.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         target = labels[:, None].expand(-1, config.stripes).flatten()
@@ -250,7 +250,7 @@ class DLIS(Method):
         return join_stripes(self(images, n_visible).float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The streams' without PALM's, or with them if so configured."""
+        """The streams, with PALM if ``palm_lr`` says so."""
         palms = [p for m in self.modules() if isinstance(m, PALM) for p in m.parameters()]
         known = {id(p) for p in palms}
         own = [p for p in self.streams.parameters() if id(p) not in known]
@@ -258,16 +258,16 @@ class DLIS(Method):
 
 
 def recipe() -> Recipe[DLISConfig]:
-    """The paper-like recipe, after TSLFN's published code, for ImageNet weights and a GPU."""
+    """The paper-like recipe, after the published code of TSLFN, for ImageNet weights and a GPU."""
     return Recipe(method=DLISConfig())
 
 
 def strong_recipe() -> Recipe[DLISConfig]:
-    """DLIS with what later work found, for good results in few epochs, on a CPU too.
+    """DLIS with improvements of later work: good results in few epochs, on a CPU too.
 
-    Own stems and a shared trunk, a PALM that knows offsets and adds nothing that is the same at all
-    positions (docs/research/palm.md), label smoothing, batch-hard triplet loss, channel
-    augmentation (Ye et al., ICCV 2021), Adam with warm-up and cosine decay.
+    Separate stems and a shared trunk, a PALM whose logits depend on offsets and whose output has
+    mean 0 over the positions (docs/research/palm.md), label smoothing, batch-hard triplet loss,
+    channel augmentation (Ye et al., ICCV 2021), Adam with warm-up and cosine decay.
     """
     return Recipe(
         method=DLISConfig(

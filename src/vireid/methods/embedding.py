@@ -35,10 +35,10 @@ __all__ = ["EmbeddingConfig", "EmbeddingMethod"]
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig(MethodConfig):
-    """What the network is made of."""
+    """The options of the network."""
 
     shared_from: StageName | None = None
-    """From this stage on both modalities share one trunk; None: wholly separate streams."""
+    """First stage of the trunk that both modalities share; None: separate streams."""
     dim: int
     """Length of the embedding."""
 
@@ -54,7 +54,7 @@ class EmbeddingMethod(Method):
     """Two streams, a shared embedding, a classifier.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -72,7 +72,7 @@ class EmbeddingMethod(Method):
     def pair_terms(
         self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
     ) -> Mapping[str, Tensor]:
-        """The terms that a method adds to the identity loss, by name and weighted.
+        """The weighted terms that a method adds to the identity loss, by name.
 
         Args:
             visible: Embeddings of the visible images, float32 ``[n_v, d]``.
@@ -94,12 +94,12 @@ class EmbeddingMethod(Method):
         return self.head(self.pool(self.streams(images, n_visible))).squeeze(1)  # type: ignore[no-any-return]
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy over both modalities, and the method's terms."""
+        """Cross-entropy over both modalities, and the terms of the method."""
         n = len(batch.visible_labels)
         images = torch.cat([batch.visible, batch.infrared])
         embeddings = gather_batch(self(images, len(batch.visible)), batch)
         logits = self.head.classify(embeddings[:, None]).squeeze(1)
-        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        # In float32 whatever the precision of the network: losses are differences of small numbers.
         embeddings, logits = embeddings.float(), logits.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         identity = F.cross_entropy(logits, labels)

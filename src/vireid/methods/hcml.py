@@ -3,47 +3,47 @@
 M. Ye, X. Lan, J. Li, P. C. Yuen: "Hierarchical Discriminative Learning for Visible Thermal Person
 Re-Identification", AAAI 2018, its second stage (the first is :mod:`vireid.methods.tone`).
 
-The idea: TONE is trained, then left as it is; on its features a metric is learnt in two layers.
-A transformation of each modality, V and T, draws an identity's images of that modality to their
-centre; a metric M that both share draws the visible and the infrared centre of an identity
-together and those of different ones apart. All three are learnt together.
+The idea: TONE is trained, then fixed; a metric is learned on its features in two layers. A
+transformation for each modality, V and T, moves the images of an identity in that modality to their
+center; a metric M for both modalities moves the visible and the infrared center of an identity
+together and those of different identities apart. All three are learned jointly.
 
     visible  ── TONE ─ unit ─ PCA ─ V ─┐
                                        ├─ M ─ distance           (fitted once TONE is trained)
     infrared ── TONE ─ unit ─ PCA ─ T ─┘
 
-    F(V, T, M) = log-logistic loss over pairs of centres + 0.2 · the same within each modality
+    F(V, T, M) = log-logistic loss over pairs of centers + 0.2 · the same within each modality
                  (+ shrinkage, below); in full in :mod:`vireid.methods.hierarchical_metric`
 
 Published (on TONE with AlexNet, R-1/mAP; not measured here): RegDB, one split of the authors'
 repository, 23.4/23.9 where TONE has 15.7/18.0; in the paper, unverified, RegDB 24.44/20.08 and
 SYSU-MM01 all-search single-shot 14.32/16.16.
 
-What was changed, besides what :mod:`~vireid.methods.tone` says, and why. TONE's features of its
-own training images tell their identities apart all but perfectly, and a metric that separates
-those still further ranks new identities worse (measured, below):
+Changes, in addition to those in :mod:`~vireid.methods.tone`, and why. TONE's features of its own
+training images separate their identities almost perfectly, and a metric that separates these
+further ranks new identities worse (measured, below):
 
-- Features are scaled by 4, and a pair counts as near below half the mean squared distance of
-  the centres of one identity (published: below the mean over all pairs, unscaled). So pairs of
-  one identity, which are what there is to learn from, pull, and of the others push only the near.
-- V, T and M are drawn to the identity matrix, with which the distance is the plain one.
-- Gradients are those of F, with steps found by halving; the published code's of V and T are others
-  (T's is multiplied by V), with steps of 0.1 · 0.95^k.
-- A feature is the unit row of (x - mean) W V M^1/2 W^T, W the principal components: the cosine
-  of two is that of the angle between them under M. Published is the distance under M, which the
-  cosine equals in order where rows are equally long, and which measured worse here. Rotated back
-  by W^T a feature is as long as TONE's.
+- Features are scaled by 4, and a pair counts as near below half the mean squared distance between
+  the centers of one identity (published: below the mean over all pairs, unscaled). So all pairs of
+  one identity, which carry the information, attract, and of the others only the near ones repel.
+- V, T and M are regularised towards the identity matrix, which gives the Euclidean distance.
+- Gradients are those of F, with step sizes by backtracking; the gradients of V and T in the
+  published code differ (that of T is multiplied by V), with step sizes 0.1 · 0.95^k.
+- A feature is the L2-normalised row (x - mean) W V M^1/2 W^T, with the principal components W: the
+  cosine of two features is that of the angle between them under M. The paper uses the distance
+  under M, which gives the same order as the cosine for rows of equal length, and which was worse
+  here. Rotated back by W^T, a feature is as long as TONE's.
 
-How these were chosen: TONE trained by ``tone-cpu`` on SynVI demo, infrared queries and all visible
-images of 120 people of SynVI standard whom the demo does not have. TONE's own distance has mAP
-5.43, the published form 4.15 (4.43 by cosine), this one 5.97. Of 130 further people, not used in
-choosing: from infrared 5.01 -> 5.44, 95 % interval of the difference over people 0.07 to 0.78;
-from visible 5.06 -> 5.64, 0.23 to 0.98; R-1 is the same but for a half. On the demo's 60 test
-identities 15.12 -> 15.75, which so few people cannot tell from chance (-0.73 to 1.81). Both trained
-on SynVI standard (docs/benchmarks/synvi.md), over its 100 test identities: 20.10 -> 21.65, 0.77 to
-2.34. All of it synthetic, with one seed.
+These were chosen with TONE trained by ``tone-cpu`` on SynVI demo, infrared queries and all visible
+images of 120 people of SynVI standard that are not in the demo. TONE's own distance has mAP 5.43,
+the published form 4.15 (4.43 by cosine), this one 5.97. With 130 further people, not used for the
+choice: from infrared 5.01 -> 5.44, 95 % interval of the difference over people 0.07 to 0.78; from
+visible 5.06 -> 5.64, 0.23 to 0.98; R-1 is equal within half a point. On the demo's 60 test
+identities 15.12 -> 15.75, not significant with so few people (-0.73 to 1.81). Both trained on SynVI
+standard (docs/benchmarks/synvi.md), over its 100 test identities: 20.10 -> 21.65, 0.77 to 2.34. All
+of it synthetic, with one seed.
 
-At ResNet-50 and 395 identities: TONE's 52,025,867 parameters, a feature of 2,048 numbers.
+With ResNet-50 and 395 identities: TONE's 52,025,867 parameters, features of 2,048 values.
 
 Example:
     >>> import torch
@@ -66,7 +66,7 @@ from torch.nn import functional
 from vireid.errors import ConfigError
 from vireid.methods import tone
 from vireid.methods._checks import check_non_negative, check_positive
-from vireid.methods.hierarchical_metric import learn_metric
+from vireid.methods.hierarchical_metric import fit_metric
 from vireid.methods.recipe import Recipe
 from vireid.types import Modality
 
@@ -77,7 +77,7 @@ PAPER = replace(tone.PAPER, name="HCML")
 
 @dataclass(frozen=True, kw_only=True)
 class HCMLConfig(tone.TONEOptions):
-    """TONE's options, and those of the metric."""
+    """The options of TONE and of the metric."""
 
     kind: Annotated[Literal["hcml"], tyro.conf.Suppress] = "hcml"
     components: int = 600
@@ -110,23 +110,23 @@ class HCMLConfig(tone.TONEOptions):
         check_positive(self, "scale")
 
     def build(self, *, classes: int) -> HCML:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return HCML(self, classes=classes)
 
 
 class HCML(tone.TONE):
     """TONE with a metric fitted to its features.
 
-    Until :meth:`fit` it describes as TONE does.
+    Before :meth:`fit` its features are those of TONE.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
 
     Attributes:
         mean: Mean of TONE's training features, ``[d]``.
-        visible_map: What a centred visible feature is multiplied by, ``[d, d]``.
-        infrared_map: The same for infrared ones.
+        visible_map: Matrix that multiplies a centred visible feature, ``[d, d]``.
+        infrared_map: Matrix that multiplies a centred infrared feature, ``[d, d]``.
     """
 
     needs_fit: ClassVar[bool] = True
@@ -142,22 +142,22 @@ class HCML(tone.TONE):
         self.register_buffer("infrared_map", torch.eye(config.dim))
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """Unit rows whose cosines are those of the metric, ``[n, d]``."""
+        """L2-normalised rows whose cosines are those of the metric, ``[n, d]``."""
         own = self.visible_map if modality is Modality.VISIBLE else self.infrared_map
-        described = super().extract_features(images, modality)
-        # In half precision the products would undo what the metric distinguishes.
-        with torch.autocast(described.device.type, enabled=False):
-            return functional.normalize((described - self.mean) @ own)
+        features = super().extract_features(images, modality)
+        # Half precision would lose the differences that the metric emphasises.
+        with torch.autocast(features.device.type, enabled=False):
+            return functional.normalize((features - self.mean) @ own)
 
     @torch.no_grad()
     def fit(
         self, visible: Tensor, infrared: Tensor, visible_labels: Tensor, infrared_labels: Tensor
     ) -> None:
-        """Learn the metric, in float64 on the CPU.
+        """Fit the metric, in float64 on the CPU.
 
         Args:
             visible: TONE's features of all visible training images, ``[n_v, d]``.
-            infrared: The same of all infrared ones, ``[n_t, d]``.
+            infrared: TONE's features of all infrared training images, ``[n_t, d]``.
             visible_labels: Class indices, int64 ``[n_v]``.
             infrared_labels: Class indices, int64 ``[n_t]``.
         """
@@ -168,7 +168,7 @@ class HCML(tone.TONE):
         components = min(config.components, rows.shape[1], rows.shape[0] - 1)
         basis = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -components:]
         projected = config.scale * rows @ basis
-        V, T, M = learn_metric(
+        V, T, M = fit_metric(
             projected[: len(visible)],
             projected[len(visible) :],
             visible_labels.cpu(),
@@ -187,6 +187,6 @@ class HCML(tone.TONE):
 
 
 def recipe() -> Recipe[HCMLConfig]:
-    """TONE as published and, once it is trained, the metric."""
+    """TONE as published, with the metric fitted after training."""
     given = tone.recipe()
     return Recipe(method=HCMLConfig(), batch=given.batch, optimisation=given.optimisation)

@@ -1,19 +1,19 @@
-"""The metric of HCML: one transformation a modality, and a metric that both share.
+"""The metric of HCML: a transformation for each modality, and a shared metric.
 
-With x and z the centres of identities in the visible and the infrared modality, r and s what the
-images differ from theirs by, d_M(a, b)^2 = (a - b) M (a - b)^T:
+x and z are the centers of identities in the visible and the infrared modality, r and s the
+differences of images from their center, d_M(a, b)^2 = (a - b) M (a - b)^T:
 
     F(V, T, M) = sum_ij w_ij log(1 + exp( y_ij (d_M(x_i V, z_j T)^2 - mu) ))          cross
                + lambda [ mean log(1 + exp |r V|^2) + mean log(1 + exp |s T|^2) ]     intra
                + rho/2 ( |V - I|^2 + |T - I|^2 + |M - I|^2 )                          shrinkage
 
-over all pairs of centres, y = 1 for those of one identity and -1 otherwise; w lets both kinds weigh
-alike. The slope of the logistic is what weighs pairs by how hard they are: at most w for a pair
-that is wrong, next to nothing for one that is right by far.
+over all pairs of centers, y = 1 for those of one identity and -1 otherwise; w gives both kinds
+equal weight. The slope of the logistic loss weights pairs by difficulty: at most w for a wrong
+pair, almost 0 for one that is correct by a wide margin.
 
 V and T descend along their gradients; M takes the accelerated proximal gradient steps of MLAPG
 (Liao and Li, "Efficient PSD Constrained Asymmetric Metric Learning for Person Re-Identification",
-ICCV 2015), which keep it positive semi-definite. Steps are found by halving, so nothing is tuned.
+ICCV 2015), which keep it positive semi-definite. Step sizes come from backtracking, without tuning.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from torch.nn.functional import softplus
 
 from vireid.errors import TrainingError
 
-__all__ = ["Metric", "Objective", "learn_metric"]
+__all__ = ["Metric", "Objective", "fit_metric"]
 
-# MLAPG's own start; it is halved from there.
+# The initial step size of MLAPG, halved by backtracking.
 _FIRST_STEP = 2.0**8
 
 
 class Metric(NamedTuple):
-    """A learnt metric on rows of length k, each float64 ``[k, k]``.
+    """A fitted metric on rows of length k, each float64 ``[k, k]``.
 
     Attributes:
-        V: The visible modality's transformation, ``x V``.
-        T: The infrared modality's, ``z T``.
+        V: Transformation of the visible modality, ``x V``.
+        T: Transformation of the infrared modality, ``z T``.
         M: The shared metric, symmetric and positive semi-definite.
     """
 
@@ -56,12 +56,12 @@ class Objective:
     """F of the module's equation.
 
     Attributes:
-        visible: Centres of the visible images of each identity, ``[i, k]``.
-        infrared: Centres of the infrared images of each identity, ``[j, k]``.
-        visible_rest: What visible images differ from their centres by, ``[n, k]``.
-        infrared_rest: The same of infrared images, ``[m, k]``.
-        same: Which centres are of one identity, bool ``[i, j]``.
-        mu: The squared distance below which a pair is taken to be of one identity.
+        visible: Centers of the visible images of each identity, ``[i, k]``.
+        infrared: Centers of the infrared images of each identity, ``[j, k]``.
+        visible_rest: Differences of visible images from their centers, ``[n, k]``.
+        infrared_rest: Differences of infrared images from their centers, ``[m, k]``.
+        same: Which pairs of centers are of one identity, bool ``[i, j]``.
+        mu: Squared distance below which a pair counts as near.
         intra: lambda.
         shrinkage: rho.
     """
@@ -77,10 +77,10 @@ class Objective:
 
     def __call__(self, V: Tensor, T: Tensor, M: Tensor) -> Tensor:
         """F, a scalar."""
-        return self.cross(V, T, M) + self.within(V, T) + self.away(V, T, M)
+        return self.cross(V, T, M) + self.within(V, T) + self.shrink(V, T, M)
 
     def cross(self, V: Tensor, T: Tensor, M: Tensor) -> Tensor:
-        """The loss over pairs of centres."""
+        """The loss over pairs of centers."""
         beyond = squared_distances(self.visible @ V, self.infrared @ T, M) - self.mu
         return softplus(beyond[self.same]).mean() + softplus(-beyond[~self.same]).mean()
 
@@ -89,8 +89,8 @@ class Objective:
         visible, infrared = (self.visible_rest @ V).square(), (self.infrared_rest @ T).square()
         return self.intra * (softplus(visible.sum(1)).mean() + softplus(infrared.sum(1)).mean())
 
-    def away(self, *matrices: Tensor) -> Tensor:
-        """How far matrices are from the identity, weighted."""
+    def shrink(self, *matrices: Tensor) -> Tensor:
+        """Weighted squared distance of matrices from the identity."""
         identity = torch.eye(len(matrices[0]), dtype=matrices[0].dtype)
         return self.shrinkage / 2 * torch.stack([m - identity for m in matrices]).square().sum()
 
@@ -101,7 +101,7 @@ def squared_distances(a: Tensor, b: Tensor, M: Tensor) -> Tensor:
     return own - 2 * a @ M @ b.T
 
 
-def learn_metric(
+def fit_metric(
     visible: Tensor,
     infrared: Tensor,
     visible_labels: Tensor,
@@ -113,25 +113,25 @@ def learn_metric(
     images: int,
     iterations: int,
 ) -> Metric:
-    """Learn V, T and M from labelled rows; the same ones always, no draw is involved.
+    """Fit V, T and M to labelled rows; deterministic.
 
     Args:
         visible: Rows of visible images, float64 ``[n, k]``.
         infrared: Rows of infrared images, float64 ``[m, k]``.
         visible_labels: Class indices, int64 ``[n]``.
-        infrared_labels: Class indices, int64 ``[m]``; some have to be in both modalities.
-        threshold: mu, in mean squared distances of the centres of one identity.
+        infrared_labels: Class indices, int64 ``[m]``; at least one must be in both modalities.
+        threshold: mu, relative to the mean squared distance between the centers of one identity.
         intra: lambda.
         shrinkage: rho.
-        images: How many images of an identity and modality the intra term sees at most, evenly
-            spaced in their order.
-        iterations: Steps at most; fewer once F falls by less than a ten-thousandth.
+        images: Maximum images per identity and modality in the intra term, evenly spaced in their
+            order.
+        iterations: Maximum number of steps; it stops when F falls by less than a ten-thousandth.
 
     Raises:
         TrainingError: If a row is not finite, or no identity is in both modalities.
     """
-    x, visible_rest, visible_ids = _centres(visible, visible_labels, images)
-    z, infrared_rest, infrared_ids = _centres(infrared, infrared_labels, images)
+    x, visible_rest, visible_ids = _centers(visible, visible_labels, images)
+    z, infrared_rest, infrared_ids = _centers(infrared, infrared_labels, images)
     same = visible_ids[:, None] == infrared_ids[None, :]
     identity = torch.eye(visible.shape[1], dtype=visible.dtype)
     F = Objective(
@@ -150,9 +150,9 @@ def learn_metric(
     last = float(F(V, T, M))
     if not math.isfinite(last):
         raise TrainingError(
-            f"HCML's metric cannot be learnt, its objective is '{last}' at the start; expected "
+            f"HCML's metric cannot be fitted: its objective is '{last}' at the start; expected "
             "finite features and at least two identities with images of both modalities. Look "
-            "for a loss that grew without bound in metrics.jsonl, and lower --lr."
+            "for a diverging loss in metrics.jsonl, and lower --lr."
         )
     for _ in range(iterations):
         faster = (1 + math.sqrt(1 + 4 * pace**2)) / 2
@@ -167,31 +167,31 @@ def learn_metric(
     return Metric(V, T, M)
 
 
-def _centres(rows: Tensor, labels: Tensor, images: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres of the identities, what some images of each differ by, and the identities."""
+def _centers(rows: Tensor, labels: Tensor, images: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Centers of the identities, differences of some images from them, and the identities."""
     identities = torch.unique(labels)
-    centres, rest = [], []
+    centers, rest = [], []
     for identity in identities:
         own = rows[labels == identity]
-        centre = own.mean(0)
+        center = own.mean(0)
         some = torch.linspace(0, len(own) - 1, min(images, len(own))).round().long()
-        centres.append(centre)
-        rest.append(own[some] - centre)
-    return torch.stack(centres), torch.cat(rest), identities
+        centers.append(center)
+        rest.append(own[some] - center)
+    return torch.stack(centers), torch.cat(rest), identities
 
 
 def _for_metric(F: Objective, V: Tensor, T: Tensor, M: Tensor) -> Tensor:
-    """What of F depends on M."""
-    return F.cross(V, T, M) + F.away(M)
+    """The terms of F that depend on M."""
+    return F.cross(V, T, M) + F.shrink(M)
 
 
 def _for_transformations(F: Objective, M: Tensor, V: Tensor, T: Tensor) -> Tensor:
-    """What of F depends on V and T."""
-    return F.cross(V, T, M) + F.within(V, T) + F.away(V, T)
+    """The terms of F that depend on V and T."""
+    return F.cross(V, T, M) + F.within(V, T) + F.shrink(V, T)
 
 
 def _shared_step(F: Callable[[Tensor], Tensor], M: Tensor, step: float) -> tuple[Tensor, float]:
-    """A proximal step, short enough that F stays below its quadratic bound; and its length."""
+    """A proximal step for which F is below its quadratic bound, and its size."""
     slope, value = grad_and_value(F)(M)
     while True:
         moved = _semi_definite(M - step * slope)
@@ -205,7 +205,7 @@ def _shared_step(F: Callable[[Tensor], Tensor], M: Tensor, step: float) -> tuple
 def _own_step(
     F: Callable[[Tensor, Tensor], Tensor], V: Tensor, T: Tensor, step: float
 ) -> tuple[Tensor, Tensor, float]:
-    """A step of both along the gradient, short enough that F falls as it should; its length."""
+    """A gradient step of both for which F decreases sufficiently, and its size."""
     (of_V, of_T), value = grad_and_value(F, argnums=(0, 1))(V, T)
     steepness = of_V.square().sum() + of_T.square().sum()
     while True:
@@ -223,5 +223,5 @@ def _semi_definite(M: Tensor) -> Tensor:
 
 
 def _rounding(value: Tensor) -> float:
-    """What float64 may be off by; without it a search at the optimum would never end."""
+    """Rounding error of float64; without it backtracking would not end at the optimum."""
     return 1e-12 * max(1.0, abs(float(value)))

@@ -1,12 +1,12 @@
-"""MGN: the multiple granularity network; whole, halves and thirds, each seen by its own branch.
+"""MGN: the multiple granularity network, with branches for whole, halves and thirds.
 
 G. Wang, Y. Yuan, X. Chen, J. Li, X. Zhou: "Learning Discriminative Features with Multiple
 Granularities for Person Re-Identification", ACM MM 2018.
 
-The idea: stripes alone forget the whole, the whole alone forgets what is small. Behind the first
-block of layer3 the network goes on three times, with layers of their own: one branch looks at the
-whole person, one also at two halves, one also at three thirds. Each of the eight views has its own
-reduction to 256 channels and its own classifier; the three of the whole person also learn triplets.
+The idea: combine global and local features. After the first block of layer3 the network has three
+branches with separate layers: one for the whole person, one that adds two halves, one that adds
+three thirds. Each of the eight parts has a separate reduction to 256 channels and a separate
+classifier; the three of the whole person also have a triplet loss.
 
                                        ┌─ layer3' ─ layer4 (stride 2) ── max ── g1
     both ── stem .. layer3, block 1 ───┼─ layer3' ─ layer4 (stride 1) ── max ── g2, 2 halves
@@ -15,11 +15,11 @@ reduction to 256 channels and its own classifier; the three of the whole person 
     f_i = ReLU(BN(Linear_i(max_i))),  i = 1..8
     L = mean_i CE_i + w · mean_{g1, g2, g3} triplet      (batch-hard, margin 1.2, w = 2)
 
-The paper's recipe and its reproduction (seathiefwang/MGN-pytorch) differ, and as it is the latter
-that people run, it is followed here:
+The paper's recipe and its reproduction (seathiefwang/MGN-pytorch) differ; this module follows the
+reproduction, which is what people run:
 
 - the cross-entropies of the whole person are on the reduced 256-d features (in the paper on the
-  2,048-d ones before; users of two reproductions report that it comes out no better);
+  2,048-d ones before; users of two reproductions report no improvement from that);
 - Adam 2e-4, 160 epochs, a tenth at 120 and 140, random erasing (the paper, by notes on it: SGD
   0.01, 80 epochs, a tenth at 40 and 60, flips only), and weight 2 for the triplets.
 
@@ -28,11 +28,11 @@ here): Market-1501 96.6/94.2 (the paper's abstract), 94.6/92.2 (the reproduction
 95.8/93.8 in its later runs). No figure for visible-infrared images exists; both modalities go
 through the one network, an infrared image as three equal channels.
 
-What is changed: 4 images of each of 16 identities are 2 visible and 2 infrared ones. The heads
-start like TSLFN's (classifiers near nought). Features of mirrored images are not averaged in.
+Changes: 4 images of each of 16 identities are 2 visible and 2 infrared ones. The heads are
+initialised like TSLFN's (classifiers near 0). Features are not averaged over flipped images.
 
-A test feature is the eight features side by side. With ResNet-50 at 384x128: 69.6 million
-parameters for 395 identities, 2,048-d features.
+A test feature is the concatenation of the eight features. With ResNet-50 at 384x128: 69.6 million
+parameters for 395 identities, features of 2,048 values.
 
 Example:
     >>> import torch
@@ -77,14 +77,14 @@ PAPER = Paper(
 )
 
 _GRANULARITIES = ((1,), (1, 2), (1, 3))
-_VIEWS = sum(map(sum, _GRANULARITIES))
-# Of the eight views, those of the whole person: the first of each branch.
+_PARTS = sum(map(sum, _GRANULARITIES))
+# The parts that cover the whole person: the first of each branch.
 _WHOLE = (0, 1, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MGNConfig(MethodConfig):
-    """What MGN is made of; the defaults are the reproduction's."""
+    """The options of MGN; the defaults are those of the reproduction."""
 
     kind: Annotated[Literal["mgn"], tyro.conf.Suppress] = "mgn"
     size: tuple[int, int] = (384, 128)
@@ -103,15 +103,15 @@ class MGNConfig(MethodConfig):
         check_non_negative(self, "triplet", "margin")
 
     def build(self, *, classes: int) -> MGN:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return MGN(self, classes=classes)
 
 
 class MGN(Method):
-    """One trunk, three branches, eight views of a person.
+    """One trunk, three branches, eight parts.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -122,7 +122,7 @@ class MGN(Method):
         self.config = config
         self.size = config.size
         stages, channels = build_stages(config.backbone, config.weights, last_stride=2)
-        self.heads = StripeHeads(channels, stripes=_VIEWS, dim=config.dim, classes=classes)
+        self.heads = StripeHeads(channels, stripes=_PARTS, dim=config.dim, classes=classes)
         self.trunk, behind = split_stages(stages)
         self.branches = nn.ModuleList(
             Branch(copy.deepcopy(behind), stripes) for stripes in _GRANULARITIES
@@ -131,24 +131,24 @@ class MGN(Method):
             keep_resolution(branch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Describe the eight views of images of any modality.
+        """Features of the eight parts of images of any modality.
 
         Args:
             images: ``[n, 3, H, W]``.
 
         Returns:
-            Features, ``[n, 8, d]``, none below 0: whole; whole, two halves; whole, three thirds.
+            Features, ``[n, 8, d]``, not negative: whole; whole, two halves; whole, three thirds.
         """
         x = self.trunk(images)
         return F.relu(self.heads(torch.cat([branch(x) for branch in self.branches], dim=1)))
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy, mean over the views; triplets, mean over those of the whole person."""
+        """Mean cross-entropy over the parts; mean triplet loss over those of the whole person."""
         features = gather_batch(self(torch.cat([batch.visible, batch.infrared])), batch)
-        # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
+        # The features are not negative, so that the LeakyReLU of the classifiers has no effect.
         logits = self.heads.classify(features).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
-        identity = F.cross_entropy(logits.transpose(1, 2), labels[:, None].expand(-1, _VIEWS))
+        identity = F.cross_entropy(logits.transpose(1, 2), labels[:, None].expand(-1, _PARTS))
         triplets = [
             batch_hard_triplet_loss(features[:, view].float(), labels, margin=self.config.margin)
             for view in _WHOLE
@@ -164,12 +164,12 @@ class MGN(Method):
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """The eight features side by side, normalised: ``[n, 8·d]``."""
+        """The eight features, concatenated and normalised: ``[n, 8·d]``."""
         del modality
         return _join(self(images))
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The trunk's and the branches'."""
+        """The trunk and the branches."""
         return [*self.trunk.parameters(), *self.branches.parameters()]
 
 

@@ -1,18 +1,18 @@
-"""One network for both modalities, told apart at most by its input planes; identity loss on top.
+"""One network for both modalities, which differ in their input channels at most.
 
-    visible  ── planes ─┐
-                        ├─ backbone ─ average pooling ─ (batch norm) ─┬─ feature
-    infrared ── planes ─┘                                             └─ Linear ─ CE
+    visible  ── channels ─┐
+                          ├─ backbone ─ average pooling ─ (batch norm) ─┬─ feature
+    infrared ── channels ─┘                                             └─ Linear ─ CE
 
-The shape that deep zero-padding (ICCV 2017) and D2RL's feature level (CVPR 2019) share; a method
-says what its planes are and which terms it adds. The feature is what the classifier reads: the
-last layer that knows nothing of the training identities.
+The common part of deep zero-padding (ICCV 2017) and of D2RL's feature level (CVPR 2019); a method
+defines its input channels and the loss terms that it adds. The feature is the input of the
+classifier, the last layer that does not depend on the training identities.
 
 The batch norm before the classifier ("BNNeck", Luo et al., "Bag of Tricks and a Strong Baseline for
-Deep Person Re-identification", CVPR workshops 2019) is in neither paper. At the rates for few steps
-training needs it: without, D2RL's identity loss on SynVI demo was still ln(100) after two epochs
-(accuracy 0.03; with lower rates 0.04), with it 3.4 (accuracy 0.29). So it is on in the recipes for
-two cores, and off in the published ones.
+Deep Person Re-identification", CVPR workshops 2019) is in neither paper. With learning rates for
+few steps training needs it: without it, D2RL's identity loss on SynVI demo was still ln(100) after
+two epochs (accuracy 0.03; with lower learning rates 0.04), with it 3.4 (accuracy 0.29). So the
+recipes for two cores have it, and the published ones do not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["OneStreamConfig", "OneStreamMethod"]
 
 @dataclass(frozen=True, kw_only=True)
 class OneStreamConfig(MethodConfig):
-    """What the network is made of."""
+    """The options of the network."""
 
     neck: bool = False
     """A batch norm between the pooled feature and the classifier."""
@@ -48,24 +48,24 @@ class OneStreamConfig(MethodConfig):
 
 
 class OneStreamMethod(Method):
-    """One backbone on some input planes, and one classifier.
+    """One backbone with given input channels, and one classifier.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
-        stands_for: What each input plane stands for, as
+        input_colours: Colour of each input channel, as
             :func:`~vireid.nn.set_input_channels` takes it.
     """
 
     supports_distributed: ClassVar[bool] = True
 
     def __init__(
-        self, config: OneStreamConfig, *, classes: int, stands_for: Sequence[Colour]
+        self, config: OneStreamConfig, *, classes: int, input_colours: Sequence[Colour]
     ) -> None:
         super().__init__()
         self.size = config.size
         stages, channels = build_stages(config.backbone, config.weights)
-        set_input_channels(stages["stem"], stands_for)
+        set_input_channels(stages["stem"], input_colours)
         self.backbone = nn.Sequential(*stages.values())
         self.pool = StripePool(1)
         self.neck = nn.BatchNorm1d(channels) if config.neck else nn.Identity()
@@ -73,37 +73,37 @@ class OneStreamMethod(Method):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     @abstractmethod
-    def planes(self, images: Tensor, modality: Modality) -> Tensor:
-        """What the backbone reads of images of one modality.
+    def input_channels(self, images: Tensor, modality: Modality) -> Tensor:
+        """The input of the backbone for images of one modality.
 
         Args:
             images: ``[n, 3, H, W]``, normalised.
-            modality: The modality that they have.
+            modality: Modality of the images.
 
         Returns:
-            ``[n, planes, H, W]``, normalised; 0 is an empty place.
+            ``[n, c, H, W]``, normalised; 0 where a channel is empty.
         """
 
     def metric_terms(self, features: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-        """The terms that a method adds to the identity loss, by name and weighted.
+        """The weighted terms that a method adds to the identity loss, by name.
 
         Args:
-            features: What the classifier reads, float32 ``[n, C]``, visible first.
+            features: Input of the classifier, float32 ``[n, C]``, visible first.
             labels: Class indices, int64 ``[n]``.
         """
         del features, labels
         return {}
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """What the classifier reads, ``[n, C]``, of :meth:`planes`."""
-        return self.neck(self.pool(self.backbone(planes)).squeeze(1))  # type: ignore[no-any-return]
+    def forward(self, channels: Tensor) -> Tensor:
+        """Map :meth:`input_channels` to the input of the classifier, ``[n, C]``."""
+        return self.neck(self.pool(self.backbone(channels)).squeeze(1))  # type: ignore[no-any-return]
 
     def losses(self, batch: CrossModalBatch) -> Losses:
-        """Cross-entropy over both modalities together, and the method's terms."""
-        visible = self.planes(batch.visible, Modality.VISIBLE)
-        infrared = self.planes(batch.infrared, Modality.INFRARED)
+        """Cross-entropy over both modalities, and the terms of the method."""
+        visible = self.input_channels(batch.visible, Modality.VISIBLE)
+        infrared = self.input_channels(batch.infrared, Modality.INFRARED)
         features = gather_batch(self(torch.cat([visible, infrared])), batch)
-        # Losses are means and differences of many small numbers: float32 whatever the network's.
+        # In float32 whatever the precision of the network: losses are differences of small numbers.
         logits, features = self.classifier(features).float(), features.float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         identity = F.cross_entropy(logits, labels)
@@ -115,9 +115,9 @@ class OneStreamMethod(Method):
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """What the classifier reads, as unit rows ``[n, C]``."""
-        return F.normalize(self(self.planes(images, modality)).float())
+        """The L2-normalised input of the classifier, ``[n, C]``."""
+        return F.normalize(self(self.input_channels(images, modality)).float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The backbone with its new stem."""
+        """The backbone with its modified stem."""
         return list(self.backbone.parameters())

@@ -3,10 +3,10 @@
 Y. Sun, L. Zheng, Y. Yang, Q. Tian, S. Wang: "Beyond Part Models: Person Retrieval with Refined Part
 Pooling (and a Strong Convolutional Baseline)", ECCV 2018.
 
-The idea: keep the map of the last stage large, cut it into six equal horizontal stripes, average
-each into a vector g, reduce it to a shorter h by layers that all stripes share, and teach every
-stripe to tell the identities apart by itself. Where heads, shirts and shoes are roughly known, no
-body model is needed. DLIS has its stripes from here (by way of TSLFN).
+The idea: keep the map of the last stage large, divide it into six equal horizontal stripes, average
+each into a vector g, reduce it to a shorter h with layers that all stripes share, and train a
+separate identity classifier for each stripe. As long as heads, shirts and shoes are at roughly
+known heights, no body model is needed. DLIS has its stripes from here (via TSLFN).
 
     visible  ─┐             ┌─ g_1 ─┐                              ┌─ h_1 ─ Linear_1 ─ CE
               ├─ backbone ──┤  ...  ├─ dropout ─ Linear+BN+ReLU ───┤  ...
@@ -18,15 +18,16 @@ Published (ResNet-50 from ImageNet, visible images only, R-1/mAP, not measured h
 92.3/77.4 (paper), about 93.0/78.0 (the authors' code). No figure for visible-infrared images
 exists; both modalities go through the one network, an infrared image as three equal channels.
 
-What is changed: a batch holds identities in both modalities instead of 64 images by chance, 32 of
-them with one image each way, which is as near as the sampler comes. The refined part pooling, a
-second stage of training, is left out; the name PCB without "+RPP" means that.
+Changes: a batch has identities in both modalities instead of 64 random images, 32 of them with one
+image in each, which is as close as the sampler gets. The refined part pooling, a second stage of
+training, is omitted, as in the paper's "PCB" without "+RPP".
 
-A test feature is the six averages g, each of unit length, side by side, as in the authors' code;
-the paper allows g or h and finds them hardly different (from memory, unverified). h (``--feature
-h``) is an eighth as long with a ResNet-50, but its ReLU may leave nothing of an image: trained on
-SynVI standard for a few epochs, 108 of its images had an h of zeros, which no ranking can use. With
-ResNet-50 at 384x128: 24.6 million parameters for 395 identities, 12,288-d features (h: 1,536-d).
+A test feature is the six averages g, each L2-normalised, concatenated, as in the authors' code; the
+paper allows g or h and finds little difference (from memory, unverified). h (``--feature h``) is an
+eighth as long with a ResNet-50, but its ReLU can make the whole feature zero: trained on SynVI
+standard for a few epochs, 108 of its images had an h of zeros, which cannot be ranked. With
+ResNet-50 at 384x128: 24.6 million parameters for 395 identities, features of 12,288 values (h:
+1,536).
 
 Example:
     >>> import torch
@@ -70,7 +71,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class PCBConfig(MethodConfig):
-    """What PCB is made of; the defaults are the published ones."""
+    """The options of PCB; the defaults are the published ones."""
 
     kind: Annotated[Literal["pcb"], tyro.conf.Suppress] = "pcb"
     size: tuple[int, int] = (384, 128)
@@ -93,7 +94,7 @@ class PCBConfig(MethodConfig):
             raise ConfigError(f"The dropout '{self.dropout}' is not in [0, 1) (--dropout).")
 
     def build(self, *, classes: int) -> PCB:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return PCB(self, classes=classes)
 
 
@@ -101,7 +102,7 @@ class PCB(Method):
     """One network, stripes.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
@@ -120,14 +121,14 @@ class PCB(Method):
         self.streams = TwoStream(stages, shared_from=config.shared_from)
 
     def forward(self, images: Tensor, n_visible: int) -> tuple[Tensor, Tensor]:
-        """Describe the stripes of images.
+        """Averages and embeddings of the stripes of images.
 
         Args:
             images: ``[n_v + n_t, 3, H, W]``, visible ones first.
             n_visible: n_v.
 
         Returns:
-            The averages g, ``[n, p, C]``, and the embeddings h, ``[n, p, d]``, none below 0.
+            The averages g, ``[n, p, C]``, and the embeddings h, ``[n, p, d]``, not negative.
         """
         pooled = self.pool(self.streams(images, n_visible))
         return pooled, F.relu(self.heads(self.dropout(pooled)))
@@ -138,7 +139,7 @@ class PCB(Method):
         pooled, embeddings = self(images, batch.visible.shape[0])
         features = gather_batch(self._join(pooled, embeddings).detach(), batch)
         embeddings = gather_batch(embeddings, batch)
-        # The classifiers' LeakyReLU leaves what is not below 0 as it is: they are linear here.
+        # The features are not negative, so that the LeakyReLU of the classifiers has no effect.
         logits = self.heads.classify(embeddings).float()
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         identity = F.cross_entropy(
@@ -152,7 +153,7 @@ class PCB(Method):
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """The unit vectors of the stripes side by side, normalised again: ``[n, p·d]``."""
+        """The L2-normalised vectors of the stripes, concatenated and normalised: ``[n, p·d]``."""
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
         return self._join(*self(images, n_visible))
 
@@ -161,7 +162,7 @@ class PCB(Method):
         return join_stripes(parts.float())
 
     def backbone_parameters(self) -> list[nn.Parameter]:
-        """The network's before the stripes."""
+        """The network before the stripes."""
         return list(self.streams.parameters())
 
 

@@ -3,10 +3,10 @@
 M. Ye, X. Lan, J. Li, P. C. Yuen: "Hierarchical Discriminative Learning for Visible Thermal Person
 Re-Identification", AAAI 2018, its first stage (the second is :mod:`vireid.methods.hcml`).
 
-The idea: low-level layers are a modality's own, because its images look different; the last
-layers are shared, so that both modalities come to one space; there the cross-entropy tells
-identities apart, and the contrastive loss pulls a person's visible and infrared images together
-and keeps those of two people a margin apart.
+The idea: low-level layers are separate for each modality, because its images look different; the
+last layers are shared, so that both modalities share one embedding space. There the cross-entropy
+distinguishes identities, and the contrastive loss moves the visible and infrared images of a person
+together and those of two people a margin apart.
 
     visible  ── stream_v ─┐
                           ├─ mean ─ Linear+BN ─ embedding ─┬─ LeakyReLU+Linear ─ CE
@@ -18,15 +18,14 @@ Published (AlexNet, R-1/mAP; not measured here): RegDB, one split of the authors
 15.7/18.0; in the paper, unverified, RegDB 16.87/14.92 and SYSU-MM01 all-search single-shot
 12.52/14.42.
 
-What was changed: a ResNet-50 instead of AlexNet, 288x144 pixels instead of 227x227, and what
-follows from it (:mod:`vireid.methods.embedding`); batches of 16 identities x (4 + 4) images
-instead of 64 pairs; pad, crop and flip as in all recipes here (the code crops). The code sees 64
-pairs a step, one half of one identity and one half drawn at random; here all pairs of a batch
-count, both kinds by one half. It normalises each channel of the features over the batch, but
-test features over their channels; here the distance is, in training too, that of L2-normalised
-embeddings.
+Changes: a ResNet-50 instead of AlexNet, 288x144 pixels instead of 227x227, and what follows from it
+(:mod:`vireid.methods.embedding`); batches of 16 identities x (4 + 4) images instead of 64 pairs;
+pad, crop and flip as in all recipes here (the code crops). The code uses 64 pairs per step, half of
+them of one identity and half random; here all pairs of a batch count, with equal total weight for
+both kinds. The code normalises each channel of the features over the batch, but test features over
+their channels; here the distance is that of L2-normalised embeddings in training too.
 
-At ResNet-50 and 395 identities: 52,025,867 parameters, a feature of 2,048 numbers.
+With ResNet-50 and 395 identities: 52,025,867 parameters, features of 2,048 values.
 
 Example:
     >>> import torch
@@ -62,7 +61,7 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class TONEOptions(EmbeddingConfig):
-    """What TONE is made of; HCML, its second stage, has the same options."""
+    """The options of TONE, which HCML, its second stage, has too."""
 
     dim: int = 2048
     """Length of the embedding."""
@@ -83,7 +82,7 @@ class TONEConfig(TONEOptions):
     kind: Annotated[Literal["tone"], tyro.conf.Suppress] = "tone"
 
     def build(self, *, classes: int) -> TONE:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return TONE(self, classes=classes)
 
 
@@ -91,7 +90,7 @@ class TONE(EmbeddingMethod):
     """Two streams and a shared embedding with identity and contrastive loss.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 

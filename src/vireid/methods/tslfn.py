@@ -4,7 +4,7 @@ Y. Zhu, Z. Yang, L. Wang, S. Zhao, X. Hu, D. Tao: "Hetero-Center Loss for Cross-
 Re-Identification", Neurocomputing 2020.
 
 The idea: two ResNet-50 streams, six horizontal stripes, cross-entropy and hetero-center loss on
-each: DLIS without PALM, and that is what the code says.
+each: DLIS without PALM, whose class this module uses.
 """
 
 from vireid.methods import dlis
@@ -28,5 +28,5 @@ def recipe() -> Recipe[DLISConfig]:
 
 
 def strong_recipe() -> Recipe[DLISConfig]:
-    """The strong recipe of DLIS with PALM off: what PALM is compared with."""
+    """The strong recipe of DLIS with PALM off, for comparison with PALM."""
     return without_palm(dlis.strong_recipe())

@@ -1,12 +1,12 @@
-"""Deep zero-padding: one network for both modalities, each with an input plane of its own.
+"""Deep zero-padding: one network for both modalities, with a separate input channel for each.
 
 A. Wu, W.-S. Zheng, H.-X. Yu, S. Gong, J. Lai: "RGB-Infrared Cross-Modality Person
 Re-Identification", ICCV 2017.
 
-The idea: one stream for both modalities, but the input has two planes, and each modality leaves the
-other's at zero. A filter of the first layer has separate weights for the two planes, so that by
-itself the network can grow nodes that answer to one modality alone: the two streams of other
-methods, with their place of joining learnt.
+The idea: both modalities share one stream whose input has two channels, and each modality leaves
+the channel of the other at zero. A filter of the first layer has separate weights for the two
+channels, so that the network can learn nodes that respond to one modality only: two streams whose
+point of fusion is learned.
 
     visible  ── (grey, 0) ─────┐
                                ├─ one backbone ─ average pooling ─┬─ feature
@@ -14,24 +14,24 @@ methods, with their place of joining learnt.
 
     L = CE
 
-Published (R-1/mAP): SYSU-MM01 all-search single-shot 14.80/15.95; unverified: no copy of the tables
-was at hand. The authors' later features, scored on their official permutation, give 16.71/19.10.
-At ResNet-50 and 395 identities 24,314,251 parameters and features of 2048 numbers.
+Published (R-1/mAP): SYSU-MM01 all-search single-shot 14.80/15.95 (unverified: the tables were not
+available). The authors' later features, scored on their official permutation, give 16.71/19.10.
+With ResNet-50 and 395 identities: 24,314,251 parameters, features of 2048 values.
 
-What was changed or chosen:
+Changes and choices:
 
 - The backbone is a ResNet-50 from ImageNet weights instead of the paper's small residual network.
-  Each plane starts with the sum of the three colours' filters, which is what those filters see in a
-  grey picture (:mod:`vireid.nn.input_channels`): training starts from equal filters on both planes.
-- The paper pads raw zeros, black. Here a zero is one behind the normalisation, ImageNet's mean
-  grey: only so does the empty plane add exactly nothing to the first convolution, which the paper's
-  argument for modality-specific nodes needs. A raw black would add a constant to every filter.
-- Grey is the luminance of the picture before normalisation, on the same scale again
+  Both channels start with the sum of the filters of the three colours, the response of these
+  filters to a grey image (:mod:`vireid.nn.input_channels`).
+- The paper pads with raw zeros, black. Here the zero comes after the normalisation and is
+  ImageNet's mean grey: only then does the empty channel add exactly nothing to the first
+  convolution, as the paper's argument for modality-specific nodes requires. Raw black would add a
+  constant to every filter.
+- Grey is the luminance of the image before normalisation, normalised again
   (:func:`vireid.data.pixels.grey`).
-- The feature is the pooled output of the last stage, which the classifier reads: the last layer
-  that knows nothing of the training identities. For two cores a batch norm stands between
-  (:mod:`vireid.methods.one_stream` says why).
-- Input size, batch and schedule are the ones common to the recipes here; the paper's are not known.
+- The feature is the pooled output of the last stage, the input of the classifier. The recipe for
+  two cores has a batch norm in between (:mod:`vireid.methods.one_stream` says why).
+- Input size, batch and schedule are those common to the recipes here; the paper's are unknown.
 
 Example:
     >>> import torch
@@ -70,31 +70,31 @@ PAPER = Paper(
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroPaddingConfig(OneStreamConfig):
-    """What deep zero-padding is made of."""
+    """The options of deep zero-padding."""
 
     kind: Annotated[Literal["zero-padding"], tyro.conf.Suppress] = "zero-padding"
 
     def build(self, *, classes: int) -> ZeroPadding:
-        """The network for a number of training identities."""
+        """Build the network for a number of training identities."""
         return ZeroPadding(self, classes=classes)
 
 
 class ZeroPadding(OneStreamMethod):
-    """One stream with an input plane a modality, trained by the identity loss alone.
+    """One stream with an input channel for each modality, trained with the identity loss.
 
     Args:
-        config: Its options.
+        config: The options.
         classes: Number of training identities.
     """
 
     def __init__(self, config: ZeroPaddingConfig, *, classes: int) -> None:
-        super().__init__(config, classes=classes, stands_for=(GREY, GREY))
+        super().__init__(config, classes=classes, input_colours=(GREY, GREY))
 
-    def planes(self, images: Tensor, modality: Modality) -> Tensor:
+    def input_channels(self, images: Tensor, modality: Modality) -> Tensor:
         """(grey, 0) of visible images, (0, infrared) of infrared ones: ``[n, 2, H, W]``."""
-        plane = grey(images)
-        nothing = torch.zeros_like(plane)
-        pair = (plane, nothing) if modality is Modality.VISIBLE else (nothing, plane)
+        channel = grey(images)
+        empty = torch.zeros_like(channel)
+        pair = (channel, empty) if modality is Modality.VISIBLE else (empty, channel)
         return torch.cat(pair, dim=1)
 
 

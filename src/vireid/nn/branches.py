@@ -28,7 +28,7 @@ def split_stages(stages: Mapping[StageName, nn.Module]) -> tuple[nn.Sequential, 
         stages: As :func:`vireid.nn.build_stages` gives them.
 
     Returns:
-        What stands before the cut, up to maps of 1/16, and what stands behind it.
+        The layers before the cut, up to maps of 1/16, and the layers behind it.
     """
     first, *rest = _blocks(stages["layer3"])
     trunk = nn.Sequential(stages["stem"], stages["layer1"], stages["layer2"], first)

@@ -1,4 +1,4 @@
-"""Convolutions that take the fastest way there is on a CPU.
+"""Convolutions with faster CPU implementations.
 
 Measured on AVX2 (docs/benchmarks/speed.md): a 1x1 convolution over channels-last maps is a matrix
 product, and as such its weight's gradient is a third faster; a 3x3 convolution of many channels is
@@ -23,7 +23,7 @@ __all__ = ["Conv2d", "is_supported", "use_fast_convolutions"]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _WIDE = 128
-"""From so many channels on a product beats oneDNN's 1x1 convolution."""
+"""Minimum number of channels for which a matrix product is faster than oneDNN's 1x1 convolution."""
 _WIDE_3X3 = 256
 """From so many channels on the transforms of a 3x3 convolution cost little beside its products."""
 _TILES = 256
@@ -60,7 +60,7 @@ class Conv2d(nn.Conv2d):
         return super().forward(x)
 
     def _padding_of_depthwise(self) -> tuple[int, int] | None:
-        """None where it is no depthwise convolution of stride 1, padded by so many zeros."""
+        """The zero padding of a depthwise convolution of stride 1; None for other convolutions."""
         is_depthwise = self.groups == self.in_channels == self.out_channels
         if not is_depthwise or self.stride != (1, 1) or self.padding_mode != "zeros":
             return None
@@ -68,17 +68,17 @@ class Conv2d(nn.Conv2d):
 
 
 def use_fast_convolutions(network: ModuleT) -> ModuleT:
-    """Let every convolution of a network be a :class:`Conv2d`.
+    """Make every convolution of a network a :class:`Conv2d`.
 
     Args:
-        network: Changed in place; its parameters and their names stay.
+        network: Changed in place; parameters and their names stay.
 
     Returns:
         ``network``.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:
-            # It has what a Conv2d has, and whoever holds it keeps holding it.
+            # The attributes are the same, and references to the module stay valid.
             module.__class__ = Conv2d
     return network
 

@@ -1,16 +1,15 @@
-"""Depthwise convolutions whose filters' gradient is a batch of matrix products, for small maps.
+"""Depthwise convolutions that compute the gradient of their filters as matrix products.
 
-A filter's gradient is a sum over images and places of products of a pixel and a gradient that are
-as far apart as the filter's number says:
+The gradient of filter c is a sum over images n and positions p of products of a pixel and a
+gradient at offset a:
 
     dw_c[a] = sum_n sum_p  x_c[n, p + a] g_c[n, p]
 
-For each channel all pairs of pixels and gradients, summed over the images, are one matrix product
-x_c' g_c, of which every number is added to that of its distance. These are more products than the
-definition has (h w instead of 25 for each number of g), and yet fewer seconds: oneDNN reaches one
-to four GFLOP/s in the filters' gradient of 5x5 convolutions over the last maps of a mobile network,
-against some forty in a matrix product. For 3x3 filters and for large maps oneDNN is faster
-(docs/benchmarks/speed.md).
+For each channel the products of all pairs of pixels and gradients, summed over the images, are one
+matrix product x_c' g_c, whose elements are then summed by offset. That is more multiplications (h w
+instead of 25 for each element of g), and yet faster on small maps: oneDNN reaches one to four
+GFLOP/s in the filter gradients of 5x5 convolutions over the last maps of a mobile network, a matrix
+product about forty. For 3x3 filters and large maps oneDNN is faster (docs/benchmarks/speed.md).
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from torch.autograd.function import Function, once_differentiable
 __all__ = ["depthwise_conv", "is_faster"]
 
 _FILTER = 5
-"""From so many rows and columns of a filter on the products are faster."""
+"""Minimum rows and columns of a filter for which the products are faster."""
 _PLACES = 72
-"""Up to so many places of a map they are."""
+"""Maximum positions of a map for which they are faster."""
 
 
 def is_faster(x: Tensor, weight: Tensor) -> bool:
-    """Whether :func:`depthwise_conv` is the fastest way to train.
+    """Whether :func:`depthwise_conv` is faster than torch in training.
 
     Args:
         x: ``[n, C, h, w]``.

@@ -20,9 +20,9 @@ __all__ = ["fold_batch_norms"]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _IN_ORDER = (nn.Sequential, Block)
-"""Modules that apply a batch norm to what the convolution registered just before it gives."""
+"""Modules that apply a batch norm to the output of the convolution registered just before it."""
 _IN_TORCHVISION = "torchvision.models.resnet"
-"""Where more of them come from; they are told by name, since it takes seconds to import."""
+"""A module with more such classes, compared by name because importing it takes seconds."""
 
 
 def fold_batch_norms(network: ModuleT) -> ModuleT:

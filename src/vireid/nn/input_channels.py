@@ -1,13 +1,13 @@
-"""Another number of input planes for a backbone, with what its pretrained filters mean.
+"""Other input channels for a backbone, initialised from its pretrained filters.
 
-A backbone's first convolution has filters for red, green and blue. A plane that stands for the
-colours (a_r, a_g, a_b), that is for a picture whose channels are a_r, a_g and a_b times the plane,
-gets the filters' sum a_r·w_r + a_g·w_g + a_b·w_b. As a convolution is linear, planes through the
-new stem give exactly what the sum of their pictures gives through the old one:
+The first convolution of a backbone has filters for red, green and blue. An input channel that
+contributes (a_r, a_g, a_b) times its value to the three colours gets the filter
+a_r·w_r + a_g·w_g + a_b·w_b. As a convolution is linear, the new stem maps such channels to what the
+original one maps the sum of their colour images to:
 
-    planes for           row           filter
+    channel              colour        filter
     red                  (1, 0, 0)     w_r
-    a grey picture       (1, 1, 1)     w_r + w_g + w_b
+    a grey image         (1, 1, 1)     w_r + w_g + w_b
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from torch import nn
 __all__ = ["BLUE", "GREEN", "GREY", "RED", "Colour", "set_input_channels"]
 
 Colour: TypeAlias = tuple[float, float, float]
-"""How much red, green and blue a plane stands for."""
+"""Contribution of an input channel to red, green and blue."""
 
 RED: Colour = (1.0, 0.0, 0.0)
-"""A plane of red."""
+"""A red channel."""
 GREEN: Colour = (0.0, 1.0, 0.0)
-"""A plane of green."""
+"""A green channel."""
 BLUE: Colour = (0.0, 0.0, 1.0)
-"""A plane of blue."""
+"""A blue channel."""
 GREY: Colour = (1.0, 1.0, 1.0)
-"""A plane that stands for itself repeated three times."""
+"""A grey channel, equal to three equal colour channels."""
 
 
-def set_input_channels(stem: nn.Module, planes: Sequence[Colour]) -> None:
-    """Change a stem in place so that it takes ``[n, len(planes), H, W]``.
+def set_input_channels(stem: nn.Module, colours: Sequence[Colour]) -> None:
+    """Replace the input channels of a stem in place: it then takes ``[n, len(colours), H, W]``.
 
     Args:
         stem: The first stage of a backbone, as :func:`~vireid.nn.build_stages` gives it.
-        planes: What each plane stands for.
+        colours: Colour of each input channel.
     """
     first = next(m for m in stem.modules() if isinstance(m, nn.Conv2d))
     weight = first.weight.detach()
-    mixed = torch.einsum("pc,ochw->ophw", weight.new_tensor(planes), weight)
+    mixed = torch.einsum("pc,ochw->ophw", weight.new_tensor(colours), weight)
     first.weight = nn.Parameter(mixed)
-    first.in_channels = len(planes)
+    first.in_channels = len(colours)

@@ -1,4 +1,4 @@
-"""A discriminator of modalities: which light does a feature come from?"""
+"""A classifier of the modality of a feature: cmGAN's discriminator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ModalityClassifier"]
 
 
 class ModalityClassifier(nn.Module):
-    """Three linear layers with ReLU between, from a feature to one logit a modality.
+    """Three linear layers with ReLU in between, from a feature to a logit per modality.
 
     Source: Dai et al., "Cross-Modality Person Re-Identification with Generative Adversarial
     Training", IJCAI 2018 (cmGAN).

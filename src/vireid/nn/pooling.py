@@ -12,8 +12,8 @@ __all__ = ["GeM", "StripeMax", "StripePool"]
 class StripePool(nn.Module):
     """Average over equal horizontal stripes.
 
-    Where the height is no multiple of the number of stripes, the bounds are those of adaptive
-    pooling: every row is used, and neighbours may share one.
+    If the height is not a multiple of the number of stripes, the bounds are those of adaptive
+    pooling: every row is used, and adjacent stripes may share one.
 
     Args:
         stripes: p, the number of stripes.
@@ -57,7 +57,7 @@ class GeM(StripePool):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[n, C, h, w]`` into ``[n, p, C]``; values below 1e-6 count as 1e-6."""
-        # In half precision x^q under- or overflows long before float32 does.
+        # In half precision x^q underflows or overflows early.
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         powered = wide.clamp(min=1e-6).pow(self.power)
         return super().forward(powered).pow(1.0 / self.power).to(x.dtype)

@@ -1,4 +1,4 @@
-"""The heads of the stripes: an embedding and a classifier for each, as batched products."""
+"""Heads of the stripes: an embedding and a classifier for each, as batched products."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["StripeHeads", "check_stripes", "join_stripes"]
 
 
 def check_stripes(stripes: int, *, dim: int, height: int) -> None:
-    """Refuse options that no map can be cut by.
+    """Refuse numbers of stripes that do not fit the map.
 
     Args:
         stripes: p.
         dim: d, length of a stripe's embedding.
-        height: Of the input, in pixels; the map has a 16th of its rows.
+        height: Height of the input, in pixels; the map has a 16th of its rows.
 
     Raises:
-        ConfigError: If there is no stripe, no dimension, or a stripe without a row of its own.
+        ConfigError: If there is no stripe, no dimension, or more stripes than rows.
     """
     if stripes < 1 or dim < 1:
         raise ConfigError(
@@ -39,9 +39,9 @@ def check_stripes(stripes: int, *, dim: int, height: int) -> None:
 class StripeHeads(nn.Module):
     """For each stripe Linear + BatchNorm (the embedding), LeakyReLU(0.1) + Linear (the classifier).
 
-    Stripes share nothing, or the embedding's layers only; both modalities share everything. The p
+    Stripes share no layers, or those of the embedding only; both modalities share all. The p
     linear layers are one batched product and the p batch norms one BatchNorm1d over p·d channels,
-    which is the same arithmetic as p separate layers.
+    which is equivalent to p separate layers.
 
     Sources: Zhu et al., "Hetero-Center Loss for Cross-Modality Person Re-Identification",
     Neurocomputing 2020 (TSLFN): layers and initialisation. Sun et al., "Beyond Part Models",
@@ -52,9 +52,9 @@ class StripeHeads(nn.Module):
         stripes: p.
         dim: d, length of a stripe's embedding.
         classes: Number of training identities.
-        bias: Whether the batch norm learns a bias; it stays 0 otherwise (as in the BNNeck of Luo
-            et al., "Bag of Tricks for Person Re-Identification", CVPR workshops 2019).
-        shared: Whether all stripes are embedded by the same Linear + BatchNorm.
+        bias: Whether to train the bias of the batch norm; otherwise it stays 0 (as in the BNNeck of
+            Luo et al., "Bag of Tricks for Person Re-Identification", CVPR workshops 2019).
+        shared: Whether all stripes share one Linear + BatchNorm.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class StripeHeads(nn.Module):
         self.norm = nn.BatchNorm1d(embeddings * dim)
         self.classifier_weight = nn.Parameter(torch.empty(stripes, dim, classes))
         self.classifier_bias = nn.Parameter(torch.zeros(stripes, 1, classes))
-        # He's initialisation over the fan-out, as the ancestor's: std = sqrt(2 / d).
+        # He initialisation over the fan-out, as in TSLFN: std = sqrt(2 / d).
         nn.init.normal_(self.weight, std=math.sqrt(2.0 / dim))
         nn.init.normal_(self.norm.weight, mean=1.0, std=0.01)
         self.norm.bias.requires_grad_(bias)
@@ -89,7 +89,7 @@ class StripeHeads(nn.Module):
         Returns:
             Embeddings, ``[n, p, d]``, not normalised.
         """
-        # Stripes that share their layers stand below each other, like so many images.
+        # Stripes that share layers are stacked in the batch dimension.
         rows = pooled.reshape(-1, len(self.weight), pooled.shape[2])
         embedded = torch.baddbmm(self.bias, rows.transpose(0, 1), self.weight).transpose(0, 1)
         normed: Tensor = self.norm(embedded.flatten(1))
@@ -109,7 +109,7 @@ class StripeHeads(nn.Module):
 
 
 def join_stripes(embeddings: Tensor) -> Tensor:
-    """One feature of the stripes' embeddings; all stripes weigh alike.
+    """Concatenate the normalised embeddings of the stripes, with equal weight.
 
     Args:
         embeddings: ``[n, p, d]``.

@@ -1,16 +1,16 @@
-"""Blocks that translate pictures between domains through one latent space, and judge them.
+"""Image-to-image translation between domains through a shared latent space; a discriminator.
 
 After M.-Y. Liu, T. Breuel, J. Kautz: "Unsupervised Image-to-Image Translation Networks", NIPS 2017
-(UNIT): an encoder and a decoder a domain, whose parts next to the latent space are shared, so that
-a latent of either domain can be decoded into both.
+(UNIT): an encoder and a decoder per domain, whose layers next to the latent space are shared, so
+that a latent of either domain can be decoded into both.
 
     A ── down 1/2 ── down 1/4 ─┐                              ┌─ up 1/2 ── up ── A
                                ├─ residual ── z ── residual ──┤
     B ── down 1/2 ── down 1/4 ─┘                              └─ up 1/2 ── up ── B
 
-The norms are group norms: they have no running statistics, so that a picture's translation depends
-on no other picture and is the same in training and evaluation mode, and unlike UNIT's instance
-norms they leave the relations between channels, which are the picture's colours.
+The norms are group norms: they have no running statistics, so that the translation of an image
+depends on no other image and is the same in training and evaluation mode; unlike UNIT's instance
+norms they preserve the relations between channels, and so the colours.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ class Translator(nn.Module):
     """Encoders and decoders of some domains around one latent space.
 
     Args:
-        planes: Colour planes of a picture, by the name of its domain.
+        channels: Image channels by the name of the domain.
         width: Channels at full resolution, a multiple of 4; the latent has four times as many.
-        blocks: Residual blocks on either side of the latent.
+        halvings: Number of times that an encoder halves the resolution.
     """
 
-    def __init__(self, planes: Mapping[str, int], *, width: int, halvings: int = 2) -> None:
+    def __init__(self, channels: Mapping[str, int], *, width: int, halvings: int = 2) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(halvings + 1)]
         self.down, self.up = nn.ModuleDict(), nn.ModuleDict()
-        for name, count in planes.items():
+        for name, count in channels.items():
             self.down[name] = nn.Sequential(
                 _convolution(count, width, 5, 1),
                 *(_convolution(narrow, wide, 4, 2) for narrow, wide in pairwise(widths)),
@@ -72,40 +72,40 @@ class Translator(nn.Module):
         self.into = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(2)))
         self.out_of = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(2)))
 
-    def encode(self, pictures: Tensor, domain: str) -> Tensor:
-        """The mean latent of pictures ``[n, planes, H, W]`` in [-1, 1]: ``[n, 4w, H/4, W/4]``.
+    def encode(self, images: Tensor, domain: str) -> Tensor:
+        """Encode images ``[n, c, H, W]`` in [-1, 1] to mean latents ``[n, 4w, H/4, W/4]``.
 
         Args:
-            pictures: Pictures of one domain; H and W are multiples of 4.
-            domain: Its name.
+            images: Images of one domain; H and W are multiples of 4.
+            domain: Name of the domain.
         """
-        return self.into(self.down[domain](pictures))  # type: ignore[no-any-return]
+        return self.into(self.down[domain](images))  # type: ignore[no-any-return]
 
     def decode(self, latent: Tensor, domain: str) -> Tensor:
-        """Pictures of a domain from latents ``[n, 4w, h, w]``: ``[n, planes, 4h, 4w]`` in [-1, 1].
+        """Decode latents ``[n, 4w, h, w]`` to images ``[n, c, 4h, 4w]`` in [-1, 1].
 
         Args:
-            latent: Means or samples, of whatever domain.
-            domain: The domain of the pictures wanted.
+            latent: Means or samples, of any domain.
+            domain: Target domain.
         """
         return self.up[domain](self.out_of(latent))  # type: ignore[no-any-return]
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores of overlapping patches: high where a patch looks real.
+    """A discriminator that scores overlapping patches; real patches should score high.
 
     Source: P. Isola, J.-Y. Zhu, T. Zhou, A. Efros: "Image-to-Image Translation with Conditional
     Adversarial Networks", CVPR 2017, section 3.2.2.
 
     Args:
-        planes: Colour planes of a picture.
+        channels: Image channels.
         width: Channels of the first layer.
     """
 
-    def __init__(self, planes: int, *, width: int) -> None:
+    def __init__(self, channels: int, *, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(planes, width, 4, 2, 1),
+            nn.Conv2d(channels, width, 4, 2, 1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, 4, 2, 1),
             nn.LeakyReLU(0.2),
@@ -114,13 +114,13 @@ class PatchDiscriminator(nn.Module):
             nn.Conv2d(4 * width, 1, 3, 1, 1),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures ``[n, planes, H, W]`` to scores ``[n, 1, H/4, W/4]``."""
-        return self.layers(pictures)  # type: ignore[no-any-return]
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images ``[n, c, H, W]`` to scores ``[n, 1, H/4, W/4]``."""
+        return self.layers(images)  # type: ignore[no-any-return]
 
 
 class _Doubling(nn.Module):
-    """Nearest-neighbour enlargement by two, which a convolution follows: no chequerboards."""
+    """Nearest-neighbour upsampling by two, before a convolution: avoids checkerboard artefacts."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2, mode="nearest")

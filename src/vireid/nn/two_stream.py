@@ -1,4 +1,4 @@
-"""Two streams, one a modality, that may join in a shared trunk.
+"""Two streams, one per modality, with an optional shared trunk.
 
 visible  ── stem_v ── layer1_v ─┐
                                 ├─ layer2 ── layer3 ── layer4     (shared_from = layer2)
@@ -20,14 +20,14 @@ __all__ = ["PerModality", "TwoStream"]
 
 
 class PerModality(nn.Module):
-    """One module for both modalities, or one each.
+    """One module for both modalities, or one for each.
 
-    Both modalities travel in one tensor, visible images first, so that a shared module sees them
-    in one batch (its batch norms see both) and separate ones see only their own.
+    Both modalities are in one tensor, visible images first: a shared module gets them as one batch
+    (with common batch norm statistics), separate modules get only theirs.
 
     Args:
-        visible: The module of the visible images, or of both.
-        infrared: The module of the infrared images; None: ``visible`` serves both.
+        visible: The module for visible images, or for both.
+        infrared: The module for infrared images; None: ``visible`` is shared.
     """
 
     shared: nn.Module
@@ -59,7 +59,7 @@ class TwoStream(nn.Module):
 
     Args:
         stages: The five stages of one backbone; the infrared stream starts as a copy.
-        shared_from: From this stage on both modalities use one trunk; None: never.
+        shared_from: First stage of the shared trunk; None: no shared trunk.
         after: Modules to apply behind a stage.
     """
 
@@ -74,7 +74,7 @@ class TwoStream(nn.Module):
         after = after or {}
         first_shared = len(STAGES) if shared_from is None else STAGES.index(shared_from)
         self.parts = nn.ModuleDict()
-        # Neighbouring stages of one kind run as one part: the tensor is cut and joined less often.
+        # Consecutive stages of one kind form one part: the tensor is split and joined less often.
         position = {stage: i for i, stage in enumerate(STAGES)}
         breaks = {stage: sum(position[s] < position[stage] for s in after) for stage in STAGES}
         for (shared, _), group in groupby(
