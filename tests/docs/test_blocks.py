@@ -31,6 +31,7 @@ PAGES = (
     "docs/large_galleries.md",
     "docs/open_set.md",
     "docs/methods.md",
+    "docs/synvi.md",
     "docs/research/palm.md",
     "docs/benchmarks/evaluation.md",
     "docs/benchmarks/first.md",
