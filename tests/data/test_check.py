@@ -41,7 +41,7 @@ class TestCounts:
         assert "identities  published  images  published" in text
         row = ["train", "visible", "all", "3", "395", "30", "22,258", "<-", "differs"]
         assert row in [line.split() for line in text.splitlines()]
-        assert "There are 16 rows in the table above" in text
+        assert "16 rows in the table above" in text
         assert "(3 identities with 30 images instead of 395 identities with 22,258 images)" in text
         assert [finding.fault.name for finding in report.findings] == ["counts"]
         assert report.exit_status == 0

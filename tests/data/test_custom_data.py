@@ -448,8 +448,8 @@ class TestManifestFaults:
         layout = saved([{"time": "", **row} for row in [*rows, {**rows[0], **other}]])
         message = only(layout.problems())
         lines = ("line 8", "line 2") if layout.root.suffix == ".csv" else ("row 7", "row 1")
-        assert f"'{layout.root}' {lines[0]} says '" in message
-        assert f"of 'p4/c1.png', but '{layout.root}' {lines[1]} says '4, 1, vis" in message
+        assert f"'{layout.root}' {lines[0]} annotates 'p4/c1.png' as '" in message
+        assert f", but '{layout.root}' {lines[1]} as '4, 1, vis" in message
         assert refused(layout.train) == message
 
     def test_files_that_are_not_there(

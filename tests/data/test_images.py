@@ -257,7 +257,7 @@ class TestReadBadImage:
         Image.fromarray(noise).save(path)
         whole = path.read_bytes()
         path.write_bytes(whole[: int(len(whole) * kept)])
-        assert "expected a whole image" in self.refused(path)
+        assert "expected a complete image" in self.refused(path)
 
     def test_a_folder(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jpg"

@@ -1,4 +1,4 @@
-"""``vireid difficulty TREE``: how far shortcuts get on a SynVI tree."""
+"""``vireid difficulty TREE``: evaluate non-learned baselines on a SynVI tree."""
 
 from __future__ import annotations
 

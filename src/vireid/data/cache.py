@@ -69,7 +69,7 @@ class PackedImages(ImageStack):
     leaves the previous cache as it was.
 
     An image's checksum is compared when it is first fetched. A damaged image is decoded instead,
-    and the next opening builds the whole cache anew.
+    and the next opening rebuilds the whole cache.
 
     Args:
         records: The images; a position in this sequence is an image's index.

@@ -20,15 +20,15 @@ __all__ = ["ImageStack"]
 
 
 class ImageStack(Closeable):
-    """The images of a set of records, resized to one size, decoded each time they are asked for.
+    """The images of a set of records, resized to one size, decoded on every access.
 
-    Several threads decode. Safe to use from several threads. Close it, or use it as a context
+    Several threads decode. It may be used from several threads. Close it, or use it as a context
     manager, to end its threads.
 
     Args:
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
-        threads: Threads that decode; as many as there are processors, at most 8, by default.
+        threads: Number of decoding threads; by default one per processor, at most 8.
 
     Attributes:
         records: The images.
@@ -60,20 +60,20 @@ class ImageStack(Closeable):
         return len(self.records)
 
     def name(self, index: int) -> str:
-        """Return the file of one image, for messages."""
+        """The file of one image, for messages."""
         return str(self.records[index].path)
 
     def fetch(self, indices: Iterable[int] | NDArray[np.integer] | Tensor) -> Tensor:
-        """Return images by index, repeats allowed.
+        """Return images by index; repeats are allowed.
 
         Args:
             indices: Indices of the images, ``[n]``.
 
         Returns:
-            uint8 ``[n, 3, H, W]``, in channels-last memory; the caller's to change.
+            uint8 ``[n, 3, H, W]``, a new tensor in channels-last memory.
 
         Raises:
-            ImageError: If an image cannot be read; the first of ``indices`` that fails.
+            ImageError: If an image cannot be read; it names the first of ``indices`` that fails.
             IndexError: If an index is out of range.
         """
         wanted = _as_indices(indices)
@@ -89,7 +89,7 @@ class ImageStack(Closeable):
         self._pool.shutdown(cancel_futures=True)
 
     def _read(self, index: int, into: NDArray[np.uint8]) -> None:
-        """Put the pixels of one image into an array ``[H, W, 3]``."""
+        """Read the pixels of one image into an array ``[H, W, 3]``."""
         into[:] = read_resized(self.records[index].path, self.size)
 
 

@@ -1,7 +1,7 @@
 """Read single images as 8-bit RGB, and resize them.
 
-Every image comes out as 8-bit RGB and upright, whatever it is stored as. An image that cannot be
-read is named in an :class:`~vireid.errors.ImageError`, never replaced by another.
+All formats are converted to upright 8-bit RGB. An unreadable image is named in an
+:class:`~vireid.errors.ImageError`, never replaced by another.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from vireid.errors import ImageError
 __all__ = ["DECODER", "decode_image", "read_image", "read_resized", "resized"]
 
 DECODER = 2
-"""To be raised whenever :func:`read_image` or :func:`read_resized` gives other pixels than before,
-so that images decoded earlier are not taken for today's."""
+"""Increase whenever :func:`read_image` or :func:`read_resized` gives different pixels than before,
+so that packed caches are rebuilt."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _MAX_PIXELS = 89_478_485
-"""Pillow's own bound against decompression bombs: 256 MiB as RGB."""
+"""Pillow's own limit against decompression bombs: 256 MiB as RGB."""
 
 
 def read_image(path: Path) -> Image.Image:
     """Read an image as 8-bit RGB, upright.
 
-    Orientation in EXIF is applied. Grey becomes three equal channels, 16-bit grey is scaled by its
+    The EXIF orientation is applied. Grey becomes three equal channels, 16-bit grey is scaled by its
     full range, CMYK and palettes are converted, an alpha channel is dropped.
 
     Args:
-        path: The file; its name's ending is not trusted. ``FILE.npy/ROW`` is one image, from 0,
-            of an array of uint8 ``[N, H, W, 3]`` or ``[N, H, W]``.
+        path: The file; its extension is ignored. ``FILE.npy/ROW`` is one image, from 0, of an
+            array of uint8 ``[N, H, W, 3]`` or ``[N, H, W]``.
 
     Raises:
-        ImageError: If the file is missing, empty, truncated, not an image, of a kind whose
-            brightness has no known scale, or larger than 89 million pixels; if an array is not of
-            that form or has no such row.
+        ImageError: If the file is missing, empty, truncated, not an image, of floating-point
+            pixels, or larger than 89 million pixels; if an array does not have that shape or has
+            no such row.
     """
     if path.parent.suffix == ".npy":
         return _read_row(path.parent, path.name)
@@ -47,20 +47,20 @@ def read_image(path: Path) -> Image.Image:
         return _decode(path, str(path))
     except FileNotFoundError:
         raise ImageError(
-            f"'{path}' does not exist; expected an image; put it back, or open the data set again."
+            f"'{path}' does not exist; expected an image; restore it, or open the data set again."
         ) from None
 
 
 def decode_image(data: bytes, *, name: str) -> Image.Image:
-    """Read the bytes of an image file as :func:`read_image` does.
+    """Decode the bytes of an image file like :func:`read_image`.
 
     Args:
         data: All bytes of the file.
-        name: What it is called, for messages.
+        name: Its name, for messages.
 
     Raises:
-        ImageError: If it is empty, truncated, not an image, of a kind whose brightness has no
-            known scale, or larger than 89 million pixels.
+        ImageError: If it is empty, truncated, not an image, of floating-point pixels, or larger
+            than 89 million pixels.
     """
     return _decode(io.BytesIO(data), name)
 
@@ -86,11 +86,11 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             " smaller, or leave it out."
         ) from error
     except Exception as error:  # damaged files lead decoders to raise nearly anything
-        # Pillow's own words for this are the file's name, or an address in memory.
+        # Pillow's message for this is the file's name, or an address in memory.
         unknown = isinstance(error, UnidentifiedImageError)
         raise ImageError(
             f"'{name}' ({_bytes(source)}) cannot be read:"
-            f" {'no image was found in it' if unknown else error}; expected a whole image"
+            f" {'it is not an image' if unknown else error}; expected a complete image"
             f" ({', '.join(_FORMATS)}); copy it again, or leave it out."
         ) from error
 
@@ -99,7 +99,7 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Read an image and resize it (bilinear, antialiased).
 
     Args:
-        path: As :func:`read_image` takes it.
+        path: As for :func:`read_image`.
         size: Height and width, in pixels.
 
     Returns:
@@ -112,7 +112,7 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An RGB image in another size (bilinear, antialiased; the rows first, then the columns).
+    """Resize an RGB image (bilinear, antialiased; the rows first, then the columns).
 
     Args:
         image: The image.
@@ -122,30 +122,30 @@ def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
         uint8 ``[H, W, 3]``.
     """
     height, width = size
-    # One axis a call: which comes first, and is rounded first, is up to Pillow's version otherwise.
+    # One axis per call: otherwise the version of Pillow determines which is resized first.
     narrow = image.resize((width, image.height), Image.Resampling.BILINEAR)
     return np.asarray(narrow.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _read_row(file: Path, row: str) -> Image.Image:
     try:
-        # Unlike numpy.load it knows arrays alone: no archives, and no pickles whatever is allowed.
+        # Unlike numpy.load it reads arrays only: no archives, and never pickles.
         array = np.lib.format.open_memmap(file, mode="r")
     except FileNotFoundError:
         raise ImageError(
-            f"'{file}' does not exist; expected an array of images; put it back, or open the data"
+            f"'{file}' does not exist; expected an array of images; restore it, or open the data"
             " set again."
         ) from None
-    except Exception as error:  # damaged files lead numpy to raise nearly anything
+    except Exception as error:  # numpy raises nearly anything for damaged files
         raise ImageError(
-            f"'{file}' ({_bytes(file)}) cannot be read: {error}; expected a whole array of images,"
-            " as numpy.save writes it; write it again."
+            f"'{file}' ({_bytes(file)}) cannot be read: {error}; expected a complete array of"
+            " images, as numpy.save writes it; write it again."
         ) from error
     images = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     if not images or array.dtype != np.uint8 or array.size == 0:
         raise ImageError(
             f"'{file}' holds {array.dtype} {list(array.shape)}; expected uint8 [N, H, W, 3] or"
-            " [N, H, W]; write it again in that form."
+            " [N, H, W]; write it again in that shape."
         )
     if not (row.isascii() and row.isdecimal() and int(row) < len(array)):
         raise ImageError(
@@ -168,14 +168,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65_535:
-            raise ValueError(
-                f"values from {values.min()} to {values.max()} exceed the 16 bits of grey"
-            )
+            raise ValueError(f"values from {values.min()} to {values.max()} exceed 16-bit grey")
         # 65,535 / 255 = 257; Pillow's own conversion would clip everything above 255.
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no known scale")
     elif image.mode == "P":
-        # By way of RGBA, because Pillow warns of palettes whose transparency it would lose.
+        # By way of RGBA, because Pillow warns about losing the transparency of palettes.
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Normalised images seen as pictures again: on the scale from 0 to 1, and grey."""
+"""Normalised images on a scale from 0 to 1 again, or as grey."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def denormalise(images: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """The luminance of pictures as one normalised plane.
+    """The luminance of images as one normalised plane.
 
     With x_c = (v_c - m_c) / s_c the luminance Y = sum_c l_c v_c is normalised by the luminance of
     the statistics, (Y - sum_c l_c m_c) / sum_c l_c s_c, which is the mean of the x_c weighted by

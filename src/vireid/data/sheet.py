@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows, with headings and captions."""
+"""Contact sheets: images in rows, with headings and captions."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ _INK = (40, 40, 40)
 
 
 class Cell(NamedTuple):
-    """One picture of a sheet.
+    """One image of a sheet.
 
     Attributes:
-        picture: The picture, of any size.
-        caption: What stands beneath it; nothing if empty.
+        image: The image, of any size.
+        caption: The caption below it, if any.
     """
 
-    picture: Image.Image
+    image: Image.Image
     caption: str = ""
 
 
 def contact_sheet(
     rows: Sequence[str | Sequence[Cell | None]], *, cell: tuple[int, int]
 ) -> Image.Image:
-    """Lay out pictures from left to right and from top to bottom.
+    """Arrange images from left to right and from top to bottom.
 
     Args:
         rows: A heading, or the cells of a row; None leaves a cell blank.
-        cell: Width and height that each picture is fitted into, in pixels, its shape kept.
+        cell: Width and height that each image is scaled to fit, in pixels, keeping its aspect
+            ratio.
 
     Returns:
         The sheet, RGB on white.
@@ -58,7 +59,7 @@ def contact_sheet(
             if shown is None:
                 continue
             left = _GAP + column * (width + _GAP)
-            sheet.paste(_fitted(shown.picture, cell), (left, top))
+            sheet.paste(_fitted(shown.image, cell), (left, top))
             if shown.caption:
                 middle = (left + width // 2, top + height + 1)
                 draw.text(middle, shown.caption, fill=_INK, font=caption, anchor="ma")
@@ -72,12 +73,12 @@ def _height(row: str | Sequence[Cell | None], height: int) -> int:
     return height + _GAP + (_CAPTION if captions else 0)
 
 
-def _fitted(picture: Image.Image, cell: tuple[int, int]) -> Image.Image:
-    """A picture in the middle of a cell, on white."""
+def _fitted(image: Image.Image, cell: tuple[int, int]) -> Image.Image:
+    """An image centred in a cell, on white."""
     width, height = cell
-    share = min(width / picture.width, height / picture.height)
-    size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
+    scale = min(width / image.width, height / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     fitted = Image.new("RGB", cell, _WHITE)
-    small = picture.resize(size, Image.Resampling.LANCZOS)
+    small = image.resize(size, Image.Resampling.LANCZOS)
     fitted.paste(small, ((width - size[0]) // 2, (height - size[1]) // 2))
     return fitted

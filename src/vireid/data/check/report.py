@@ -72,9 +72,7 @@ def found_at(
         plural: The noun's plural, if irregular.
     """
     if places:
-        verb = "is" if len(places) == 1 else "are"
-        what = f"There {verb} {many(len(places), noun, plural)} {words}"
-        yield Finding(fault, what, tuple(places))
+        yield Finding(fault, f"{many(len(places), noun, plural)} {words}", tuple(places))
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,9 +151,11 @@ def files_below(folders: Iterable[Path]) -> Iterator[Path]:
         found: list[Path] = []
         for base, below, names in os.walk(folder, followlinks=True):
             here = Path(base)
-            whole = here.resolve()
+            resolved = here.resolve()
             # Such a link would be followed for ever.
-            below[:] = [name for name in below if not whole.is_relative_to((here / name).resolve())]
+            below[:] = [
+                name for name in below if not resolved.is_relative_to((here / name).resolve())
+            ]
             found += [here / name for name in names]
         yield from sorted(found)
 

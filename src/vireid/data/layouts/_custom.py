@@ -109,8 +109,8 @@ def tabulate(annotations: Sequence[Annotation], *, folder: Path, fix: str) -> Ta
                 splits[image.path] = both
             else:
                 faults["contradiction"] = (
-                    f"{entry.where} says '{_words(entry)}' of '{entry.path}', but"
-                    f" {before.where} says '{_words(before)}'; expected the annotations of an"
+                    f"{entry.where} annotates '{entry.path}' as '{_words(entry)}', but"
+                    f" {before.where} as '{_words(before)}'; expected the annotations of an"
                     " image to agree"
                 )
         for kind, fault in faults.items():

@@ -197,7 +197,7 @@ def _read_labels(path: Path) -> NDArray[np.int64]:
     odd = array[~np.isfinite(array) | (array != np.trunc(array))]
     if len(odd):
         raise DatasetError(
-            f"'{path}' holds the label {odd[0]}; expected whole class indices; {_WRITE_AGAIN}."
+            f"'{path}' holds the label {odd[0]}; expected integer class indices; {_WRITE_AGAIN}."
         )
     return array.astype(np.int64)
 
