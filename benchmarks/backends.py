@@ -23,7 +23,7 @@ from vireid.data.images import read_image
 from vireid.data.layouts import DataSource
 from vireid.export import write_graphs
 from vireid.export.graph import NetworkPath, network_graph
-from vireid.export.parity import Picture
+from vireid.export.parity import LoadedImage
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.features.exported_backend import Interface, open_graphs
 from vireid.features.runtimes import ExportPrecision, Format, supports_int8
@@ -117,7 +117,7 @@ def write_exports(
         m: network_graph(NetworkPath(network, m), case.size, name=str(case)) for m in Modality
     }
     calibration = [
-        Picture(read_image(record.path), modality)
+        LoadedImage(read_image(record.path), modality)
         for modality in Modality
         for record in [r for r in data.open().test() if r.modality is modality][:CALIBRATION_IMAGES]
     ]

@@ -67,11 +67,11 @@ def test_images_that_are_named(
     assert main([*words, str(images)]) == 0
     told = capsys.readouterr()
     fingerprint = load(run).fingerprint
-    assert f"'{out}' holds the network {fingerprint} as openvino, f32:" in told.out
+    assert f"'{out}' contains network {fingerprint} as openvino, f32:" in told.out
     # Its two modalities take the same way.
     assert "f32:\nboth.xml\n" in told.out
-    assert f"on {2 * PEOPLE} images, and on {4 * PEOPLE} of 83x39 to 96x48 pixels" in told.out
-    assert "100.0 % of the queries find the same image first" in told.out
+    assert f"on {2 * PEOPLE} images, and on {4 * PEOPLE} of 83x39 to 96x48\npixels" in told.out
+    assert "100.0 % of the queries have the same first match" in told.out
     # Nothing of other packages' messages.
     assert told.err == "Tracing the network …\nChecking the export against the run …\n"
     only_day = [str(path) for path in images.glob("*day*")]

@@ -1,4 +1,4 @@
-"""An export is the same network: in torch's place everywhere, and refused where it is another."""
+"""An export equals its run in every command, and is refused if it does not."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from vireid.errors import ConfigError, ExportError, VireidError
 from vireid.evaluation import Result
 from vireid.export import writing
 from vireid.export.graph import NetworkPath, network_graph, with_resizing
-from vireid.export.parity import Picture, measure, require_equal
+from vireid.export.parity import LoadedImage, measure, require_equal
 from vireid.features import load
 from vireid.features.exported_backend import (
     ExportedBackend,
@@ -104,7 +104,7 @@ def largest(one: Any, other: Any) -> float:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_it_describes_like_its_run(
+def test_its_features_are_those_of_its_run(
     format: str, exported: Callable[[str], Path], run: Path, records: tuple[ImageRecord, ...]
 ) -> None:
     folder = exported(format)
@@ -200,39 +200,62 @@ class Swapped(NetworkPath):
         return super().forward(pixels.flip(1))
 
 
-def pictures(records: Sequence[ImageRecord]) -> list[Picture]:
+def loaded(records: Sequence[ImageRecord]) -> list[LoadedImage]:
     found = []
     for record in records:
         with Image.open(record.path) as image:
-            found.append(Picture(image.convert("RGB"), record.modality))
+            found.append(LoadedImage(image.convert("RGB"), record.modality))
     return found
+
+
+@pytest.fixture(scope="module")
+def tiny() -> TorchBackend:
+    torch.manual_seed(0)
+    return TorchBackend(Tiny(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny_export(
+    tiny: TorchBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[type[NetworkPath]], ExportedBackend]:
+    """Exports the tiny network by a path, once for all tests."""
+
+    made: dict[type[NetworkPath], ExportedBackend] = {}
+
+    def by_path(path: type[NetworkPath]) -> ExportedBackend:
+        if path in made:
+            return made[path]
+        folder = tmp_path_factory.mktemp("tiny")
+        files = {}
+        for modality in Modality:
+            graph = network_graph(path(tiny.network, modality), (64, 32), name="x")
+            files[modality] = folder / f"{modality}.onnx"
+            files[modality].write_bytes(with_resizing(graph, (64, 32)).SerializeToString())
+        interface = Interface(size=(64, 32), dimension=16)
+        made[path] = open_graphs(files, interface, precision="f32", fingerprint="0")
+        return made[path]
+
+    return by_path
 
 
 @pytest.mark.parametrize(
     ("path", "fault"),
-    [(NormalisedTwice, "another one"), (Swapped, "another one"), (Frozen, r"makes \[2, 16\] of")],
+    [
+        (NormalisedTwice, "differs from its run"),
+        (Swapped, "differs from its run"),
+        (Frozen, r"returns \[2, 16\] for"),
+    ],
 )
 def test_an_export_that_is_another_network_is_caught(
     path: type[NetworkPath],
     fault: str,
     records: tuple[ImageRecord, ...],
-    tmp_path: Path,
+    tiny: TorchBackend,
+    tiny_export: Callable[[type[NetworkPath]], ExportedBackend],
 ) -> None:
-    torch.manual_seed(0)
-    reference = TorchBackend(Tiny(), device="cpu")
-
-    def exported(path: type[NetworkPath]) -> ExportedBackend:
-        files = {}
-        for modality in Modality:
-            graph = network_graph(path(reference.network, modality), (64, 32), name="x")
-            files[modality] = tmp_path / f"{modality}.onnx"
-            files[modality].write_bytes(with_resizing(graph, (64, 32)).SerializeToString())
-        interface = Interface(size=(64, 32), dimension=16)
-        return open_graphs(files, interface, precision="f32", fingerprint="0")
-
-    require_equal(measure(reference, exported(NetworkPath), pictures(records)))
+    require_equal(measure(tiny, tiny_export(NetworkPath), loaded(records)))
     with pytest.raises(ExportError, match=fault):
-        require_equal(measure(reference, exported(path), pictures(records)))
+        require_equal(measure(tiny, tiny_export(path), loaded(records)))
 
 
 def test_a_frozen_batch_is_refused_where_it_is_opened(
@@ -282,7 +305,7 @@ def test_eight_bits(
     info = read_info(out)
     weights = load(run).fingerprint
     assert info.weights == weights != info.fingerprint
-    assert f"{info.fingerprint} (made from {weights})" in told.out
+    assert f"{info.fingerprint} (from {weights})" in told.out
     assert info.calibration == "8 training images of the run (seed 0)"
     assert info.parity.mean_cosine < 1
     # Elsewhere sums of bytes overflow, which is told; how near it comes then is the processor's.
@@ -306,7 +329,7 @@ def test_eight_bits(
     assert [Result.load(file).weights_fingerprint for file in saved] == [info.fingerprint]
 
 
-def test_an_export_that_fell_apart_is_said_loudly(
+def test_an_inaccurate_export_is_reported(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def coarse(network: Any, pixels: Sequence[Any]) -> Any:
@@ -319,26 +342,29 @@ def test_an_export_that_fell_apart_is_said_loudly(
                 weight.CopyFrom(onnx_numpy.from_array((np.round(given / step) * step), weight.name))
         return network
 
-    monkeypatch.setattr(writing, "quantised", coarse)
+    monkeypatch.setattr(writing, "quantise", coarse)
     export(run, format="onnx", precision="int8", calibrate=8, out=tmp_path / "out")
     told = capsys.readouterr()
     assert read_info(tmp_path / "out").parity.mean_cosine < 0.99
-    assert "WARNING: this export is another network than its run" in told.err
+    assert "WARNING: this export differs from its run" in told.err
 
 
-def test_rows_that_are_no_unit_rows_are_refused(
+def test_features_that_are_not_of_unit_norm_are_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Longer(NetworkPath):
-        def forward(self, pixels: Tensor) -> Tensor:
-            return super().forward(pixels) * 1.1
+    def longer(network: Any, pixels: Sequence[Any]) -> Any:
+        """The network with its features multiplied by 1.1."""
+        factor = package("onnx.numpy_helper").from_array(np.float32(1.1), "factor")
+        network.graph.initializer.append(factor)
+        for node in network.graph.node:
+            node.output[:] = ["unit" if name == OUTPUT else name for name in node.output]
+            node.input[:] = ["unit" if name == OUTPUT else name for name in node.input]
+        node = package("onnx.helper").make_node("Mul", ["unit", "factor"], [OUTPUT])
+        network.graph.node.append(node)
+        return network
 
-    def longer(path: NetworkPath, size: tuple[int, int], *, name: str) -> Any:
-        return network_graph(Longer(path.network, path.modality), size, name=name)
-
-    monkeypatch.setattr(writing, "network_graph", longer)
-    monkeypatch.setattr(writing, "quantised", lambda network, pixels: network)
-    with pytest.raises(ExportError, match=r"lengths from 1\.1 to 1\.1; expected length 1"):
+    monkeypatch.setattr(writing, "quantise", longer)
+    with pytest.raises(ExportError, match=r"norms from 1\.1 to 1\.1; expected norm 1"):
         export(run, format="onnx", precision="int8", calibrate=8, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -370,7 +396,7 @@ def test_nothing_is_left_of_an_export_that_fails(
     busy = tmp_path / ".out.4567.tmp"
     busy.mkdir()
     monkeypatch.setattr(writing, "require_equal", unequal)
-    with held(busy), pytest.raises(ExportError, match=r"another one.*nothing was written"):
+    with held(busy), pytest.raises(ExportError, match=r"differs from its run.*nothing was written"):
         export(run, format="onnx", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == [busy]
 
@@ -378,7 +404,7 @@ def test_nothing_is_left_of_an_export_that_fails(
 def test_what_cannot_be_exported_is_refused_at_once(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="bf16 does not go with --format onnx"):
+    with pytest.raises(ConfigError, match="bf16 does not apply to --format onnx"):
         export(run, format="onnx", precision="bf16", out=tmp_path / "out")
     (tmp_path / "there").mkdir()
     (tmp_path / "there/file").touch()
@@ -397,7 +423,7 @@ def test_a_data_set_that_was_moved(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, lost)
     config = lost / "config.yaml"
     config.write_text(config.read_text().replace("/sysu", "/gone"))
-    with pytest.raises(VireidError, match=r"say by --root .* or name other images by --images"):
+    with pytest.raises(VireidError, match="pass its current folder as --root, or other"):
         export(lost, format="onnx", out=tmp_path / "out")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.export.graph import network_graph
-from vireid.export.quantise import outside, quantised
+from vireid.export.quantise import float32_operations, quantise
 from vireid.export.resize import PIXELS
 from vireid.features import runtimes
 from vireid.features.optional_packages import package, quiet
@@ -64,7 +64,7 @@ def images(n: int) -> list[np.ndarray]:
 
 def test_convolutions_are_quantised_but_for_the_first(graph: bytes) -> None:
     model = opened(graph, "onnx")
-    left = outside(model)
+    left = float32_operations(model)
     kinds = {node.name: node.op_type for node in model.graph.node}  # type: ignore[attr-defined]
     convolutions = [name for name, kind in kinds.items() if kind == "Conv"]
     assert len(convolutions) == 5
@@ -80,7 +80,7 @@ def test_convolutions_are_quantised_but_for_the_first(graph: bytes) -> None:
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_rows_are_of_unit_length_and_near(format: str, graph: bytes, network: nn.Module) -> None:
     given = images(40)
-    model = quantised(opened(graph, format), given[:30])
+    model = quantise(opened(graph, format), given[:30])
     seen = np.concatenate(given)
     if format == "onnx":
         session = package("onnxruntime").InferenceSession(

@@ -1,4 +1,4 @@
-"""``vireid export RUN --format onnx|openvino --out DIR``: a trained network for other runtimes."""
+"""``vireid export RUN --format onnx|openvino --out DIR``: export a trained model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tyro
 
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError
-from vireid.export import check_options, export_run, pictures_listed, pictures_of_run
+from vireid.export import check_options, export_run, images_listed, images_of_run
 from vireid.export.parity import COARSE
 from vireid.features.exported_backend import ExportInfo
 from vireid.features.runtimes import ExportPrecision, Format
@@ -48,48 +48,46 @@ def export(
         seed: Seed of the selection of images.
 
     Returns:
-        What was written, and what was measured.
+        The contents of export.json.
     """
     check_options(run, out, format=format, precision=precision)
     if calibrate < 2:
         raise ConfigError(f"--calibrate {calibrate} is out of range; expected at least 2 images.")
     count = calibrate if precision == "int8" else 0
     if images:
-        pictures = pictures_listed(list_images(images), count=count, seed=seed)
+        chosen = images_listed(list_images(images), count=count, seed=seed)
     else:
-        made_from = RunFolder(run).read_config()
-        pictures = pictures_of_run(made_from, root=root, count=count, seed=seed)
-    info = export_run(run, out, format=format, precision=precision, pictures=pictures)
-    print(_told(out, info))
+        chosen = images_of_run(RunFolder(run).read_config(), root=root, count=count, seed=seed)
+    info = export_run(run, out, format=format, precision=precision, images=chosen)
+    print(_report(out, info))
     if info.parity.mean_cosine < COARSE:
         log(_warning(info))
     return info
 
 
-def _told(out: Path, info: ExportInfo) -> str:
+def _report(out: Path, info: ExportInfo) -> str:
     parity = info.parity
     files = ", ".join(sorted(set(info.graphs.values())))
-    own = "" if info.fingerprint == info.weights else f" (made from {info.weights})"
+    source = "" if info.fingerprint == info.weights else f" (from {info.weights})"
     computed = f", computed in {parity.arithmetic}" if parity.arithmetic else ""
     return f"""\
-'{out}' holds the network {info.fingerprint}{own} as {info.format}, {info.precision}{computed}:
+'{out}' contains network {info.fingerprint}{source} as {info.format}, {info.precision}{computed}:
 {files}
 
-Against the run, on {parity.images} images, and on {parity.raw_images} of {parity.raw_sizes} pixels
-as they are:
-- features: largest difference {parity.largest_difference:.2g}, cosine {parity.mean_cosine:.6f} \
-(lowest {parity.smallest_cosine:.6f})
-- ranking across modalities: {100 * parity.same_nearest:.1f} % of the queries find the same image \
-first; of the first ten, {100 * parity.overlap_10:.1f} % are the same
+Compared with the run, on {parity.images} images, and on {parity.raw_images} of {parity.raw_sizes}
+pixels without prior resizing:
+- features: maximum difference {parity.largest_difference:.2g}, cosine {parity.mean_cosine:.6f} \
+(minimum {parity.smallest_cosine:.6f})
+- cross-modal ranking: {100 * parity.same_nearest:.1f} % of the queries have the same first match; \
+the first ten matches overlap by {100 * parity.overlap_10:.1f} %
 
-`vireid evaluate {out}` says what that means for Rank-1 and mAP."""
+`vireid evaluate {out}` shows the effect on Rank-1 and mAP."""
 
 
 def _warning(info: ExportInfo) -> str:
     parity = info.parity
     return f"""
-WARNING: this export is another network than its run. The cosine of its features to the run's is
-{parity.mean_cosine:.3f} in the mean, {parity.smallest_cosine:.3f} at the lowest; expected \
-{COARSE:g} or more in the mean. Do not search with it before `vireid
-evaluate` has shown that Rank-1 bears it; for int8 try more images that are like yours (--calibrate,
---images), or export in f32."""
+WARNING: this export differs from its run. The cosine between their features is
+{parity.mean_cosine:.3f} on average, {parity.smallest_cosine:.3f} at minimum; expected at least \
+{COARSE:g} on average. Check Rank-1 with `vireid evaluate` before using it; for int8 try
+more calibration images that resemble yours (--calibrate, --images), or export in f32."""

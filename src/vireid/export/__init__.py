@@ -1,13 +1,13 @@
-"""Networks for other runtimes: ONNX and OpenVINO, with all preprocessing inside."""
+"""Export of networks to ONNX and OpenVINO, preprocessing included."""
 
-from vireid.export.images import Pictures, pictures_listed, pictures_of_run
+from vireid.export.images import ExportImages, images_listed, images_of_run
 from vireid.export.writing import check_options, export_run, write_graphs
 
 __all__ = [
-    "Pictures",
+    "ExportImages",
     "check_options",
     "export_run",
-    "pictures_listed",
-    "pictures_of_run",
+    "images_listed",
+    "images_of_run",
     "write_graphs",
 ]

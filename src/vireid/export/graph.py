@@ -1,10 +1,9 @@
 """A trained network with its preprocessing as an ONNX graph.
 
-    images [n, H, W, 3] ── resize ── pixels ── normalise ── describe ── features [n, d]
+    images [n, H, W, 3] ── resize ── pixels ── normalise ── extract ─── features [n, d]
     uint8, RGB            as Pillow            ImageNet     one stream   unit rows
 
-The two halves are made apart: the first is written by hand, the second traced, and quantised alone
-where it is quantised.
+The first half, resizing, is written by hand; the second is traced, and is what int8 quantises.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class NetworkPath(nn.Module):
 
     Args:
         network: The network, in evaluation mode.
-        modality: Whose path it is.
+        modality: The modality of the images.
     """
 
     def __init__(self, network: Method, modality: Modality) -> None:
@@ -39,33 +38,33 @@ class NetworkPath(nn.Module):
         self.modality = modality
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Describe images.
+        """Extract features.
 
         Args:
-            pixels: RGB, whole numbers from 0 to 255, float32 ``[n, 3, h, w]``.
+            pixels: RGB, integers from 0 to 255, float32 ``[n, 3, h, w]``.
 
         Returns:
-            Unit rows, float32 ``[n, d]``.
+            Unit-norm features, float32 ``[n, d]``.
         """
         return self.network.extract_features(normalise(pixels), self.modality).float()
 
 
 def network_graph(path: nn.Module, size: tuple[int, int], *, name: str) -> Any:
-    """A network as an ONNX graph that takes any number of resized images.
+    """Trace a network as an ONNX graph for any number of resized images.
 
     Args:
-        path: Takes images as :class:`NetworkPath`; in evaluation mode, on the CPU.
+        path: A module like :class:`NetworkPath`, in evaluation mode, on the CPU.
         size: Height and width of the images, in pixels.
-        name: What it is called, for messages.
+        name: Its name, for messages.
 
     Returns:
         An ``onnx.ModelProto``.
 
     Raises:
-        ExportError: The network does something that has no form in ONNX.
+        ExportError: The network cannot be expressed in ONNX.
     """
     package("onnxscript")
-    # Not one image: torch would take the one for a constant.
+    # Two images: torch would treat a batch size of one as a constant.
     example = torch.zeros(2, 3, *size)
     try:
         with quiet(), torch.no_grad():
@@ -81,30 +80,30 @@ def network_graph(path: nn.Module, size: tuple[int, int], *, name: str) -> Any:
     except torch.onnx.OnnxExporterError as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ExportError(
-            f"{name} has no form in ONNX ({reason}); expected a network that torch.export can"
-            " trace."
+            f"{name} cannot be expressed in ONNX ({reason}); expected a network that torch.export"
+            " can trace; change its forward pass."
         ) from error
     assert program is not None
     return program.model_proto
 
 
 def resizing_of(network: Any, size: tuple[int, int]) -> Any:
-    """The graph that resizes for a network, in the versions of ONNX that the network has.
+    """The resizing graph for a network, in the ONNX versions of the network.
 
     Args:
         network: The graph of a network, an ``onnx.ModelProto``.
-        size: Height and width of the images that it takes, in pixels.
+        size: Height and width of its input images, in pixels.
     """
     [opset] = [used.version for used in network.opset_import if used.domain == ""]
     return resize_graph(size, opset=opset, ir_version=network.ir_version)
 
 
 def with_resizing(network: Any, size: tuple[int, int]) -> Any:
-    """A graph that takes decoded images of any size.
+    """Prepend resizing to a network, so that it takes decoded images of any size.
 
     Args:
-        network: The graph of a network, an ``onnx.ModelProto``; left as it is.
-        size: Height and width of the images that it takes, in pixels.
+        network: The graph of a network, an ``onnx.ModelProto``; it is not changed.
+        size: Height and width of its input images, in pixels.
 
     Returns:
         An ``onnx.ModelProto``.

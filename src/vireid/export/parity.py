@@ -1,4 +1,4 @@
-"""How near an exported network comes to the one that it was made from."""
+"""Comparison of an exported network with its source."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from vireid.features.exported_backend import ExportedBackend, Parity
 from vireid.features.torch_backend import FeatureBackend
 from vireid.types import Modality
 
-__all__ = ["COARSE", "RANKING", "TOLERANCE", "Picture", "measure", "require_equal"]
+__all__ = ["COARSE", "RANKING", "TOLERANCE", "LoadedImage", "measure", "require_equal"]
 
 TOLERANCE = 1e-4
-"""Between two numbers of a float32 feature, at most."""
+"""Maximum difference between two values of a float32 feature."""
 RANKING = 1e-5
-"""Two similarities that are nearer than this may change places."""
+"""Maximum difference of two similarities that may swap ranks."""
 COARSE = 0.99
-"""Mean cosine below which an export's features are told to be too coarse: in docs/export.md
-Rank-1 fell at 0.989 and 0.969, and held at 0.997."""
+"""Mean cosine below which an export is reported as too inaccurate: in docs/export.md Rank-1 fell
+at 0.989 and 0.969, and held at 0.997."""
 _UNIT = 0.01
-"""How far a feature's length may be from 1: bfloat16 has 8 bits."""
+"""Maximum deviation of a feature's norm from 1: bfloat16 has 8 bits."""
 _RAW = 8
-"""Images a modality that are given to a graph as they are."""
+"""Number of images per modality that are also passed at their own size."""
 
 
-class Picture(NamedTuple):
+class LoadedImage(NamedTuple):
     """A decoded image.
 
     Attributes:
         image: RGB.
-        modality: Its light.
+        modality: Its modality.
     """
 
     image: Image.Image
@@ -45,24 +45,24 @@ class Picture(NamedTuple):
 
 
 def measure(
-    reference: FeatureBackend, exported: ExportedBackend, pictures: Sequence[Picture]
+    reference: FeatureBackend, exported: ExportedBackend, images: Sequence[LoadedImage]
 ) -> Parity:
-    """Describe images by both, in batches of several sizes and as images of several sizes.
+    """Compare the features of both, for several batch sizes and image sizes.
 
     Args:
         reference: The network in torch.
         exported: The export.
-        pictures: Images of both modalities, at least two each.
+        images: Images of both modalities, at least two each.
 
     Raises:
-        ExportError: The export fails on a batch or an image that it should take, or gives what are
-            no numbers or no unit rows.
+        ExportError: The export fails on a valid batch or image, or its features are not finite or
+            not of unit norm.
     """
     pairs: dict[Modality, tuple[Tensor, Tensor]] = {}
     rows: list[tuple[Tensor, Tensor]] = []
     raw: list[Image.Image] = []
     for modality in Modality:
-        own = [picture.image for picture in pictures if picture.modality is modality]
+        own = [loaded.image for loaded in images if loaded.modality is modality]
         batch = torch.stack([_pixels(image, reference.size) for image in own])
         expected = reference.extract_features(batch, modality)
         pairs[modality] = expected, exported.extract_features(batch, modality)
@@ -78,20 +78,20 @@ def measure(
     first, second = (torch.cat(side).double() for side in zip(*rows, strict=True))
     if not bool(second.isfinite().all()):
         raise ExportError(
-            "the exported network gives features that are no numbers; expected those of its run;"
+            "the exported network gives features that are not finite; expected those of its run;"
             " nothing was written. Please report the run's config.yaml."
         )
     if float((second.norm(dim=1) - 1).abs().max()) > _UNIT:
         raise ExportError(
-            "the exported network gives features of lengths from"
+            "the exported network gives features of norms from"
             f" {float(second.norm(dim=1).min()):.3g} to {float(second.norm(dim=1).max()):.3g};"
-            " expected length 1; nothing was written. Please report the run's config.yaml."
+            " expected norm 1; nothing was written. Please report the run's config.yaml."
         )
     cosines = torch.nn.functional.cosine_similarity(first, second)
     searches = [_search(pairs, query) for query in Modality]
     sizes = sorted((image.height, image.width) for image in raw)
     return Parity(
-        images=len(pictures),
+        images=len(images),
         raw_images=len(raw),
         raw_sizes=" to ".join(f"{height}x{width}" for height, width in (sizes[0], sizes[-1])),
         largest_difference=float((first - second).abs().max()),
@@ -105,17 +105,17 @@ def measure(
 
 
 def require_equal(parity: Parity) -> None:
-    """Refuse an export in float32 that is not the same network.
+    """Require an export in float32 to equal its source.
 
     Args:
-        parity: What was measured.
+        parity: The comparison.
 
     Raises:
-        ExportError: Its features or its ranking are others.
+        ExportError: Its features or its ranking differ.
     """
     if parity.largest_difference > TOLERANCE or parity.misorder > RANKING:
         raise ExportError(
-            f"the exported network is another one: its features differ by up to"
+            f"the exported network differs from its run: its features differ by up to"
             f" {parity.largest_difference:.2g} (expected at most {TOLERANCE:g}, cosine"
             f" {parity.smallest_cosine:.6f}) and its similarities by up to {parity.misorder:.2g} in"
             f" the wrong order (expected at most {RANKING:g}); nothing was written. Please report"
@@ -130,7 +130,7 @@ class _Search(NamedTuple):
 
 
 def _search(pairs: dict[Modality, tuple[Tensor, Tensor]], query: Modality) -> _Search:
-    """Search the images of the other modality by both features."""
+    """Rank the images of the other modality by both features."""
     expected, found = (
         (pairs[query][side].double() @ pairs[query.other][side].double().T).numpy()
         for side in (0, 1)
@@ -138,19 +138,19 @@ def _search(pairs: dict[Modality, tuple[Tensor, Tensor]], query: Modality) -> _S
     order, other = (np.argsort(-values, axis=1, kind="stable") for values in (expected, found))
     k = min(10, expected.shape[1])
     common = [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(order, other, strict=True)]
-    # In the expected order nothing may rise above the lowest before it.
+    # In the expected order no similarity may exceed the minimum before it.
     along = np.take_along_axis(found, order, axis=1)
     rises = along - np.minimum.accumulate(along, axis=1)
     return _Search(order[:, 0] == other[:, 0], np.array(common), float(rises.max()))
 
 
 def _cropped(image: Image.Image) -> Image.Image:
-    """A part of an image, in another size and ratio."""
+    """A crop of an image, with another size and aspect ratio."""
     return image.crop((0, 0, image.width - image.width // 5, image.height - image.height // 7))
 
 
 def _pixels(image: Image.Image, size: tuple[int, int]) -> Tensor:
-    """``[3, h, w]`` of the network's size, resized by Pillow."""
+    """The image as ``[3, h, w]``, resized by Pillow to the network's size."""
     return torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)
 
 

@@ -3,22 +3,22 @@
 Images are resized in two passes, first along the rows and then along the columns, and rounded to 8
 bits after each (:func:`~vireid.data.images.resized`). An output pixel is the mean of the input
 pixels near it, with weights that fall off linearly with the distance of the centres; where an image
-shrinks, the triangle is wide enough to use every pixel. With n pixels made into m, and everything
-in units of 1 / (2 n m), pixel x counts in pixel y as
+shrinks, the triangle is wide enough to use every pixel. For n pixels resized to m, in units of
+1 / (2 n m), pixel x has in pixel y the weight
 
     a_yx = max(0, 2 max(n, m) - |(2x + 1) m - (2y + 1) n|)
 
 Pillow's weights are fixed-point numbers, k_yx = round(2^22 a_yx / sum_x a_yx), and a pass is
 p_y = (sum_x k_yx p_x + 2^21) >> 22.
 
-The graph computes the same integers in float32, which every runtime has and which holds integers up
-to 2^24 exactly. So the division is done digit by digit, and k = 2048 high + low makes two matrix
-products of smaller numbers. The outcome is Pillow's to the last bit as long as no axis shrinks to
-less than a 32nd and 2 n max(n, m) / m stays below 2^20 (6,000 pixels made into 72); beyond that,
-pixels may differ by rounding. An image that has the right size already stays as it is.
+The graph computes the same integers in float32, which every runtime supports and which represents
+integers up to 2^24 exactly. So the division is done digit by digit, and k = 2048 high + low gives
+two matrix products of smaller numbers. The result is bit-identical to Pillow's as long as no axis
+shrinks to less than a 32nd and 2 n max(n, m) / m is below 2^20 (6,000 pixels to 72); beyond that,
+pixels may differ by rounding. An image of the right size is not changed.
 
-There is no ``If`` in the graph that would spare it the two passes: OpenVINO 2026.4 gives wrong
-numbers behind one now and then.
+The graph has no ``If`` to skip the two passes: OpenVINO 2026.4 sometimes gives wrong results after
+one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vireid.features.runtimes import INPUT
 __all__ = ["PIXELS", "resize_graph"]
 
 PIXELS = "pixels"
-"""Name of the resized images: whole numbers from 0 to 255, float32 ``[n, 3, h, w]``."""
+"""Name of the resized images: integers from 0 to 255, float32 ``[n, 3, h, w]``."""
 
 _GRAPH = """
 <ir_version: {ir_version}, opset_import: ["": {opset}, "vireid": 1]>
@@ -113,9 +113,8 @@ Rounded <axis> (sums) => (pixels)
 }}
 """
 
-# Six digits to the base 16 of a / sum, 24 bits: two more than the weights have. The quotient is
-# rounded before the floor, but the remainder is exact and shows where that made it one too large or
-# too small.
+# Six base-16 digits of a / sum, 24 bits: two more than the weights have. The quotient is rounded
+# before the floor, but the remainder is exact and shows whether it is one too large or too small.
 _DIGIT = """
     wider{0} = Mul (rest{0}, base)
     parts{0} = Div (wider{0}, total)
@@ -136,12 +135,12 @@ _DIGIT = """
 
 
 def resize_graph(size: tuple[int, int], *, opset: int, ir_version: int) -> Any:
-    """Resizing as a graph: uint8 RGB ``[n, H, W, 3]`` to whole numbers, ``[n, 3, h, w]``.
+    """Resizing as a graph: uint8 RGB ``[n, H, W, 3]`` to integers, ``[n, 3, h, w]``.
 
     Args:
         size: h and w, in pixels.
         opset: Version of ONNX's operators, 18 or later.
-        ir_version: Version of ONNX's form.
+        ir_version: Version of the ONNX format.
 
     Returns:
         An ``onnx.ModelProto``.
@@ -156,5 +155,5 @@ def resize_graph(size: tuple[int, int], *, opset: int, ir_version: int) -> Any:
         ir_version=ir_version,
         digits="".join(_DIGIT.format(i, i + 1) for i in range(6)),
     )
-    # Not every runtime knows functions of one's own.
+    # Not every runtime supports model-local functions.
     return package("onnx.inliner").inline_local_functions(package("onnx.parser").parse_model(text))

@@ -1,4 +1,4 @@
-"""From a finished run to the folder of an exported network, whole or not at all."""
+"""Export a finished run to a folder, atomically."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from vireid.data.images import resized
 from vireid.errors import ConfigError, ExportError
 from vireid.export.graph import NetworkPath, network_graph, resizing_of, with_resizing
-from vireid.export.images import Pictures
-from vireid.export.parity import Picture, measure, require_equal
-from vireid.export.quantise import quantised
+from vireid.export.images import ExportImages
+from vireid.export.parity import LoadedImage, measure, require_equal
+from vireid.export.quantise import quantise
 from vireid.export.resize import PIXELS
 from vireid.features.exported_backend import (
     CONFIG,
@@ -53,23 +53,23 @@ _NEEDED = {
 
 
 def check_options(run: Path, out: Path, *, format: Format, precision: ExportPrecision) -> None:
-    """Refuse what cannot be exported before anything is read.
+    """Check the options of an export before anything is read.
 
     Args:
         run: The run folder.
-        out: The folder to make.
-        format: What is written.
-        precision: In what arithmetic it runs.
+        out: The folder to create.
+        format: The format to write.
+        precision: The arithmetic of inference.
 
     Raises:
-        ConfigError: The format has no such precision, the folder is there already, or the run is an
-            export itself.
+        ConfigError: The format does not support the precision, the folder exists, or the run is an
+            export.
         ExportError: A package is missing.
     """
     if precision == "bf16" and format == "onnx":
         raise ConfigError(
-            "--precision bf16 does not go with --format onnx: onnxruntime's CPU has no bfloat16"
-            " convolution; expected f32 or int8, or --format openvino."
+            "--precision bf16 does not apply to --format onnx: onnxruntime has no bfloat16"
+            " convolutions on CPUs; expected f32 or int8, or --format openvino."
         )
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(
@@ -78,8 +78,8 @@ def check_options(run: Path, out: Path, *, format: Format, precision: ExportPrec
         )
     if is_export(run):
         raise ConfigError(
-            f"'{run}' is an export already; expected a run folder; export the run that it was made"
-            " from."
+            f"'{run}' is an export already; expected a run folder; export the run that it was"
+            " created from."
         )
     packages = (*_NEEDED[format], *(("nncf",) if precision == "int8" else ()))
     require_packages(*packages, purpose=f"--format {format} --precision {precision}")
@@ -91,25 +91,25 @@ def export_run(
     *,
     format: Format,
     precision: ExportPrecision,
-    pictures: Pictures,
+    images: ExportImages,
 ) -> ExportInfo:
     """Export the network of a finished run.
 
     Args:
         run: The run folder.
-        out: The folder to make.
-        format: What is written.
-        precision: In what arithmetic it runs.
-        pictures: Images to check and to calibrate with.
+        out: The folder to create.
+        format: The format to write.
+        precision: The arithmetic of inference.
+        images: Images for the check and the calibration.
 
     Returns:
-        What was written, with what was measured of it.
+        The contents of the export's ``export.json``.
 
     Raises:
         ConfigError: As :func:`check_options`.
-        RunError: It is no finished run, or damaged.
-        ExportError: The network cannot be exported, or in f32 the export is not equal to it;
-            nothing is written.
+        RunError: The run is not finished, or damaged.
+        ExportError: The network cannot be exported, or an f32 export differs from it; nothing is
+            written.
     """
     check_options(run, out, format=format, precision=precision)
     folder = RunFolder(run)
@@ -124,8 +124,8 @@ def export_run(
         )
         for modality in Modality
     }
-    calibration = pictures.calibration if precision == "int8" else ()
-    with _appearing_whole(out) as staging:
+    calibration = images.calibration if precision == "int8" else ()
+    with _staged(out) as staging:
         names = write_graphs(
             staging, graphs, network.size, format, calibration, reference.fingerprint
         )
@@ -143,7 +143,7 @@ def export_run(
             precision=precision,
             fingerprint=fingerprint,
         )
-        parity = measure(reference, exported, pictures.check)
+        parity = measure(reference, exported, images.check)
         if precision == "f32":
             require_equal(parity)
         info = ExportInfo(
@@ -155,7 +155,7 @@ def export_run(
             graphs=names,
             files=files,
             about=about_run(made_from),
-            calibration=pictures.told if precision == "int8" else "",
+            calibration=images.description if precision == "int8" else "",
             parity=parity,
             versions=_versions(format, precision),
         )
@@ -168,31 +168,31 @@ def write_graphs(
     graphs: Mapping[Modality, Any],
     size: tuple[int, int],
     format: Format,
-    calibration: Sequence[Picture],
+    calibration: Sequence[LoadedImage],
     weights: str,
 ) -> dict[Modality, str]:
-    """Write the graph of each modality; one file where both are alike.
+    """Write the graph of each modality; one file if both are equal.
 
     Args:
-        folder: Where to.
+        folder: The output folder.
         graphs: The networks, as ONNX graphs.
         size: Height and width of their images, in pixels.
-        format: What is written.
-        calibration: Images to quantise with; none: float32.
-        weights: The fingerprint of the run's weights, kept inside each file.
+        format: The format to write.
+        calibration: Images to quantise with; float32 if empty.
+        weights: The fingerprint of the run's weights, stored in each file.
 
     Returns:
         The file of each modality.
     """
-    alike = graphs[Modality.VISIBLE] == graphs[Modality.INFRARED]
+    same = graphs[Modality.VISIBLE] == graphs[Modality.INFRARED]
     ending = {"onnx": ".onnx", "openvino": ".xml"}[format]
     names: dict[Modality, str] = {}
     for modality, graph in graphs.items():
-        names[modality] = f"{'both' if alike else modality}{ending}"
+        names[modality] = f"{'both' if same else modality}{ending}"
         if (folder / names[modality]).exists():
             continue
-        own = [p for p in calibration if alike or p.modality is modality]
-        pixels = [_as_array(picture, size) for picture in own]
+        own = [p for p in calibration if same or p.modality is modality]
+        pixels = [_as_array(loaded, size) for loaded in own]
         if pixels:
             log(f"Quantising {names[modality]} with {len(pixels)} images …")
         if format == "onnx":
@@ -205,9 +205,9 @@ def write_graphs(
 def _write_onnx(
     file: Path, graph: Any, size: tuple[int, int], pixels: list[NDArray[np.float32]], weights: str
 ) -> None:
-    whole = with_resizing(quantised(graph, pixels) if pixels else graph, size)
-    package("onnx.helper").set_model_props(whole, {"vireid": _inside(weights)})
-    write_atomic(file, whole.SerializeToString())
+    model = with_resizing(quantise(graph, pixels) if pixels else graph, size)
+    package("onnx.helper").set_model_props(model, {"vireid": _metadata(weights)})
+    write_atomic(file, model.SerializeToString())
 
 
 def _write_openvino(
@@ -215,31 +215,31 @@ def _write_openvino(
 ) -> None:
     openvino = package("openvino")
     with quiet():
-        # Unlike read_model it simplifies: NNCF finds no biases and no ReLU6 in what ONNX's
-        # operators become at first, and puts roundings in their midst.
+        # Unlike read_model it simplifies: otherwise NNCF would recognise no biases and no ReLU6
+        # in the converted ONNX operators, and quantise within them.
         network = openvino.convert_model(io.BytesIO(graph.SerializeToString()))
         resizing = openvino.Core().read_model(resizing_of(graph, size).SerializeToString())
         if pixels:
-            network = quantised(network, pixels)
-        # What fed the network's input is fed by the resized images.
+            network = quantise(network, pixels)
+        # Connect the resized images to the network's input.
         entry = network.input(PIXELS)
         made = resizing.output(PIXELS).node.input_value(0)
         for reader in entry.get_target_inputs():
             reader.replace_source_output(made)
-        whole = openvino.Model(network.results, resizing.parameters, file.stem)
-        whole.set_rt_info(_inside(weights), ["vireid"])
-        # Otherwise it would halve the weights.
-        openvino.save_model(whole, str(file), compress_to_fp16=False)
+        model = openvino.Model(network.results, resizing.parameters, file.stem)
+        model.set_rt_info(_metadata(weights), ["vireid"])
+        # By default it would compress the weights to float16.
+        openvino.save_model(model, str(file), compress_to_fp16=False)
 
 
-def _inside(weights: str) -> str:
-    """What a file says of itself."""
+def _metadata(weights: str) -> str:
+    """The metadata inside each file."""
     return json.dumps({"weights": weights, "vireid": version("vireid")})
 
 
-def _as_array(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
+def _as_array(loaded: LoadedImage, size: tuple[int, int]) -> NDArray[np.float32]:
     """Resized pixels, ``[1, 3, h, w]``."""
-    return resized(picture.image, size).astype(np.float32).transpose(2, 0, 1)[None]
+    return resized(loaded.image, size).astype(np.float32).transpose(2, 0, 1)[None]
 
 
 def _dimension(backend: FeatureBackend) -> int:
@@ -248,7 +248,7 @@ def _dimension(backend: FeatureBackend) -> int:
 
 
 def _own_fingerprint(weights: str, graphs: Sequence[str]) -> str:
-    """The name of a network that was made from another's weights: 16 hexadecimal digits."""
+    """The fingerprint of a quantised network: 16 hexadecimal digits."""
     return hashlib.sha256(" ".join([weights, *graphs]).encode()).hexdigest()[:16]
 
 
@@ -258,17 +258,17 @@ def _versions(format: Format, precision: ExportPrecision) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _appearing_whole(out: Path) -> Iterator[Path]:
-    """A folder to fill; it takes its name when the block is left without an error.
+def _staged(out: Path) -> Iterator[Path]:
+    """A temporary folder that is renamed when the block ends without an error.
 
     Args:
-        out: The name.
+        out: The final name.
 
     Yields:
-        A hidden folder beside it.
+        A hidden folder next to it.
 
     Raises:
-        ExportError: It cannot be written.
+        ExportError: The folder cannot be written.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -294,7 +294,7 @@ def _appearing_whole(out: Path) -> Iterator[Path]:
 
 
 def _clear_stale(out: Path) -> None:
-    """Remove what exports to this name that were killed have left."""
+    """Remove what killed exports to this name have left."""
     for stale in out.parent.glob(f".{glob.escape(out.name)}.*.tmp"):
         with contextlib.suppress(OSError), held(stale):
             shutil.rmtree(stale)
