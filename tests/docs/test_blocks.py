@@ -24,19 +24,21 @@ from vireid.synvi.presets import PRESETS, Preset
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
-    "docs/glossary.md",
-    "docs/dlis.md",
-    "docs/evaluation.md",
-    "docs/gallery.md",
-    "docs/large_galleries.md",
-    "docs/open_set.md",
-    "docs/methods.md",
-    "docs/synvi.md",
-    "docs/research/palm.md",
+    "docs/ablations.md",
     "docs/benchmarks/evaluation.md",
     "docs/benchmarks/first.md",
     "docs/benchmarks/speed.md",
     "docs/benchmarks/synvi.md",
+    "docs/distributed.md",
+    "docs/dlis.md",
+    "docs/evaluation.md",
+    "docs/gallery.md",
+    "docs/glossary.md",
+    "docs/large_galleries.md",
+    "docs/methods.md",
+    "docs/open_set.md",
+    "docs/research/palm.md",
+    "docs/synvi.md",
 )
 RUNNABLE = ("sh", "python")
 
@@ -116,7 +118,7 @@ def world(
         for number in range(3):
             file = tmp_path / folder / f"{number}.jpg"
             write_image(file, identity=number, camera=camera, grey=camera == 3, rng=rng)
-    shutil.copy(tmp_path / "night" / "0.jpg", tmp_path / "query.jpg")
+    write_image(tmp_path / "query.png", identity=0, camera=3, grey=True, rng=rng)
     shutil.copy(trees["manifest"], tmp_path / "people.csv")
     identities = np.repeat([1, 2, 3], 2)
     for name, cameras in (("q", [3, 6]), ("g", [1, 2])):
