@@ -116,6 +116,7 @@ def test_the_summary_of_a_command_is_the_first_line_of_its_docstring() -> None:
         ("import vireid.cli as c; c.main(['check', 'regdb', 'nowhere'])", ["torch", "matplotlib"]),
         ("import vireid.cli as c; c.main(['methods'])", ["torch", "matplotlib"]),
         ("import vireid.cli as c; c.main(['gallery', 'info', 'nowhere'])", ["torch", "matplotlib"]),
+        ("import vireid.cli as c; c.main(['score', '--query', 'q.npz'])", ["torch", "matplotlib"]),
         ("import vireid.features", ["torchvision", "torch._dynamo", "lightning_fabric"]),
     ],
 )

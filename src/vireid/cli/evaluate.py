@@ -10,16 +10,14 @@ from typing import Annotated
 
 import tyro
 
-from vireid.cli._flags import DEFAULT
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
+from vireid.cli._ranking import post_processing
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError
 from vireid.evaluation import (
-    KReciprocal,
     Protocol,
-    QueryExpansion,
     Ranking,
     Result,
     Settings,
@@ -34,35 +32,7 @@ from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder
 from vireid.types import Features
 
-__all__ = ["evaluate", "extract_for", "post_processing", "score_extractor"]
-
-
-def post_processing(
-    *,
-    rerank: Annotated[bool, DEFAULT] = False,
-    expand: Annotated[int, DEFAULT] = 0,
-    memory_limit: Annotated[float, DEFAULT] = 4.0,
-) -> Ranking:
-    """Build a ranking from the values of flags.
-
-    Args:
-        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
-        expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
-        memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
-
-    Raises:
-        ConfigError: A value is out of range.
-    """
-    if expand < 0 or memory_limit <= 0:
-        raise ConfigError(
-            f"--expand {expand} or --memory-limit {memory_limit} is out of range; expected 0 or "
-            "more neighbours, and more than 0 GiB"
-        )
-    return Ranking(
-        expansion=QueryExpansion(neighbours=expand) if expand else None,
-        reranking=KReciprocal() if rerank else None,
-        memory_limit_bytes=int(memory_limit * 1024**3),
-    )
+__all__ = ["evaluate", "extract_for", "score_extractor"]
 
 
 def evaluate(

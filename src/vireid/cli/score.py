@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from vireid.cli._flags import DEFAULT
-from vireid.cli.evaluate import post_processing
+from vireid.cli._ranking import ranking_from_flags
 from vireid.data.layouts import DataSource, LayoutName, folder_of
 from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
@@ -23,7 +23,6 @@ from vireid.evaluation.external import (
 from vireid.evaluation.official import SysuSplits, read_official
 from vireid.evaluation.protocols import sysu_mm01_protocols
 from vireid.evaluation.result import CmcKind
-from vireid.evaluation.similarity import Similarity
 from vireid.types import Features, Modality
 
 __all__ = ["AsGiven", "score"]
@@ -67,28 +66,6 @@ def data_source(
             "images by name, or no option of a data set, to score features as given."
         )
     return DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
-
-
-def ranking_from_flags(
-    *,
-    similarity: Annotated[Similarity, DEFAULT] = "cosine",
-    rerank: Annotated[bool, DEFAULT] = False,
-    expand: Annotated[int, DEFAULT] = 0,
-    memory_limit: Annotated[float, DEFAULT] = 4.0,
-) -> Ranking:
-    """Build a ranking from the values of flags.
-
-    Args:
-        similarity: cosine, or euclidean as in the official demo of SYSU-MM01.
-        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
-        expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
-        memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
-
-    Raises:
-        ConfigError: A value is out of range, or post-processing needs another similarity.
-    """
-    plain = post_processing(rerank=rerank, expand=expand, memory_limit=memory_limit)
-    return replace(plain, similarity=similarity)
 
 
 def score(
