@@ -7,14 +7,12 @@ import torch
 from torch import nn
 
 from vireid.nn import build_stages, convolution, depthwise, use_fast_convolutions
-from vireid.nn.winograd import winograd_conv
 
 
 @pytest.fixture(autouse=True)
 def anything_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the fast ways be taken for small maps of few channels too."""
-    for name in ("_WIDE", "_WIDE_3X3", "_TILES"):
-        monkeypatch.setattr(convolution, name, 1)
+    monkeypatch.setattr(convolution, "_WIDE", 1)
 
 
 def gradients(
@@ -127,12 +125,12 @@ def test_efficientnet_takes_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bfloat16_and_other_layouts_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
 
-    def seen(x: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    def seen(x: torch.Tensor, weight: torch.Tensor, padding: tuple[int, int]) -> torch.Tensor:
         taken.append(tuple(x.shape))
-        return winograd_conv(x, filters)
+        return depthwise.depthwise_conv(x, weight, padding)
 
-    monkeypatch.setattr(convolution, "winograd_conv", seen)
-    quick = use_fast_convolutions(nn.Conv2d(4, 4, 3, padding=1))
+    monkeypatch.setattr(convolution, "depthwise_conv", seen)
+    quick = use_fast_convolutions(nn.Conv2d(4, 4, 5, padding=2, groups=4))
     x = torch.randn(2, 4, 9, 7)
     quick(x)
     with torch.autocast("cpu", torch.bfloat16):

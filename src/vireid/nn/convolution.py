@@ -1,10 +1,9 @@
 """Convolutions with faster CPU implementations.
 
 Measured on AVX2 (docs/benchmarks/speed.md): a 1x1 convolution over channels-last maps is a matrix
-product, and as such its weight's gradient is a third faster; a 3x3 convolution of many channels is
-fastest by :mod:`vireid.nn.winograd`; a large filter a channel over a small map is trained fastest
-by :mod:`vireid.nn.depthwise`. On a GPU, in bfloat16 and where a compiler takes over, a convolution
-is left to torch.
+product, and as such the gradient of its weight is a third faster; depthwise convolutions with large
+filters over small maps train fastest with :mod:`vireid.nn.depthwise`. On a GPU, in bfloat16 and
+under a compiler, convolutions use torch's implementation.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vireid.nn.depthwise import depthwise_conv, is_faster
-from vireid.nn.winograd import count_tiles, transform_filters, winograd_conv
 
 __all__ = ["Conv2d", "is_supported", "use_fast_convolutions"]
 
@@ -24,10 +22,6 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 _WIDE = 128
 """Minimum number of channels for which a matrix product is faster than oneDNN's 1x1 convolution."""
-_WIDE_3X3 = 256
-"""From so many channels on the transforms of a 3x3 convolution cost little beside its products."""
-_TILES = 256
-"""From so many tiles on the filters' transform is worth its time."""
 
 
 class Conv2d(nn.Conv2d):
@@ -48,15 +42,6 @@ class Conv2d(nn.Conv2d):
             down, right = self.stride
             rows = x.permute(0, 2, 3, 1)[:, ::down, ::right]
             return F.linear(rows, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        if (
-            self.kernel_size == (3, 3)
-            and self.stride == self.padding == (1, 1)
-            and self.padding_mode == "zeros"
-            and narrow >= _WIDE_3X3
-            and count_tiles(x.shape) >= _TILES
-        ):
-            found = winograd_conv(x, transform_filters(self.weight))
-            return found if self.bias is None else found + self.bias[:, None, None]
         return super().forward(x)
 
     def _padding_of_depthwise(self) -> tuple[int, int] | None:
