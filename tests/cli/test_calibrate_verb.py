@@ -75,11 +75,11 @@ def test_a_gallery_keeps_what_was_learnt(
     root = labelled(tmp_path, 30)
     assert main(words(gallery, run, root, "--false-match", "0.02")) == 0
     printed = capsys.readouterr().out
-    assert "Learnt from 30 people in 150 images." in printed
-    assert "2 % of the searches for people who are NOT in the gallery end so." in printed
+    assert "Estimated from 30 people in 150 images." in printed
+    assert "2 % of the searches for people who are NOT in\nthe gallery end in a" in printed
     assert "1 pair of cameras had enough people" in printed
     assert "30 people cannot be halved to check a calibration" in printed
-    assert f"'{gallery}' answers with verdicts from now on." in printed
+    assert f"'{gallery}' now returns verdicts." in printed
     with open_gallery(gallery) as opened:
         assert opened.count() == 0
         kept = Calibration.from_json(opened.calibration, fingerprint=opened.model.fingerprint)
@@ -96,8 +96,8 @@ def test_people_left_out_are_searched_for(
     root = labelled(tmp_path, 60, split="test")
     assert main(words(gallery, run, root, "--split", "test")) == 0
     printed = capsys.readouterr().out
-    assert "CHECK: half of the people taught" in printed
-    assert "60 people. In percent" in printed
+    assert "VALIDATION: thresholds from one half of the 60 people" in printed
+    assert "In percent" in printed
     row = next(cells(line) for line in printed.splitlines() if "10 (30) |" in line)
     assert row[0] == "infrared to visible"
     assert len(row) == 7

@@ -126,8 +126,8 @@ def test_a_kill_anywhere_loses_nothing_and_repeats_nothing(shards: Path, tmp_pat
     ("words", "expected"),
     [
         ("--encoded {shards} --part 4/3", "--part '4/3' is no part; expected I/N"),
-        ("--encoded {shards}/00000000.parquet --part 1/2", "is of a folder of shards, and"),
-        ("--part 1/2", "is of a folder of features, and none is named"),
+        ("--encoded {shards}/00000000.parquet --part 1/2", "selects shards of a folder, but"),
+        ("--part 1/2", "selects shards of a folder of features; expected"),
         ("--encoded {shards}/..", "has no shards.json; expected a folder"),
     ],
 )

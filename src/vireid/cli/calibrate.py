@@ -89,7 +89,7 @@ def calibrate(
         )
     _require_untrained(run, records, f"split {split} of '{data.root}'")
     extractor = load(run, device=device)
-    # Another network's gallery is refused before its images are encoded for minutes.
+    # Refuses a gallery of another model before minutes of feature extraction.
     open_gallery(gallery, model=extractor.model_info).close()
     features = extractor.extract(records, batch_size=batch_size)
     cameras = layout.camera_names if isinstance(layout, Manifest | Folders) else {}
@@ -110,18 +110,18 @@ def calibrate(
         )
         print(format_validation(measured))
     except EvaluationError as error:
-        print(f"Not checked on people left out, for halves of the people are too few: {error}")
+        print(f"Not validated on held-out people: half of the people are too few: {error}")
     with open_gallery(gallery, model=extractor.model_info, write=True) as opened:
         opened.save_calibration(found.to_json())
-    print(f"\n'{gallery}' answers with verdicts from now on.")
+    print(f"\n'{gallery}' now returns verdicts.")
     return found
 
 
 def format_calibration(calibration: Calibration) -> str:
-    """What was learnt, as text for people.
+    """Format a calibration as text.
 
     Args:
-        calibration: What was learnt.
+        calibration: The calibration.
     """
     frames = "\n".join(
         f"- {one.images:.0f} {one.gallery} images of a person count as"
@@ -131,41 +131,42 @@ def format_calibration(calibration: Calibration) -> str:
     rates = calibration.rates
     exact = sum(bool(found.first.camera) for found in calibration.impostors)
     return f"""\
-Learnt from {calibration.people:,} people in {calibration.images:,} images.
+Estimated from {calibration.people:,} people in {calibration.images:,} images.
 
-LIKELY MATCH: a hit is at least so similar. The more images are searched, the more is asked; at most
-{100 * rates.false_match:g} % of the searches for people who are NOT in the gallery end so.
+LIKELY MATCH: the similarity of a hit is at least this threshold, which rises with the number of
+images searched. At most {100 * rates.false_match:g} % of the searches for people who are NOT in
+the gallery end in a likely match.
 
 {markdown_table(_likely(calibration), left=2)}
 
-In brackets the estimate without caution. Used is the upper end of its 95 % interval; with more
-people it comes nearer. A star: these people do not show it, it is extrapolated. Never: no hit is
-called a likely match among so many images, since it would have to be more similar than an image is
-to itself.
+The thresholds are upper ends of 95 % intervals; the point estimates are in brackets. More people
+narrow the interval. A star marks extrapolated thresholds. Never: the threshold exceeds 1, so no hit
+is a likely match among this many images.
 
-PROBABLY NOT IN THIS GALLERY: all hits are less similar than this. At most
-{100 * rates.missed:g} % of the searches for people who ARE in it end so, if it has at least
+PROBABLY NOT IN THIS GALLERY: all hits are below this similarity. At most {100 * rates.missed:g} %
+of the searches for people who ARE in the gallery end in this verdict, if it has at least
 {many(rates.own_images, "image")} of them from one camera.
 
 {markdown_table(_non_match(calibration), left=2)}
 
-The tables are of all cameras together; {many(exact, "pair")} of cameras had enough people for
-thresholds of their own. Where all images that are searched are labelled with the person, not every
-image counts as another one:
+The tables pool all cameras; {many(exact, "pair")} of cameras had enough people for separate
+thresholds. If all searched images are labelled with identities, images of one person count as fewer
+independent ones:
 
 {frames}"""
 
 
 def format_validation(measured: Sequence[Validation]) -> str:
-    """How verdicts fared on people whom they were not learnt from, as text for people.
+    """Format the error rates of the verdicts on held-out people as text.
 
     Args:
-        measured: What was measured, at least once.
+        measured: One or more validations.
     """
     return f"""\
-CHECK: half of the people taught, the other half was searched for, and the other way round, in
-labelled galleries without them and with them: {measured[0].people:,} people. In percent, with 95 %
-intervals over people; the rest was uncertain. Right: how often the best likely hit was the person.
+VALIDATION: thresholds from one half of the {measured[0].people:,} people, searches for the other
+half, and vice versa, in labelled galleries without and with the person. In percent, with 95 %
+intervals over people; the rest is uncertain. Correct: share of likely matches whose best
+hit is the person.
 
 {markdown_table(_checked(measured), left=1)}"""
 
@@ -208,10 +209,10 @@ def _checked(measured: Sequence[Validation]) -> list[list[str]]:
         [
             "search",
             "people (images)",
-            "not there: likely",
+            "absent: likely",
             "probably not",
-            "there: likely",
-            "of these right",
+            "present: likely",
+            "correct of these",
             "probably not",
         ]
     ]
@@ -235,7 +236,7 @@ def _percent(rate: Estimate) -> str:
 
 
 def _require_untrained(run: Path, records: Sequence[ImageRecord], source: str) -> None:
-    """Refuse images that the network was trained on, as far as that can be known."""
+    """Refuse images that the network was trained on, if its data set still exists."""
     from vireid.runs import RunFolder
 
     try:
@@ -247,7 +248,7 @@ def _require_untrained(run: Path, records: Sequence[ImageRecord], source: str) -
     if common:
         raise ConfigError(
             f"The network was trained on {len(common):,} of the {len(records):,} images of the "
-            f"{source}, such as '{common[0]}', and tells these "
-            "people apart far better than others; expected people whom it has not seen: give "
-            "another split or other images, or train with --hold-out."
+            f"{source}, such as '{common[0]}', and recognises these "
+            "people far better than others; expected people that it has not seen: use another "
+            "split or other images, or train with --hold-out."
         )

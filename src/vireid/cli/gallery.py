@@ -1,4 +1,4 @@
-"""``vireid gallery VERB GALLERY``: images in a folder or on a Qdrant server, to be searched."""
+"""``vireid gallery COMMAND GALLERY``: galleries in folders and on Qdrant servers."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 __all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
 
 PROVED = 1_000
-"""Of so many deleted entries at most it is proved that no byte of them is left."""
+"""Maximum number of deleted entries whose traces are searched for."""
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
 Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
 
 
 def app() -> SubcommandApp:
-    """``vireid gallery`` with one sub-command an action."""
+    """``vireid gallery`` with its sub-commands."""
     verbs = SubcommandApp()
     for verb in (add, search, calibrate, info, export, forget, expire, copy, verify):
         verbs.command(verb)
@@ -103,8 +103,8 @@ def add(
     if encoded is not None:
         if images or run or options != DEFAULT_IMAGE_OPTIONS:
             raise ConfigError(
-                f"--encoded '{encoded}' has its images described already; expected no image, no"
-                " --run and no option about images beside it; leave out the one or the other."
+                f"--encoded '{encoded}' already holds features; expected no image, no --run and no"
+                " image option with it; leave out one or the other."
             )
         file = _open_encoded(encoded, Part.parse(part))
         with open_gallery(
@@ -113,8 +113,8 @@ def add(
             return _add(opened, file.unless(opened.known), total=file.rows)
     if part != str(WHOLE):
         raise ConfigError(
-            f"--part '{part}' is of a folder of features, and none is named; expected --encoded"
-            " beside it; leave out the one or add the other."
+            f"--part '{part}' selects shards of a folder of features; expected --encoded with it;"
+            " add --encoded or leave out --part."
         )
     if run is None:
         raise ConfigError(
@@ -209,7 +209,7 @@ def forget(
     if filters == EVERYTHING:
         raise ConfigError(
             "vireid gallery forget got no condition; expected --id, --image, --identity or another"
-            " one; to forget everything, delete the gallery's folder or collection."
+            " one; to delete everything, delete the gallery's folder or collection."
         )
     with open_gallery(gallery, write=True) as opened:
         number = opened.count(filters)
@@ -218,7 +218,7 @@ def forget(
             names = [printable(str(row.info.path)) for row in islice(rows, 3)]
             rest = f" and {number - len(names):,} more" if number > len(names) else ""
             raise ConfigError(
-                f"{number:,} entries of '{gallery}' would be forgotten for good:"
+                f"{number:,} entries of '{gallery}' would be deleted for good:"
                 f" {first_few(names)}{rest}; add --yes to do so."
             )
         return _forget(opened, filters)
@@ -258,7 +258,7 @@ def copy(
     """
     if _same(source, target):
         raise ConfigError(
-            f"'{source}' would be copied onto itself; expected two galleries; name another one."
+            f"'{source}' would be copied to itself; expected two different galleries."
         )
     with (
         open_gallery(source) as read,
@@ -269,8 +269,8 @@ def copy(
         new, number = read.copy_to(written), read.count()
         _index(written)
     print(
-        f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; the"
-        " others it had already."
+        f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; it"
+        " already had the others."
     )
     return new
 
@@ -293,7 +293,7 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
 
 
 def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
-    """Rows in batches."""
+    """Group rows into batches."""
     from vireid.features import ExtractedBatch
 
     waiting = iter(rows)
@@ -302,7 +302,7 @@ def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
 
 
 def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> Added:
-    """Add described images, with a bar, and print what became of them."""
+    """Add images with a progress bar, and print a summary."""
     new = known = 0
     bad: list[str] = []
     guessed: Counter[Modality] = Counter()
@@ -317,11 +317,14 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
                 bar.update(batch.seen)
     except (VireidError, KeyboardInterrupt):
         if new:
-            log(f"{new:,} images are in '{gallery.location}' already; the same command goes on.")
+            log(
+                f"{new:,} images are already in '{gallery.location}'; run the same"
+                " command again to continue."
+            )
         raise
     entries = gallery.count()
     _index(gallery)
-    stay = f"; {known:,} were there already and stay as they were" if known else ""
+    stay = f"; {known:,} were already there" if known else ""
     print(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
     print_detected(guessed)
     print_skipped(bad)
@@ -336,37 +339,37 @@ def _open_encoded(place: Path, part: Part) -> FeatureFile | FeatureFolder:
         return FeatureFolder(place, part)
     if part != WHOLE:
         raise ConfigError(
-            f"--part {part} is of a folder of shards, and --encoded '{place}' is none; expected a"
-            " folder that `vireid encode --shard-rows` made; leave out --part."
+            f"--part {part} selects shards of a folder, but --encoded '{place}' is a file; expected"
+            " a folder of `vireid encode --shard-rows`, or no --part."
         )
     return FeatureFile(place)
 
 
 def _index(gallery: Gallery) -> None:
-    """See that a gallery that is large has its graph, which a kill may have prevented."""
+    """Build the index of a large gallery if it is missing, for example after a kill."""
     entries = gallery.count()
     if entries > EXACT_UP_TO:
-        log(f"Seeing to the graph that makes searching {entries:,} entries fast.")
+        log(f"Building the index that makes searching {entries:,} entries fast.")
         gallery.index()
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two words name one gallery."""
+    """Whether two arguments name the same gallery."""
     if "://" in one or "://" in other:
         return one.rstrip("/") == other.rstrip("/")
     return Path(one).resolve() == Path(other).resolve()
 
 
 def _forget(gallery: Gallery, filters: Filters) -> int:
-    """Forget entries, print how many, and prove it."""
-    # Taken along to be looked for afterwards.
+    """Delete entries, print how many, and verify the deletion."""
+    # Read now, to search for their traces afterwards.
     gone = _readable(gallery, filters)
     number = gallery.delete(filters)
     if not number:
-        print(f"'{gallery.location}' has no such entry; nothing was forgotten.")
+        print(f"'{gallery.location}' has no such entry; nothing was deleted.")
         return 0
     print(
-        f"{many(number, 'entry was', 'entries were')} forgotten; '{gallery.location}' holds"
+        f"{many(number, 'entry was', 'entries were')} deleted; '{gallery.location}' holds"
         f" {gallery.count():,}."
     )
     if gone:
@@ -377,29 +380,29 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
 
 
 def _readable(gallery: Gallery, filters: Filters) -> list[IndexedImage | str]:
-    """Entries as far as they can be read; of damaged ones the ids, where these are given."""
+    """The entries as far as they are readable; of damaged ones the ids, if given."""
     try:
         return list(islice(gallery.rows(filters), PROVED))
     except GalleryError as error:
-        log(f"Not all of them can be read, so that less is looked for afterwards: {error}")
+        log(f"Some entries cannot be read, so fewer traces can be verified: {error}")
         return [id for id in filters.ids if gallery.count(replace(filters, ids=(id,)))]
 
 
 def _require_whole(found: Verification, place: str) -> None:
     if not found.passed:
         raise GalleryError(
-            f"'{place}' is not as it should be, see above; expected no fault and no trace; forget"
-            " the entries named and add their images again."
+            f"'{place}' is damaged, see above; expected no fault and no trace; delete the listed"
+            " entries and add their images again."
         )
 
 
 def _id_of_file(image: Path) -> str:
-    """The id that the entry of an image file has."""
+    """The id of the entry of an image file."""
     try:
         with image.open("rb") as file:
             return id_of(hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise ConfigError(
             f"--image '{image}' cannot be read ({error.strerror}); expected the file whose entry is"
-            " to be forgotten; name the entry by --id instead."
+            " to be deleted; use --id instead."
         ) from error

@@ -81,25 +81,27 @@ def search(
     extractor = load(run, device=query.device)
     with open_gallery(gallery, model=extractor.model_info) as opened:
         batches = list(extract_from_files(extractor, listed))
-        asked = [image.info for batch in batches for image in batch.images]
+        queries = [image.info for batch in batches for image in batch.images]
         found = search_gallery(
             opened,
             np.concatenate([batch.values for batch in batches]),
-            [CameraView.of_image(info) for info in asked],
+            [CameraView.of_image(info) for info in queries],
             filters=filters,
             limit=limit,
             # A query image that is in the gallery would only find itself.
-            leave_out={info.id for info in asked},
+            leave_out={info.id for info in queries},
             exact=exact or None,
         )
-    print(_as_json(asked, found) if json else _as_text(asked, found, each=each))
+    print(_as_json(queries, found) if json else _as_text(queries, found, each=each))
     return found
 
 
-def _as_text(asked: Sequence[ImageInfo], found: SearchResult, *, each: bool) -> str:
-    lines = [f"Searched with {_told(asked)} among {many(found.considered, 'entry', 'entries')}."]
+def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: bool) -> str:
+    lines = [
+        f"Searched with {_query_text(queries)} among {many(found.considered, 'entry', 'entries')}."
+    ]
     if found.left_out:
-        lines.append(f"Left out because searched with: {many(found.left_out, 'entry', 'entries')}.")
+        lines.append(f"Excluded as query images: {many(found.left_out, 'entry', 'entries')}.")
     if found.verdict:
         lines.append(f"Verdict: {found.verdict}.")
     if found.remark:
@@ -115,15 +117,15 @@ def _as_text(asked: Sequence[ImageInfo], found: SearchResult, *, each: bool) -> 
     return "\n".join(lines)
 
 
-def _told(asked: Sequence[ImageInfo]) -> str:
+def _query_text(queries: Sequence[ImageInfo]) -> str:
     """The query in words."""
-    kinds = Counter(info.modality for info in asked)
-    guessed = sum(info.guessed for info in asked)
+    kinds = Counter(info.modality for info in queries)
+    guessed = sum(info.guessed for info in queries)
     light = " and ".join(
         str(modality) if len(kinds) == 1 else f"{number} {modality}"
         for modality, number in sorted(kinds.items())
     )
-    what = f"'{asked[0].name}'" if len(asked) == 1 else f"{len(asked):,} images of one person"
+    what = f"'{queries[0].name}'" if len(queries) == 1 else f"{len(queries):,} images of one person"
     return f"{what} ({light}{', detected from the colours' if guessed else ''})"
 
 
@@ -149,7 +151,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
     return [columns, *([line[name] for name in columns] for line in lines)]
 
 
-def _as_json(asked: Sequence[ImageInfo], found: SearchResult) -> str:
+def _as_json(queries: Sequence[ImageInfo], found: SearchResult) -> str:
     verdicts = found.verdicts or [None] * len(found.hits)
     groups = {hit.info.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
     return plain.dumps(
@@ -161,7 +163,7 @@ def _as_json(asked: Sequence[ImageInfo], found: SearchResult) -> str:
                     "modality": info.modality,
                     "guessed": info.guessed,
                 }
-                for info in asked
+                for info in queries
             ],
             "considered": found.considered,
             "left_out": found.left_out,
