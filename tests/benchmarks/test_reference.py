@@ -13,7 +13,7 @@ from vireid.training.optimization import build_optimizer
 from vireid.types import CrossModalBatch, Modality
 
 CONFIG = DLISConfig(
-    backbone="resnet18", weights="none", size=(80, 32), stripes=3, dim=8, center_gate=0.01
+    backbone="resnet18", weights="none", size=(48, 32), stripes=3, dim=8, center_gate=0.01
 )
 
 

@@ -73,7 +73,7 @@ def test_hetero_center_gradient() -> None:
     assert torch.autograd.gradcheck(lambda a, b: hetero_center_loss(a, b, lv, lt), (v, t))
 
 
-def test_hetero_center_without_a_common_identity_is_nought() -> None:
+def test_hetero_center_without_a_common_identity_is_zero() -> None:
     x = torch.randn(2, 3, requires_grad=True)
     loss = hetero_center_loss(
         x, x + 1, torch.tensor([0, 1]), torch.tensor([2, 3]), reduction="mean"

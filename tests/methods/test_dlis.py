@@ -167,7 +167,7 @@ def test_the_untrained_identity_loss_is_that_of_guessing() -> None:
 def test_one_step_changes_every_trainable_part(options: dict[str, object]) -> None:
     torch.manual_seed(0)
     model = DLIS(dataclasses.replace(SMALL, **options), classes=5)  # type: ignore[arg-type]
-    with torch.no_grad():  # at nought PALM's own weights get no gradient, by design
+    with torch.no_grad():  # at 0 PALM's own weights get no gradient, by design
         for module in model.modules():
             if isinstance(module, PALM):
                 nn.init.constant_(module.gamma if module.norm is None else module.norm.weight, 0.5)

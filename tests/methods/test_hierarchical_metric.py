@@ -97,12 +97,12 @@ def first_ranks(metric: Metric, rows: tuple[Tensor, Tensor, Tensor, Tensor]) -> 
 def test_it_ranks_people_whom_it_has_not_seen_better_than_no_metric() -> None:
     plain = Metric(*[torch.eye(8, dtype=torch.float64)] * 3)
     new = people(25, seed=1)
-    learnt = fit_metric(*people(40), **DEFAULTS)  # type: ignore[arg-type]
-    before, after = first_ranks(plain, new), first_ranks(learnt, new)
+    fitted = fit_metric(*people(40), **DEFAULTS)  # type: ignore[arg-type]
+    before, after = first_ranks(plain, new), first_ranks(fitted, new)
     assert before < 0.4
     assert after > 0.7
     # Each modality lets go of the channel that is noise in it, and of the other's no more.
-    gain_v, gain_t = (m.square().sum(1) for m in (learnt.V, learnt.T))
+    gain_v, gain_t = (m.square().sum(1) for m in (fitted.V, fitted.T))
     assert gain_v.argmin() == 0
     assert gain_t.argmin() == 1
 
@@ -117,7 +117,7 @@ def test_the_shared_metric_is_symmetric_and_semi_definite() -> None:
 def test_it_finds_where_no_small_move_is_better() -> None:
     rows = people(12, k=4)
     options = {**DEFAULTS, "shrinkage": 1.0, "iterations": 400}
-    learnt = fit_metric(*rows, **options)  # type: ignore[arg-type]
+    fitted = fit_metric(*rows, **options)  # type: ignore[arg-type]
     labels = rows[2]
     centres = [torch.stack([x[labels == c].mean(0) for c in range(12)]) for x in rows[:2]]
     same = torch.eye(12, dtype=torch.bool)
@@ -131,12 +131,12 @@ def test_it_finds_where_no_small_move_is_better() -> None:
         intra=0.2,
         shrinkage=1.0,
     )
-    best = F(*learnt).item()
+    best = F(*fitted).item()
     assert best < F(*[torch.eye(4, dtype=torch.float64)] * 3).item()
     random = torch.Generator().manual_seed(3)
     for _ in range(50):
         moves = [0.1 * torch.randn(4, 4, generator=random, dtype=torch.float64) for _ in range(3)]
-        moved = [m + change for m, change in zip(learnt, moves, strict=True)]
+        moved = [m + change for m, change in zip(fitted, moves, strict=True)]
         moved[2] = (moved[2] + moved[2].T) / 2
         assert F(*moved).item() > best
 
@@ -196,7 +196,7 @@ def test_only_so_many_images_count_within_a_modality() -> None:
 
 
 @pytest.mark.parametrize("fault", ["not finite", "no identity in both"])
-def test_what_cannot_be_learnt_from_is_refused_and_not_searched_for_ever(fault: str) -> None:
+def test_unusable_rows_are_refused(fault: str) -> None:
     visible, infrared, labels, others = people(4)
     if fault == "not finite":
         visible[3, 2] = math.nan
