@@ -11,7 +11,7 @@ def test_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vireid.training.progress.time.perf_counter", lambda: now)
     # Resumed in the second of three epochs, after 5 of 12 steps.
     state = TrainingState(epoch=1, step=1, sums={"terms.identity": 1.0})
-    bar = TrainingBar(3, 4, state=state, show=False)
+    bar = TrainingBar(3, 4, state, show=False)
     assert bar.time_left == ""
     for left in (60, 50, 40, 30, 20, 10):
         now += 10

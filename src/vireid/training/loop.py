@@ -71,7 +71,7 @@ def fit(
         SystemExit: With status 143 after SIGTERM, once the state is saved.
     """
     options = run.recipe.optimisation
-    with RunSession.open(
+    with RunSession(
         run,
         out,
         resume=resume,

@@ -26,7 +26,7 @@ class TrainingBar:
         show: Whether to draw it; time and rate are measured either way.
     """
 
-    def __init__(self, epochs: int, steps: int, *, state: TrainingState, show: bool) -> None:
+    def __init__(self, epochs: int, steps: int, state: TrainingState, *, show: bool) -> None:
         self._epochs, self._state = epochs, state
         self._total, self._done = epochs * steps, state.epoch * steps + state.step
         self._began, self._steps = time.perf_counter(), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ from vireid.distributed.comm import (
     rank,
     world_size,
 )
-from vireid.distributed.signals import StopRequest, catch_sigterm
+from vireid.distributed.signals import catch_sigterm
 from vireid.distributed.sync_norm import convert_sync_batchnorm
 from vireid.errors import ConfigError, RunError
+from vireid.files import Closeable
 from vireid.log import log
 from vireid.methods import Method
 from vireid.nn import use_fast_convolutions
@@ -53,44 +54,29 @@ Validate = Callable[[Method], Mapping[str, float]]
 """Scores a network in training on identities that are held out; the scores hold ``mAP``."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RunSession:
-    """A training in progress in a run folder, to which only the main process writes.
+class RunSession(Closeable):
+    """A training in progress, with exclusive use of its run folder.
+
+    Only the main process writes. The arguments are those of :func:`vireid.training.fit`.
 
     Attributes:
-        run: The method, its data and its options.
-        folder: The run folder.
         data: The training images.
         network: The network.
         fabric: The devices and the precision.
         model: The network as Fabric wraps it.
         optimizer: The optimizer as Fabric wraps it.
         state: The position in training, and the metrics so far.
-        keep: Number of checkpoints to keep.
-        validate: Scores the network after each epoch.
-        bar: The progress bar.
-        tensorboard: Receives each epoch's metrics; None where it is off.
-        stop: Whether SIGTERM was received.
     """
 
-    run: Run
-    folder: RunFolder
     data: TrainingSet
     network: Method
     fabric: Fabric
     model: _FabricModule
     optimizer: _FabricOptimizer
     state: TrainingState
-    keep: int
-    validate: Validate | None
-    bar: TrainingBar
-    tensorboard: TensorBoard | None
-    stop: StopRequest
 
-    @classmethod
-    @contextlib.contextmanager
-    def open(
-        cls,
+    def __init__(
+        self,
         run: Run,
         out: Path,
         *,
@@ -101,58 +87,46 @@ class RunSession:
         cache: Path | None,
         validate: Validate | None,
         sync_batchnorm: bool,
-    ) -> Iterator[RunSession]:
-        """Start or resume a run, with exclusive use of its folder.
-
-        The arguments are those of :func:`vireid.training.fit`.
-        """
-        folder = RunFolder(out)
-        broadcast(lambda: _check(folder, run, resume=resume, validates=validate is not None))
-        fabric = open_fabric(run)
-        fabric.launch()
+    ) -> None:
+        self._run, self._folder, self._keep, self._validate = run, RunFolder(out), keep, validate
+        broadcast(lambda: _check(self._folder, run, resume=resume, validate=validate))
+        self.fabric = open_fabric(run)
+        self.fabric.launch()
         shard = BatchShard(rank(), world_size())
-        with (
-            TrainingSet(run, cache=cache, shard=shard, progress=progress_bar) as data,
-            catch_sigterm() as stop,
-            contextlib.ExitStack() as stack,
-        ):
-            if data.report:
-                log(data.report)
-            _check_processes(run, data, sync_batchnorm=sync_batchnorm)
-            saved = broadcast(lambda: _newest(folder)) if resume else None
-            network, optimizer, state = _build(
-                run, saved, data.classes, sync_batchnorm=sync_batchnorm
+        with contextlib.ExitStack() as stack:
+            self.data = stack.enter_context(
+                TrainingSet(run, cache=cache, shard=shard, progress=progress_bar)
             )
-            broadcast(lambda: stack.enter_context(folder.exclusive()))
-            board: TensorBoard | None = None
+            self._stop = stack.enter_context(catch_sigterm())
+            if self.data.report:
+                log(self.data.report)
+            _check_processes(run, self.data, sync_batchnorm=sync_batchnorm)
+            saved = broadcast(lambda: _newest(self._folder)) if resume else None
+            self.network, optimizer, self.state = _build(
+                run, saved, self.data.classes, sync_batchnorm=sync_batchnorm
+            )
+            broadcast(lambda: stack.enter_context(self._folder.exclusive()))
+            self._tensorboard: TensorBoard | None = None
             if is_main_process():
-                folder.start(run)
+                self._folder.start(run)
                 if tensorboard:
-                    board = TensorBoard(folder.path / "tensorboard")
+                    self._tensorboard = TensorBoard(out / "tensorboard")
             if saved:
-                log(f"Resuming '{out}' at epoch {state.epoch + 1}, step {state.step + 1}.")
-            model, wrapped = fabric.setup(network, optimizer)
-            model.mark_forward_method("step_losses")
-            model.train()
-            data.open_images()  # builds the cache before training is timed
-            epochs = run.recipe.optimisation.epochs
-            bar = TrainingBar(epochs, data.steps, state=state, show=progress_bar)
-            stack.callback(bar.close)
-            yield cls(
-                run=run,
-                folder=folder,
-                data=data,
-                network=network,
-                fabric=fabric,
-                model=model,
-                optimizer=wrapped,
-                state=state,
-                keep=keep,
-                validate=validate,
-                bar=bar,
-                tensorboard=board,
-                stop=stop,
+                position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
+                log(f"Resuming '{out}' at {position}.")
+            self.model, self.optimizer = self.fabric.setup(self.network, optimizer)
+            self.model.mark_forward_method("step_losses")
+            self.model.train()
+            self.data.open_images()  # builds the cache before training is timed
+            self._bar = TrainingBar(
+                run.recipe.optimisation.epochs, self.data.steps, self.state, show=progress_bar
             )
+            stack.callback(self._bar.close)
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Remove the bar, and release the folder, the images and SIGTERM."""
+        self._stack.close()
 
     def epochs(self) -> Iterator[int]:
         """The epochs that are left; after each, the metrics and a checkpoint are written.
@@ -160,37 +134,37 @@ class RunSession:
         Raises:
             SystemExit: With status 143 after SIGTERM, unless the last epoch is finished.
         """
-        total = self.run.recipe.optimisation.epochs
+        total = self._run.recipe.optimisation.epochs
         while self.state.epoch < total:
-            self.bar.start_epoch()
+            self._bar.start_epoch()
             yield self.state.epoch
             if self.state.step == self.data.steps:
                 self._finish_epoch()
             if is_main_process():
                 checkpoint.write(
-                    self.folder.checkpoints,
+                    self._folder.checkpoints,
                     self.network,
                     self.optimizer.optimizer,
                     self.state,
-                    keep=self.keep,
+                    keep=self._keep,
                 )
-                self.folder.write_metrics(self.state.history)
-            if any_rank(self.stop.requested) and self.state.epoch < total:
-                path = self.folder.path
+                self._folder.write_metrics(self.state.history)
+            if any_rank(self._stop.requested) and self.state.epoch < total:
+                path = self._folder.path
                 _exit(f"Stopped by SIGTERM; continue with `vireid train --resume {path}`.")
 
     def batches(self) -> Iterator[CrossModalBatch]:
         """The batches of the current epoch that are left, up to a SIGTERM."""
-        seed, epoch = self.run.seed, self.state.epoch
+        seed, epoch = self._run.seed, self.state.epoch
         dtype = self.optimizer.param_groups[0]["params"][0].dtype
         for batch in self.data.batches(epoch, self.state.step, self.fabric.to_device):
             # The network's own draws (dropout) are for this process's images alone.
             torch.manual_seed(mix_seed(seed, epoch, self.state.step, rank()))
             yield batch._replace(visible=batch.visible.to(dtype), infrared=batch.infrared.to(dtype))
             images = len(batch.visible_labels) + len(batch.infrared_labels)
-            self.bar.update(self.state.means, images)
+            self._bar.update(self.state.means, images)
             # All processes leave after the same step, whichever of them receives the signal.
-            if any_rank(self.stop.requested):
+            if any_rank(self._stop.requested):
                 break
 
     def finish(self) -> None:
@@ -202,19 +176,19 @@ class RunSession:
         """
         if is_main_process():
             log(self._write_model())
-        if self.stop.requested:
+        if self._stop.requested:
             _exit("Stopped by SIGTERM.")
 
     def _finish_epoch(self) -> None:
         """Validate, keep the best network, and report the epoch's metrics."""
         line = self.state.epoch_metrics()
         line["lr"] = max(float(group["lr"]) for group in self.optimizer.param_groups)
-        line["seconds"] = round(self.bar.seconds, 3)
-        line["images_per_second"] = round(self.bar.rate, 1)
-        if self.validate is not None:
+        line["seconds"] = round(self._bar.seconds, 3)
+        line["images_per_second"] = round(self._bar.rate, 1)
+        if self._validate is not None:
             equalise_buffers(self.network)
-            line["validation"] = dict(self.validate(self.network))
-            if self.run.select == "validation" and is_main_process():
+            line["validation"] = dict(self._validate(self.network))
+            if self._run.select == "validation" and is_main_process():
                 self._keep_best(line)
         self.state.finish_epoch(line)
         if warning := collapse_warning(
@@ -222,30 +196,30 @@ class RunSession:
         ):
             line["warning"] = warning
             log(warning)
-        log(format_epoch(line, self.run.recipe.optimisation.epochs) + self.bar.time_left)
-        if self.tensorboard is not None:
-            self.tensorboard.log(line)
+        log(format_epoch(line, self._run.recipe.optimisation.epochs) + self._bar.time_left)
+        if self._tensorboard is not None:
+            self._tensorboard.log(line)
 
     def _keep_best(self, line: Mapping[str, Any]) -> None:
         """Write the network if it is better in validation than that of every epoch before."""
         mean_ap: float = line["validation"]["mAP"]
         if all(mean_ap > before["validation"]["mAP"] for before in self.state.history):
             state = self.network.state_dict()
-            self.folder.write_model(state, classes=self.data.classes, best=True)
+            self._folder.write_model(state, classes=self.data.classes, best=True)
 
     def _write_model(self) -> str:
         """Write the model; returns a message that identifies it."""
         chosen = ""
-        if self.run.select == "validation":
-            self.network.load_state_dict(self.folder.read_model(best=True)[0])
+        if self._run.select == "validation":
+            self.network.load_state_dict(self._folder.read_model(best=True)[0])
             history = self.state.history
             best = max(history, key=lambda line: line["validation"]["mAP"])  # first of equals
             mean_ap = 100 * best["validation"]["mAP"]
             chosen = f", of epoch {best['epoch']} by validation mAP {mean_ap:.2f}"
         if self.network.needs_fit:
             self._fit_statistics()
-        name = self.folder.write_model(self.network.state_dict(), classes=self.data.classes)
-        return f"Finished: '{self.folder.path}', weights {name}{chosen}."
+        name = self._folder.write_model(self.network.state_dict(), classes=self.data.classes)
+        return f"Finished: '{self._folder.path}', weights {name}{chosen}."
 
     @torch.no_grad()
     def _fit_statistics(self) -> None:
@@ -291,9 +265,9 @@ def _build(
     return network, optimizer, state
 
 
-def _check(folder: RunFolder, run: Run, *, resume: bool, validates: bool) -> None:
+def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | None) -> None:
     """Refuse to resume another run, to overwrite one, and to select without validation."""
-    if run.select == "validation" and not validates:
+    if run.select == "validation" and validate is None:
         raise ConfigError(
             "select='validation' needs the argument validate=; expected a function that scores the "
             "network on held-out identities: vireid.cli.train.train_run passes one."
