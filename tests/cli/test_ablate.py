@@ -1,4 +1,4 @@
-"""A grid by the shell's words: planned, killed, continued to the same bits, and made a table of."""
+"""A grid from the command line: planned, killed, resumed bit-equal, and summarised."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def words(data: Path, out: Path, *more: str, seeds: str = "3 4") -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The grid, undisturbed."""
+    """The uninterrupted grid."""
     out = tmp_path_factory.mktemp("grids") / "whole"
     assert main(words(data, out)) == 0
     return out
@@ -55,16 +55,16 @@ def bits(grid: Path) -> dict[str, bytes]:
 
 
 def without_minutes(grid: Path) -> str:
-    """The table without what depends on the clock."""
+    """The table without the times."""
     return re.sub(r" +[\d.]+ \|$", "", (grid / "ablation.md").read_text(), flags=re.MULTILINE)
 
 
 def copy(whole: Path, out: Path) -> Path:
-    """A grid without its checkpoints, which nothing that is finished needs."""
+    """Copy a finished grid without its checkpoints."""
     return shutil.copytree(whole, out, ignore=shutil.ignore_patterns("checkpoints"))
 
 
-def test_a_grid_has_its_runs_and_one_table_a_protocol(
+def test_a_grid_has_its_runs_and_one_table_for_each_protocol(
     whole: Path, data: Path, tmp_path: Path
 ) -> None:
     assert sorted(path.name for path in whole.iterdir()) == sorted([*RUNS, "ablation.md"])
@@ -75,7 +75,7 @@ def test_a_grid_has_its_runs_and_one_table_a_protocol(
     )
     assert "not finished" not in text
 
-    # So small a network ranks at random: give each run a score of its own.
+    # So small a network ranks at random: give each run its own score.
     out, mean_ap = copy(whole, tmp_path / "grid"), {}
     for place, run in enumerate(RUNS):
         for path in (out / run / "results").iterdir():
@@ -95,7 +95,7 @@ def test_a_grid_has_its_runs_and_one_table_a_protocol(
         assert f" {(varied3 + varied4) / 2:.2f} ± {abs(varied3 - varied4) / 2**0.5:.2f} |" in line
 
 
-def test_a_finished_grid_is_left_as_it_is(
+def test_a_finished_grid_is_not_changed(
     whole: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in whole.glob("*/**/*") if path.is_file()}
@@ -109,7 +109,7 @@ def test_a_finished_grid_is_left_as_it_is(
     assert before == {p: p.stat().st_mtime_ns for p in whole.glob("*/**/*") if p.is_file()}
 
 
-def test_stopped_and_killed_it_ends_in_the_same_bits(
+def test_a_stopped_and_killed_grid_ends_bit_equal(
     whole: Path,
     data: Path,
     tmp_path: Path,
@@ -117,7 +117,7 @@ def test_stopped_and_killed_it_ends_in_the_same_bits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, given = tmp_path / "grid", words(data, tmp_path / "grid", seeds="3")
-    # As if an earlier call had been killed while it wrote the first config.yaml.
+    # As if an earlier call was killed while it wrote the first config.yaml.
     (out / RUNS[0]).mkdir(parents=True)
     (out / RUNS[0] / ".config.yaml.17-ab.tmp").write_text("half")
     steps = 0
@@ -159,14 +159,14 @@ def test_stopped_and_killed_it_ends_in_the_same_bits(
     assert bits(out) == {name: same for name, same in bits(whole).items() if "seed=3" in name}
 
 
-def test_a_result_that_does_not_fit_is_made_anew(
+def test_a_result_that_does_not_match_is_replaced(
     whole: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = copy(whole, tmp_path / "grid")
     first, *_ = sorted((out / RUNS[0] / "results").iterdir())
     first.unlink()
     shutil.rmtree(out / RUNS[1] / "results")
-    # A result of other weights, and one that is not the plain one.
+    # A result of other weights, and one with other evaluation options.
     for path in (out / RUNS[2] / "results").iterdir():
         shutil.copy(out / RUNS[3] / "results" / path.name, path)
     assert main(["evaluate", str(out / RUNS[3]), "--no-figures", "--flip"]) == 0
@@ -214,7 +214,7 @@ def test_a_dry_run_writes_nothing(
         (["--trial", "11"], "11"),
     ],
 )
-def test_what_cannot_be_trained_is_said_before_anything_is(
+def test_errors_are_reported_before_anything_is_trained(
     more: list[str],
     expected: str,
     data: Path,
@@ -228,7 +228,7 @@ def test_what_cannot_be_trained_is_said_before_anything_is(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_fails_keeps_no_other_from_being_trained(
+def test_the_other_runs_are_trained_after_one_fails(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "grid"

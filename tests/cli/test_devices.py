@@ -40,7 +40,7 @@ RECIPE = Recipe(
         center_gate=0.0,
     ),
     batch=Batch(identities=4, images=2),
-    # Slow, so that what rounding changes does not grow within these steps.
+    # Small learning rates, so that rounding differences do not grow within these steps.
     optimisation=Optimisation(lr=1e-3, backbone_lr=1e-4, epochs=4, clip=5.0),
 )
 STEPS_AN_EPOCH = 5
@@ -82,13 +82,13 @@ def start(out: Path) -> subprocess.Popen[bytes]:
 
 
 def epochs(out: Path) -> list[dict[str, Any]]:
-    """The metrics without what depends on the clock."""
+    """The metrics that do not depend on the clock."""
     lines = RunFolder(out).read_metrics()
     return [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in lines]
 
 
 def check_same(out: Path, alone: Path) -> None:
-    """A run is that of one process, up to rounding."""
+    """Check that a run equals that of one process, up to rounding."""
     for one, other in zip(epochs(alone), epochs(out), strict=True):
         for key in ("epoch", "validation", "accuracy", "lr"):
             assert other[key] == pytest.approx(one[key], abs=1e-9), key
@@ -114,7 +114,7 @@ def test_two_processes_train_what_one_trains(run: Run, alone: Path, tmp_path: Pa
     assert error.decode().count("epoch   1/4") == 1
 
 
-def test_a_lost_process_ends_the_others_and_the_run_goes_on(
+def test_a_lost_process_stops_the_others_and_the_run_can_be_resumed(
     run: Run, alone: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
@@ -178,7 +178,7 @@ def test_two_processes_extract_what_one_extracts(
         device="cpu",
         recovery="look",
     )
-    # Neither the images nor the batches divide by two.
+    # The number of images is odd.
     assert len(one["values"]) % 2
     np.testing.assert_array_equal(two.pop("values"), one.pop("values"))
     assert two == one

@@ -1,4 +1,4 @@
-"""Which process this is, by what a launcher says."""
+"""The rank of a process, as a launcher sets it."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ def info_from(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Process
     return process_info_from_environment()
 
 
-def test_torchrun_and_slurm_say_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_and_slurm_set_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = ProcessInfo(
         rank=5, world_size=8, local_rank=1, local_size=4, address="node7", port=29500
     )
@@ -65,7 +65,7 @@ def test_torchrun_and_slurm_say_which_process_this_is(monkeypatch: pytest.Monkey
     ("nodes", "first"),
     [("gpu03", "gpu03"), ("gpu[03-05,9],login1", "gpu03"), ("a-1,b-2", "a-1"), ("n[12]", "n12")],
 )
-def test_the_first_node_is_where_all_meet(
+def test_all_processes_connect_to_the_first_node(
     nodes: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = info_from({**SLURM, "SLURM_STEP_NODELIST": nodes}, monkeypatch)
@@ -73,7 +73,9 @@ def test_the_first_node_is_where_all_meet(
     assert found.address == first
 
 
-def test_unlike_numbers_of_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_numbers_of_processes_on_the_nodes_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(ConfigError, match=r"'4,2'.*--ntasks-per-node"):
         info_from({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "4,2"}, monkeypatch)
 
@@ -90,7 +92,7 @@ def test_one_process_is_in_no_group(given: dict[str, str], monkeypatch: pytest.M
     assert info_from(given, monkeypatch) is None
 
 
-def test_the_only_process_is_the_first_and_hears_itself() -> None:
+def test_one_process_is_the_main_process() -> None:
     assert world_size() == 1
     assert is_main_process()
     assert broadcast(lambda: {"a": [1, 2.5]}) == {"a": [1, 2.5]}
@@ -108,7 +110,7 @@ def test_the_only_process_is_the_first_and_hears_itself() -> None:
     ],
 )
 def test_fabric_reports_nothing_of_bfloat16(calls: str, expected: str) -> None:
-    # In a process of its own: pytest has handlers, and so Fabric none.
+    # In its own process: under pytest, which has handlers, Fabric adds none.
     program = f"""
 from lightning_fabric import Fabric
 

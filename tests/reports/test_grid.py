@@ -1,4 +1,4 @@
-"""Plans of runs: each combination once, typed as config.yaml is, each in a folder of its own."""
+"""Plans of runs: each combination once, parsed like config.yaml, each in its own folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VALUES = {
     seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
     product=st.booleans(),
 )
-def test_each_combination_comes_once_and_says_what_it_is(
+def test_each_combination_occurs_once_under_its_own_name(
     chosen: dict[str, list[str]], seeds: list[int], product: bool
 ) -> None:
     vary = [f"{name}={','.join(values)}" for name, values in chosen.items()]
@@ -58,7 +58,7 @@ def test_each_combination_comes_once_and_says_what_it_is(
         assert all(word.split("=")[1] in chosen[word.split("=")[0]] for word in unlike)
 
 
-def test_a_value_is_what_its_flag_takes() -> None:
+def test_values_are_parsed_like_flags() -> None:
     words = ["size=144 72", "palm_scaled=true", "milestones=20 40", "weights=a b/ü%.pth"]
     planned = plan(BASE, [*words, "lr=1e-3", "clip=5.0,5"], seeds=[0])
     assert [one.folder for one in planned] == [
@@ -79,7 +79,7 @@ def test_a_value_is_what_its_flag_takes() -> None:
     assert (rate.optimisation.lr, clip.optimisation.clip) == (0.001, 5.0)
 
 
-def test_values_that_fit_together_only_are_taken_together() -> None:
+def test_values_that_are_valid_only_together() -> None:
     vary = ["size=96 48,288 144", "stripes=18"]
     with pytest.raises(ConfigError, match=r"--vary size=\(96, 48\) stripes=18: '18' stripes"):
         plan(BASE, vary, seeds=[0], product=True)
@@ -108,7 +108,7 @@ def test_values_that_fit_together_only_are_taken_together() -> None:
         ("lr=0", "--vary lr=0.0: '0.0' is not above 0; expected more than 0 (--lr)"),
     ],
 )
-def test_what_cannot_be_varied_is_one_sentence(words: str, message: str) -> None:
+def test_invalid_variations_are_explained(words: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         plan(BASE, ["dim=8", words], seeds=[0])
     assert message in str(caught.value)
@@ -126,7 +126,7 @@ def test_a_name_too_long_for_a_folder() -> None:
         plan(BASE, [f"weights={'x' * 260}.pth"], seeds=[0])
 
 
-def test_another_run_is_refused_by_what_is_different(tmp_path: Path) -> None:
+def test_another_run_is_refused_with_its_differences(tmp_path: Path) -> None:
     path = tmp_path / "run"
     refuse_foreign(path, BASE)
     path.mkdir()

@@ -55,7 +55,7 @@ def test_only_the_last_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "no metadata"])
-def test_damage_is_seen_and_the_one_before_is_taken(damage: str, tmp_path: Path) -> None:
+def test_damage_is_detected_and_the_previous_checkpoint_used(damage: str, tmp_path: Path) -> None:
     model, optimizer = pair()
     good = checkpoint.write(tmp_path, model, optimizer, TrainingState(epoch=1), keep=3)
     bad = checkpoint.write(tmp_path, model, optimizer, TrainingState(epoch=2), keep=3)
@@ -102,8 +102,8 @@ for epoch in range(100000):
 @pytest.mark.parametrize("moment", range(4))
 def test_killed_while_saving(moment: int, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)])
-    # Each case kills at another point of the endless saving; a temporary file is the proof
-    # that one is under way.
+    # Each case kills at another point of the endless saving; a temporary file proves that a save
+    # is in progress.
     end = time.monotonic() + 60
     seen = 0
     while seen <= moment:
@@ -142,7 +142,7 @@ except RunError as error:
 """
 
 
-def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+def test_a_full_disk(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, check=True
     )

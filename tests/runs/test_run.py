@@ -19,7 +19,7 @@ from vireid.runs import Run, RunFolder
     shared=st.sampled_from([None, "stem", "layer4"]),
     center=st.floats(0, 10),
 )
-def test_the_config_comes_back_as_it_was(
+def test_the_config_round_trip(
     tmp_path_factory: pytest.TempPathFactory,
     seed: int,
     weights: Path,

@@ -1,4 +1,4 @@
-"""A training set gives the same batches with the packed cache as without, and needs it not."""
+"""A training set gives the same batches with and without the packed cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def equal(a: CrossModalBatch, b: CrossModalBatch) -> bool:
     return a.names == b.names and all(torch.equal(x, y) for x, y in tensors)
 
 
-def test_the_cache_changes_no_bit(
+def test_the_cache_does_not_change_batches(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = epoch(run, None)
@@ -54,7 +54,7 @@ def test_the_cache_changes_no_bit(
     assert all(equal(a, b) for a, b in zip(epoch(run, cache, 1), decoded[1:], strict=True))
 
 
-def test_rows_names_and_labels_belong_together(run: Run, tmp_path: Path) -> None:
+def test_images_names_and_labels_match(run: Run, tmp_path: Path) -> None:
     plain = replace(run.recipe, augmentation=Augmentation(pad=0, flip=False))
     records = {str(record.path): record for record in run.data.open().train()}
     classes = class_indices(records.values())
@@ -70,7 +70,7 @@ def test_rows_names_and_labels_belong_together(run: Run, tmp_path: Path) -> None
         assert torch.equal(torch.cat([batch.visible, batch.infrared]), expected)
 
 
-def test_second_views_come_last_and_change_nothing_else(run: Run, tmp_path: Path) -> None:
+def test_second_views_are_last_and_do_not_change_the_others(run: Run, tmp_path: Path) -> None:
     once = Augmentation(pad=3, erasing=0.5)
     twice = replace(once, joint=True, grey=False)
     cache = tmp_path / "cache"
@@ -87,7 +87,7 @@ def test_second_views_come_last_and_change_nothing_else(run: Run, tmp_path: Path
         assert both.names == first.names[:n] + first.names
         assert torch.equal(both.visible_labels, first.visible_labels.repeat(2))
         assert torch.equal(both.infrared_labels, first.infrared_labels)
-        # All random numbers of a batch are of one seed: visible, infrared, second views.
+        # One generator draws all random numbers of a batch: visible, infrared, second views.
         random = torch.Generator().manual_seed(mix_seed(run.seed, 1, step))
         visible, infrared = (pixels(images) for images in (plain.visible, plain.infrared))
         assert torch.equal(augment(visible, Modality.VISIBLE, once, random), first.visible)
@@ -98,8 +98,8 @@ def test_second_views_come_last_and_change_nothing_else(run: Run, tmp_path: Path
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts: int) -> None:
-    """Images, names and random numbers are those of one process, and each has whole identities."""
+def test_the_shards_of_a_batch_make_up_the_batch(run: Run, tmp_path: Path, parts: int) -> None:
+    """Images, names and random numbers equal those of one process; identities are not split."""
     how = Augmentation(pad=3, erasing=0.5, channel=0.5, joint=True)
     varied = replace(run, recipe=replace(run.recipe, augmentation=how))
     whole = epoch(varied, tmp_path / "cache")
@@ -109,7 +109,7 @@ def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts
             shares.append(list(data.batches(1, 0, lambda tensor: tensor)))
     for batch, *own in zip(whole, *shares, strict=True):
         n = len(batch.infrared) // parts
-        # Visible images are there twice, and each part has both views of its own.
+        # Each visible image has two views, and each shard both views of its own.
         views = [torch.stack(part.visible.chunk(2)) for part in own]
         assert torch.equal(torch.cat(views, dim=1).flatten(0, 1), batch.visible)
         assert torch.equal(torch.cat([part.infrared for part in own]), batch.infrared)
@@ -117,7 +117,7 @@ def test_parts_of_a_batch_are_together_the_batch(run: Run, tmp_path: Path, parts
             assert torch.equal(part.infrared_labels, batch.infrared_labels)
             mine = batch.infrared_labels[rank * n : (rank + 1) * n]
             assert len(mine.unique()) == len(batch.infrared_labels.unique()) // parts
-            # The labels of all visible images stand by process, as the rows are gathered.
+            # Labels of visible images are in the order of the gathered rows, by process.
             rows = part.visible_labels[2 * rank * n : 2 * (rank + 1) * n]
             assert torch.equal(rows, mine.repeat(2))
             assert part.names[2 * n :] == batch.names[-parts * n :][rank * n : (rank + 1) * n]
@@ -135,7 +135,7 @@ def pixels(normalised: Tensor) -> Tensor:
     return ((normalised * scale + shift) * 255).round().to(torch.uint8)
 
 
-def test_training_goes_on_without_room_for_a_cache(
+def test_training_continues_without_room_for_a_cache(
     run: Run, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some_file = tree / "exp" / "train_id.txt"

@@ -41,7 +41,7 @@ def test_a_stuck_identity_loss_with_a_falling_center_term() -> None:
     assert "--center-reduction mean" in text
 
 
-def test_one_point_for_everyone() -> None:
+def test_equal_features_of_different_identities() -> None:
     text = collapse_warning(history([1.0] * 3, [1.0] * 3, different=0.95), classes=100, steps=64)
     assert "0.95" in text
 
@@ -50,6 +50,6 @@ def test_one_point_for_everyone() -> None:
     ("identity", "steps"),
     [([4.6, 4.0, 3.0], 64), ([4.6, 4.6], 64), ([4.6] * 3, 5), ([4.6, 4.6, 4.6, 4.0], 64), ([], 64)],
 )
-def test_silent_while_it_learns_or_has_not_begun(identity: list[float], steps: int) -> None:
+def test_no_warning_while_it_learns_or_has_just_begun(identity: list[float], steps: int) -> None:
     epochs = history(identity, [1.0] * len(identity))
     assert collapse_warning(epochs, classes=100, steps=steps) == ""

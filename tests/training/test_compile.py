@@ -1,4 +1,4 @@
-"""torch.compile translates the network, and the run comes out the same."""
+"""A network compiled by torch.compile trains to the same result."""
 
 import functools
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from vireid.runs import Run, RunFolder
 from vireid.training import fit
 
 
-# torch's own tracer looks at what has no gradient.
+# torch's tracer reads the gradient of non-leaf tensors.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_a_translated_network_trains_as_the_plain_one(
+def test_a_compiled_network_trains_like_the_plain_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In double what differs is no rounding. The backend runs what was traced as it is, without the
-    # minutes that a C++ compiler takes.
+    # Double precision excludes rounding. The backend runs the traced graph as it is, without the
+    # minutes of a C++ compiler.
     optimisation = replace(run.recipe.optimisation, epochs=1)
     short = replace(run, precision="64-true", recipe=replace(run.recipe, optimisation=optimisation))
     plain = fit(short, tmp_path / "plain", progress_bar=False)
@@ -40,7 +40,7 @@ def test_a_translated_network_trains_as_the_plain_one(
         assert torch.allclose(found[name], tensor, rtol=1e-4, atol=1e-6), name
 
 
-def test_a_run_says_whether_it_was_translated(run: Run, tmp_path: Path) -> None:
+def test_the_config_records_compilation(run: Run, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.start(replace(run, compile=True))
     assert folder.read_config().compile

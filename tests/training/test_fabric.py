@@ -53,7 +53,7 @@ def build(name: str) -> Method:
         **SMALLER.get(name, {}),
     }
     network: Method = replace(config, **own).build(classes=CLASSES)
-    # Classifiers that start at nought would hide what comes back through them.
+    # Classifiers initialised near zero would hide the gradients that pass through them.
     for parameter in network.parameters():
         if parameter.abs().max() < 1e-1:
             nn.init.normal_(parameter, std=0.1)
@@ -61,7 +61,7 @@ def build(name: str) -> Method:
 
 
 def batch_of(network: Method, shard: BatchShard) -> CrossModalBatch:
-    """A part of the images, and the labels of all; every other visible image twice, as in CAJ."""
+    """A shard of the images, and the labels of all."""
     count = IDENTITIES * IMAGES
     random = torch.Generator().manual_seed(5)
     images = torch.randn(2, count, 3, *network.size, generator=random, dtype=torch.float64)
@@ -71,7 +71,7 @@ def batch_of(network: Method, shard: BatchShard) -> CrossModalBatch:
 
 
 def projected(gradients: dict[str, Tensor]) -> dict[str, float]:
-    """One number a gradient, in which every element of it counts."""
+    """One number for each gradient, a random projection of all its elements."""
     random = torch.Generator().manual_seed(7)
     return {
         name: float((g * torch.randn(g.shape, generator=random, dtype=g.dtype)).sum())
@@ -150,7 +150,7 @@ def fail() -> None:
 
 
 def talk() -> dict[str, Any]:
-    """What the processes tell one another, and what they refuse."""
+    """Communication between the processes, and its errors."""
     lengths = [3, 0]
     own = torch.full((lengths[rank()], 2), float(rank() + 1))
     return {
@@ -168,10 +168,10 @@ def talk() -> dict[str, Any]:
 
 
 def work() -> dict[str, Any]:
-    """All that is compared, in one launch."""
+    """Everything that is compared, in one launch."""
     return {
         "talk": talk(),
-        # Tensors travel between processes as open files, which go with the process.
+        # Tensors are passed as open files, which close with the process.
         "norms": {name: [t.numpy() for t in normalise(*c)] for name, c in NORMS.items()},
         "methods": {name: learn(build(name)) for name in METHODS},
     }
@@ -182,7 +182,7 @@ def by_two() -> dict[str, Any]:
     return launch(work, processes=Processes(devices=2), device="cpu", recovery="look")
 
 
-def test_processes_tell_one_another_and_refuse_what_differs(by_two: dict[str, Any]) -> None:
+def test_communication_and_the_refusal_of_differences(by_two: dict[str, Any]) -> None:
     said = by_two["talk"]
     assert said["shared"] == 1
     assert said["failed"] == "Not so."
@@ -195,7 +195,7 @@ def test_processes_tell_one_another_and_refuse_what_differs(by_two: dict[str, An
     assert said["adversary"].startswith("'cmgan' cannot be trained by 2 processes")
 
 
-def test_what_depends_on_the_number_of_processes_is_resumed_by_the_same_only(
+def test_resuming_needs_the_same_number_of_processes_where_the_result_depends_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("vireid.training.fabric.world_size", lambda: 2)
@@ -209,13 +209,13 @@ def test_what_depends_on_the_number_of_processes_is_resumed_by_the_same_only(
 
 
 @pytest.mark.parametrize("case", NORMS)
-def test_norms_see_the_images_of_all(case: str, by_two: dict[str, Any]) -> None:
+def test_norms_use_the_images_of_all_processes(case: str, by_two: dict[str, Any]) -> None:
     for alone, shared in zip(normalise(*NORMS[case]), by_two["norms"][case], strict=True):
         np.testing.assert_allclose(shared, alone.numpy(), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_losses_and_gradients_are_those_of_one(name: str, by_two: dict[str, Any]) -> None:
+def test_losses_and_gradients_equal_those_of_one_process(name: str, by_two: dict[str, Any]) -> None:
     alone, shared = learn(build(name)), by_two["methods"][name]
     for kind, values in alone.items():
         assert shared[kind] == pytest.approx(values, rel=1e-8, abs=1e-9), kind

@@ -1,4 +1,4 @@
-"""Training survives what happens to processes, and a resumed run equals an uninterrupted one."""
+"""Training survives kills and signals, and a resumed run equals an uninterrupted one."""
 
 import contextlib
 import json
@@ -29,13 +29,13 @@ STOP_AT = 3
 
 
 def metrics(out: Path) -> list[dict[str, Any]]:
-    """Epochs without what depends on the clock."""
+    """The metrics that do not depend on the clock."""
     lines = RunFolder(out).read_metrics()
     return [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in lines]
 
 
 def same_run(a: Path, b: Path) -> bool:
-    """Whether two runs ended in the same bits."""
+    """Whether two runs are bit-equal."""
     model = (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
     return model and metrics(a) == metrics(b)
 
@@ -46,7 +46,7 @@ def steps_an_epoch(run: Run) -> int:
 
 
 def start(run: Run, out: Path) -> subprocess.Popen[bytes]:
-    """Begin a run in a process of its own by resuming an empty one."""
+    """Start a run in its own process by resuming an empty one."""
     RunFolder(out).start(run)
     command = [sys.executable, "-m", "vireid", "train", "--resume", str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
@@ -55,17 +55,17 @@ def start(run: Run, out: Path) -> subprocess.Popen[bytes]:
 def wait_for(
     condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120
 ) -> None:
-    """Look until something is true, the process ends or time is up."""
+    """Wait until a condition holds; fail if the process ends or time runs out."""
     end = time.monotonic() + seconds
     while not condition():
-        # Waiting for its end leaves it the core that looking all the time would take.
+        # Waiting leaves the process the core that polling would occupy.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.02)
             pytest.fail(f"it ended before it could be disturbed: {process.communicate()}")
         assert time.monotonic() < end, "nothing happened"
 
 
-def test_a_run_folder_has_what_it_promises(finished: Path, run: Run) -> None:
+def test_the_contents_of_a_run_folder(finished: Path, run: Run) -> None:
     assert RunFolder(finished).read_config() == run
     lines = metrics(finished)
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -104,7 +104,7 @@ def test_killed_before_the_first_checkpoint(finished: Path, run: Run, tmp_path: 
     assert same_run(tmp_path / "early", finished)
 
 
-def test_a_second_trainer_of_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_second_training_into_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.start(run)
     with (
@@ -113,11 +113,11 @@ def test_a_second_trainer_of_a_folder_is_refused(run: Run, tmp_path: Path) -> No
     ):
         fit(run, folder.path, resume=True, progress_bar=False)
     assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
-    with folder.exclusive():  # whoever was refused holds nothing
+    with folder.exclusive():  # the refused process holds no lock
         pass
 
 
-def test_sigterm_saves_and_leaves(finished_longer: Path, longer: Run, tmp_path: Path) -> None:
+def test_sigterm_saves_and_exits(finished_longer: Path, longer: Run, tmp_path: Path) -> None:
     out = tmp_path / "terminated"
     process = start(longer, out)
     wait_for(lambda: any(out.glob("checkpoints/epoch-0002*")), process)
@@ -154,7 +154,7 @@ def test_stopped_in_the_middle_of_an_epoch(
     assert same_run(out, finished)
 
 
-def test_sigterm_in_the_last_step_leaves_with_the_run_finished(
+def test_sigterm_in_the_last_step_exits_with_the_run_finished(
     finished: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = len(metrics(finished)) * steps_an_epoch(run)
@@ -172,7 +172,7 @@ def test_sigterm_in_the_last_step_leaves_with_the_run_finished(
     assert same_run(tmp_path / "last", finished)
 
 
-def test_a_damaged_checkpoint_is_passed_over(
+def test_a_damaged_checkpoint_is_skipped(
     finished: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "damaged"
@@ -180,7 +180,7 @@ def test_a_damaged_checkpoint_is_passed_over(
         run, recipe=replace(run.recipe, optimisation=Optimisation(**_fields(run), epochs=2))
     )
     fit(with_stop, out, progress_bar=False)
-    # The same first two epochs, since the step schedule does not know how many there are.
+    # The same first two epochs: the step schedule does not depend on the number of epochs.
     (out / "model.safetensors").unlink()
     RunFolder(out).start(run)
     newest = max((out / "checkpoints").iterdir())
@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> 
     assert "--lr" in text
 
 
-def test_a_folder_in_use_is_not_written_over(finished: Path, run: Run) -> None:
+def test_a_folder_in_use_is_not_overwritten(finished: Path, run: Run) -> None:
     before = (finished / "model.safetensors").stat().st_mtime_ns
     with pytest.raises(RunError, match=r"not empty.*--resume"):
         fit(run, finished)

@@ -1,4 +1,4 @@
-"""Phases, optimizer steps, and what is fitted once training is over."""
+"""Phases, optimizer steps, and the fit after training."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ BOTH = (OptimizerStep("judge", ("judge",)), OptimizerStep("people", ("backbone",
 
 
 class Judged(DLIS):
-    """DLIS with a judge of modalities whom it likes to see wrong."""
+    """DLIS with a modality discriminator that it learns to deceive."""
 
     def __init__(self, config: "JudgedConfig", *, classes: int) -> None:
         super().__init__(config, classes=classes)
@@ -55,7 +55,7 @@ class Judged(DLIS):
 
 
 class Measured(DLIS):
-    """DLIS that counts its training images when all is done."""
+    """DLIS with a fit after training, on all training images."""
 
     needs_fit = True
 
@@ -94,7 +94,7 @@ BUILT: list[Judged | Measured] = []
 
 
 def of(run: Run, kind: type[DLISConfig], **options: object) -> Run:
-    """The run with another method of the same options."""
+    """The run with another method with the same options."""
     given = run.recipe.method
     assert isinstance(given, DLISConfig)
     fields = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
@@ -146,7 +146,7 @@ def test_phases_that_do_not_add_up(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) -> None:
+def test_fit_sees_every_training_image_unaugmented(run: Run, tmp_path: Path) -> None:
     measured = of(run, MeasuredConfig)
     out = fit(measured, tmp_path / "run", progress_bar=False)
     network = BUILT[-1]
@@ -169,4 +169,4 @@ def test_fitting_sees_every_training_image_as_it_is(run: Run, tmp_path: Path) ->
 def test_fit_does_not_change_training(run: Run, finished: Path, tmp_path: Path) -> None:
     out = fit(of(run, MeasuredConfig), tmp_path / "run", progress_bar=False)
     assert metrics(out) == metrics(finished)
-    assert not same_run(out, finished)  # its model holds the means besides
+    assert not same_run(out, finished)  # its model also holds the means

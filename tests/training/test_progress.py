@@ -1,4 +1,4 @@
-"""The time left is that of the whole training, from the steps of this process."""
+"""The time left is that of the whole training, estimated from this process's steps."""
 
 import pytest
 

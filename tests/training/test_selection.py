@@ -30,7 +30,7 @@ def selecting(run: Run) -> Run:
 
 
 class Scripted:
-    """Scores epochs as told, and remembers the network of each."""
+    """Returns given scores, and records the network of each epoch."""
 
     def __init__(self, *scores: float) -> None:
         self._scores: Iterator[float] = iter(scores)
@@ -58,7 +58,7 @@ def test_the_best_epoch_becomes_the_model(
     assert vireid.load(out).about["model"] == "best epoch on validation identities"
 
 
-def test_measured_but_not_chosen_by(selecting: Run, tmp_path: Path) -> None:
+def test_validation_without_selection(selecting: Run, tmp_path: Path) -> None:
     judge = Scripted(0.9, 0.5, 0.1)
     last = replace(selecting, select="last")
     out = fit(last, tmp_path / "run", progress_bar=False, validate=judge)
@@ -67,7 +67,7 @@ def test_measured_but_not_chosen_by(selecting: Run, tmp_path: Path) -> None:
     assert not RunFolder(out).best_file.exists()
 
 
-def test_a_stopped_run_remembers_its_best(selecting: Run, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_its_best_network(selecting: Run, tmp_path: Path) -> None:
     judge = Scripted(0.9, 0.5, 0.1)
     whole = fit(selecting, tmp_path / "whole", progress_bar=False, validate=judge)
 
@@ -91,7 +91,7 @@ def test_a_stopped_run_remembers_its_best(selecting: Run, tmp_path: Path) -> Non
         fit(selecting, out, resume=True, progress_bar=False, validate=Scripted())
 
 
-def test_selection_needs_identities_and_a_judge(run: Run, selecting: Run, tmp_path: Path) -> None:
+def test_selection_needs_identities_and_validate(run: Run, selecting: Run, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--hold-out"):
         replace(run, select="validation")
     with pytest.raises(ConfigError, match="needs the argument validate="):
@@ -99,7 +99,7 @@ def test_selection_needs_identities_and_a_judge(run: Run, selecting: Run, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_scores_the_held_out_identities(
+def test_the_command_validates_on_the_held_out_identities(
     selecting: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = train_run(selecting, tmp_path / "run", output=OutputOptions(cache=tmp_path / "cache"))
@@ -111,7 +111,7 @@ def test_the_command_scores_the_held_out_identities(
     best = max(line["validation"]["mAP"] for line in lines)
     assert result.mean_ap.mean == pytest.approx(best, abs=1e-9)
     assert f"by validation mAP {100 * best:.2f}" in capfd.readouterr().err
-    # Looking at the network changed nothing in its training.
+    # Validation does not change the training.
     blind = fit(
         replace(selecting, select="last"),
         tmp_path / "blind",
