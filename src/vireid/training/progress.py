@@ -42,22 +42,23 @@ class TrainingBar:
         """Count a step of ``images`` images."""
         self._images += images
         self._steps += 1
+        epoch = f"epoch {self._state.epoch + 1}/{self._epochs}"
         if self._bar is None:
             # Not before the first step: until then there is no estimate of the time left.
             self._bar = tqdm(
+                desc=epoch,
                 total=self._total,
                 initial=self._done,
                 leave=False,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}",
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}",
                 disable=None if self._show else True,  # None: only on a terminal
             )
         terms = " ".join(
             f"{k.removeprefix('terms.')} {v:.3f}" for k, v in means.items() if "terms." in k
         )
         accuracy = f" accuracy {means['accuracy']:.2f}" if "accuracy" in means else ""
-        epoch = f"epoch {self._state.epoch + 1}/{self._epochs}"
-        self._bar.set_description_str(epoch, refresh=False)
         rate = f"{self.rate:.0f} images/s{self.time_left}"
+        self._bar.set_description_str(epoch, refresh=False)
         self._bar.set_postfix_str(f"{terms}{accuracy} {rate}", refresh=False)
         self._bar.update()
 
