@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 import tyro
 
+from vireid.cli._invocation import command_line
 from vireid.cli.evaluate import extract_for, score_extractor
 from vireid.cli.synvi import require_renderer
 from vireid.cli.train import train_run
 from vireid.data.layouts import DataSource, SysuMM01
+from vireid.data.layouts._common import many
 from vireid.evaluation import Protocol, Result, protocols_for, search, table
 from vireid.features import FeatureExtractor, load
 from vireid.files import write_atomic
@@ -163,6 +165,7 @@ def run_demo(
             "One run each: differences of a few points between two networks are noise.",
         ],
         next_steps=next_steps,
+        command=command_line(),
     )
     print(f"{protocols[0].name}, {protocols[0].direction}, on synthetic people, one run each\n")
     print(table(shown))
@@ -252,8 +255,8 @@ def _figures(
         FigureSection(
             "Where PALM looks",
             "For five positions of the feature map (the dots), the weights with which they gather "
-            "from all others, over one synthetic person in both modalities. Beneath: how many "
-            "times the uniform weight the largest is.",
+            "from all others, over one synthetic person in both modalities. Below each: "
+            "peak attention relative to uniform.",
             (
                 Picture.of(
                     attention_figure(_panels(extractor, [visible, infrared])),
@@ -343,4 +346,4 @@ def _precision(device: Device) -> Precision:
 def _device_name(device: Device) -> str:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {many(torch.get_num_threads(), 'thread')}"
