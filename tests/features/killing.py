@@ -43,11 +43,11 @@ def run(file, last_sync):
         os.write(writing, b"." * len(pixels))
         return extract(pixels, modality)
 
-    def syncing(feature):
-        synced.append(feature)
+    def syncing(descriptor):
+        synced.append(descriptor)
         if len(synced) == last_sync:
             os.kill(os.getpid(), signal.SIGKILL)
-        fsync(feature)
+        fsync(descriptor)
 
     network.extract_features, os.fsync = counting, syncing
     EXTRACT
