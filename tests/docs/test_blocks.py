@@ -22,28 +22,11 @@ from vireid.cli import main
 from vireid.synvi.presets import PRESETS, Preset
 
 ROOT = Path(__file__).parents[2]
-PAGES = (
-    "README.md",
-    "docs/ablations.md",
-    "docs/benchmarks/evaluation.md",
-    "docs/benchmarks/first.md",
-    "docs/benchmarks/speed.md",
-    "docs/benchmarks/synvi.md",
-    "docs/distributed.md",
-    "docs/dlis.md",
-    "docs/evaluation.md",
-    "docs/gallery.md",
-    "docs/glossary.md",
-    "docs/large_galleries.md",
-    "docs/methods.md",
-    "docs/open_set.md",
-    "docs/research/palm.md",
-    "docs/synvi.md",
-)
+PAGES = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")))
 RUNNABLE = ("sh", "python")
 
 TRAIN = [
-    *("--backbone", "mobilenet_v2", "--weights", "none", "--size", "64", "32", "--epochs", "1"),
+    *("--backbone", "resnet18", "--weights", "none", "--size", "64", "32", "--epochs", "1"),
     *("--identities", "2", "--images", "2", "--device", "cpu"),
 ]
 STRIPED = ["--stripes", "2", "--dim", "8", "--shared-from", "layer2"]
@@ -118,8 +101,9 @@ def world(
         for number in range(3):
             file = tmp_path / folder / f"{number}.jpg"
             write_image(file, identity=number, camera=camera, grey=camera == 3, rng=rng)
-    write_image(tmp_path / "query.png", identity=0, camera=3, grey=True, rng=rng)
-    shutil.copy(trees["manifest"], tmp_path / "people.csv")
+    for name, camera in (("query", 3), ("night", 3), ("day", 1)):
+        file = tmp_path / f"{name}.png"
+        write_image(file, identity=0, camera=camera, grey=camera == 3, rng=rng)
     identities = np.repeat([1, 2, 3], 2)
     for name, cameras in (("q", [3, 6]), ("g", [1, 2])):
         features = rng.normal(size=(6, 8)).astype(np.float32)
@@ -149,7 +133,7 @@ def run_shell(line: str, trees: dict[str, Path]) -> None:
     assert words, line
     assert words.pop(0) in ("vireid", ".venv/bin/vireid"), f"only vireid is run here: {line}"
     layout = next((name for name in trees if name in words), "sysu-mm01")
-    places = {"DIR": trees[layout], "DATA": trees[layout]}
+    places = {"DIR": trees[layout], "DATA": trees[layout], "people.csv": trees["manifest"]}
     words = [str(places.get(word, word)) for word in words]
     words = [found for word in words for found in expanded(word)]
     if words[0] in ("train", "ablate") and not {"--help", "--resume"} & set(words):
