@@ -96,7 +96,7 @@ def test_a_folder_of_shards_by_two_and_into_a_gallery(
     assert main([*encode, "1/2"]) == 0
     for new, known in ((3, 2), (0, 5)):
         assert main(add) == 0
-        assert f"holds 5 entries: {new} new; {known} were there" in capsys.readouterr().out
+        assert f"holds 5 entries: {new} new; {known} were already there" in capsys.readouterr().out
 
 
 def test_bad_images_and_resuming(

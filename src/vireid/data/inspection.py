@@ -1,6 +1,7 @@
 """Properties of an image file: the hash of its bytes, its modality, a thumbnail.
 
 Example:
+    >>> from pathlib import Path
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (300, 900), (90, 90, 90)).save(file, "PNG")
     >>> _, info = inspect_image(file.getvalue(), ImageInfo(path=Path("night.png")))
