@@ -11,7 +11,7 @@ from scipy.io import loadmat
 
 from vireid.synvi import Preset
 from vireid.synvi.layouts import index_files
-from vireid.synvi.presets import PRESETS, Plan, resolve
+from vireid.synvi.presets import CROWD, PRESETS, Plan, check_preset, resolve
 
 PROTOCOL = Path(__file__).resolve().parents[3] / "shared" / "protocol" / "sysu_mm01"
 needs_protocol = pytest.mark.skipif(not PROTOCOL.is_dir(), reason="no ../shared/protocol here")
@@ -242,3 +242,9 @@ def test_presets_hold_what_is_promised(key: tuple[str, str]) -> None:
     if layout == "sysu-mm01":
         absent = sum(all(f.camera != 0 for f in plan.frames(n)) for n in plan.numbers())
         assert 0.1 < absent / len(counts) < 0.5
+
+
+def test_every_preset_can_be_rendered() -> None:
+    for (layout, _), preset in PRESETS.items():
+        check_preset(layout, preset)
+    check_preset("sysu-mm01", CROWD)

@@ -167,6 +167,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
         ({"workers": 0}, "workers=0; expected at least 1"),
         ({"preset": Preset("p", 2, 0, 2, (1, 1))}, "6 cameras: give 6 counts"),
         ({"preset": Preset("p", 0, 0, 2, (1,) * 6)}, "train=0"),
+        ({"preset": Preset("p", 2, 0, 2, (1,) * 6)}, "val=0"),
         ({"layout": "regdb", "preset": Preset("p", 2, 0, 1, (1, 1))}, "even"),
     ],
 )

@@ -98,7 +98,7 @@ def run_demo(
     Args:
         out: As of `demo`.
         preset: The people to train on and to evaluate on.
-        crowd: The people who are only added to the gallery; 40 of them by default.
+        crowd: The people who are only added to the gallery; ``CROWD`` by default.
         compare: As of `demo`.
         epochs: As of `demo`.
         seed: As of `demo`.
@@ -106,6 +106,7 @@ def run_demo(
     """
     require_renderer()
     from vireid import synvi
+    from vireid.synvi.presets import CROWD
 
     began = time.perf_counter()
     data = out / "synvi"
@@ -117,8 +118,7 @@ def run_demo(
     log(f"\n1/{steps}  Rendering synthetic people to train and evaluate on")
     rendered = synvi.render(data, layout="sysu-mm01", preset=preset, seed=seed)
     log(f"\n2/{steps}  Rendering a crowd of other people for the gallery")
-    crowd = crowd or synvi.Preset("crowd", train=20, val=0, test=20, images=(1, 1, 2, 2, 2, 2))
-    synvi.render(out / "crowd", layout="sysu-mm01", preset=crowd, seed=seed + 1000)
+    synvi.render(out / "crowd", layout="sysu-mm01", preset=crowd or CROWD, seed=seed + 1000)
     _write_manifest(out / "people.csv", {"": data, "crowd ": out / "crowd"})
     layout = SysuMM01(data)
     encoders: dict[str, FeatureExtractor] = {}

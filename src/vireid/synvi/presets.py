@@ -15,7 +15,7 @@ from vireid.synvi.gait import Gait, draw_gait
 from vireid.synvi.outfit import Outfit, draw_outfit
 from vireid.synvi.scene import Shot, draw_shot
 
-__all__ = ["PRESETS", "Frame", "Identity", "Layout", "Plan", "Preset", "PresetName"]
+__all__ = ["CROWD", "PRESETS", "Frame", "Identity", "Layout", "Plan", "Preset", "PresetName"]
 
 Layout = Literal["sysu-mm01", "regdb"]
 PresetName = Literal["demo", "standard"]
@@ -62,6 +62,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("regdb", "standard"): Preset("standard", 206, 0, 206, (10, 10), oversampling=3),
 }
 
+CROWD = Preset("crowd", 18, 2, 20, (1, 1, 2, 2, 2, 2))
+"""The people that ``vireid demo`` adds to the gallery only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -99,10 +102,12 @@ def check_preset(layout: str, preset: Preset) -> None:
             f"{cameras} cameras: give {cameras} counts of at least 1."
         )
         raise ConfigError(message)
-    if min(preset.train, preset.test) < 1 or preset.val < 0:
+    # The lists of SYSU-MM01 are three, and none of them may be empty.
+    if min(preset.train, preset.test) < 1 or preset.val < (layout == "sysu-mm01"):
         message = (
             f"preset {preset.name!r} has train={preset.train}, val={preset.val}, "
-            f"test={preset.test}; expected at least one identity to train on and one to test on."
+            f"test={preset.test}; expected at least one identity to train on and one to test on, "
+            "and in the layout 'sysu-mm01' one to validate on."
         )
         raise ConfigError(message)
     if layout == "regdb" and preset.identities % 2:
