@@ -21,7 +21,7 @@ __all__ = ["Losses", "Method", "MethodConfig", "OptimizerStep", "Phase"]
 
 
 class Losses(NamedTuple):
-    """The losses of one batch, and the quantities that the collapse watch monitors.
+    """The losses of one batch, and the quantities that the collapse warning monitors.
 
     An optimizer step without an identity classifier (a discriminator's, a translator's) has terms
     only.
