@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Hit
+from vireid.gallery.filters import Hit
 from vireid.gallery.near_duplicates import (
     MAX_GAP,
     MIN_COSINE,

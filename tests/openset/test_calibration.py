@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery.entry import Hit
+from vireid.gallery.filters import Hit
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import (
     CameraView,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.openset.synthetic import synthetic_people
 
-from vireid.gallery.entry import Hit
+from vireid.gallery.filters import Hit
 from vireid.openset.calibration import Calibration, Verdict
 from vireid.openset.fitting import calibrate, cross_validate
 from vireid.openset.statistics import CameraView, ErrorRates, Estimate

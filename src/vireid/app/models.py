@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from vireid.app.limits import MAX_IMAGES
 from vireid.app.uploads import KINDS
-from vireid.gallery.entry import Filters
+from vireid.gallery.filters import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
 from vireid.types import Modality
 

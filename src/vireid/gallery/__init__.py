@@ -1,6 +1,6 @@
 """Galleries: features of images with their metadata, searched across modalities."""
 
-from vireid.gallery.entry import EVERYTHING, Filters, Hit
+from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import (
     BATCH,
     EXACT_UP_TO,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Filters
+from vireid.gallery.filters import Filters
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["NORM_TOLERANCE", "check_filters", "check_model", "check_queries", "check_rows"]

@@ -18,7 +18,7 @@ from vireid.gallery._payload import (
     Ids,
     conditions,
 )
-from vireid.gallery.entry import Filters
+from vireid.gallery.filters import Filters
 from vireid.gallery.store import EF_CONSTRUCT, LINKS
 
 __all__ = ["as_filter", "create", "engine_errors", "load", "selected"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
-from vireid.gallery.entry import Filters
+from vireid.gallery.filters import Filters
 from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = [

@@ -33,7 +33,7 @@ from vireid.gallery._about import About, about_file, check_folder, read_about, w
 from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
 from vireid.gallery._payload import payload_of
 from vireid.gallery._traces import find_bytes
-from vireid.gallery.entry import EVERYTHING, Filters
+from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.locks import AccessQueue, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field, Query, Store
 from vireid.types import IndexedImage, ModelInfo

@@ -22,7 +22,7 @@ from vireid.errors import ConfigError, GalleryError
 from vireid.files import Closeable
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
-from vireid.gallery.entry import EVERYTHING, Filters, Hit
+from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
 from vireid.gallery._checks import NORM_TOLERANCE
-from vireid.gallery.entry import Hit
+from vireid.gallery.filters import Hit
 from vireid.types import ImageInfo
 
 __all__ = ["MAX_GAP", "MIN_COSINE", "group_near_duplicates", "mean_feature"]

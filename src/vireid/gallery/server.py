@@ -31,7 +31,7 @@ from vireid.gallery._payload import (
     conditions,
     payload_of,
 )
-from vireid.gallery.entry import EVERYTHING, Filters
+from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import (
     EF_CONSTRUCT,

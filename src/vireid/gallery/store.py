@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.gallery._payload import info_of, row_of, thumbnail_of
-from vireid.gallery.entry import Filters, Hit
+from vireid.gallery.filters import Filters, Hit
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EF_CONSTRUCT", "EF_SEARCH", "LINKS", "OVERSAMPLING", "PAGE", "Field", "Query", "Store"]

@@ -18,7 +18,7 @@ from vireid.errors import GalleryError
 from vireid.gallery._checks import check_rows
 from vireid.gallery._payload import is_id, payload_of
 from vireid.gallery._traces import SHORTEST
-from vireid.gallery.entry import EVERYTHING
+from vireid.gallery.filters import EVERYTHING
 from vireid.gallery.store import Store
 from vireid.log import printable
 from vireid.types import IndexedImage, id_of

@@ -35,7 +35,7 @@ from typing import ClassVar, Self
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery.entry import Hit
+from vireid.gallery.filters import Hit
 from vireid.openset.statistics import (
     CameraView,
     EffectiveImages,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import ConfigError
-from vireid.gallery.entry import EVERYTHING, Filters, Hit
+from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery
 from vireid.gallery.near_duplicates import group_near_duplicates, mean_feature
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
