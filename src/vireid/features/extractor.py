@@ -276,10 +276,11 @@ def trained_network(folder: RunFolder, run: Run) -> Method:
     state, classes, _ = folder.read_model()
     # The trained tensors replace all initial weights, which need not be downloaded.
     network = replace(run.recipe.method, weights="none").build(classes=classes)
+    advice = "its config.yaml was changed after training; undo the change"
     try:
-        load_exactly(network, state, source=f"'{folder.model_file}'")
+        load_exactly(network, state, source=f"'{folder.model_file}'", advice=advice)
     except WeightsError as error:
-        raise RunError(f"{error} Its config.yaml was changed after training.") from error
+        raise RunError(str(error)) from error
     return network
 
 

@@ -83,7 +83,7 @@ class MethodConfig(ABC):
     """The network of each stream."""
     weights: Literal["imagenet", "none"] | Path = "imagenet"
     """Initial weights of the backbone: imagenet (downloaded once), none (random), or a FILE
-    (safetensors or a weights-only state dict with torchvision's keys)."""
+    with torchvision's keys (safetensors, or a state dict or checkpoint of torch.save)."""
     size: tuple[int, int] = (288, 144)
     """Height and width of the input, in pixels."""
 

