@@ -158,5 +158,5 @@ def test_sensor_is_repeatable_and_noisy(band: str) -> None:
 def test_infrared_cameras_are_three_and_six_and_three_shares_a_room_with_two() -> None:
     cameras = {c.number: c for c in sysu_cameras()}
     assert [n for n, c in cameras.items() if c.band != "visible"] == [3, 6]
-    assert cameras[2].environment() == cameras[3].environment()
-    assert len({c.environment().name for c in cameras.values()}) == 5
+    assert cameras[2].environment == cameras[3].environment
+    assert len({c.environment.name for c in cameras.values()}) == 5

@@ -162,7 +162,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"layout": "llcm"}, "'llcm' is not known; expected one of sysu-mm01, regdb"),
-        ({"preset": "huge"}, "'huge' is not known; expected one of demo, standard"),
+        ({"preset": "huge"}, "has no preset 'huge'; expected demo, standard"),
         ({"seed": -3}, "seed -3 is negative"),
         ({"workers": 0}, "workers=0; expected at least 1"),
         ({"preset": Preset("p", 2, 0, 2, (1, 1))}, "6 cameras: give 6 counts"),

@@ -31,21 +31,23 @@ def synvi(
     out: Annotated[Path, tyro.conf.Positional],
     /,
     *,
-    layout: Literal["sysu-mm01", "regdb"] = "sysu-mm01",
-    preset: Literal["demo", "standard"] = "demo",
+    layout: Literal["sysu-mm01", "regdb", "worlds"] = "sysu-mm01",
+    preset: Literal["demo", "standard", "pretrain"] = "demo",
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB.
+    """Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB, or in random worlds.
 
     Run the same command again to continue after an interruption. The same seed gives the same
     bytes. Results on synthetic people say nothing about real people.
 
     Args:
         out: Output folder.
-        layout: Data set whose layout is written.
-        preset: demo, 160 identities, takes 1 to 3 minutes on two cores; standard, 410
-            identities, 6 to 20 minutes. The first call takes up to 30 seconds more.
+        layout: Data set whose layout is written; worlds: a manifest of people in visible,
+            near-infrared and thermal images of random cameras, to train networks for other data.
+        preset: demo, 160 identities (worlds: 80), takes 1 to 3 minutes on two cores; standard, 410
+            identities, 6 to 20 minutes; pretrain (worlds), 2,200 identities, about 40 minutes. The
+            first call takes up to 30 seconds more.
         seed: Random seed.
         workers: Number of processes; one per core by default.
     """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vireid.synvi.environments import Environment, garden, hall, office, plaza, street, yard
 from vireid.synvi.materials import Band
 
-__all__ = ["Camera", "Illumination", "Sensor", "regdb_cameras", "sysu_cameras"]
+__all__ = ["Camera", "Illumination", "Sensor", "Triple", "regdb_cameras", "sysu_cameras"]
 
 Triple = tuple[float, float, float]
 
@@ -56,6 +55,11 @@ class Sensor:
         motion: Longest motion blur, pixels.
         vignette: Darkening towards the corners of the crop.
         quality: Lowest and highest JPEG quality.
+        black_hot: Thermal: warm is dark.
+        gain: Thermal: contrast about the middle of the range after the automatic gain.
+        level: Thermal: brightness added after the automatic gain, of a range of 1.
+        halo: Thermal: strength of the dark ring about warm areas.
+        drift: Thermal: amplitude of the slow non-uniformity over the image, of a range of 1.
     """
 
     exposure: float = 1.0
@@ -69,6 +73,11 @@ class Sensor:
     motion: float = 2.0
     vignette: float = 0.0
     quality: tuple[int, int] = (80, 93)
+    black_hot: bool = False
+    gain: float = 1.0
+    level: float = 0.0
+    halo: float = 0.0
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ class Camera:
 
     number: int
     band: Band
-    environment: Callable[[], Environment]
+    environment: Environment
     eye: Triple
     target: Triple
     walk: tuple[float, float, float, float]
@@ -104,7 +113,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
     """The six cameras of the SYSU-MM01 form."""
     return (
         Camera(
-            1, "visible", hall, (0.8, -4.4, 2.6), (0.0, 0.6, 0.9), (-1.3, 1.3, -0.9, 1.6),
+            1, "visible", hall(), (0.8, -4.4, 2.6), (0.0, 0.6, 0.9), (-1.3, 1.3, -0.9, 1.6),
             (220, 320),
             Illumination(
                 key=(-0.25, -0.35, 1.0), key_colour=(0.85, 0.9, 0.95), sky=(0.62, 0.66, 0.68),
@@ -113,7 +122,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
             Sensor(exposure=0.82, balance=(0.97, 1.0, 1.03), shot=0.0008, read=0.007),
         ),
         Camera(
-            2, "visible", office, (-1.5, -3.9, 1.8), (0.1, 0.6, 0.95), (-1.1, 1.3, -0.8, 1.3),
+            2, "visible", office(), (-1.5, -3.9, 1.8), (0.1, 0.6, 0.95), (-1.1, 1.3, -0.8, 1.3),
             (240, 340),
             Illumination(
                 key=(-0.7, 0.5, 0.9), key_colour=(0.75, 0.66, 0.5), sky=(0.5, 0.44, 0.35),
@@ -124,7 +133,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
             ),
         ),
         Camera(
-            3, "near-infrared", office, (-0.6, -4.1, 2.05), (0.2, 0.6, 0.95),
+            3, "near-infrared", office(), (-0.6, -4.1, 2.05), (0.2, 0.6, 0.95),
             (-1.1, 1.3, -0.9, 1.3), (220, 320),
             Illumination(
                 sky=(0.05, 0.05, 0.05), ground=(0.04, 0.04, 0.04), lamp=17.0, lamp_cone=5.0
@@ -135,7 +144,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
             ),
         ),
         Camera(
-            4, "visible", plaza, (1.6, -7.2, 3.1), (-0.1, 0.8, 0.9), (-1.6, 1.6, -1.5, 1.8),
+            4, "visible", plaza(), (1.6, -7.2, 3.1), (-0.1, 0.8, 0.9), (-1.6, 1.6, -1.5, 1.8),
             (200, 320),
             Illumination(
                 key=(0.75, -0.55, 0.95), key_colour=(1.9, 1.75, 1.5), sky=(0.42, 0.5, 0.64),
@@ -144,7 +153,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
             Sensor(exposure=0.68, contrast=0.45, shot=0.0004, read=0.004, saturation=1.08),
         ),
         Camera(
-            5, "visible", garden, (-1.4, -6.2, 2.3), (0.1, 0.8, 0.9), (-1.5, 1.6, -1.2, 1.6),
+            5, "visible", garden(), (-1.4, -6.2, 2.3), (0.1, 0.8, 0.9), (-1.5, 1.6, -1.2, 1.6),
             (200, 320),
             Illumination(
                 key=(-0.5, -0.4, 1.2), key_colour=(0.35, 0.35, 0.33), sky=(0.85, 0.9, 0.95),
@@ -156,7 +165,7 @@ def sysu_cameras() -> tuple[Camera, ...]:
             ),
         ),
         Camera(
-            6, "near-infrared", yard, (0.5, -5.4, 2.5), (0.0, 0.8, 0.95), (-1.3, 1.3, -1.2, 1.6),
+            6, "near-infrared", yard(), (0.5, -5.4, 2.5), (0.0, 0.8, 0.95), (-1.3, 1.3, -1.2, 1.6),
             (190, 300),
             Illumination(
                 sky=(0.012, 0.012, 0.012), ground=(0.01, 0.01, 0.01), lamp=30.0, lamp_cone=16.0
@@ -173,7 +182,7 @@ def regdb_cameras() -> tuple[Camera, ...]:
     """The visible and the thermal camera of the RegDB form."""
     return (
         Camera(
-            1, "visible", street, (0.8, -8.0, 5.2), (0.0, 0.6, 0.8), (-1.8, 1.8, -1.3, 2.2),
+            1, "visible", street(), (0.8, -8.0, 5.2), (0.0, 0.6, 0.8), (-1.8, 1.8, -1.3, 2.2),
             (128, 128),
             Illumination(
                 key=(0.6, -0.6, 1.0), key_colour=(1.1, 1.03, 0.92), sky=(0.52, 0.58, 0.66),
@@ -183,7 +192,7 @@ def regdb_cameras() -> tuple[Camera, ...]:
             hidden=0.04,
         ),
         Camera(
-            2, "thermal", street, (0.2, -8.1, 5.2), (0.0, 0.6, 0.8), (-1.8, 1.8, -1.3, 2.2),
+            2, "thermal", street(), (0.2, -8.1, 5.2), (0.0, 0.6, 0.8), (-1.8, 1.8, -1.3, 2.2),
             (128, 128),
             Illumination(haze=(0.12, 0.12, 0.12)),
             Sensor(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from vireid.synvi.presets import Plan
+from vireid.synvi.worlds import BANDS
 
 __all__ = ["CARD", "index_files"]
 
@@ -43,7 +44,7 @@ def _permutations(plan: Plan) -> NDArray[np.object_]:
         Object array ``[6, 1]``; each cell is an object array ``[max_id, 1]`` of uint8
         ``[10, n_images]``, 1-based; ``[10, 0]`` where the identity is not on that camera.
     """
-    cameras = len(plan.cameras())
+    cameras = len(plan.cameras)
     cells = np.empty((cameras, 1), dtype=object)
     counts = {n: [0] * cameras for n in plan.numbers()}
     for frame in plan.all_frames():
@@ -91,14 +92,28 @@ def _regdb_files(plan: Plan) -> dict[str, bytes]:
     return files
 
 
+def _manifest(plan: Plan) -> bytes:
+    """The manifest of the worlds form, see `vireid.data.layouts.manifest`."""
+    split = {number: name for name, numbers in plan.splits().items() for number in numbers}
+    rows = ["path,identity,camera,modality,split,band\n"]
+    for frame in plan.all_frames():
+        band = plan.cameras[frame.camera].band
+        modality = "visible" if band == "visible" else "infrared"
+        rows.append(
+            f"{frame.path},{frame.identity},{frame.camera + 1},{modality},"
+            f"{split[frame.identity]},{band}\n"
+        )
+    return "".join(rows).encode("ascii")
+
+
 def _card(plan: Plan) -> dict[str, Any]:
     frames = plan.all_frames()
-    per_camera = [0] * len(plan.cameras())
+    per_camera = [0] * len(plan.cameras)
     for frame in frames:
         per_camera[frame.camera] += 1
     cameras = [
         {"camera": camera.number, "band": camera.band, "images": count}
-        for camera, count in zip(plan.cameras(), per_camera, strict=True)
+        for camera, count in zip(plan.cameras, per_camera, strict=True)
     ]
     return {
         "name": "SynVI",
@@ -112,8 +127,17 @@ def _card(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _rows(card: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Camera, band and images of the card's table; hundreds of cameras are summed up by band."""
+    cameras = [(str(c["camera"]), str(c["band"]), int(c["images"])) for c in card["cameras"]]
+    if len(cameras) <= len(BANDS):
+        return cameras
+    own = {band: [images for _, other, images in cameras if other == band] for band in BANDS}
+    return [(f"{len(images)} cameras", band, sum(images)) for band, images in own.items()]
+
+
 def _card_text(plan: Plan, card: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {c['camera']} | {c['band']} | {c['images']} |" for c in card["cameras"])
+    rows = "\n".join(f"| {camera} | {band} | {images} |" for camera, band, images in _rows(card))
     return f"""# SynVI, preset {plan.preset.name}, in the form of {plan.layout}
 
 {_STATEMENT}
@@ -147,7 +171,10 @@ def index_files(plan: Plan) -> dict[str, bytes]:
     Returns:
         Content by path relative to the tree; the data card comes last.
     """
-    files = _sysu_files(plan) if plan.layout == "sysu-mm01" else _regdb_files(plan)
+    if plan.layout == "worlds":
+        files = {"manifest.csv": _manifest(plan)}
+    else:
+        files = _sysu_files(plan) if plan.layout == "sysu-mm01" else _regdb_files(plan)
     card = _card(plan)
     files["DATA_CARD.md"] = _card_text(plan, card).encode("utf-8")
     files[CARD] = (json.dumps(card, indent=2) + "\n").encode("utf-8")

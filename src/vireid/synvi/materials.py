@@ -61,6 +61,7 @@ class Material:
         folds: Depth of folds and bumps, as a slope.
         fold_size: Size of the folds in metres.
         grain: Contrast of the fine grain.
+        creases: Depth of sharp creases across the cloth, 0 to 1.
         seed: Start of the noise.
     """
 
@@ -75,6 +76,7 @@ class Material:
     folds: float = 0.0
     fold_size: float = 0.07
     grain: float = 0.06
+    creases: float = 0.0
     seed: int = 0
 
     def row(self, band: Band) -> list[float]:
@@ -95,7 +97,7 @@ class Material:
             1.0 / self.fold_size,
             self.grain,
             float(self.seed % 1024),
-            0.0,
+            self.creases,
             0.0,
         ]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from vireid.synvi.materials import RGB, Kind, Material
 
-__all__ = ["Garment", "Outfit", "draw_outfit"]
+__all__ = ["COLOURFUL", "STREET", "Garment", "Outfit", "Wardrobe", "draw_outfit"]
 
 Top = Literal["tshirt", "longsleeve", "sweater", "hoodie", "tank"]
 Bottom = Literal["slim", "straight", "wide", "shorts", "skirt", "long-skirt", "leggings"]
@@ -103,9 +103,42 @@ class Outfit:
     hand_bag: Garment | None
 
 
-def _dye(rng: np.random.Generator) -> RGB:
+@dataclass(frozen=True, slots=True)
+class Wardrobe:
+    """How people dress.
+
+    Attributes:
+        plain: Factor on the odds of cloth without a pattern.
+        dark: Factor on the odds of the first six, neutral dyes.
+        muted: Greatest share of grey that is mixed into a dye.
+        coats: Factor on the odds of coats and jackets.
+        loose: Greatest factor on the distance of the cloth from the body.
+        creases: Greatest depth of the creases, 0 to 1.
+    """
+
+    plain: float = 1.0
+    dark: float = 1.0
+    muted: float = 0.0
+    coats: float = 1.0
+    loose: float = 1.0
+    creases: float = 0.0
+
+
+COLOURFUL = Wardrobe()
+"""Distinct colours and patterns: the SYSU-MM01 and RegDB forms."""
+STREET = Wardrobe(plain=2.2, dark=1.8, muted=0.7, coats=1.6, loose=2.0, creases=1.0)
+"""Dark, grey and plain clothes as often as in the street: the worlds."""
+
+
+def _dye(rng: np.random.Generator, wardrobe: Wardrobe) -> RGB:
     """A visible colour of cloth, linear RGB."""
-    base = np.array(_CLOTH[rng.choice(len(_CLOTH), p=_CLOTH_ODDS)][0])
+    odds = _CLOTH_ODDS
+    if wardrobe.dark != 1:
+        odds = odds * np.where(np.arange(len(odds)) < 6, wardrobe.dark, 1.0)
+        odds = odds / odds.sum()
+    base = np.array(_CLOTH[rng.choice(len(_CLOTH), p=odds)][0])
+    if wardrobe.muted:
+        base = base + rng.uniform(0, wardrobe.muted) * (base.mean() - base)
     shade = base * np.exp(rng.normal(0, 0.18)) * np.exp(rng.normal(0, 0.06, 3))
     red, green, blue = np.clip(shade, 0.012, 0.82)
     return float(red), float(green), float(blue)
@@ -116,14 +149,14 @@ def _infrared_dye(rng: np.random.Generator) -> float:
     return float(np.clip(0.05 + 0.75 * rng.beta(1.05, 1.2), 0.05, 0.8))
 
 
-def _distinct(rng: np.random.Generator, first: RGB) -> RGB:
+def _distinct(rng: np.random.Generator, first: RGB, wardrobe: Wardrobe) -> RGB:
     """A second colour that is distinct from the first."""
-    second = _dye(rng)
+    second = _dye(rng, wardrobe)
     for _ in range(12):
         gap = np.abs(np.sqrt(np.array(first)) - np.sqrt(np.array(second))).max()
         if gap > 0.22:
             break
-        second = _dye(rng)
+        second = _dye(rng, wardrobe)
     return second
 
 
@@ -185,14 +218,16 @@ def _layout(rng: np.random.Generator, kind: Kind) -> tuple[float, float, tuple[f
     return frequency, duty, lengths
 
 
-def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float = 0.5) -> Material:
+def _cloth(
+    rng: np.random.Generator, wardrobe: Wardrobe, piece: str, warmth: float, *, folds: float = 0.5
+) -> Material:
     """A cloth: visible dye, infrared dye and warmth drawn one independent of the other."""
     kinds = _PATTERNS[piece]
-    odds = np.array([w for _, w in kinds])
+    odds = np.array([w * (wardrobe.plain if k is Kind.PLAIN else 1) for k, w in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=odds / odds.sum()))][0]
     frequency, duty, lengths = _layout(rng, kind)
-    first = _dye(rng)
-    second = _distinct(rng, first)
+    first = _dye(rng, wardrobe)
+    second = _distinct(rng, first, wardrobe)
     ground = _infrared_dye(rng)
     print_ = _infrared_dye(rng)
     for _ in range(12):
@@ -216,6 +251,7 @@ def _cloth(rng: np.random.Generator, piece: str, warmth: float, *, folds: float 
         fold_size=float(rng.uniform(0.06, 0.12)),
         grain=float(rng.uniform(0.03, 0.12)),
         seed=int(rng.integers(1024)),
+        creases=float(rng.uniform(0.2, 1.0)) * wardrobe.creases if wardrobe.creases else 0.0,
     )
 
 
@@ -272,7 +308,12 @@ def _draw_hair(rng: np.random.Generator, female: bool) -> Garment:
     return Garment(style, material, length=float(rng.random()), loose=float(rng.uniform(0.7, 1.4)))
 
 
-def _draw_top(rng: np.random.Generator) -> Garment:
+def _loosened(rng: np.random.Generator, wardrobe: Wardrobe, loose: float) -> float:
+    """A distance of cloth from the body as the wardrobe wears it."""
+    return loose * float(rng.uniform(1, wardrobe.loose)) if wardrobe.loose != 1 else loose
+
+
+def _draw_top(rng: np.random.Generator, wardrobe: Wardrobe) -> Garment:
     style = _choose(
         rng, {"tshirt": 3.0, "longsleeve": 2.4, "sweater": 1.4, "hoodie": 1.4, "tank": 0.5}
     )
@@ -281,45 +322,53 @@ def _draw_top(rng: np.random.Generator) -> Garment:
         style, float(rng.choice((0.62, 0.98, 0.98, 0.98)))
     )
     loose = {"sweater": 0.018, "hoodie": 0.024}.get(style, 0.010) + float(rng.uniform(0, 0.012))
-    material = _cloth(rng, "top", warmth[style], folds=0.3)
-    return Garment(style, material, float(rng.random()), sleeve, loose)
+    material = _cloth(rng, wardrobe, "top", warmth[style], folds=0.3)
+    return Garment(style, material, float(rng.random()), sleeve, _loosened(rng, wardrobe, loose))
 
 
-def _draw_bottom(rng: np.random.Generator, female: bool) -> Garment:
+def _draw_bottom(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) -> Garment:
     odds = {"slim": 2.5, "straight": 4.0, "wide": 1.5, "shorts": 1.3}
     if female:
         odds |= {"skirt": 2.0, "long-skirt": 1.2, "leggings": 1.5}
     style = _choose(rng, odds)
     loose = {"slim": 0.006, "leggings": 0.003, "wide": 0.024}.get(style, 0.013)
-    material = _cloth(rng, "bottom", 0.55 if style != "leggings" else 0.68, folds=0.3)
-    return Garment(style, material, float(rng.random()), 1.0, loose)
+    material = _cloth(rng, wardrobe, "bottom", 0.55 if style != "leggings" else 0.68, folds=0.3)
+    return Garment(style, material, float(rng.random()), 1.0, _loosened(rng, wardrobe, loose))
 
 
-def _draw_coat(rng: np.random.Generator) -> Garment | None:
+def _draw_coat(rng: np.random.Generator, wardrobe: Wardrobe) -> Garment | None:
     style = _choose(
-        rng, {"none": 5.5, "jacket": 1.6, "open-jacket": 1.7, "long-coat": 1.3, "vest": 0.7}
+        rng,
+        {
+            "none": 5.5 / wardrobe.coats,
+            "jacket": 1.6,
+            "open-jacket": 1.7,
+            "long-coat": 1.3,
+            "vest": 0.7,
+        },
     )
     if style == "none":
         return None
-    material = _cloth(rng, "coat", 0.36, folds=0.3)
+    material = _cloth(rng, wardrobe, "coat", 0.36, folds=0.3)
     sleeve = 0.0 if style == "vest" else 1.0
     return Garment(style, material, float(rng.random()), sleeve, float(rng.uniform(0.018, 0.028)))
 
 
-def _draw_carried(rng: np.random.Generator, chance: float) -> Garment | None:
+def _draw_carried(rng: np.random.Generator, wardrobe: Wardrobe, chance: float) -> Garment | None:
     present = rng.random() < chance
-    material = _cloth(rng, "carried", 0.25, folds=0.25)
+    material = _cloth(rng, wardrobe, "carried", 0.25, folds=0.25)
     scale = float(rng.uniform(0.8, 1.25))
     length = float(rng.random())
     return Garment("bag", material, length, 1.0, scale) if present else None
 
 
-def draw_outfit(rng: np.random.Generator, gender: float) -> Outfit:
+def draw_outfit(rng: np.random.Generator, gender: float, wardrobe: Wardrobe = COLOURFUL) -> Outfit:
     """Draw an identity's appearance.
 
     Args:
         rng: Source of randomness.
         gender: 0 male to 1 female; moves the odds of hair and of skirts.
+        wardrobe: How people dress.
 
     Returns:
         The outfit, the same on every camera.
@@ -335,19 +384,23 @@ def draw_outfit(rng: np.random.Generator, gender: float) -> Outfit:
         gloss=0.4,
     )
     beard = 0.0 if female or rng.random() < 0.55 else float(rng.uniform(0.2, 0.9))
-    top, bottom, coat = _draw_top(rng), _draw_bottom(rng, female), _draw_coat(rng)
+    top, bottom = _draw_top(rng, wardrobe), _draw_bottom(rng, wardrobe, female)
+    coat = _draw_coat(rng, wardrobe)
     shoe_style = _choose(rng, {"sneaker": 3.0, "shoe": 2.0, "boot": 1.3})
     shoes = Garment(
-        shoe_style, _cloth(rng, "plain", 0.36, folds=0.15), length=float(rng.random()), loose=0.009
+        shoe_style,
+        _cloth(rng, wardrobe, "plain", 0.36, folds=0.15),
+        length=float(rng.random()),
+        loose=0.009,
     )
     hat_style = _choose(rng, {"none": 7.0, "beanie": 1.0, "cap": 1.3, "brim": 0.5})
-    hat_cloth = _cloth(rng, "plain", 0.42, folds=0.2)
+    hat_cloth = _cloth(rng, wardrobe, "plain", 0.42, folds=0.2)
     hat = None if hat_style == "none" else Garment(hat_style, hat_cloth)
-    scarf_cloth = _cloth(rng, "plain", 0.45, folds=0.7)
+    scarf_cloth = _cloth(rng, wardrobe, "plain", 0.45, folds=0.7)
     scarf = Garment("scarf", scarf_cloth) if rng.random() < 0.1 else None
-    backpack = _draw_carried(rng, 0.3)
-    shoulder_bag = _draw_carried(rng, 0.0 if backpack else 0.28)
-    hand_bag = _draw_carried(rng, 0.16)
+    backpack = _draw_carried(rng, wardrobe, 0.3)
+    shoulder_bag = _draw_carried(rng, wardrobe, 0.0 if backpack else 0.28)
+    hand_bag = _draw_carried(rng, wardrobe, 0.16)
     return Outfit(
         skin, eyes, hair, beard, top, bottom, coat, shoes, hat, scarf, backpack, shoulder_bag,
         hand_bag,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -12,13 +13,14 @@ from vireid.errors import ConfigError
 from vireid.synvi.body import Phenotype, draw_phenotype
 from vireid.synvi.cameras import Camera, regdb_cameras, sysu_cameras
 from vireid.synvi.gait import Gait, draw_gait
-from vireid.synvi.outfit import Outfit, draw_outfit
+from vireid.synvi.outfit import COLOURFUL, STREET, Outfit, draw_outfit
 from vireid.synvi.scene import Shot, draw_shot
+from vireid.synvi.worlds import BANDS, draw_camera, draw_world_shot
 
 __all__ = ["CROWD", "PRESETS", "Frame", "Identity", "Layout", "Plan", "Preset", "PresetName"]
 
-Layout = Literal["sysu-mm01", "regdb"]
-PresetName = Literal["demo", "standard"]
+Layout = Literal["sysu-mm01", "regdb", "worlds"]
+PresetName = Literal["demo", "standard", "pretrain"]
 
 # Raised whenever a change makes other pixels: a tree that was begun with other code is not
 # continued, and a data card says which code made it.
@@ -38,6 +40,7 @@ class Preset:
         absent: Fraction of identities missing from cameras 1 and 2 (SYSU form).
         scale: Factor on the height of the crops (SYSU form; RegDB's are always 64 x 128).
         oversampling: Samples along each side of a pixel.
+        people: Identities of a world (worlds form); a multiple of them in each split.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Preset:
     absent: float = 0.3
     scale: float = 1.0
     oversampling: int = 2
+    people: int = 1
 
     @property
     def identities(self) -> int:
@@ -60,6 +64,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("sysu-mm01", "standard"): Preset("standard", 250, 60, 100, (4, 4, 5, 5, 5, 5)),
     ("regdb", "demo"): Preset("demo", 40, 0, 40, (6, 6), oversampling=3),
     ("regdb", "standard"): Preset("standard", 206, 0, 206, (10, 10), oversampling=3),
+    ("worlds", "demo"): Preset("demo", 40, 10, 30, (2, 2, 2, 2, 2, 2), people=10),
+    ("worlds", "pretrain"): Preset("pretrain", 2000, 50, 150, (4, 4, 3, 3, 3, 3), people=25),
 }
 
 CROWD = Preset("crowd", 18, 2, 20, (1, 1, 2, 2, 2, 2))
@@ -95,7 +101,7 @@ class Frame:
 
 def check_preset(layout: str, preset: Preset) -> None:
     """Refuse a preset that cannot be rendered in a layout, saying what to change."""
-    cameras = 6 if layout == "sysu-mm01" else 2
+    cameras = 2 if layout == "regdb" else 6
     if len(preset.images) != cameras or min(preset.images, default=0) < 1:
         message = (
             f"preset {preset.name!r} has images={preset.images!r}; the layout {layout!r} has "
@@ -108,6 +114,14 @@ def check_preset(layout: str, preset: Preset) -> None:
             f"preset {preset.name!r} has train={preset.train}, val={preset.val}, "
             f"test={preset.test}; expected at least one identity to train on and one to test on, "
             "and in the layout 'sysu-mm01' one to validate on."
+        )
+        raise ConfigError(message)
+    if layout == "worlds" and any(
+        count % preset.people for count in (preset.train, preset.val, preset.test)
+    ):
+        message = (
+            f"preset {preset.name!r} has train={preset.train}, val={preset.val}, "
+            f"test={preset.test} and people={preset.people}; expected whole worlds in each split."
         )
         raise ConfigError(message)
     if layout == "regdb" and preset.identities % 2:
@@ -124,7 +138,7 @@ def check_preset(layout: str, preset: Preset) -> None:
         raise ConfigError(message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """The content of a tree: a pure function of layout, preset and seed.
 
@@ -140,6 +154,8 @@ class Plan:
         """What must be equal to continue a tree, as JSON values."""
         preset = dataclasses.asdict(self.preset)
         preset["images"] = list(self.preset.images)
+        if self.layout != "worlds":
+            del preset["people"]
         return {
             "generator": GENERATOR,
             "layout": self.layout,
@@ -151,20 +167,34 @@ class Plan:
         """The generator of an identity or an image."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
+    @cached_property
     def cameras(self) -> tuple[Camera, ...]:
-        """The cameras of the layout."""
+        """The cameras of the layout; in the worlds form those of all worlds."""
+        if self.layout == "worlds":
+            worlds = self.preset.identities // self.preset.people
+            bands = BANDS * worlds
+            return tuple(draw_camera(self.rng(7, i), i + 1, band) for i, band in enumerate(bands))
         return sysu_cameras() if self.layout == "sysu-mm01" else regdb_cameras()
+
+    def world(self, number: int) -> int:
+        """Worlds form: the world of an identity, from 0."""
+        return (number - 1) // self.preset.people
 
     def identity(self, number: int) -> Identity:
         """Draw one person."""
         rng = self.rng(0, number)
         phenotype = draw_phenotype(rng)
-        return Identity(number, phenotype, draw_outfit(rng, phenotype.gender), draw_gait(rng))
+        wardrobe = STREET if self.layout == "worlds" else COLOURFUL
+        outfit = draw_outfit(rng, phenotype.gender, wardrobe)
+        return Identity(number, phenotype, outfit, draw_gait(rng))
 
     def shot(self, frame: Frame) -> tuple[Shot, np.random.Generator]:
         """Draw one image; the generator is used by the sensor afterwards."""
         rng = self.rng(1, frame.identity, frame.camera, frame.index)
-        shot = draw_shot(rng, self.cameras()[frame.camera])
+        camera = self.cameras[frame.camera]
+        if self.layout == "worlds":
+            return draw_world_shot(rng, camera), rng
+        shot = draw_shot(rng, camera)
         if self.layout == "regdb":
             # RegDB filmed each person in one direction.
             away = 180.0 if self.seen_from_behind(frame.identity) else 0.0
@@ -180,8 +210,10 @@ class Plan:
         return bool(self.rng(2, number).random() < 0.6)
 
     def splits(self) -> dict[str, list[int]]:
-        """SYSU form: identity numbers of each split, sorted."""
-        order = self.rng(3).permutation(np.arange(1, self.preset.identities + 1))
+        """Identity numbers of each split, sorted; splits in worlds form share no world."""
+        order = np.arange(1, self.preset.identities + 1)
+        if self.layout != "worlds":
+            order = self.rng(3).permutation(order)
         train, val = self.preset.train, self.preset.val
         return {
             "train": sorted(int(i) for i in order[:train]),
@@ -206,13 +238,18 @@ class Plan:
         if self.layout == "regdb":
             gender = "female" if self.identity(number).phenotype.gender > 0.5 else "male"
             person = f"{gender}_{'back' if self.seen_from_behind(number) else 'front'}"
+        first = len(BANDS) * self.world(number) if self.layout == "worlds" else 0
         return [
             Frame(self._path(number, person, camera, index), number, camera, index)
-            for camera, count in enumerate(self._counts(number))
+            for camera, count in enumerate(self._counts(number), first)
             for index in range(count)
         ]
 
     def _path(self, number: int, person: str, camera: int, index: int) -> str:
+        if self.layout == "worlds":
+            return (
+                f"{self.world(number) + 1:03d}/{number:05d}/c{camera + 1:04d}_{index + 1:02d}.jpg"
+            )
         if self.layout == "sysu-mm01":
             return f"cam{camera + 1}/{number:04d}/{index + 1:04d}.jpg"
         folder, letter = (("Visible", "v"), ("Thermal", "t"))[camera]
@@ -235,11 +272,11 @@ def resolve(layout: str, preset: str | Preset, seed: int) -> Plan:
         raise ConfigError(f"layout {layout!r} is not known; expected one of {', '.join(layouts)}.")
     if isinstance(preset, str):
         if (layout, preset) not in PRESETS:
-            names = ", ".join(get_args(PresetName))
-            message = f"preset {preset!r} is not known; expected one of {names}, or a Preset."
+            names = ", ".join(name for form, name in PRESETS if form == layout)
+            message = f"layout {layout!r} has no preset {preset!r}; expected {names}, or a Preset."
             raise ConfigError(message)
         preset = PRESETS[layout, preset]
     if seed < 0:
         raise ConfigError(f"seed {seed} is negative; expected 0 or more.")
     check_preset(layout, preset)
-    return Plan("regdb" if layout == "regdb" else "sysu-mm01", preset, seed)
+    return Plan(cast("Layout", layout), preset, seed)

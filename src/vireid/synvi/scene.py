@@ -212,11 +212,10 @@ def _in_crop(solid: Solid, eye: Points, frame: Points, crop: _Crop) -> bool:
     return bool((flat.max(axis=0) >= low).all() and (flat.min(axis=0) <= high).all())
 
 
-def _shapes(
-    environment: Environment, front: list[Solid], camera: Camera, frame: Points, crop: _Crop
-) -> Any:
+def _shapes(front: list[Solid], camera: Camera, frame: Points, crop: _Crop) -> Any:
     """The environment as the kernel reads it; what the crop cannot show comes last."""
     eye = np.array(camera.eye, dtype=np.float32)
+    environment = camera.environment
     shown = [_in_crop(solid, eye, frame, crop) for solid in environment.solids]
     visible = [s for s, there in zip(environment.solids, shown, strict=True) if there]
     hidden = [s for s, there in zip(environment.solids, shown, strict=True) if not there]
@@ -288,7 +287,6 @@ def _mesh(person: Person, world: Points, normals: Points, seen: Samples, camera:
 def render_shot(
     person: Person,
     camera: Camera,
-    environment: Environment,
     shot: Shot,
     *,
     size: tuple[int, int] | None = None,
@@ -300,7 +298,6 @@ def render_shot(
     Args:
         person: The identity.
         camera: The camera.
-        environment: What the camera looks at.
         shot: What was drawn for this image.
         size: Rows and columns of the crop; None follows the person's outline.
         oversampling: Samples along each side of a pixel.
@@ -341,5 +338,5 @@ def render_shot(
     mesh = _mesh(person, world, normals, seen, camera)
     shadow = _shadow_map(person.poser, world, camera.light, shot, lights)
     mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
-    shapes = _shapes(environment, _in_front(camera, shot), camera, frame, crop)
+    shapes = _shapes(_in_front(camera, shot), camera, frame, crop)
     return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

@@ -59,6 +59,23 @@ def _tone(linear: Radiance, contrast: float) -> Radiance:
     return np.asarray((1 - contrast) * gamma + contrast * curve, dtype=np.float32)
 
 
+def _stretched(image: Radiance, sensor: Sensor, rng: np.random.Generator) -> Radiance:
+    """Halo, contrast, non-uniformity and polarity of a thermal image in a range of 0 to 1."""
+    height, width = image.shape[:2]
+    if sensor.halo > 0:
+        wide = _bell(0.06 * height)
+        image = image + np.float32(sensor.halo) * (image - _smear(_smear(image, wide, 0), wide, 1))
+    if sensor.gain != 1 or sensor.level:
+        image = np.float32(sensor.gain) * (image - np.float32(0.5)) + np.float32(0.5 + sensor.level)
+    if sensor.drift > 0:
+        angle, phase, waves = rng.uniform(0, 2 * np.pi, 3)
+        y = np.arange(height)[:, None, None] / height
+        x = np.arange(width)[None, :, None] / height
+        across = np.cos(angle) * x + np.sin(angle) * y
+        image = image + (sensor.drift * np.sin(waves * across + phase)).astype(np.float32)
+    return np.float32(1) - image if sensor.black_hot else image
+
+
 def develop(
     radiance: Radiance, sensor: Sensor, band: Band, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -97,6 +114,7 @@ def develop(
         # The camera stretches its range, and has a fixed column pattern.
         low, high = np.quantile(image, 0.01) - 0.06, np.quantile(image, 0.995) + 0.05
         image = (image - np.float32(low)) / np.float32(max(float(high - low), 0.1))
+        image = _stretched(image, sensor, rng)
         image = image + rng.normal(0, 0.008, (1, width, 1)).astype(np.float32)
         image = image + rng.normal(0, sensor.read, image.shape).astype(np.float32)
         picture = np.clip(image, 0, 1)

@@ -142,6 +142,13 @@ def _occlusion(mesh: Mesh, x: int, y: int, reach: float) -> float:
 
 
 @wp.func
+def _ridge(seed: int, q: wp.vec3) -> float:
+    """Noise with sharp ridges, in [0, 1]."""
+    state = wp.rand_init(seed + 31)
+    return wp.max(1.0 - 2.2 * wp.abs(wp.noise(state, q)), 0.0)
+
+
+@wp.func
 def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
     """Radiance of the figure at a sample that it covers."""
     t = mesh.triangle_id[y, x]
@@ -190,12 +197,38 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
         gy = wp.noise(weave, q + wp.vec3(0.0, h, 0.0)) - base
         gz = wp.noise(weave, q + wp.vec3(0.0, 0.0, h)) - base
         n = wp.normalize(n - (folds / h * 0.5) * wp.vec3(gx, gy, gz))
+    creases = mesh.materials[m, 18]
+    if creases > 0.0:
+        # Cloth that is pressed together along a limb creases across it; long waves hang down.
+        f = mesh.materials[m, 15]
+        q = wp.vec3(rest[0] * f * 0.55, rest[1] * f * 0.55, rest[2] * f * 1.25)
+        h = 0.08
+        base = _ridge(seed, q)
+        n = wp.normalize(
+            n
+            - (creases * 0.07 / h)
+            * wp.vec3(
+                _ridge(seed, q + wp.vec3(h, 0.0, 0.0)) - base,
+                _ridge(seed, q + wp.vec3(0.0, h, 0.0)) - base,
+                1.6 * (_ridge(seed, q + wp.vec3(0.0, 0.0, h)) - base),
+            )
+        )
+        wave = wp.rand_init(seed + 11)
+        p1 = wp.vec3(rest[0] * f * 0.5, rest[1] * f * 0.5, rest[2] * f * 0.12)
+        w0 = wp.noise(wave, p1)
+        wx = wp.noise(wave, p1 + wp.vec3(h, 0.0, 0.0)) - w0
+        wy = wp.noise(wave, p1 + wp.vec3(0.0, h, 0.0)) - w0
+        n = wp.normalize(n - (creases * 0.3 / h) * wp.vec3(wx, wy, 0.0))
+        if lights.thermal == 0:
+            albedo = albedo * (1.0 - 0.2 * creases * wp.smoothstep(0.6, 1.0, base))
     occlusion = _occlusion(mesh, x, y, view.reach)
     colour = albedo
     if lights.thermal == 1:
         facing = wp.max(-wp.dot(n, look), 0.0)
         warm = albedo[0] * (0.86 + 0.14 * facing) * (1.06 - 0.06 * occlusion)
         warm += 0.05 * blotches(seed, rest * 7.0)
+        # Cloth that stands off the body is colder.
+        warm -= 0.04 * creases * wp.noise(wp.rand_init(seed + 12), rest * 9.0)
         # The trunk is warmer than the legs, below cloth.
         warm += 0.06 * wp.clamp((rest[2] + 0.2) * 1.2, -1.0, 1.0)
         colour = wp.vec3(warm, warm, warm)

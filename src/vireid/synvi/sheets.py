@@ -28,7 +28,8 @@ def _columns(plan: Plan) -> list[tuple[int, int]]:
 
 def _row(tree: Path, plan: Plan, identity: int) -> list[Cell | None]:
     """The images of one identity; blank for a camera without one."""
-    paths = {(frame.camera, frame.index): tree / frame.path for frame in plan.frames(identity)}
+    cameras = len(plan.preset.images)  # of a world
+    paths = {(f.camera % cameras, f.index): tree / f.path for f in plan.frames(identity)}
     cells: list[Cell | None] = []
     for column in _columns(plan):
         if column in paths:

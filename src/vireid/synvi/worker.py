@@ -18,7 +18,6 @@ from vireid.files import write_atomic
 from vireid.synvi import raster, shading, skinning, warp_init
 from vireid.synvi.body import Body, Template
 from vireid.synvi.clothing_mesh import build_figure
-from vireid.synvi.environments import Environment
 from vireid.synvi.presets import Frame, Plan
 from vireid.synvi.regions import Regions, regions_of
 from vireid.synvi.scene import Person, render_shot
@@ -45,14 +44,12 @@ class Renderer:
     plan: Plan
     template: Template
     regions: Regions
-    environments: tuple[Environment, ...]
 
     @classmethod
     def build(cls, plan: Plan, template: Template) -> Renderer:
-        """Load the renderer and build the cameras' environments."""
+        """Load the renderer."""
         compile_kernels()
-        environments = tuple(camera.environment() for camera in plan.cameras())
-        return cls(plan, template, regions_of(template), environments)
+        return cls(plan, template, regions_of(template))
 
     def person(self, number: int, body: Body) -> Person:
         """Build an identity with its clothes."""
@@ -64,13 +61,12 @@ class Renderer:
         """One image up to the sensor, and the generator for the sensor."""
         plan = self.plan
         shot, rng = plan.shot(frame)
-        camera, environment = plan.cameras()[frame.camera], self.environments[frame.camera]
+        camera = plan.cameras[frame.camera]
         size = _REGDB_SIZE if plan.layout == "regdb" else None
         preset = plan.preset
         seen = render_shot(
             person,
             camera,
-            environment,
             shot,
             size=size,
             oversampling=preset.oversampling,
@@ -88,7 +84,7 @@ class Renderer:
         Returns:
             The image, uint8 ``[h, w, 3]``, and its JPEG quality.
         """
-        camera = self.plan.cameras()[frame.camera]
+        camera = self.plan.cameras[frame.camera]
         seen, rng = self._see(person, frame)
         image = develop(seen.radiance, camera.sensor, camera.band, rng)
         low, high = camera.sensor.quality
