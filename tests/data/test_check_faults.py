@@ -184,6 +184,13 @@ CASES = (
         ("'cam1/0001/0001.jpg' (contains PNG)", "convert"),
     ),
     Case(
+        "orientation 0",
+        "sysu-mm01",
+        faults.orientation_of_zero,
+        "metadata",
+        ("'cam1/0001/0001.jpg' (its orientation is 0; expected", "as it is stored", "turn"),
+    ),
+    Case(
         "too large",
         "sysu-mm01",
         faults.too_large,

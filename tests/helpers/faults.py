@@ -71,6 +71,16 @@ def another_format(root: Path) -> None:
     path.write_bytes(buffer.getvalue())
 
 
+def orientation_of_zero(root: Path) -> None:
+    path = root / "cam1/0001/0001.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 0
+    segment = exif.tobytes()
+    image = path.read_bytes()
+    head = b"\xff\xe1" + struct.pack(">H", len(segment) + 2)
+    path.write_bytes(image[:2] + head + segment + image[2:])
+
+
 def too_large(root: Path) -> None:
     path = root / "cam1/0001/0001.jpg"
     Image.new("RGB", (1, 1)).save(path, "BMP")

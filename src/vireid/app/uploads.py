@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from vireid.app.limits import Limits
+from vireid.data.images import open_image
 from vireid.errors import TooLargeError, UnknownKindError
 
 __all__ = ["KINDS", "Upload", "check_upload", "display_name", "media_type"]
@@ -57,7 +58,7 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
     try:
         # This reads only the header. Pillow warns of decompression bombs before it gives the size,
         # and rejects the largest.
-        with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as image:
+        with open_image(io.BytesIO(data), tuple(KINDS)) as image:
             width, height = image.size
             slow = _is_slow(image, data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -100,7 +101,7 @@ def display_name(filename: str | None) -> str:
 def media_type(data: bytes) -> str | None:
     """The media type of an image, from its content; None if the format is not accepted."""
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as image:
+        with open_image(io.BytesIO(data), tuple(KINDS)) as image:
             return _MEDIA[image.format or ""]
     except Exception:  # see above
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,8 @@ def main(args: Sequence[str] | None = None) -> int:
         141 if the reader of the output closed it.
     """
     wait_passively()
+    # Of metadata that cost no pixel; `check` reports those that are needed.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     words = sys.argv[1:] if args is None else args
     # Imported here because the processes that render SynVI import this module and do not need it.
     from tyro.extras import SubcommandApp

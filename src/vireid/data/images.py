@@ -1,7 +1,8 @@
 """Read single images as 8-bit RGB, and resize them.
 
 All formats are converted to upright 8-bit RGB. An unreadable image is named in an
-:class:`~vireid.errors.ImageError`, never replaced by another.
+:class:`~vireid.errors.ImageError`, never replaced by another. Damaged metadata does not make an
+image unreadable; where the orientation cannot be read, the image is taken as it is stored.
 """
 
 from __future__ import annotations
@@ -11,17 +12,36 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from vireid.data.metadata import load_upright, pixels_only
 from vireid.errors import ImageError
 
-__all__ = ["DECODER", "decode_image", "read_image", "read_resized", "resized"]
+__all__ = [
+    "DECODER",
+    "METADATA_FAULT",
+    "decode_image",
+    "open_image",
+    "read_image",
+    "read_resized",
+    "resized",
+]
 
 DECODER = 2
 """Increase whenever :func:`read_image` or :func:`read_resized` gives different pixels than before,
 so that packed caches are rebuilt."""
 
+METADATA_FAULT = "metadata fault"
+"""Key in ``Image.info`` of an image that was read although its metadata is damaged: the reason."""
+
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+# A second attempt would not change these.
+_FINAL = (
+    ImageError,
+    FileNotFoundError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 _MAX_PIXELS = 89_478_485
 """Pillow's own limit against decompression bombs: 256 MiB as RGB."""
 
@@ -65,19 +85,45 @@ def decode_image(data: bytes, *, name: str) -> Image.Image:
     return _decode(io.BytesIO(data), name)
 
 
+def open_image(source: Path | io.BytesIO, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+    """Open an image file, without its metadata if these are damaged; no pixel is decoded.
+
+    Args:
+        source: The file.
+        formats: Pillow's names of the accepted formats. Without such a list, Pillow would hand
+            some formats to outside programs.
+
+    Raises:
+        Exception: Whatever Pillow raises for the file.
+    """
+    try:
+        return Image.open(source, formats=formats)
+    except _FINAL:
+        raise
+    except Exception:  # damaged files lead decoders to raise nearly anything
+        if not (stripped := pixels_only(_content(source))):
+            raise
+        return Image.open(io.BytesIO(stripped.data), formats=formats)
+
+
 def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
     """Read an image; of a file that does not exist, FileNotFoundError is passed on."""
     try:
-        # The formats are listed because Pillow would hand others to outside programs (EPS).
-        with Image.open(source, formats=_FORMATS) as image:
-            # Pillow only warns, and how a warning is treated cannot be set for one thread.
-            if image.width * image.height > _MAX_PIXELS:
-                raise ImageError(
-                    f"'{name}' has {image.width} x {image.height} pixels; expected at most"
-                    f" {_MAX_PIXELS:,}; make it smaller, or leave it out."
-                )
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        try:
+            return _load(source, name)
+        except _FINAL:
+            raise
+        except Exception as error:
+            if not (stripped := pixels_only(_content(source))):
+                raise
+            try:
+                image = _load(io.BytesIO(stripped.data), name, exif=stripped.exif)
+            except Exception:
+                raise error from None
+            # Pillow does not say why it cannot identify a file.
+            why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
+            image.info.setdefault(METADATA_FAULT, f"read without its metadata{why}")
+            return image
     except (ImageError, FileNotFoundError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -85,7 +131,7 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             f"'{name}' is too large ({error}); expected at most {_MAX_PIXELS:,} pixels; make it"
             " smaller, or leave it out."
         ) from error
-    except Exception as error:  # damaged files lead decoders to raise nearly anything
+    except Exception as error:
         # Pillow's message for this is the file's name, or an address in memory.
         unknown = isinstance(error, UnidentifiedImageError)
         raise ImageError(
@@ -93,6 +139,21 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             f" {'it is not an image' if unknown else error}; expected a complete image"
             f" ({', '.join(_FORMATS)}); copy it again, or leave it out."
         ) from error
+
+
+def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.Image:
+    with Image.open(source, formats=_FORMATS) as image:
+        # Pillow only warns, and how a warning is treated cannot be set for one thread.
+        if image.width * image.height > _MAX_PIXELS:
+            raise ImageError(
+                f"'{name}' has {image.width} x {image.height} pixels; expected at most"
+                f" {_MAX_PIXELS:,}; make it smaller, or leave it out."
+            )
+        upright, fault = load_upright(image, exif)
+        upright = _to_rgb(upright)
+        # What else Pillow read of the metadata may be damaged, and would be saved with the image.
+        upright.info = {METADATA_FAULT: fault} if fault else {}
+        return upright
 
 
 def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -153,6 +214,10 @@ def _read_row(file: Path, row: str) -> Image.Image:
             " data set again."
         )
     return Image.fromarray(np.ascontiguousarray(array[int(row)])).convert("RGB")
+
+
+def _content(source: Path | io.BytesIO) -> bytes:
+    return source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
 
 
 def _bytes(source: Path | io.BytesIO) -> str:

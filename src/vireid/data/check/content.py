@@ -12,6 +12,7 @@ from vireid.data.check.faults import (
     EMPTY,
     FEW,
     FLAT,
+    METADATA,
     MISNAMED,
     NOT_AN_IMAGE,
     ONE_MODALITY_TEST,
@@ -73,6 +74,8 @@ def file_findings(images: Mapping[Path, CheckedImage], *, root: Path) -> Iterato
         if seen.format and path.suffix.lower() not in EXTENSIONS[seen.format]
     ]
     yield from found_at(MISNAMED, misnamed, "image", "in another format than the extension says")
+    damaged = [place(path, seen.metadata) for path, seen in readable.items() if seen.metadata]
+    yield from found_at(METADATA, damaged, "image", "with metadata that cannot be read")
     tiny = [
         place(path, "{} x {} pixels".format(*seen.size))
         for path, seen in readable.items()

@@ -139,6 +139,14 @@ MISNAMED = Fault(
     effect="None in vireid, which reads the format from the content; other programs may fail.",
     fix="Nothing needs to be done for vireid; for other programs, convert the images.",
 )
+METADATA = Fault(
+    name="metadata",
+    severity="warning",
+    heading="Metadata that cannot be read",
+    expected="intact metadata (EXIF, ICC, XMP, text)",
+    effect="None on the pixels; an image whose orientation is lost is used as it is stored.",
+    fix="Inspect whether they are upright, and turn those that are not.",
+)
 OTHER_FILE = Fault(
     name="other-file",
     severity="warning",

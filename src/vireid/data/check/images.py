@@ -22,7 +22,7 @@ from vireid.data.check.faults import (
     UNREADABLE,
     Fault,
 )
-from vireid.data.images import read_image
+from vireid.data.images import METADATA_FAULT, read_image
 from vireid.data.inspection import mean_chroma
 from vireid.errors import ConfigError, ImageError
 
@@ -78,6 +78,7 @@ class CheckedImage:
         chroma: How colourful, see :func:`~vireid.data.inspection.mean_chroma`.
         flat: Whether all pixels are equal.
         digest: 16 bytes, equal if and only if the decoded pixels are equal.
+        metadata: Why its metadata cannot be read; empty if it can.
     """
 
     fault: Fault | None = None
@@ -87,6 +88,7 @@ class CheckedImage:
     chroma: float = 0.0
     flat: bool = False
     digest: bytes = b""
+    metadata: str = ""
 
 
 def check_images(
@@ -156,6 +158,7 @@ def check_image(path: Path) -> CheckedImage:
         chroma=mean_chroma(pixels),
         flat=bool((pixels == pixels[0, 0]).all()),
         digest=digest.digest(),
+        metadata=image.info.get(METADATA_FAULT, ""),
     )
 
 
