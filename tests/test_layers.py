@@ -9,7 +9,7 @@ import vireid
 ROOT = Path(vireid.__file__).parent
 
 LAYERS = (
-    ("errors",),
+    ("errors", "times"),
     ("types", "files", "log"),
     ("distributed",),
     ("nn", "losses", "data"),
@@ -25,7 +25,7 @@ LAYERS = (
 )
 """From left to right."""
 
-BELOW_SYNVI = ("errors", "types", "files", "log", "data")
+BELOW_SYNVI = ("errors", "types", "files", "log", "times", "data")
 """What the renderer may import."""
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -86,7 +86,7 @@ def test_evaluation_imports_no_method_and_no_network() -> None:
         if name not in seen and name in known:
             seen.add(name)
             todo += imports(known[name])
-    below = {"", "evaluation", "data", "types", "errors", "files", "log"}
+    below = {"", "evaluation", "data", "types", "errors", "times", "files", "log"}
     assert {package(name) for name in seen} <= below
 
 

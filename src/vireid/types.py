@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vireid.times import in_utc
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +28,6 @@ __all__ = [
     "IndexedImage",
     "Modality",
     "ModelInfo",
-    "fixed_offset",
     "id_of",
 ]
 
@@ -76,23 +78,11 @@ def id_of(sha256: str) -> str:
     return str(uuid.UUID(hex=sha256[:32]))
 
 
-def fixed_offset(time: datetime) -> datetime:
-    """The same time at a fixed offset of whole minutes from UTC; taken as UTC if it has no zone.
-
-    Named zones are dropped: two times in the hour that a zone repeats never compare equal.
-    """
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    offset = time.utcoffset() or timedelta(0)
-    if offset % timedelta(minutes=1):
-        # RFC 3339 has no seconds in an offset; historical zones do.
-        return time.astimezone(UTC)
-    return time.replace(tzinfo=timezone(offset), fold=0)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
-    """What is known of an unlabelled image; a time without a zone is taken as UTC.
+    """What is known of an unlabelled image; times are kept in UTC, and are UTC without a zone.
+
+    Texts are kept in the Unicode form NFC, so that "ë" is one letter however it was typed.
 
     Attributes:
         path: The image file: absolute once its feature is extracted; of an upload, its name alone.
@@ -120,7 +110,10 @@ class ImageInfo:
         for name in ("time", "added"):
             time = getattr(self, name)
             if time is not None:
-                object.__setattr__(self, name, fixed_offset(time))
+                object.__setattr__(self, name, in_utc(time))
+        for name in ("camera", "identity", "note"):
+            text = unicodedata.normalize("NFC", getattr(self, name))
+            object.__setattr__(self, name, text)
 
     @property
     def name(self) -> str:

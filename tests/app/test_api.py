@@ -15,6 +15,8 @@ from tests.app.people import NOON, PEOPLE, calibrate, photograph
 from tests.app.test_uploads import HTML, SVG, png_that_says
 from tests.app.visitor import OWN, Visitor, images, names
 
+from vireid.cli.entries import entry_filters
+from vireid.errors import ConfigError
 from vireid.features import FeatureExtractor
 from vireid.gallery import open_gallery
 from vireid.types import ImageRecord, Modality, id_of
@@ -137,6 +139,24 @@ def test_filters(ada: Visitor) -> None:
     assert len(names(ada.search(query, since="", until="", note=""))) == 3 * PEOPLE
     answer = ada.search(query, camera="hall", limit=2)
     assert (len(names(answer)), answer["considered"]) == (2, PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026", "20260605", "1780617600.5", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"]
+)
+def test_a_time_that_the_command_line_refuses_is_refused(ada: Visitor, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        entry_filters(since=text)
+    expected = str(caught.value).removeprefix("--since is ").removesuffix(".")
+    for answer in (
+        ada.ask("GET", "/api/entries", params={"since": text}),
+        ada.ask("POST", "/api/search", data={"since": text}, files=images(photograph(0))),
+        ada.ask(
+            "POST", "/api/entries", data={"time": text}, files=images(photograph(0)), headers=OWN
+        ),
+    ):
+        assert answer.status_code == 422
+        assert expected in answer.json()["detail"]
 
 
 def test_pages_of_entries(ada: Visitor) -> None:

@@ -6,8 +6,10 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from vireid.types import Features, ImageInfo, ImageRecord, IndexedImage, Modalit
 
 PEOPLE = ("Ada", "Ben", "Cleo", "Dan")
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
+BERLIN_NOON = NOON.astimezone(ZoneInfo("Europe/Berlin"))
 
 Vireid = Callable[..., str]
 """Runs a command that must succeed, and returns what it printed."""
@@ -58,7 +61,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "path": path.name,
                     "camera": ("hall", "street")[camera],
                     "identity": name if person else "",
-                    "time": (NOON + timedelta(hours=camera, minutes=5 * person)).isoformat(),
+                    "time": (BERLIN_NOON + timedelta(hours=camera, minutes=5 * person)).isoformat(),
                     "note": "with a Bag" if person == 2 else "",
                 }
             )
@@ -272,7 +275,7 @@ class TestSearch:
         assert [line["identity"] for line in lines[:2]] == ["Cleo", "Cleo"]
         assert {line["camera"] for line in lines[:2]} == {"hall", "street"}
         street = next(line for line in lines if line["camera"] == "street")
-        assert street["time (UTC)"] == "2026-05-31 13:10:00"
+        assert street["time (UTC)"] == "2026-05-31 13:10:00Z"
         assert street["image"] == str(images / "Cleo 1.png")
         scores = [float(line["score"]) for line in lines]
         assert scores == sorted(scores, reverse=True)
@@ -309,7 +312,7 @@ class TestSearch:
         first = found["hits"][0]
         assert first["id"] == row.info.id
         assert first["path"] == str(row.info.path)
-        assert datetime.fromisoformat(first["time"]) == row.info.time
+        assert first["time"] == f"2026-05-31T{row.info.time:%H}:10:00Z"
         assert (first["rank"], first["note"], first["verdict"]) == (1, "with a Bag", None)
 
     def test_an_image_that_is_in_the_gallery_does_not_find_itself(
@@ -437,6 +440,28 @@ class TestForget:
         assert ", 0 traces" in printed
         assert list(rows_in(place)) == ["new.png"]
 
+    def test_entries_of_a_clock_that_was_ahead_are_reported(
+        self,
+        run: Path,
+        images: Path,
+        tmp_path: Path,
+        vireid: Vireid,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        class Ahead(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return super().now(tz) + timedelta(days=3650)
+
+        place = tmp_path / "place"
+        with monkeypatch.context() as patch:
+            patch.setattr("vireid.gallery.gallery.datetime", Ahead)
+            vireid("gallery", "add", place, "--run", run, images / "Dan 0.png")
+        vireid("gallery", "add", place, "--run", run, images / "Dan 1.png")
+        assert main(["gallery", "expire", str(place), "--older-than", "1d"]) == 0
+        assert "1 entry is dated in the future" in capsys.readouterr().err
+
 
 class TestVerify:
     def test_a_whole_gallery(self, filled: Path, vireid: Vireid) -> None:
@@ -513,7 +538,7 @@ def test_info(filled: Path, vireid: Vireid) -> None:
         ("search {filled} --run {run} {image} --limit 0", "0; expected 1 or more"),
         (
             "search {filled} --run {run} {image} --since noon",
-            "--since 'noon' is not a valid time; expected",
+            "--since is 'noon'; expected ISO 8601",
         ),
         (
             "search {filled} --run {run} {image} --since 2024-02-02 --until 2024-02-01",

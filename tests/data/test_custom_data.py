@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,10 +223,22 @@ class TestManifest:
         )
         assert [r.time for r in layout.train()] == [
             datetime(2024, 5, 31, 22, 15, tzinfo=UTC),
-            datetime(2024, 5, 31, 22, 15),
-            datetime(2024, 5, 31),
+            datetime(2024, 5, 31, 22, 15, tzinfo=UTC),
+            datetime(2024, 5, 31, tzinfo=UTC),
         ]
         assert {r.time for r in layout.test()} == {None}
+
+    def test_an_identity_is_one_however_it_was_typed(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        names = [unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD", "NFC")]
+        layout = saved(
+            [
+                {**row, "identity": name}
+                for row, name in zip(rows, [*names, "Ada", "Ada", "Ada"], strict=True)
+            ]
+        )
+        assert len({r.identity for r in layout.train()}) == 1
 
     def test_paths_of_any_form(
         self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path

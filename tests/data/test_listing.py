@@ -210,6 +210,8 @@ class TestManifests:
             ({"path": ""}, "line 3 has no path"),
             ({"modality": "grey"}, "line 3 has the modality 'grey'; expected visible, vis, rgb"),
             ({"time": "yesterday"}, "line 3 has the time 'yesterday'; expected ISO 8601"),
+            ({"time": "20240531"}, "line 3 has the time '20240531'; expected ISO 8601"),
+            ({"time": "0001-01-01T00:00+14:00"}, "line 3 has the time '0001-01-01T00:00+14:00'"),
         ],
     )
     def test_a_wrong_cell(self, tmp_path: Path, change: dict[str, str], expected: str) -> None:

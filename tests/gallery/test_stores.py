@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -46,6 +48,7 @@ pytestmark = [
 
 ROWS = [row(number) for number in range(130)]
 TEXTS = st.text(max_size=20)
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +347,35 @@ def test_expiry_counts_from_the_earlier_of_taken_and_added(new_gallery: NewGalle
     assert gallery.expire(30 * day, now=START) == 2
     assert {one.info.id for one in gallery.rows()} == {kept.info.id, just_not_yet.info.id}
     assert gallery.expire(30 * day, now=START.replace(tzinfo=None) + day) == 1
+
+
+def test_a_letter_is_one_however_it_was_typed(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    texts = {"camera": "Tür", "identity": "Zoë", "note": "im Café"}
+    for number, form in enumerate(FORMS):
+        typed = {name: unicodedata.normalize(form, text) for name, text in texts.items()}
+        gallery.add([changed(row(number), **typed)])
+    for form in FORMS:
+        camera, identity, note = (
+            unicodedata.normalize(form, text) for text in ("Tür", "Zoë", "CAFÉ")
+        )
+        assert gallery.count(Filters(cameras=(camera,))) == 2
+        assert gallery.count(Filters(note=note)) == 2
+        assert gallery.count(Filters(identities=(identity,))) == 2
+    assert gallery.count_by("identity") == {"Zoë": 2}
+    assert gallery.delete(Filters(identities=(unicodedata.normalize("NFD", "Zoë"),))) == 2
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_times_at_the_edges(new_gallery: NewGallery, year: int) -> None:
+    first, last = datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, 23, 59, tzinfo=UTC)
+    gallery = new_gallery()
+    gallery.add([changed(row(0), time=first), changed(row(1), time=last)])
+    assert [one.info.time for one in by_id(list(gallery.rows()))] == [
+        one.info.time for one in by_id([changed(row(0), time=first), changed(row(1), time=last)])
+    ]
+    assert gallery.count(Filters(since=first, until=last)) == 1
+    assert gallery.count(Filters(since=last)) == 1
 
 
 def test_calibration_is_stored(new_gallery: NewGallery) -> None:

@@ -145,7 +145,9 @@ def test_every_figure_has_a_dark_rendering(parsed: Tags) -> None:
 
 
 def test_says_when_and_by_which_command_it_was_written(parsed: Tags) -> None:
-    assert re.search(r"Written 20\d\d-\d\d-\d\d \d\d:\d\d UTC by vireid demo '<b>'\.", parsed.text)
+    assert re.search(
+        r"Written 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ by vireid demo '<b>'\.", parsed.text
+    )
 
 
 def test_says_what_it_must(parsed: Tags, results: dict[str, Result]) -> None:

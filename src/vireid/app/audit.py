@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vireid.errors import AuditError, ConfigError
+from vireid.times import format_time
 
 __all__ = ["Audit"]
 
@@ -66,7 +67,7 @@ class Audit:
             AuditError: The line could not be written completely.
         """
         event = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": format_time(datetime.now(UTC)),
             "user": user,
             "action": action,
             **details,

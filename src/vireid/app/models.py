@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import UploadFile
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vireid.app.limits import MAX_IMAGES
 from vireid.app.uploads import KINDS
 from vireid.gallery.filters import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
+from vireid.times import parse_time
 from vireid.types import Modality
 
 __all__ = [
@@ -38,16 +39,7 @@ __all__ = [
 ]
 
 
-def _in_utc(time: datetime) -> datetime:
-    if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("expected a time between the years 1 and 9999") from None
-
-
-Time = Annotated[datetime, AfterValidator(_in_utc)]
+Time = Annotated[datetime, BeforeValidator(parse_time)]
 Text = Annotated[str, Field(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=100)]
 Ids = Annotated[list[UUID], Field(max_length=100)]

@@ -41,6 +41,7 @@ from vireid.reports import (
     write_report,
 )
 from vireid.runs import Device, Precision, Run, RunFolder
+from vireid.times import format_time
 from vireid.types import Features, ImageRecord, Modality
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _write_manifest(file: Path, trees: Mapping[str, Path]) -> None:
                     f"{prefix}{record.identity}",
                     record.camera,
                     record.modality,
-                    (_OPENING + passed).isoformat(),
+                    format_time(_OPENING + passed),
                 ]
             )
     write_atomic(file, text.getvalue().encode())

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 import tyro
 
 from vireid.cli._flags import DEFAULT
-from vireid.data.rows import parse_time
 from vireid.errors import ConfigError
 from vireid.gallery import Filters
+from vireid.times import parse_time
 from vireid.types import Modality
 
 __all__ = ["EntryFilters", "entry_filters", "parse_duration"]
@@ -86,9 +86,6 @@ def parse_duration(text: str) -> timedelta:
 
 def _time(flag: str, text: str) -> datetime | None:
     try:
-        return parse_time(text)
-    except ValueError:
-        raise ConfigError(
-            f"{flag} '{text}' is not a valid time; expected ISO 8601, such as 2024-05-31 or"
-            " 2024-05-31T22:15+02:00."
-        ) from None
+        return parse_time(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{flag} is {error}.") from None

@@ -238,7 +238,15 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
     """
     before = datetime.now(UTC) - parse_duration(older_than)
     with open_gallery(gallery, write=True) as opened:
-        return _forget(opened, Filters(retained_before=before))
+        number = _forget(opened, Filters(retained_before=before))
+        future = opened.count() - opened.count(Filters(retained_before=datetime.now(UTC)))
+    if future:
+        log(
+            f"{many(future, 'entry is', 'entries are')} dated in the future and"
+            f" {'does' if future == 1 else 'do'} not expire before then: the clock was ahead when"
+            " they were added, or is behind now; set it, delete them and add their images again."
+        )
+    return number
 
 
 def copy(

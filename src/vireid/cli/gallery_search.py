@@ -21,6 +21,7 @@ from vireid.gallery import EVERYTHING, Hit, open_gallery
 from vireid.log import printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
+from vireid.times import format_time
 from vireid.types import Device, ImageInfo, Modality
 
 __all__ = ["Query", "search"]
@@ -139,7 +140,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
             "score": f"{best.score:.3f}",
             "verdict": str(verdicts.get(best.info.id, "")),
             "camera": printable(best.info.camera),
-            "time (UTC)": f"{best.info.time:%Y-%m-%d %H:%M:%S}" if best.info.time else "",
+            "time (UTC)": format_time(best.info.time, sep=" ") if best.info.time else "",
             "modality": str(best.info.modality),
             "identity": printable(best.info.identity),
             "alike": f"+ {len(others)}" if others else "",
@@ -188,8 +189,8 @@ def _entry(hit: Hit) -> dict[str, Any]:
         "path": info.file and str(info.file),
         "camera": info.camera,
         "modality": info.modality,
-        "time": info.time and info.time.isoformat(),
+        "time": info.time and format_time(info.time),
         "identity": info.identity,
         "note": info.note,
-        "added": info.added and info.added.isoformat(),
+        "added": info.added and format_time(info.added),
     }

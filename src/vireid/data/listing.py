@@ -21,8 +21,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from vireid.data.layouts._common import files_below, is_image
-from vireid.data.rows import MODALITIES, TABLES, Columns, parse_time, read_rows
+from vireid.data.rows import MODALITIES, TABLES, Columns, read_rows
 from vireid.errors import ConfigError, DatasetError, first_few
+from vireid.times import parse_time
 from vireid.types import ImageInfo, Modality
 
 __all__ = ["list_images"]
@@ -108,9 +109,9 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
                     modality=MODALITIES[modality] if modality else None,
                     camera=cells["camera"],
                     identity=cells["identity"],
-                    time=parse_time(cells["time"]),
+                    time=parse_time(cells["time"]) if cells["time"] else None,
                     note=cells["note"],
-                    added=parse_time(cells["added"]),
+                    added=parse_time(cells["added"]) if cells["added"] else None,
                 )
             )
     if errors:
@@ -136,13 +137,11 @@ def _errors(where: str, cells: dict[str, str]) -> Iterator[str]:
             f" {', '.join(MODALITIES)}, or nothing"
         )
     for column in ("time", "added"):
-        try:
-            parse_time(cells[column])
-        except ValueError:
-            yield (
-                f"{where} has the {column} '{cells[column][:40]}'; expected ISO 8601, such as"
-                " 2024-05-31T22:15:00+02:00, or nothing"
-            )
+        if cells[column]:
+            try:
+                parse_time(cells[column])
+            except ValueError as error:
+                yield f"{where} has the {column} {error}, or nothing"
 
 
 def _merge(one: ImageInfo, other: ImageInfo) -> ImageInfo:

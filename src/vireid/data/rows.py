@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vireid.errors import DatasetError, first_few
 from vireid.types import Modality
 
-__all__ = ["MODALITIES", "TABLES", "Columns", "parse_time", "read_rows"]
+__all__ = ["MODALITIES", "TABLES", "Columns", "read_rows"]
 
 TABLES = (".csv", ".parquet")
 """The extensions of tables."""
@@ -59,15 +58,6 @@ def read_rows(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str
     wanted = (*columns.required, *columns.optional)
     for where, cells in read(file, columns):
         yield where, {column: cells.get(column, "").strip() for column in wanted}
-
-
-def parse_time(text: str) -> datetime | None:
-    """The time of a cell in ISO 8601; None if it is empty.
-
-    Raises:
-        ValueError: The cell is something else.
-    """
-    return datetime.fromisoformat(text) if text else None
 
 
 def _read_csv(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:

@@ -19,7 +19,6 @@ import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC
 from pathlib import Path
 
 import numpy as np
@@ -191,7 +190,6 @@ def from_table(table: pa.Table, model: ModelInfo) -> ExtractedBatch:
         thumbnail = row.pop("thumbnail")
         row["path"] = Path(row["path"])
         row["modality"] = Modality(row["modality"])
-        row |= {name: row[name] and row[name].astimezone(UTC) for name in _TIMES}
         images.append(IndexedImage(ImageInfo(**row), feature, thumbnail))
     return ExtractedBatch(tuple(images))
 

@@ -20,6 +20,7 @@ from vireid.gallery._payload import (
 )
 from vireid.gallery.filters import Filters
 from vireid.gallery.store import EF_CONSTRUCT, LINKS
+from vireid.times import format_time
 
 __all__ = ["as_filter", "create", "engine_errors", "load", "selected"]
 
@@ -80,8 +81,8 @@ def _as_condition(
             return edge.FieldCondition(key, match=edge.MatchSubstring(part))
         case Between(key, since, until):
             times = edge.RangeDateTime(
-                gte=None if since is None else since.isoformat(),
-                lt=None if until is None else until.isoformat(),
+                gte=None if since is None else format_time(since),
+                lt=None if until is None else format_time(until),
             )
             return edge.FieldCondition(key, range=times)
         case Ids(ids, included):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import GalleryError
 from vireid.gallery.filters import Filters
+from vireid.times import format_time, parse_time
 from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = [
@@ -116,7 +117,7 @@ def payload_of(row: IndexedImage) -> dict[str, Any]:
         THUMBNAIL: base64.b64encode(row.thumbnail).decode(),
     }
     times = {"time": info.time, "added": info.added, "retained_since": info.retained_since}
-    return payload | {name: time.isoformat() for name, time in times.items() if time is not None}
+    return payload | {name: format_time(time) for name, time in times.items() if time is not None}
 
 
 def info_of(id: str, payload: Mapping[str, Any] | None) -> ImageInfo:
@@ -135,8 +136,8 @@ def info_of(id: str, payload: Mapping[str, Any] | None) -> ImageInfo:
             camera=found["camera"],
             identity=found["identity"],
             note=found["note"],
-            time=None if time is None else datetime.fromisoformat(time),
-            added=datetime.fromisoformat(found["added"]),
+            time=None if time is None else parse_time(time),
+            added=parse_time(found["added"]),
         )
         belongs = info.id == id
     except (KeyError, ValueError, TypeError) as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.types import ImageInfo, Modality, fixed_offset
+from vireid.times import in_utc
+from vireid.types import ImageInfo, Modality
 
 __all__ = ["EVERYTHING", "Filters", "Hit"]
 
@@ -45,7 +47,12 @@ class Filters:
         for name in ("since", "until", "retained_before"):
             time = getattr(self, name)
             if time is not None:
-                object.__setattr__(self, name, fixed_offset(time))
+                object.__setattr__(self, name, in_utc(time))
+        # As entries keep their texts.
+        for name in ("cameras", "identities"):
+            texts = tuple(unicodedata.normalize("NFC", text) for text in getattr(self, name))
+            object.__setattr__(self, name, texts)
+        object.__setattr__(self, "note", unicodedata.normalize("NFC", self.note))
 
 
 EVERYTHING = Filters()

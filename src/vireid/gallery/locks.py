@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from vireid.errors import GalleryError
 from vireid.files import write_atomic
+from vireid.times import format_time
 
 __all__ = ["AccessQueue", "WriterLock"]
 
@@ -66,7 +67,7 @@ class WriterLock:
                 "is possible meanwhile)."
             ) from None
         self.interrupted = self._holder.exists()
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started = format_time(datetime.now(UTC).replace(microsecond=0))
         holder = {"process": os.getpid(), "command": _command(), "started": started}
         try:
             write_atomic(self._holder, json.dumps(holder).encode(errors="replace"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from html import escape
 
+from vireid.times import format_time
+
 __all__ = ["PAGE", "STYLE", "footer"]
 
 PAGE = """<!DOCTYPE html>
@@ -87,4 +89,5 @@ li { margin-bottom: .4rem; }
 def footer(command: str) -> str:
     """The date and, unless empty, the command that wrote the page."""
     by = f" by <code>{escape(command)}</code>" if command else ""
-    return f'<footer class="small">Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC{by}.</footer>'
+    now = format_time(datetime.now(UTC).replace(microsecond=0), sep=" ")
+    return f'<footer class="small">Written {now}{by}.</footer>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from vireid.data.layouts._common import (
     refuse,
     require_both_modalities,
 )
-from vireid.data.rows import MODALITIES, parse_time
+from vireid.data.rows import MODALITIES
 from vireid.errors import DatasetError, first_few
+from vireid.times import parse_time
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["Annotation", "CustomDataset", "Table", "tabulate"]
@@ -287,23 +289,20 @@ def _faults(entry: Annotation, *, with_cameras: bool) -> Iterator[tuple[str, str
                 f"{name} {word}",
                 f"{entry.where} has the {name} '{word[:40]}'; expected {', '.join(known)}",
             )
-    try:
-        parse_time(entry.time)
-    except ValueError:
-        yield (
-            "time",
-            f"{entry.where} has the time '{entry.time[:40]}'; expected ISO 8601, such as"
-            " 2024-05-31T22:15:00, or nothing",
-        )
+    if entry.time:
+        try:
+            parse_time(entry.time)
+        except ValueError as error:
+            yield "time", f"{entry.where} has the time {error}, or nothing"
 
 
 def _parse(entry: Annotation, folder: Path) -> _Image:
     return _Image(
         folder / entry.path,
-        entry.identity,
-        entry.camera,
+        unicodedata.normalize("NFC", entry.identity),
+        unicodedata.normalize("NFC", entry.camera),
         MODALITIES[entry.modality.lower()],
-        parse_time(entry.time),
+        parse_time(entry.time) if entry.time else None,
     )
 
 
