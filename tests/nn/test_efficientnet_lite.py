@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as published."""
+"""EfficientNet-Lite0 and -Lite2 as published."""
 
 import pytest
 import torch
@@ -6,8 +6,10 @@ from torch.nn import functional as F
 
 from vireid.errors import WeightsError
 from vireid.nn import build_stages
-from vireid.nn.efficientnet_lite import EfficientNetLite0, SameConv2d, packaged_weights
+from vireid.nn.backbone import BackboneName
+from vireid.nn.efficientnet_lite import EfficientNetLite, SameConv2d, packaged_weights
 
+NAMES: dict[int, BackboneName] = {0: "efficientnet_lite0", 2: "efficientnet_lite2"}
 CROSSWORD_PUZZLE = 918
 """Its class in ImageNet."""
 
@@ -34,20 +36,22 @@ def test_padding_is_tensorflows(size: tuple[int, int], kernel: int, stride: int)
             assert torch.allclose(y[0, :, i, j], expected, atol=1e-5)
 
 
-def test_the_packaged_weights_fit_and_are_pretrained() -> None:
-    state = packaged_weights()
-    own = EfficientNetLite0().state_dict()
+@pytest.mark.parametrize("variant", [0, 2])
+def test_the_packaged_weights_fit_and_are_pretrained(variant: int) -> None:
+    state = packaged_weights(variant)
+    own = EfficientNetLite(variant).state_dict()
     assert {k for k in state if not k.startswith("fc.")} == set(own)
-    stages, channels = build_stages("efficientnet_lite0", "imagenet")
+    stages, channels = build_stages(NAMES[variant], "imagenet")
     assert channels == 1280
     # A trained batch norm has left its start; a random one has not.
     assert stages["layer4"][-2].running_var.std() > 0  # type: ignore[index]
     assert torch.equal(stages["stem"][0].weight, state["conv_stem.weight"])  # type: ignore[index]
 
 
-def test_the_whole_network_sees_a_crossword_in_a_chequerboard() -> None:
+@pytest.mark.parametrize("variant", [0, 2])
+def test_the_whole_network_sees_a_crossword_in_a_chequerboard(variant: int) -> None:
     """The whole published network names what it sees: proof of blocks, padding and weights."""
-    network, state = EfficientNetLite0(), packaged_weights()
+    network, state = EfficientNetLite(variant), packaged_weights(variant)
     network.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
     x = torch.zeros(1, 3, 224, 224)
     rows, columns = torch.meshgrid(torch.arange(224), torch.arange(224), indexing="ij")
@@ -67,7 +71,7 @@ def test_without_the_package_the_error_says_what_to_install(
 
     monkeypatch.setattr("vireid.nn.efficientnet_lite.resources.files", missing)
     with pytest.raises(WeightsError, match=r"vireid\[pretrained\]"):
-        packaged_weights()
+        packaged_weights(2)
 
 
 def test_depthwise_convolutions_train_in_float32_under_autocast() -> None:

@@ -19,6 +19,7 @@ from vireid.nn import BackboneName, build_stages, fold_batch_norms
         "mobilenet_v3_large",
         "efficientnet_b0",
         "efficientnet_lite0",
+        "efficientnet_lite2",
     ],
 )
 def test_every_batch_norm_of_a_backbone_is_folded(name: BackboneName) -> None:

