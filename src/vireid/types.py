@@ -58,6 +58,9 @@ class ImageRecord:
         camera: The camera's number in the data set, from 1; 0 if unknown.
         modality: The camera's modality.
         time: When it was taken; None if unknown. Ignored by equality and order.
+        identity_name: The person as the data set writes it, for messages and reports; the number
+            by default. Ignored by equality and order.
+        camera_name: The camera likewise; empty if unknown.
     """
 
     path: Path
@@ -65,6 +68,14 @@ class ImageRecord:
     camera: int
     modality: Modality
     time: datetime | None = field(default=None, compare=False)
+    identity_name: str = field(default="", compare=False)
+    camera_name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.identity_name:
+            object.__setattr__(self, "identity_name", str(self.identity))
+        if self.camera and not self.camera_name:
+            object.__setattr__(self, "camera_name", str(self.camera))
 
 
 def id_of(sha256: str) -> str:

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat
-from tests.helpers.trees import copy, write_arrays, write_manifest, write_regdb, write_sysu
+from tests.helpers.trees import (
+    copy,
+    save_manifest,
+    write_arrays,
+    write_manifest,
+    write_own,
+    write_regdb,
+    write_sysu,
+)
 
 from vireid.data.check import check
 from vireid.data.check.content import COLOUR_FROM, content_findings
@@ -22,6 +30,7 @@ from vireid.data.check.images import EXTENSIONS, CheckedImage, check_image, chec
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
+from vireid.data.sheet import Cell, contact_sheet
 from vireid.errors import ConfigError
 from vireid.synvi.layouts import CARD
 from vireid.types import ImageRecord, Modality
@@ -146,6 +155,41 @@ class TestCustomData:
         assert report.findings == ()
         assert [count.published for count in report.counts] == [None] * len(report.counts)
         assert {count.found.split for count in report.counts} == {"train", "val", "test"}
+
+    def test_identities_and_cameras_have_the_names_of_the_manifest(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The numbers of the names would name other people: 1 sorts before 10 before 2."""
+        people: dict[object, str] = {1: "Dora", 2: "2", 3: "10", 5: "Ben", 7: "1", 10: "Ada"}
+        cameras: dict[object, str] = {1: "gate", 2: "yard", 4: "2"}
+        rows = [
+            {**row, "identity": people[row["identity"]], "camera": cameras[row["camera"]]}
+            for row in write_own(tmp_path, "{identity}-{camera}.png", images=1)
+        ]
+        shutil.copy(tmp_path / "1-1.png", tmp_path / "5-2.png")  # Dora among Ben's
+        shutil.copy(tmp_path / "1-2.png", tmp_path / "1-4.png")  # in colour at night
+        rows = [row for row in rows if row["path"] != "10-4.png"]  # Ada never at night
+        manifest = save_manifest(tmp_path / "list.csv", rows)
+        captions: list[list[str]] = []
+
+        def draw(rows: list[str | list[Cell]], *, cell: tuple[int, int]) -> Image.Image:
+            captions.extend(
+                [row] if isinstance(row, str) else [cell.caption for cell in row] for row in rows
+            )
+            return contact_sheet(rows, cell=cell)
+
+        monkeypatch.setattr("vireid.data.check.sheet.contact_sheet", draw)
+        source = DataSource(layout="manifest", root=manifest)
+        report = check(source, sheet=tmp_path / "sheet.png")
+        assert "'1-1.png' = '5-2.png' (identities Ben and Dora)" in str(report)
+        assert "infrared images of camera 2 is in colour" in str(report)
+        assert "'Ada' (no infrared image)" in str(report)
+        assert {count.camera for count in report.counts} == {"all", "gate", "yard"}
+        assert captions[3:6] == [
+            ["train, identity Ben: visible, infrared below"],
+            ["Ben, cam gate", "Ben, cam yard"],
+            ["Ben, cam 2"],
+        ]
 
     def test_paths_are_relative_to_the_manifest(self, tmp_path: Path) -> None:
         manifest = write_manifest(tmp_path / "own")

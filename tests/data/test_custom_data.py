@@ -216,6 +216,27 @@ class TestManifest:
         assert {layout.identity_names[r.identity] for r in layout.train()} == {first}
         assert {layout.identity_names[r.identity] for r in layout.test()} == {second}
 
+    def test_a_number_is_one_name_however_it_is_written(
+        self,
+        rows: Rows,
+        saved: Callable[[Rows], Manifest],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        for row, name in zip(rows, ["0001", "1", "01", *["Dora"] * 3], strict=True):
+            row["identity"] = name
+        layout = saved(rows)
+        assert {r.identity_name for r in layout.train()} == {"0001"}
+        assert {r.identity_name for r in layout.test()} == {"Dora"}
+        said = f"'{layout.root}' writes 1 identity in several ways, each taken as one:"
+        assert capsys.readouterr().err.count(said) == 1
+        assert f"{said} '0001 = 01 = 1'; expected" in only(saved(rows).problems())
+
+    def test_a_camera_may_have_the_number_0(
+        self, rows: Rows, saved: Callable[[Rows], Manifest]
+    ) -> None:
+        layout = saved([{**row, "camera": int(str(row["camera"])) - 1} for row in rows])
+        assert [(r.camera, r.camera_name) for r in layout.train()] == [(1, "0"), (2, "1"), (3, "2")]
+
     def test_times(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
         words = ["2024-05-31T22:15:00Z", "2024-05-31 22:15", "2024-05-31"]
         layout = saved(
@@ -546,16 +567,25 @@ def test_numbers_tell_names_apart(people: list[str], places: list[str]) -> None:
         Annotation(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")
         for n, (who, camera) in enumerate(said)
     ]
-    table = tabulate(entries, folder=Path("x"), fix="fix it")
+    table = tabulate(entries, root=Path("x"), folder=Path("x"), fix="fix it")
     assert table.faults == ()
     for (record, roles), (who, camera) in zip(table.rows, said, strict=True):
         assert roles == {"train"}
-        assert record.identity == table.identities[who]
-        assert record.camera == (table.cameras[camera] if camera else 0)
+        assert value(record.identity_name) == value(table.identities[record.identity]) == value(who)
+        assert value(record.camera_name) == value(camera)
+        assert bool(record.camera) == bool(camera)
     for names, numbers in ((0, table.identities), (1, table.cameras)):
         told = {row[names] for row in said} - {""}
-        assert set(numbers) == told
-        if all(re.fullmatch("-?[0-9]+", name) for name in told):
-            assert all(numbers[name] == int(name) for name in told)
+        assert {value(name) for name in numbers.values()} == {value(name) for name in told}
+        if all(isinstance(value(name), int) and (names == 0 or int(name) > 0) for name in told):
+            assert all(number == int(name) for number, name in numbers.items())
         else:
-            assert [numbers[name] for name in sorted(told)] == list(range(1, len(told) + 1))
+            assert sorted(numbers) == list(range(1, len(numbers) + 1))
+    assert len(table.merged) == sum(
+        len(told) > len({value(name) for name in told})
+        for told in ({row[names] for row in said} for names in (0, 1))
+    )
+
+
+def value(name: str) -> int | str:
+    return int(name) if re.fullmatch("-?[0-9]+", name) else name

@@ -98,7 +98,7 @@ def test_camera_pairs_are_the_table(result: Result) -> None:
         row, column = divmod(place, 4)
         assert columns[column][1] == f"{pair.gallery} images"
         if pair.mean_ap is None or pair.rank1 is None:
-            assert (pair.query_camera, pair.gallery_camera) == (3, 2)
+            assert (pair.query_camera, pair.gallery_camera) == ("3", "2")
             assert at[column, row] == ["excluded"]
         else:
             assert at[column, row] == [
@@ -112,7 +112,7 @@ def test_camera_pairs_are_the_table(result: Result) -> None:
 def test_camera_pairs_without_a_score_say_why(result: Result) -> None:
     assert result.details is not None
     kinds: tuple[Literal["none", "matches", "all"], ...] = ("all", "matches", "none")
-    pairs = tuple(CameraPair(1, n, 0, 5, kind, None, None) for n, kind in enumerate(kinds))
+    pairs = tuple(CameraPair("1", str(n), 0, 5, kind, None, None) for n, kind in enumerate(kinds))
     figure = camera_pair_figure(
         replace(result, details=replace(result.details, camera_pairs=pairs))
     )

@@ -174,8 +174,8 @@ class CameraPair:
     """Scores of the queries of one camera against the gallery images of one camera only.
 
     Attributes:
-        query_camera: Camera of the queries.
-        gallery_camera: Camera of the gallery images.
+        query_camera: Name of the camera of the queries, or ``unknown``.
+        gallery_camera: Name of the camera of the gallery images, or ``unknown``.
         queries: Number of queries with a correct image from that camera that is not excluded.
         gallery: Number of gallery images from that camera.
         excluded: ``all`` if the protocol excludes every image for every query, ``matches`` if it
@@ -184,8 +184,8 @@ class CameraPair:
         mean_ap: mAP over those queries, in [0, 1]; None where there are none.
     """
 
-    query_camera: int
-    gallery_camera: int
+    query_camera: str
+    gallery_camera: str
     queries: int
     gallery: int
     excluded: Literal["none", "matches", "all"]
@@ -199,12 +199,12 @@ class WrongMatch:
 
     Attributes:
         name: Its file, relative to the common folder of all images.
-        identity: Its identity.
+        identity: Name of its identity.
         similarity: Its similarity to the query.
     """
 
     name: str
-    identity: int
+    identity: str
     similarity: float
 
 
@@ -214,16 +214,16 @@ class WorstQuery:
 
     Attributes:
         name: Its file, relative to the common folder of all images.
-        identity: Its identity.
-        camera: Its camera.
+        identity: Name of its identity.
+        camera: Name of its camera; empty if unknown.
         average_precision: Its AP, in (0, 1].
         first_match: Rank of its first correct image, from 1.
         nearest_wrong: The most similar image of another identity; None where there is none.
     """
 
     name: str
-    identity: int
-    camera: int
+    identity: str
+    camera: str
     average_precision: float
     first_match: int
     nearest_wrong: WrongMatch | None
@@ -270,8 +270,9 @@ def _histogram(found: Search) -> Histogram:
 
 def _camera_pairs(found: Search) -> tuple[CameraPair, ...]:
     identities, cameras = found.protocol.identities, found.protocol.cameras
+    names = {r.camera: r.camera_name or "unknown" for r in found.protocol.records}
     query, gallery = found.trial.query, found.trial.gallery
-    pairs = []
+    pairs = {}
     for gallery_camera in np.unique(cameras[gallery]).tolist():
         columns = np.flatnonzero(cameras[gallery] == gallery_camera)
         excluded, correct = found.excluded[:, columns], found.correct[:, columns]
@@ -281,17 +282,16 @@ def _camera_pairs(found: Search) -> tuple[CameraPair, ...]:
         for query_camera in np.unique(cameras[query]).tolist():
             rows = cameras[query] == query_camera
             matched = rows & ranks.valid
-            pair = CameraPair(
-                query_camera=query_camera,
-                gallery_camera=gallery_camera,
+            pairs[query_camera, gallery_camera] = CameraPair(
+                query_camera=names[query_camera],
+                gallery_camera=names[gallery_camera],
                 queries=int(np.count_nonzero(matched)),
                 gallery=len(columns),
                 excluded=_kind_of_exclusion(excluded[rows], correct[rows]),
                 rank1=float(np.mean(ranks.first_image[matched] == 1)) if matched.any() else None,
                 mean_ap=mean_over(ranks.average_precision, matched) if matched.any() else None,
             )
-            pairs.append(pair)
-    return tuple(sorted(pairs, key=lambda pair: (pair.query_camera, pair.gallery_camera)))
+    return tuple(pairs[cameras_of] for cameras_of in sorted(pairs))
 
 
 def _kind_of_exclusion(
@@ -309,8 +309,8 @@ def _worst(found: Search) -> tuple[WorstQuery, ...]:
         index = int(found.trial.query[row])
         query = WorstQuery(
             name=file_names[index],
-            identity=records[index].identity,
-            camera=records[index].camera,
+            identity=records[index].identity_name,
+            camera=records[index].camera_name,
             average_precision=float(found.ranks.average_precision[row]),
             first_match=int(found.ranks.first_image[row]),
             nearest_wrong=_nearest_wrong(found, row, file_names),
@@ -327,6 +327,6 @@ def _nearest_wrong(found: Search, row: int, file_names: Sequence[str]) -> WrongM
     index = int(found.trial.gallery[nearest])
     return WrongMatch(
         name=file_names[index],
-        identity=found.protocol.records[index].identity,
+        identity=found.protocol.records[index].identity_name,
         similarity=float(found.similarity[row, nearest]),
     )

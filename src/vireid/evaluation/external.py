@@ -311,8 +311,8 @@ def _require_same_identity(features: ExternalFeatures, row: int, record: ImageRe
     if features.identities is not None and features.identities[row] != record.identity:
         raise EvaluationError(
             f"identity {features.identities[row]} for '{record.path}' in {features.source}; "
-            f"expected {record.identity}, as in the data set: fix it, or omit identities, which "
-            "the data set provides"
+            f"expected {record.identity_name}, as in the data set: fix it, or omit identities, "
+            "which the data set provides"
         )
 
 

@@ -112,8 +112,8 @@ def camera_pair_figure(result: Result) -> Figure:
         EvaluationError: The result has no details.
     """
     pairs = details_of(result).camera_pairs
-    rows = sorted({pair.query_camera for pair in pairs})
-    columns = sorted({pair.gallery_camera for pair in pairs})
+    rows = list(dict.fromkeys(pair.query_camera for pair in pairs))
+    columns = list(dict.fromkeys(pair.gallery_camera for pair in pairs))
     images = {pair.gallery_camera: pair.gallery for pair in pairs}
     across = max(len(columns), _FEWEST_COLUMNS)
     size = (_CELL[0] * across + 1.2, _CELL[1] * len(rows) + 1.5)
@@ -124,9 +124,11 @@ def camera_pair_figure(result: Result) -> Figure:
     for pair in pairs:
         _draw_pair(axes, pair, (columns.index(pair.gallery_camera), rows.index(pair.query_camera)))
     axes.set_xticks(
-        range(len(columns)), [f"camera {camera}\n{images[camera]:,} images" for camera in columns]
+        range(len(columns)),
+        [f"camera {camera}\n{images[camera]:,} images" for camera in columns],
+        parse_math=False,
     )
-    axes.set_yticks(range(len(rows)), [f"camera {camera}" for camera in rows])
+    axes.set_yticks(range(len(rows)), [f"camera {camera}" for camera in rows], parse_math=False)
     axes.xaxis.set_label_position("top")
     axes.tick_params(
         length=0, labelsize=11, labelcolor=INK, labeltop=True, labelbottom=False, bottom=False

@@ -189,12 +189,12 @@ def _worst_table(result: Result) -> Table:
     rows = []
     for query in details_of(result).worst:
         wrong = query.nearest_wrong
-        nearest = (wrong.name, f"{wrong.identity}", f"{wrong.similarity:.3f}") if wrong else _NONE
+        nearest = (wrong.name, wrong.identity, f"{wrong.similarity:.3f}") if wrong else _NONE
         rows.append(
             (
                 query.name,
-                f"{query.identity}",
-                f"{query.camera}",
+                query.identity,
+                query.camera,
                 _percent(query.average_precision),
                 f"{query.first_match:,}",
                 *nearest,

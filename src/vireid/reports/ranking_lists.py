@@ -188,7 +188,15 @@ def _cell(
         Rectangle((left, top), 1, 2, fill=False, edgecolor=frame, linewidth=3.2, zorder=2)
     )
     axes.text(
-        left + 0.5, top + 2.06, caption, fontsize=9.5, color=INK, ha="center", va="top", zorder=3
+        left + 0.5,
+        top + 2.06,
+        caption,
+        fontsize=9.5,
+        color=INK,
+        ha="center",
+        va="top",
+        zorder=3,
+        parse_math=False,
     )
 
 
@@ -214,4 +222,4 @@ def _badge(axes: Axes, centre: tuple[float, float], correct: bool) -> None:
 
 
 def _camera(record: ImageRecord) -> str:
-    return f"camera {record.camera}"
+    return f"camera {record.camera_name or 'unknown'}"

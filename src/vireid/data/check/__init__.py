@@ -13,12 +13,21 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from vireid.data.check.content import Splits, content_findings, file_findings, name_of
-from vireid.data.check.faults import COUNTS, LAYOUT, ONE_SPLIT, OTHER_FILE, SEVERITIES, UNUSED
+from vireid.data.check.faults import (
+    COUNTS,
+    LAYOUT,
+    MERGED_NAMES,
+    ONE_SPLIT,
+    OTHER_FILE,
+    SEVERITIES,
+    UNUSED,
+)
 from vireid.data.check.images import check_images
 from vireid.data.check.report import CheckReport, Count, Finding, Location, found_at
 from vireid.data.check.sheet import check_extension, write_sheet
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
 from vireid.data.layouts._common import UnusedImages, is_image, many, tally
+from vireid.data.layouts._custom import MergedNames
 from vireid.errors import DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
 
@@ -116,7 +125,8 @@ def _structure(layout: Layout) -> tuple[dict[str, tuple[ImageRecord, ...]], list
                 refused.append(str(error))
     except OSError as error:
         return splits, [Finding(LAYOUT, _message(error))]
-    findings = [Finding(UNUSED if isinstance(p, UnusedImages) else LAYOUT, p) for p in problems]
+    harmless = {UnusedImages: UNUSED, MergedNames: MERGED_NAMES}
+    findings = [Finding(harmless.get(type(problem), LAYOUT), problem) for problem in problems]
     # Usually the layout has reported the cause already, and in more detail.
     if not any(finding.fault is LAYOUT for finding in findings):
         usable = "train" in splits or "test" in splits
@@ -146,6 +156,7 @@ def _counts(splits: Splits, published: Sequence[Tally]) -> tuple[Count, ...]:
     should = {(t.split, t.modality, t.camera): t for t in published}
     rows = []
     for split, records in splits.items():
+        names = {record.camera: record.camera_name or "unknown" for record in records}
         found = {(t.split, t.modality, t.camera): t for t in tally(split, records)}
         if not records and not any(t.split == split for t in published):
             continue
@@ -155,7 +166,8 @@ def _counts(splits: Splits, published: Sequence[Tally]) -> tuple[Count, ...]:
             # The row of an only camera would repeat that of all cameras.
             for camera in (None, *(cameras if len(cameras) > 1 else ())):
                 row = split, modality, camera
-                rows.append(Count(found.get(row, Tally(*row, 0, 0)), should.get(row)))
+                name = "all" if camera is None else names.get(camera, str(camera))
+                rows.append(Count(found.get(row, Tally(*row, 0, 0)), name, should.get(row)))
     return tuple(rows)
 
 
@@ -165,7 +177,7 @@ def _differences(counts: Sequence[Count]) -> Iterator[Finding]:
     for count in counts:
         found, should = count.found, count.published
         if should is not None and count.differs:
-            camera = "all cameras" if found.camera is None else f"camera {found.camera}"
+            camera = "all cameras" if found.camera is None else f"camera {count.camera}"
             name = f"{found.split}, {found.modality}, {camera}"
             places.append(Location((name,), f"{_numbers(found)} instead of {_numbers(should)}"))
     return found_at(COUNTS, places, "row", "in the table above with other counts than published")

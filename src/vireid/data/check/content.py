@@ -126,15 +126,15 @@ def _copies(
         if len(copies) < 2:
             continue
         in_splits = list(dict.fromkeys(split for split, _ in copies))
-        identities = sorted({record.identity for _, record in copies})
+        identities = sorted({(record.identity, record.identity_name) for _, record in copies})
         names = tuple(name_of(record.path, root) for _, record in copies)
         if len(in_splits) > 1:
             places[SHARED_BY_SPLITS].append(Location(names, " and ".join(in_splits)))
         elif len(identities) > 1:
-            listed = " and ".join(map(str, identities))
+            listed = " and ".join(name for _, name in identities)
             places[SHARED_BY_IDENTITIES].append(Location(names, f"identities {listed}"))
         else:
-            places[DUPLICATE].append(Location(names, f"identity {identities[0]}"))
+            places[DUPLICATE].append(Location(names, f"identity {identities[0][1]}"))
     words = {
         SHARED_BY_SPLITS: "in more than one split",
         SHARED_BY_IDENTITIES: "under more than one identity",
@@ -159,7 +159,7 @@ def _modalities(
             yield Finding(
                 SWAPPED if len(wrong) > len(records) / 2 else WRONG_MODALITY,
                 f"{len(wrong):,} of {many(len(records), f'{modality} image')} of"
-                f" {f'camera {camera}' if camera else 'unknown cameras'}"
+                f" {f'camera {records[0].camera_name}' if camera else 'unknown cameras'}"
                 f" {'is' if len(wrong) == 1 else 'are'}"
                 f" {'grey' if modality is Modality.VISIBLE else 'in colour'}",
                 tuple(Location((name_of(record.path, root),)) for record in wrong),
@@ -175,7 +175,7 @@ def _looks_like_other(modality: Modality, seen: CheckedImage) -> bool:
 def _identities(splits: Splits) -> Iterator[Finding]:
     """Yield identities without images of a modality, and training identities with a single one."""
     for split, records in splits.items():
-        images = Counter((record.identity, record.modality) for record in records)
+        images = Counter(((r.identity, r.identity_name), r.modality) for r in records)
         fault = ONE_MODALITY_TRAIN if split == "train" else ONE_MODALITY_TEST
         words = f"of the {split} split with images of one modality only"
         yield from found_at(fault, _with(images, 0), "identity", words, plural="identities")
@@ -184,10 +184,10 @@ def _identities(splits: Splits) -> Iterator[Finding]:
             yield from found_at(FEW, _with(images, 1), "identity", words, plural="identities")
 
 
-def _with(images: Counter[tuple[int, Modality]], number: int) -> list[Location]:
-    """The identities with exactly this number of images of a modality."""
+def _with(images: Counter[tuple[tuple[int, str], Modality]], number: int) -> list[Location]:
+    """The identities, by number and name, with exactly this number of images of a modality."""
     return [
-        Location((f"{identity}",), f"{number or 'no'} {modality} image")
+        Location((identity[1],), f"{number or 'no'} {modality} image")
         for identity in sorted({identity for identity, _ in images})
         for modality in Modality
         if images[identity, modality] == number

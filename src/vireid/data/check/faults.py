@@ -13,6 +13,7 @@ __all__ = [
     "FEW",
     "FLAT",
     "LAYOUT",
+    "MERGED_NAMES",
     "MISNAMED",
     "NOT_AN_IMAGE",
     "ONE_MODALITY_TEST",
@@ -81,6 +82,12 @@ UNUSED = Fault(
     severity="warning",
     heading="Unused images",
     effect="None: they are used neither in training nor in evaluation.",
+)
+MERGED_NAMES = Fault(
+    name="merged-names",
+    severity="warning",
+    heading="Names taken as one",
+    effect="Each is one identity or one camera in training and evaluation.",
 )
 COUNTS = Fault(
     name="counts",

@@ -81,10 +81,12 @@ class Count:
 
     Attributes:
         found: The numbers found.
+        camera: Name of the camera counted, or ``all``.
         published: The published numbers; None where there are none or they do not apply.
     """
 
     found: Tally
+    camera: str
     published: Tally | None = None
 
     @property
@@ -191,8 +193,7 @@ def _table(counts: Sequence[Count]) -> str:
         rows = [[*head[:4], "published", head[4], "published", ""]]
     for count in counts:
         found, should = count.found, count.published
-        camera = "all" if found.camera is None else str(found.camera)
-        row = [found.split, found.modality, camera, _cell(found.identities)]
+        row = [found.split, found.modality, count.camera, _cell(found.identities)]
         if not published:
             row.append(_cell(found.images))
         elif should is None:

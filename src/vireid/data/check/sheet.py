@@ -56,9 +56,9 @@ def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
     rows: list[str | list[Cell]] = []
     for split, records in splits.items():
         usable = [record for record in records if record.path in readable]
-        identities = sorted({record.identity for record in usable})
-        for identity in _spread(identities, _IDENTITIES):
-            rows.append(f"{split}, identity {identity}: visible, infrared below")
+        identities = sorted({(record.identity, record.identity_name) for record in usable})
+        for identity, name in _spread(identities, _IDENTITIES):
+            rows.append(f"{split}, identity {name}: visible, infrared below")
             for modality in Modality:
                 seen = [r for r in usable if (r.identity, r.modality) == (identity, modality)]
                 seen.sort(key=lambda record: (record.camera, record.path))
@@ -71,8 +71,8 @@ def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
 
 
 def _cell(record: ImageRecord) -> Cell:
-    camera = f", cam {record.camera}" if record.camera else ""
-    return Cell(read_image(record.path), f"{record.identity}{camera}")
+    camera = f", cam {record.camera_name}" if record.camera else ""
+    return Cell(read_image(record.path), f"{record.identity_name}{camera}")
 
 
 def _spread(values: Sequence[T], count: int) -> list[T]:

@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from vireid.data.layouts._common import (
     Layout,
     in_order,
+    many,
     refuse,
     require_both_modalities,
 )
 from vireid.data.rows import MODALITIES
 from vireid.errors import DatasetError, first_few
+from vireid.log import log
 from vireid.times import parse_time
 from vireid.types import ImageRecord, Modality
 
-__all__ = ["Annotation", "CustomDataset", "Table", "tabulate"]
+__all__ = ["Annotation", "CustomDataset", "MergedNames", "Table", "tabulate"]
 
 _SPLITS: Mapping[str, frozenset[str]] = {
     "train": frozenset({"train"}),
@@ -75,25 +77,28 @@ class Table:
     Attributes:
         rows: Each image once, by path, with its splits among ``train``, ``val``, ``query`` and
             ``gallery``.
-        identities: The number of each identity, by name.
-        cameras: The number of each camera, by name.
+        identities: The name of each identity, by number.
+        cameras: The name of each camera, by number.
         faults: What is wrong with the annotations, one sentence each.
+        merged: Names that are taken as one, one sentence for identities and one for cameras.
     """
 
     rows: tuple[tuple[ImageRecord, frozenset[str]], ...]
-    identities: Mapping[str, int]
-    cameras: Mapping[str, int]
+    identities: Mapping[int, str]
+    cameras: Mapping[int, str]
     faults: tuple[str, ...]
+    merged: tuple[MergedNames, ...] = ()
 
 
-def tabulate(annotations: Sequence[Annotation], *, folder: Path, fix: str) -> Table:
+def tabulate(annotations: Sequence[Annotation], *, root: Path, folder: Path, fix: str) -> Table:
     """Parse annotations and number identities and cameras.
 
     Names that are all integers are kept as these numbers; otherwise they are numbered from 1 in
-    sorted order.
+    sorted order. Integers of equal value, such as 0001 and 1, are one name.
 
     Args:
         annotations: One or more per image; those of one image must agree.
+        root: The data set's root, for messages.
         folder: The data set's folder.
         fix: How to fix a wrong annotation, for messages.
     """
@@ -118,24 +123,31 @@ def tabulate(annotations: Sequence[Annotation], *, folder: Path, fix: str) -> Ta
         for kind, fault in faults.items():
             wrong.setdefault(kind, []).append(fault)
     images = sorted(image for image, _ in first.values())
-    identities = _numbers({image.identity for image in images})
-    cameras = _numbers({image.camera for image in images} - {""})
+    identities = _Numbers.of({image.identity for image in images})
+    # The number 0 is an unknown camera.
+    cameras = _Numbers.of({image.camera for image in images} - {""}, least=1)
     return Table(
         rows=tuple(
             (
                 ImageRecord(
                     path=image.path,
-                    identity=identities[image.identity],
-                    camera=cameras.get(image.camera, 0),
+                    identity=(identity := identities.numbers[image.identity]),
+                    camera=(camera := cameras.numbers.get(image.camera, 0)),
                     modality=image.modality,
                     time=image.time,
+                    identity_name=identities.names[identity],
+                    camera_name=cameras.names.get(camera, ""),
                 ),
                 splits[image.path],
             )
             for image in images
         ),
-        identities=identities,
-        cameras=cameras,
+        identities=identities.names,
+        cameras=cameras.names,
+        merged=(
+            *identities.remarks(root, "identity", "identities"),
+            *cameras.remarks(root, "camera"),
+        ),
         faults=tuple(
             f"{same[0]}; {fix}"
             + (f" (the first of {len(same):,} such images)." if len(same) > 1 else ".")
@@ -203,12 +215,12 @@ class CustomDataset(Layout):
     @property
     def identity_names(self) -> Mapping[int, str]:
         """The name of each identity by its number."""
-        return {number: name for name, number in self._table.identities.items()}
+        return self._table.identities
 
     @property
     def camera_names(self) -> Mapping[int, str]:
         """The name of each camera by its number; empty if cameras are unknown."""
-        return {number: name for name, number in self._table.cameras.items()}
+        return self._table.cameras
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with the annotations, one sentence each."""
@@ -225,7 +237,8 @@ class CustomDataset(Layout):
                     f" and in {split}; expected disjoint identities; assign all images of an"
                     " identity to one of them."
                 )
-        return tuple(faults)
+        vars(self)["_remarks"] = self._table.merged
+        return (*faults, *self._remarks)
 
     @property
     @abstractmethod
@@ -243,12 +256,20 @@ class CustomDataset(Layout):
     @cached_property
     def _table(self) -> Table:
         try:
-            return tabulate(self._annotations(), folder=self._folder, fix=self.fix)
+            return tabulate(self._annotations(), root=self.root, folder=self._folder, fix=self.fix)
         except DatasetError as error:
             return Table(rows=(), identities={}, cameras={}, faults=(str(error),))
 
+    @cached_property
+    def _remarks(self) -> tuple[MergedNames, ...]:
+        """The decisions made in reading names, logged once unless :meth:`problems` returns them."""
+        for remark in self._table.merged:
+            log(remark)
+        return self._table.merged
+
     def _all(self, *splits: str) -> tuple[ImageRecord, ...]:
         refuse(self._table.faults)
+        _ = self._remarks
         records = [record for record, own in self._table.rows if own.intersection(splits)]
         refuse(self._absent(records))
         return in_order(records)
@@ -311,8 +332,52 @@ def _words(entry: Annotation) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _numbers(names: set[str]) -> dict[str, int]:
-    """Keep names that are all integers as these numbers; else number them from 1 in order."""
-    if all(_INTEGER.fullmatch(name) for name in names):
-        return {name: int(name) for name in sorted(names, key=lambda name: (int(name), name))}
-    return {name: number for number, name in enumerate(sorted(names), 1)}
+class MergedNames(str):
+    """A harmless problem: names that are taken as one."""
+
+    __slots__ = ()
+
+
+class _Numbers(NamedTuple):
+    """Numbers of names.
+
+    Attributes:
+        numbers: The number of each spelling.
+        names: The first spelling of each number, in sorted order.
+        merged: Spellings of one number, where there are several.
+    """
+
+    numbers: Mapping[str, int]
+    names: Mapping[int, str]
+    merged: Sequence[Sequence[str]]
+
+    @classmethod
+    def of(cls, texts: Iterable[str], *, least: int | None = None) -> Self:
+        """Keep names that are all integers, at least ``least``; else number them from 1 in order.
+
+        Integers of equal value are one name: spreadsheets and pandas turn 0001 into 1.
+        """
+        spellings: dict[int | str, list[str]] = {}
+        for text in sorted(texts):
+            spellings.setdefault(int(text) if _INTEGER.fullmatch(text) else text, []).append(text)
+        integers = sorted(value for value in spellings if isinstance(value, int))
+        if len(integers) < len(spellings):
+            numbers = {value: number for number, value in enumerate(spellings, 1)}
+        elif least is not None and integers and integers[0] < least:
+            numbers = {value: number for number, value in enumerate(integers, 1)}
+        else:
+            numbers = {value: value for value in integers}
+        return cls(
+            {text: numbers[value] for value, same in spellings.items() for text in same},
+            {number: spellings[value][0] for value, number in numbers.items()},
+            [same for same in spellings.values() if len(same) > 1],
+        )
+
+    def remarks(self, root: Path, *nouns: str) -> Iterator[MergedNames]:
+        """Say which spellings are taken as one name, if any."""
+        if self.merged:
+            yield MergedNames(
+                f"'{root}' writes {many(len(self.merged), *nouns)} in several ways, each taken as"
+                f" one: {first_few(' = '.join(same) for same in self.merged)}; expected one"
+                " spelling; if they are different, add a letter to one of them, such as a0001."
+            )

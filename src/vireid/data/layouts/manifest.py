@@ -13,8 +13,10 @@
   ``gallery``, or ``test`` for query and gallery both;
 - ``time``: optional; when the image was taken, in ISO 8601.
 
-Columns may be in any order; others are ignored. Names that are all integers are kept as these
-numbers; otherwise they are numbered from 1 in sorted order.
+Columns may be in any order; others are ignored. Identities and cameras are numbered for training:
+names that are all integers are kept as these numbers (cameras only if they are positive), others
+are numbered from 1 in sorted order. Messages and reports show the names. Integers of equal value,
+such as 0001 and 1, are one name, because spreadsheets remove the zeros; this is reported.
 """
 
 from __future__ import annotations
