@@ -28,12 +28,18 @@ __all__ = [
     "IndexedImage",
     "Modality",
     "ModelInfo",
+    "Role",
     "id_of",
 ]
 
 
 Device = Literal["auto", "cpu", "cuda"]
 """Where a network runs; auto selects a GPU if there is one."""
+
+
+Role = Literal["person", "junk", "distractor"]
+"""What an image counts as in evaluation, as in Market-1501 (Zheng et al., ICCV 2015): junk is
+ignored, a distractor remains in the gallery and matches no query."""
 
 
 class Modality(StrEnum):
@@ -61,6 +67,7 @@ class ImageRecord:
         identity_name: The person as the data set writes it, for messages and reports; the number
             by default. Ignored by equality and order.
         camera_name: The camera likewise; empty if unknown.
+        role: What it counts as in evaluation.
     """
 
     path: Path
@@ -70,6 +77,7 @@ class ImageRecord:
     time: datetime | None = field(default=None, compare=False)
     identity_name: str = field(default="", compare=False)
     camera_name: str = field(default="", compare=False)
+    role: Role = "person"
 
     def __post_init__(self) -> None:
         if not self.identity_name:

@@ -561,7 +561,10 @@ def lists(names: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
 @settings(deadline=None, max_examples=60)
 @given(lists(NAMES) | lists(NUMBERS), lists(NAMES) | lists(NUMBERS) | st.just([""] * 8))
 def test_numbers_tell_names_apart(people: list[str], places: list[str]) -> None:
-    """Equal names have equal numbers, different names different ones; numbers are kept."""
+    """Equal names have equal numbers, different names different ones; numbers are kept.
+
+    Camera 0 means unknown, so cameras whose numbers begin below 1 are numbered from 1.
+    """
     said = list(zip(people, places, strict=True))
     entries = [
         Annotation(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")

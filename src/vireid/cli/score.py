@@ -95,7 +95,7 @@ def score(
         data: The data set.
         mat: FOLDER/NAME of the files NAME_cam1.mat to NAME_cam6.mat.
         splits: The folder of test_id.txt (or .mat) and rand_perm_cam.mat.
-        settings: The published draws; for custom data, whether the query's camera is excluded.
+        settings: The published draws; for custom data and features as given, what is excluded.
         ranking: Similarity and post-processing of the ranking; results name them.
         augmentation: Test-time augmentation of the features, as text for the result.
         out: Save the result to this .json file, or the results into this folder.
@@ -109,7 +109,7 @@ def score(
         EvaluationError: The features are damaged, or do not fit the protocol.
     """
     if mat is not None or splits is not None:
-        others = query or gallery or data or given != AsGiven() or settings.exclude_own_camera
+        others = query or gallery or data or given != AsGiven() or settings.rules
         if mat is None or splits is None or others:
             raise ConfigError(
                 f"--mat is {_quoted(mat)} and --splits {_quoted(splits)}"
@@ -167,7 +167,7 @@ def _as_given(
     ranking: Ranking | None,
     augmentation: str,
 ) -> Result:
-    if replace(settings, exclude_own_camera=False) != Settings():
+    if (settings.search, settings.shots, settings.draw) != (("all",), (1,), ("official",)):
         raise ConfigError(
             "--search, --shots and --draw choose published draws, which features as given do not "
             "have; remove them, or add --layout and --root."
@@ -183,6 +183,8 @@ def _as_given(
         protocol=given.protocol,
         cmc=given.cmc,
         exclude_own_camera=settings.exclude_own_camera,
+        junk=settings.junk,
+        distractors=settings.distractor,
         query_modality=Modality(given.query_modality) if given.query_modality else None,
         ranking=ranking,
         augmentation=augmentation,

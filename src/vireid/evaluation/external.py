@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.errors import ConfigError, EvaluationError, first_few
-from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.protocol import Protocol, with_roles
 from vireid.evaluation.protocols import SYSU_SAME_ROOM
 from vireid.evaluation.ranking import Ranking
 from vireid.evaluation.result import CmcKind, Result
@@ -56,7 +57,8 @@ class ExternalFeatures:
     Attributes:
         values: Features ``[n, d]`` of any numeric type and norm; converted to float32.
         identities: Identity of each image, integers ``[n]``.
-        cameras: Camera of each image, integers ``[n]``, numbered as in the data set.
+        cameras: Camera of each image, integers ``[n]``, numbered as in the data set; negative if
+            unknown.
         names: File name of each image, ``n`` strings.
         source: Origin of the features, for messages.
 
@@ -128,6 +130,8 @@ def score_features(
     protocol: ProtocolName = "plain",
     cmc: CmcKind | None = None,
     exclude_own_camera: bool = False,
+    junk: Sequence[int | str] = (),
+    distractors: Sequence[int | str] = (),
     query_modality: Modality | None = None,
     ranking: Ranking | None = None,
     augmentation: str = "none",
@@ -143,6 +147,9 @@ def score_features(
             image.
         cmc: What CMC counts; ``plain`` only.
         exclude_own_camera: Exclude the query's identity in the query's camera; ``plain`` only.
+        junk: Identities whose images are ignored, such as -1 in Market-1501.
+        distractors: Identities whose images remain in the gallery but match no query, such as 0 in
+            Market-1501.
         query_modality: If given, the result names its direction, such as ``infrared to visible``,
             the only one of SYSU-MM01.
         ranking: How the gallery is ranked; by cosine similarity by default.
@@ -150,8 +157,8 @@ def score_features(
 
     Raises:
         ConfigError: Options contradict one another.
-        EvaluationError: Query and gallery do not match, identities or cameras are missing, a camera
-            is not one of SYSU-MM01's, or as :func:`~vireid.evaluation.scoring.evaluate` raises.
+        EvaluationError: Query and gallery do not match, identities or needed cameras are missing, a
+            camera is not one of SYSU-MM01's, or as :func:`~vireid.evaluation.scoring.evaluate`.
     """
     rules = _rules(protocol, cmc, exclude_own_camera=exclude_own_camera)
     _require_one_dimension([query, gallery])
@@ -160,8 +167,15 @@ def score_features(
         query_modality = Modality.INFRARED
     # A record needs a modality; if it is unknown, no score depends on it.
     modality = query_modality or Modality.INFRARED
-    queries = _records("query", query, modality, needs_cameras=rules.need_cameras)
-    images = _records("gallery", gallery, modality.other, needs_cameras=rules.need_cameras)
+    # Camera 0 of a record is unknown, so a numbering from 0 is shifted.
+    first_is_0 = any(f.cameras is not None and 0 in f.cameras for f in (query, gallery))
+    records = partial(_records, needs_cameras=rules.need_cameras, first_is_0=first_is_0)
+    queries, images = with_roles(
+        records("query", query, modality),
+        records("gallery", gallery, modality.other),
+        junk=junk,
+        distractors=distractors,
+    )
     given = Protocol.of(
         [(queries, images)],
         name=rules.name,
@@ -172,7 +186,7 @@ def score_features(
         excludes_own_camera=rules.excludes_own_camera,
     )
     values = np.concatenate([query.values, gallery.values]).astype(np.float32, copy=False)
-    features = Features(values, queries + images, augmentation=augmentation)
+    features = Features(values, (*queries, *images), augmentation=augmentation)
     return evaluate(features, given, ranking=ranking, about=ABOUT)
 
 
@@ -281,7 +295,12 @@ def _require_sysu(
 
 
 def _records(
-    side: str, features: ExternalFeatures, modality: Modality, *, needs_cameras: bool
+    side: str,
+    features: ExternalFeatures,
+    modality: Modality,
+    *,
+    needs_cameras: bool,
+    first_is_0: bool,
 ) -> tuple[ImageRecord, ...]:
     """Records of images that need not exist; those without names are numbered."""
     count = len(features.values)
@@ -289,7 +308,8 @@ def _records(
     identities = _given(features.identities, "identities", features, side).tolist()
     cameras = [0] * count
     if needs_cameras or features.cameras is not None:
-        cameras = _given(features.cameras, "cameras", features, side).tolist()
+        given = _given(features.cameras, "cameras", features, side)
+        cameras = np.where(given < 0, 0, given + first_is_0).tolist()
     return tuple(
         ImageRecord(Path(f"{side}/{name}"), identity, camera, modality)
         for name, identity, camera in zip(names, identities, cameras, strict=True)

@@ -37,8 +37,9 @@ from vireid.errors import EvaluationError
 __all__ = ["NO_MATCH", "QueryRanks", "cmc_curve", "mean_over", "rank_queries"]
 
 NO_MATCH = (
-    "none of the {queries} queries has an image of its identity in the gallery; expected at "
-    "least one match: look at the identities of both sides and at the excluded camera pairs"
+    "none of the {queries} queries has an image of its identity in the gallery that the protocol "
+    "does not exclude; expected at least one match: look at the identities and cameras of both "
+    "sides"
 )
 _BLOCK_CELLS = 4_000_000  # cells of the similarity matrix ranked at once: some 50 MB of work space
 

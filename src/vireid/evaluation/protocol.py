@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.types import ImageRecord
+from vireid.errors import ConfigError, EvaluationError, first_few
+from vireid.log import log
+from vireid.types import ImageRecord, Role
 
-__all__ = ["Protocol", "Trial", "relative_names"]
+__all__ = ["Protocol", "Trial", "relative_names", "with_roles"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +52,9 @@ class Protocol:
         excluded_cameras: Pairs (query camera, gallery camera) never compared.
         excludes_own_camera: Whether the query's own identity, seen by the query's own camera, is
             removed from its list.
-        identities: Identity of each record, int64 ``[records]``.
-        cameras: Camera of each record, int64 ``[records]``.
+        junk: Number of images left out because they are junk.
+        identities: Identity of each record, int64 ``[records]``; each distractor has its own.
+        cameras: Camera of each record, int64 ``[records]``; 0 if unknown.
     """
 
     name: str
@@ -59,15 +65,25 @@ class Protocol:
     trials: tuple[Trial, ...]
     excluded_cameras: tuple[tuple[int, int], ...] = ()
     excludes_own_camera: bool = False
+    junk: int = 0
     identities: NDArray[np.int64] = field(init=False, repr=False)
     cameras: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        free = count(min((record.identity for record in self.records), default=0) - 1, -1)
         for name, numbers in (
-            ("identities", [record.identity for record in self.records]),
+            (
+                "identities",
+                [next(free) if r.role == "distractor" else r.identity for r in self.records],
+            ),
             ("cameras", [record.camera for record in self.records]),
         ):
             object.__setattr__(self, name, np.array(numbers, dtype=np.int64))
+
+    @property
+    def distractors(self) -> int:
+        """Number of distractors."""
+        return sum(record.role == "distractor" for record in self.records)
 
     @classmethod
     def of(
@@ -81,12 +97,21 @@ class Protocol:
         excluded_cameras: tuple[tuple[int, int], ...] = (),
         excludes_own_camera: bool = False,
     ) -> Self:
-        """The protocol with these draws, each (query, gallery); records are sorted."""
-        records = tuple(sorted({record for draw in draws for side in draw for record in side}))
+        """The protocol with these draws, each (query, gallery), without junk; records are sorted.
+
+        Raises:
+            EvaluationError: The query's own camera is to be excluded, but the camera of no query or
+                of no gallery image is known.
+        """
+        everyone = {record for draw in draws for side in draw for record in side}
+        records = tuple(sorted(record for record in everyone if record.role != "junk"))
         number = {record: i for i, record in enumerate(records)}
+        if excludes_own_camera:
+            for side, role in enumerate(("queries", "gallery images")):
+                _require_cameras({r for draw in draws for r in draw[side]} & number.keys(), role)
 
         def indices(side: Sequence[ImageRecord]) -> NDArray[np.int64]:
-            return np.array(sorted(number[record] for record in side), dtype=np.int64)
+            return np.array(sorted(number[r] for r in side if r in number), dtype=np.int64)
 
         return cls(
             name=name,
@@ -97,6 +122,7 @@ class Protocol:
             trials=tuple(Trial(indices(query), indices(gallery)) for query, gallery in draws),
             excluded_cameras=excluded_cameras,
             excludes_own_camera=excludes_own_camera,
+            junk=len(everyone) - len(records),
         )
 
     def excluded(
@@ -119,8 +145,79 @@ class Protocol:
             mask |= (query_cameras == first) & (gallery_cameras == second)
         if self.excludes_own_camera:
             same = self.identities[query][:, None] == self.identities[gallery]
-            mask |= same & (query_cameras == gallery_cameras)
+            # An unknown camera (0) is no camera: it excludes nothing.
+            mask |= same & (query_cameras == gallery_cameras) & (gallery_cameras != 0)
         return mask
+
+
+def with_roles(
+    *sides: Sequence[ImageRecord],
+    junk: Sequence[int | str],
+    distractors: Sequence[int | str],
+) -> list[list[ImageRecord]]:
+    """Mark the images of some identities as junk or distractors, and print how many there are.
+
+    Warns of negative identities that have neither role.
+
+    Args:
+        sides: Queries and gallery.
+        junk: Identities whose images are junk, as in the data set.
+        distractors: Identities whose images are distractors.
+
+    Returns:
+        The sides.
+
+    Raises:
+        ConfigError: An identity is to be both.
+    """
+    roles: dict[str, Role] = {_plain(identity): "junk" for identity in junk}
+    if both := [identity for identity in map(_plain, distractors) if identity in roles]:
+        raise ConfigError(
+            f"--junk and --distractor both have the identity '{both[0]}'; expected it in one of "
+            "them: remove it from the other."
+        )
+    roles |= dict.fromkeys(map(_plain, distractors), "distractor")
+
+    def name(record: ImageRecord) -> str:
+        return _plain(record.identity_name)
+
+    everyone = {record for side in sides for record in side}
+    images = Counter(name(record) for record in everyone if record.role == "person")
+    for identity, role in roles.items():
+        rule = "ignored" if role == "junk" else "kept in the gallery, where they match no query"
+        log(f"--{role} {identity}: {images[identity]:,} images are {rule}.")
+    if negative := sorted(n for n in images.keys() - roles.keys() if re.fullmatch("-[0-9]+", n)):
+        log(
+            f"{sum(images[n] for n in negative):,} images have the negative identity "
+            f"{first_few(negative)} and count as people; in the naming of Market-1501, -1 is junk "
+            "(--junk -1) and 0 a distractor (--distractor 0)."
+        )
+    return [
+        [replace(record, role=roles.get(name(record), record.role)) for record in side]
+        for side in sides
+    ]
+
+
+def _plain(identity: int | str) -> str:
+    """An identity as text, an integer without leading zeros."""
+    text = str(identity)
+    return str(int(text)) if re.fullmatch("-?[0-9]+", text) else text
+
+
+def _require_cameras(images: Collection[ImageRecord], what: str) -> None:
+    """Refuse images of which no camera is known; print how many are unknown."""
+    unknown = sum(record.camera == 0 for record in images)
+    if unknown and unknown == len(images):
+        raise EvaluationError(
+            f"--exclude-own-camera excludes by camera, but the camera of each of the {unknown:,} "
+            f"{what} is unknown; give it in the manifest's column 'camera', as {{camera}} in "
+            "--pattern, or in the array 'cameras' of the .npz file, or remove the option"
+        )
+    if unknown:
+        log(
+            f"The camera of {unknown:,} of {len(images):,} {what} is unknown: "
+            "--exclude-own-camera excludes nothing there."
+        )
 
 
 def relative_names(records: Sequence[ImageRecord]) -> list[str]:

@@ -42,7 +42,7 @@ from vireid.data.layouts import (
 )
 from vireid.data.layouts.sysu_mm01 import Permutations
 from vireid.errors import ConfigError, EvaluationError
-from vireid.evaluation.protocol import Protocol
+from vireid.evaluation.protocol import Protocol, with_roles
 from vireid.types import ImageRecord, Modality
 
 __all__ = [
@@ -86,11 +86,22 @@ class Settings:
     """SYSU-MM01: draw galleries by rand_perm_cam.mat (official) or by the seeds 0 to 9."""
     exclude_own_camera: bool = False
     """Own data: exclude images of the query's identity from the query's own camera."""
+    junk: tuple[str, ...] = ()
+    """Own data: identities whose images are ignored, such as -1 in Market-1501."""
+    distractor: tuple[str, ...] = ()
+    """Own data: identities whose images remain in the gallery but match no query, such as 0 in
+    Market-1501."""
 
     def __post_init__(self) -> None:
         for flag, chosen in (("search", self.search), ("shots", self.shots), ("draw", self.draw)):
             if not chosen:
                 raise ConfigError(f"--{flag} has no value; expected at least one, or no --{flag}.")
+
+    @property
+    def rules(self) -> dict[str, bool | tuple[str, ...]]:
+        """The settings of own data by flag, where they are used."""
+        found = {name: getattr(self, name) for name in ("exclude_own_camera", "junk", "distractor")}
+        return {f"--{name.replace('_', '-')}": value for name, value in found.items() if value}
 
 
 class SysuTest(typing.Protocol):
@@ -121,6 +132,11 @@ def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Pro
 
 
 def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
+    if chosen.rules and not isinstance(layout, Manifest | Folders):
+        raise ConfigError(
+            f"{next(iter(chosen.rules))} applies to own data, but '{layout.root}' has the layout "
+            f"{layout.name}, whose protocol is published; remove it."
+        )
     match layout:
         case SysuMM01():
             return sysu_mm01_protocols(layout, chosen)
@@ -131,7 +147,7 @@ def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
         case LLCM():
             return llcm(layout)
         case Manifest() | Folders():
-            return own_data(layout, exclude_own_camera=chosen.exclude_own_camera)
+            return own_data(layout, chosen)
     raise EvaluationError(f"no test protocol is known for the layout '{layout.name}'")
 
 
@@ -227,20 +243,24 @@ def llcm(layout: LLCM) -> tuple[Protocol, Protocol]:
     )
 
 
-def own_data(
-    layout: Manifest | Folders, *, exclude_own_camera: bool = False
-) -> tuple[Protocol, ...]:
+def own_data(layout: Manifest | Folders, settings: Settings) -> tuple[Protocol, ...]:
     """Custom data: one protocol for each query modality that has a gallery.
 
     Args:
         layout: The data set.
-        exclude_own_camera: Exclude images of the query's identity from the query's own camera.
+        settings: Exclusion of the query's own camera, junk and distractors.
 
     Raises:
+        ConfigError: An identity is to be junk and distractor.
         DatasetError: The manifest or the folders are invalid.
         EvaluationError: No query has a gallery of the other modality.
     """
-    query, gallery = layout.query(), layout.gallery()
+    query, gallery = with_roles(
+        layout.query(),
+        layout.gallery(),
+        junk=settings.junk,
+        distractors=settings.distractor,
+    )
     found = tuple(
         Protocol.of(
             [(_of(query, modality), _of(gallery, modality.other))],
@@ -248,7 +268,7 @@ def own_data(
             direction=f"{modality} to {modality.other}",
             convention="query and gallery as given",
             cmc="image",
-            excludes_own_camera=exclude_own_camera,
+            excludes_own_camera=settings.exclude_own_camera,
         )
         for modality in (Modality.INFRARED, Modality.VISIBLE)
         if _of(query, modality) and _of(gallery, modality.other)

@@ -104,6 +104,8 @@ class Result:
         data_fingerprint: SHA-256 of the images' names, identities and cameras and of the trials
             (not of the pixels).
         unmatched: Names of the queries that lack a correct image in some trial.
+        junk: Number of junk images left out.
+        distractors: Number of distractors, which match no query.
         about: What the caller knows about the run: method, backbone, weights, seed.
         versions: Versions of the software that computed the scores.
         details: Analysis of the first trial; None unless requested.
@@ -124,6 +126,8 @@ class Result:
     weights_fingerprint: str = ""
     data_fingerprint: str = ""
     unmatched: tuple[str, ...] = ()
+    junk: int = 0
+    distractors: int = 0
     about: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Details | None = None
@@ -262,6 +266,11 @@ class Result:
             f"{self.feature_size}-d features"
             + (f", weights {self.weights_fingerprint[:12]}" if self.weights_fingerprint else ""),
         ]
+        if self.junk or self.distractors:
+            lines.append(
+                f"{self.junk:,} junk images left out, {self.distractors:,} distractors, which match"
+                " no query"
+            )
         if self.unmatched:
             each = sum(t.unmatched for t in self.trials) / count
             lines.append(

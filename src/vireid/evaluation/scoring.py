@@ -90,7 +90,8 @@ def data_fingerprint(protocol: Protocol) -> str:
     """SHA-256 of relative file names, labels, trials and exclusion rules."""
     digest = hashlib.sha256()
     for name, record in zip(relative_names(protocol.records), protocol.records, strict=True):
-        line = f"{name}\0{record.identity}\0{record.camera}\0{record.modality}\n"
+        role = "" if record.role == "person" else f"\0{record.role}"
+        line = f"{name}\0{record.identity}\0{record.camera}\0{record.modality}{role}\n"
         digest.update(line.encode())
     for trial in protocol.trials:
         digest.update(b"trial")
@@ -126,6 +127,8 @@ def _result(
         weights_fingerprint=fingerprint,
         data_fingerprint=data_fingerprint(protocol),
         unmatched=_unmatched(ranks, protocol),
+        junk=protocol.junk,
+        distractors=protocol.distractors,
         about=dict(about),
         versions={
             "python": platform.python_version(),

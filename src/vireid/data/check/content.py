@@ -175,7 +175,8 @@ def _looks_like_other(modality: Modality, seen: CheckedImage) -> bool:
 def _identities(splits: Splits) -> Iterator[Finding]:
     """Yield identities without images of a modality, and training identities with a single one."""
     for split, records in splits.items():
-        images = Counter(((r.identity, r.identity_name), r.modality) for r in records)
+        people = [record for record in records if record.role == "person"]
+        images = Counter(((r.identity, r.identity_name), r.modality) for r in people)
         fault = ONE_MODALITY_TRAIN if split == "train" else ONE_MODALITY_TEST
         words = f"of the {split} split with images of one modality only"
         yield from found_at(fault, _with(images, 0), "identity", words, plural="identities")

@@ -138,7 +138,8 @@ def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
         own = [record for record in records if record.modality is modality]
         for camera in (None, *sorted({record.camera for record in own})):
             seen = [r for r in own if camera is None or r.camera == camera]
-            found.append(Tally(split, modality, camera, len({r.identity for r in seen}), len(seen)))
+            people = {r.identity for r in seen if r.role == "person"}
+            found.append(Tally(split, modality, camera, len(people), len(seen)))
     return tuple(found)
 
 

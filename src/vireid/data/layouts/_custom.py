@@ -23,7 +23,7 @@ from vireid.data.rows import MODALITIES
 from vireid.errors import DatasetError, first_few
 from vireid.log import log
 from vireid.times import parse_time
-from vireid.types import ImageRecord, Modality
+from vireid.types import ImageRecord, Modality, Role
 
 __all__ = ["Annotation", "CustomDataset", "MergedNames", "Table", "tabulate"]
 
@@ -33,6 +33,12 @@ _SPLITS: Mapping[str, frozenset[str]] = {
     "query": frozenset({"query"}),
     "gallery": frozenset({"gallery"}),
     "test": frozenset({"query", "gallery"}),
+}
+_ROLES: Mapping[str, Role] = {
+    "": "person",
+    "person": "person",
+    "junk": "junk",
+    "distractor": "distractor",
 }
 # An int64 holds any 18 digits.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -49,6 +55,7 @@ class Annotation(NamedTuple):
         split: ``train``, ``val``, ``query``, ``gallery``, or ``test`` for query and gallery both.
         camera: A number or a name.
         time: ISO 8601.
+        role: A key of ``ROLES``, in any case; such an image needs no identity.
     """
 
     where: str
@@ -58,6 +65,7 @@ class Annotation(NamedTuple):
     split: str
     camera: str
     time: str
+    role: str = ""
 
 
 class _Image(NamedTuple):
@@ -68,6 +76,7 @@ class _Image(NamedTuple):
     camera: str
     modality: Modality
     time: datetime | None
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ def tabulate(annotations: Sequence[Annotation], *, root: Path, folder: Path, fix
         for kind, fault in faults.items():
             wrong.setdefault(kind, []).append(fault)
     images = sorted(image for image, _ in first.values())
-    identities = _Numbers.of({image.identity for image in images})
+    identities = _Numbers.of({image.identity for image in images} - {""})
     # The number 0 is an unknown camera.
     cameras = _Numbers.of({image.camera for image in images} - {""}, least=1)
     return Table(
@@ -131,12 +140,13 @@ def tabulate(annotations: Sequence[Annotation], *, root: Path, folder: Path, fix
             (
                 ImageRecord(
                     path=image.path,
-                    identity=(identity := identities.numbers[image.identity]),
+                    identity=(identity := identities.numbers.get(image.identity, 0)),
                     camera=(camera := cameras.numbers.get(image.camera, 0)),
                     modality=image.modality,
                     time=image.time,
-                    identity_name=identities.names[identity],
+                    identity_name=identities.names.get(identity, "") if image.identity else "",
                     camera_name=cameras.names.get(camera, ""),
+                    role=image.role,
                 ),
                 splits[image.path],
             )
@@ -226,7 +236,11 @@ class CustomDataset(Layout):
         """Return everything that is wrong with the annotations, one sentence each."""
         faults = [*self._table.faults, *self._absent(record for record, _ in self._table.rows)]
         people = {
-            split: {record.identity for record, splits in self._table.rows if split in splits}
+            split: {
+                record.identity
+                for record, splits in self._table.rows
+                if split in splits and record.role == "person"
+            }
             for split in ("train", "val", "query", "gallery")
         }
         names = self.identity_names
@@ -298,17 +312,28 @@ class CustomDataset(Layout):
 def _faults(entry: Annotation, *, with_cameras: bool) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with one annotation: the kind, and the beginning of a sentence."""
     texts = entry._asdict()
-    for name in ("path", "identity", "modality", "split", *(("camera",) if with_cameras else ())):
+    needed = ["path", "identity", "modality", "split", "camera"]
+    if entry.role.lower() in ("junk", "distractor"):
+        needed.remove("identity")
+        if entry.split.lower() == "train":
+            yield (
+                "role in train",
+                f"{entry.where} has the role '{entry.role}' in the split 'train'; expected it in"
+                " query, gallery or test only",
+            )
+    for name in needed if with_cameras else needed[:-1]:
         if not texts[name]:
             yield f"no {name}", f"{entry.where} has no {name}; expected one for every image"
     for name, word, known in (
         ("modality", entry.modality, MODALITIES),
         ("split", entry.split, _SPLITS),
+        ("role", entry.role, _ROLES),
     ):
         if word and word.lower() not in known:
             yield (
                 f"{name} {word}",
-                f"{entry.where} has the {name} '{word[:40]}'; expected {', '.join(known)}",
+                f"{entry.where} has the {name} '{word[:40]}'; expected"
+                f" {', '.join(filter(None, known))}",
             )
     if entry.time:
         try:
@@ -324,11 +349,12 @@ def _parse(entry: Annotation, folder: Path) -> _Image:
         unicodedata.normalize("NFC", entry.camera),
         MODALITIES[entry.modality.lower()],
         parse_time(entry.time) if entry.time else None,
+        _ROLES[entry.role.lower()],
     )
 
 
 def _words(entry: Annotation) -> str:
-    words = (entry.identity, entry.camera, entry.modality, entry.split, entry.time)
+    words = (entry.identity, entry.camera, entry.modality, entry.split, entry.time, entry.role)
     return ", ".join(word for word in words if word)
 
 

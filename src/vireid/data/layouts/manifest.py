@@ -11,7 +11,9 @@
   ``thermal``);
 - ``split``: ``train``, ``val`` (held out of training for model selection), ``query``,
   ``gallery``, or ``test`` for query and gallery both;
-- ``time``: optional; when the image was taken, in ISO 8601.
+- ``time``: optional; when the image was taken, in ISO 8601;
+- ``role``: optional, in evaluation; ``junk`` is ignored, a ``distractor`` remains in the gallery
+  and matches no query. Both may be without identity.
 
 Columns may be in any order; others are ignored. Identities and cameras are numbered for training:
 names that are all integers are kept as these numbers (cameras only if they are positive), others
@@ -32,7 +34,9 @@ from vireid.errors import DatasetError, first_few
 
 __all__ = ["Manifest"]
 
-_COLUMNS = Columns(required=("path", "identity", "modality", "split"), optional=("camera", "time"))
+_COLUMNS = Columns(
+    required=("path", "identity", "modality", "split"), optional=("camera", "time", "role")
+)
 _NAMES = ("manifest.csv", "manifest.parquet")
 
 
