@@ -23,7 +23,8 @@ from vireid.evaluation import evaluate, validation
 from vireid.features import FeatureExtractor, TorchBackend, extract_distributed, local_records
 from vireid.features.exported_backend import is_export
 from vireid.methods import Method, Recipe, catalogue
-from vireid.runs import Run, RunFolder, RunOptions
+from vireid.runs import Run, RunFolder, RunOptions, start_from
+from vireid.runs.start import BACKBONE_FACTOR
 from vireid.training import Validate, fit
 
 __all__ = [
@@ -69,6 +70,11 @@ class TrainOptions(RunOptions):
 
     out: Path
     """Run folder to create."""
+    start: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """Start from the trained network of this run, which must be the recipe's network, instead of
+    --weights. Classifiers are made anew for the training identities."""
+    backbone_factor: float | None = None
+    """With --start, factor on the backbone's learning rate; 0.1 by default."""
     seed: int = 0
     """Random seed."""
     processes: TrainingProcesses = TRAINED_ALONE
@@ -117,6 +123,15 @@ def _of_recipe(
 
 def _train(name: str, options: TrainOptions, recipe: Recipe[Any], output: OutputOptions) -> None:
     run = options.run(name, recipe, seed=options.seed)
+    if options.start is not None:
+        _refuse_export(Path(options.start))
+        factor = BACKBONE_FACTOR if options.backbone_factor is None else options.backbone_factor
+        run = start_from(run, options.start, backbone_factor=factor)
+    elif options.backbone_factor is not None:
+        raise ConfigError(
+            f"'--backbone-factor {options.backbone_factor}' has no effect without --start; expected"
+            " both; set the backbone's learning rate with --backbone-lr."
+        )
     train_run(run, options.out, output=output, processes=options.processes)
 
 
@@ -133,13 +148,17 @@ def resume(
         output: Outputs of the training and the image cache.
         processes: Data-parallel training; the number of processes may differ from before.
     """
-    if is_export(resume):
-        raise ConfigError(
-            f"'{resume}' is an export, which cannot be trained; expected a run folder; resume the"
-            " run that it was made from."
-        )
+    _refuse_export(resume)
     run = RunFolder(resume).read_config()
     train_run(run, resume, resume=True, output=output, processes=processes)
+
+
+def _refuse_export(path: Path) -> None:
+    if is_export(path):
+        raise ConfigError(
+            f"'{path}' is an export, which cannot be trained; expected a run folder: give the run "
+            "that it was made from."
+        )
 
 
 def train_run(

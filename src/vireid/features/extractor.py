@@ -290,6 +290,7 @@ def about_run(run: Run) -> dict[str, str]:
     return {
         "recipe": run.name,
         **method.about(),
+        **({"weights": str(run.start)} if run.start else {}),
         "epochs": str(optimisation.epochs),
         "seed": str(run.seed),
         "precision": run.precision,

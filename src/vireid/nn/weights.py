@@ -52,6 +52,8 @@ def read_weights(path: Path, *, names: Collection[str] = ()) -> dict[str, Tensor
     Raises:
         WeightsError: If the file is missing or damaged, holds no state dict, or belongs to a run.
     """
+    if (path / "config.yaml").is_file():
+        raise _whole_run(path, path)
     if not path.is_file():
         raise WeightsError(
             f"There is no weights file '{path}'; expected a .safetensors file, or a state dict or "
@@ -80,12 +82,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             f"'{path}' is no intact safetensors file ({error}); copy or download it again."
         ) from error
     if "vireid" in meta or "digest" in meta:
-        run = path.parent if "vireid" in meta else path.parent.parent
-        raise WeightsError(
-            f"'{path}' is the network of a vireid run and not only a backbone; train from it with "
-            f"`vireid train RECIPE --start {run}` instead of --weights."
-        )
+        raise _whole_run(path, path.parent if "vireid" in meta else path.parent.parent)
     return state
+
+
+def _whole_run(path: Path, run: Path) -> WeightsError:
+    return WeightsError(
+        f"'{path}' is the whole network of a vireid run and not a backbone; start from it with "
+        f"`vireid train RECIPE --start {run}` instead of --weights."
+    )
 
 
 class _StandIn:

@@ -1,6 +1,17 @@
 """Run folders: a training's configuration, its checkpoints and the trained network."""
 
-from vireid.runs.config import Device, Precision, Run, RunOptions, Selection
+from vireid.runs.config import Device, Precision, Run, RunOptions, Selection, Start
 from vireid.runs.folder import RunFolder
+from vireid.runs.start import resolve_model, start_from
 
-__all__ = ["Device", "Precision", "Run", "RunFolder", "RunOptions", "Selection"]
+__all__ = [
+    "Device",
+    "Precision",
+    "Run",
+    "RunFolder",
+    "RunOptions",
+    "Selection",
+    "Start",
+    "resolve_model",
+    "start_from",
+]

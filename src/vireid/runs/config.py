@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -11,7 +12,7 @@ from vireid.data.layouts import DataSource
 from vireid.errors import ConfigError
 from vireid.methods import AnyMethod, Recipe
 
-__all__ = ["Device", "Precision", "Run", "RunOptions", "Selection"]
+__all__ = ["Device", "Precision", "Run", "RunOptions", "Selection", "Start"]
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
@@ -60,6 +61,21 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """The trained network that a training starts from."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    model: Path
+    """Its run folder."""
+    fingerprint: str
+    """Fingerprint of its weights."""
+
+    def __str__(self) -> str:
+        return f"run {self.model.name} ({self.fingerprint})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(RunOptions):
     """Everything that determines the result of a training."""
 
@@ -69,3 +85,5 @@ class Run(RunOptions):
     """The method and how it is trained."""
     seed: int = 0
     """Seed of every random draw."""
+    start: Start | None = None
+    """The trained network that it starts from; see :func:`vireid.runs.start_from`."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vireid.methods import catalogue
-from vireid.runs import Run
+from vireid.runs.config import Run
 
-__all__ = ["options", "overrides", "row_names"]
+__all__ = ["flat", "options", "overrides", "row_names"]
 
 
 def row_names(runs: Mapping[Path, Run]) -> dict[Path, str]:
@@ -68,21 +68,28 @@ def overrides(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
 def options(run: Run) -> dict[str, str]:
     """All that determines a run's result except its seed, by flag, as on the command line."""
     plain = asdict(run)
-    others = {k: v for k, v in plain.items() if k not in ("name", "recipe", "seed", "device")}
-    return _flat({"recipe": plain["recipe"], **others})
+    hidden = ("name", "recipe", "seed", "device", "start")
+    others = {k: v for k, v in plain.items() if k not in hidden}
+    start = {"weights": str(run.start)} if run.start else {}
+    return flat({"recipe": plain["recipe"], **others}) | start
 
 
 def _defaults(recipe: str) -> dict[str, str]:
     """The options of a recipe; empty where there is no recipe of that name."""
     known = catalogue().get(recipe)
-    return _flat(asdict(known.recipe)) if known else {}
+    return flat(asdict(known.recipe)) if known else {}
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, str]:
+def flat(nested: Mapping[str, Any]) -> dict[str, str]:
+    """Nested options as text by flag.
+
+    Args:
+        nested: Options by name, in groups or not.
+    """
     found: dict[str, str] = {}
     for name, value in nested.items():
         if isinstance(value, Mapping):
-            found |= _flat(value)
+            found |= flat(value)
         else:
             found[name.replace("_", "-")] = _text(value)
     return found

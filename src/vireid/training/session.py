@@ -31,6 +31,7 @@ from vireid.methods import Method
 from vireid.nn import use_fast_convolutions
 from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import TrainingState
+from vireid.runs.start import load_start
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse_warning
 from vireid.training.fabric import (
@@ -248,6 +249,8 @@ def _build(
         memory_format=torch.channels_last
     )
     check_distributed(network, run.name)
+    if not saved:
+        load_start(network, run)
     if run.precision == "64-true":
         network.double()  # before the checkpoint's tensors are loaded
     if sync_batchnorm and world_size() > 1:
