@@ -26,7 +26,8 @@ from tests.helpers.trees import (
 from vireid.data.check import check
 from vireid.data.check.content import COLOUR_FROM, content_findings
 from vireid.data.check.faults import DAMAGED, NOT_AN_IMAGE
-from vireid.data.check.images import EXTENSIONS, CheckedImage, check_image, check_images
+from vireid.data.check.images import CheckedImage, check_image, check_images
+from vireid.data.file_kind import IMAGES
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts import DataSource, RegDB, SysuMM01, Tally
 from vireid.data.layouts.sysu_mm01 import CAMERAS
@@ -234,7 +235,9 @@ class TestCheckedImage:
             for red, green, blue in row:
                 total += max(red, green, blue) - min(red, green, blue)
         assert seen.chroma == pytest.approx(total / (48 * 24))
-        assert (seen.size, seen.flat, seen.fault, seen.format) == ((24, 48), False, None, "PNG")
+        assert (seen.size, seen.flat, seen.fault) == ((24, 48), False, None)
+        assert seen.kind is not None
+        assert seen.kind.format == "PNG"
 
     def test_the_digest_is_of_pixels_not_of_bytes(self, tmp_path: Path) -> None:
         for name in ("a.png", "a.bmp", "a.tif", "a.ppm"):
@@ -278,12 +281,14 @@ class TestCheckedImage:
         )
         assert check_image(path).chroma < GREY_BELOW
 
-    @pytest.mark.parametrize("name", sorted(e for endings in EXTENSIONS.values() for e in endings))
+    @pytest.mark.parametrize("name", sorted(e for kind in IMAGES for e in kind.endings))
     def test_every_ending_has_its_format(self, name: str, tmp_path: Path) -> None:
         path = tmp_path / f"a{name}"
         image = Image.fromarray(noisy())
         (image.convert("1") if name == ".pbm" else image).save(path)
-        assert name in EXTENSIONS[check_image(path).format]
+        kind = check_image(path).kind
+        assert kind is not None
+        assert name in kind.endings
 
     @pytest.mark.parametrize(
         ("content", "words"),
@@ -292,7 +297,7 @@ class TestCheckedImage:
             (b"%PDF-1.7", "a PDF document"),
             (b"\x1f\x8b\x08", "a gzip archive"),
             (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
-            (b"\x00\x00\x00\x18ftypheic", "a video, HEIC or AVIF file"),
+            (b"\x00\x00\x00\x18ftypheic", "a HEIC image"),
             (bytes(9000), "zero bytes"),
             (b"Bitte anmelden: " + "ü".encode() * 300, "text that begins with 'Bitte"),
             (b"\x01\x02\x03\xff", "an unknown kind of data"),

@@ -105,7 +105,7 @@ class TestManifest:
         root = copy(manifest.parent, tmp_path / "own")
         (root / "pictures/train/1/Thumbs.db").touch()
         (root / "pictures/elsewhere.png").touch()
-        files = list(Manifest(root).files())
+        files = list(Manifest(root).walk().files)
         assert files == sorted(p for p in root.glob("pictures/*/*/*"))
         assert root / "pictures/train/1/Thumbs.db" in files
 
@@ -115,7 +115,9 @@ class TestManifest:
         (tmp_path / "here.png").touch()
         layout = saved([*rows, {**rows[0], "path": "here.png"}])
         assert layout.file.parent == tmp_path
-        assert [path.name for path in layout.files() if path.parent == tmp_path] == ["here.png"]
+        assert [path.name for path in layout.walk().files if path.parent == tmp_path] == [
+            "here.png"
+        ]
 
     def test_the_order_does_not_follow_the_rows(
         self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path

@@ -78,7 +78,7 @@ class TestFolders:
         (tmp_path / "query/again").symlink_to(tmp_path, target_is_directory=True)
         layout = Folders(tmp_path, PATTERN)
         assert len(layout.train()) == 18
-        assert list(layout.files()) == sorted((tmp_path / "train").glob("*/*/*/*"))
+        assert list(layout.walk().files) == sorted((tmp_path / "train").glob("*/*/*/*"))
 
     def test_what_is_no_image_is_passed_over_but_yielded(self, tree: Path, tmp_path: Path) -> None:
         root = copy(tree, tmp_path / "own")
@@ -88,7 +88,7 @@ class TestFolders:
         pattern = PATTERN.removesuffix(".jpg")
         assert len(Folders(root, pattern).train()) == len(Folders(tree, PATTERN).train())
         assert Folders(root, pattern).problems() == ()
-        assert len(list(Folders(root, pattern).files())) == 39
+        assert len(list(Folders(root, pattern).walk().files)) == 39
 
     def test_what_does_not_fit_is_told(self, tree: Path, tmp_path: Path) -> None:
         root = copy(tree, tmp_path / "own")

@@ -129,7 +129,7 @@ def test_strangers_among_the_images_are_passed_over_but_yielded(tree: Path, root
     (folder / "other.png").touch()
     expected = len(LLCM(tree).test()) + 1
     assert len(LLCM(root).test()) == expected
-    files = list(LLCM(root).files())
+    files = list(LLCM(root).walk().files)
     assert files == sorted(path for path in root.glob("[!i]*/**/*") if path.is_file())
     assert folder / "Thumbs.db" in files
 

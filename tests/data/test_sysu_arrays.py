@@ -94,7 +94,7 @@ def test_paths_are_file_and_row(arrays: Path) -> None:
 def test_a_sound_folder_has_no_problem_and_says_what_it_holds(arrays: Path) -> None:
     assert SysuArrays(arrays).problems() == ()
     assert counted(SysuArrays(arrays).train()) == (5, 67, 35)
-    assert [path.name for path in SysuArrays(arrays).files()] == sorted(NAMES)
+    assert [path.name for path in SysuArrays(arrays).walk().files] == sorted(NAMES)
 
 
 def test_published_counts_are_those_of_the_tree(arrays: Path, tree: Path) -> None:
@@ -117,10 +117,10 @@ class TestWithTheTreeBeside:
         assert layout.problems() == ()
 
     def test_files_are_arrays_and_images(self, beside: Path) -> None:
-        files = list(SysuArrays(beside).files())
+        files = list(SysuArrays(beside).walk().files)
         assert files == [
             *(beside / name for name in sorted(NAMES)),
-            *SysuMM01(beside).files(),
+            *SysuMM01(beside).walk().files,
         ]
 
     def test_a_damaged_tree(self, beside: Path) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
+from vireid.data.file_kind import PILLOW_FORMATS, RAW, is_raw, kind_of, refusal
 from vireid.data.metadata import load_upright, pixels_only
 from vireid.errors import ImageError
 
@@ -34,7 +36,6 @@ so that packed caches are rebuilt."""
 METADATA_FAULT = "metadata fault"
 """Key in ``Image.info`` of an image that was read although its metadata is damaged: the reason."""
 
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 # A second attempt would not change these.
 _FINAL = (
     ImageError,
@@ -85,7 +86,7 @@ def decode_image(data: bytes, *, name: str) -> Image.Image:
     return _decode(io.BytesIO(data), name)
 
 
-def open_image(source: Path | io.BytesIO, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+def open_image(source: Path | io.BytesIO, formats: tuple[str, ...] = PILLOW_FORMATS) -> Image.Image:
     """Open an image file, without its metadata if these are damaged; no pixel is decoded.
 
     Args:
@@ -131,24 +132,29 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             f"'{name}' is too large ({error}); expected at most {_MAX_PIXELS:,} pixels; make it"
             " smaller, or leave it out."
         ) from error
-    except Exception as error:
-        # Pillow's message for this is the file's name, or an address in memory.
-        unknown = isinstance(error, UnidentifiedImageError)
+    except Exception as error:  # damaged files lead decoders to raise nearly anything
+        where = f"'{name}' ({_bytes(source)})"
+        kind = kind_of(source.getvalue() if isinstance(source, io.BytesIO) else source)
+        # Pillow's message for an unknown format is the file's name, or an address in memory.
+        unknown = isinstance(error, UnidentifiedImageError) or not kind.format
+        if unknown and not getattr(error, "errno", None):
+            raise ImageError(refusal(where, kind)) from error
         raise ImageError(
-            f"'{name}' ({_bytes(source)}) cannot be read:"
-            f" {'it is not an image' if unknown else error}; expected a complete image"
-            f" ({', '.join(_FORMATS)}); copy it again, or leave it out."
+            f"{where} cannot be read: {error}; expected a complete image; copy it again, or leave"
+            " it out."
         ) from error
 
 
 def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.Image:
-    with Image.open(source, formats=_FORMATS) as image:
+    with Image.open(source, formats=PILLOW_FORMATS) as image:
         # Pillow only warns, and how a warning is treated cannot be set for one thread.
         if image.width * image.height > _MAX_PIXELS:
             raise ImageError(
                 f"'{name}' has {image.width} x {image.height} pixels; expected at most"
                 f" {_MAX_PIXELS:,}; make it smaller, or leave it out."
             )
+        if isinstance(image, TiffImageFile) and is_raw(image.tag_v2):
+            raise ImageError(refusal(f"'{name}'", RAW)) from ValueError(f"it is {RAW.one}")
         upright, fault = load_upright(image, exif)
         upright = _to_rgb(upright)
         # What else Pillow read of the metadata may be damaged, and would be saved with the image.

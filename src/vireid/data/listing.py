@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from vireid.data.layouts._common import files_below, is_image
 from vireid.data.rows import MODALITIES, TABLES, Columns, read_rows
+from vireid.data.walk import Walk, split_images, walk
 from vireid.errors import ConfigError, DatasetError, first_few
+from vireid.log import log, printable
 from vireid.times import parse_time
 from vireid.types import ImageInfo, Modality
 
@@ -39,9 +42,9 @@ def list_images(
     """List images, each once, in the order of their sources.
 
     Args:
-        sources: Image files, folders (searched recursively for files with the extension of an
-            image, sorted), patterns such as ``day/**/*.jpg``, and manifests (``.csv``,
-            ``.parquet``). The name of an existing file or folder is no pattern.
+        sources: Image files, folders (searched recursively for images, sorted), patterns such as
+            ``day/**/*.jpg``, and manifests (``.csv``, ``.parquet``). What is left out of folders
+            and patterns is logged. The name of an existing file or folder is no pattern.
         modality: Modality where the manifest gives none.
         camera: Camera where the manifest gives none.
 
@@ -71,29 +74,62 @@ def list_images(
 
 
 def _named_by(source: str) -> Iterable[ImageInfo]:
-    path = Path(source)
+    path, files, remark = Path(source), list[Path](), ""
     if not source:
         # An unset shell variable must not mean the current folder.
-        files, problem = [], "is empty"
+        problem = "is empty"
     elif path.is_dir():
-        files = [file for file in files_below([path]) if is_image(file)]
+        files, remark = split_images(walk([path]))
         problem = "is a folder without any image in it or below"
     elif path.suffix.lower() in TABLES and path.is_file():
         return _read_manifest(path)
     elif path.is_file() or path.is_symlink():
         return [ImageInfo(path=path)]
     elif glob.has_magic(source):
-        matches = map(Path, sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
-        files = [match for match in matches if is_image(match) and not match.is_dir()]
+        files, remark = split_images(_matches(source))
         problem = "is a pattern that no image matches"
+    elif "://" in source:
+        # A camera's address may hold a password.
+        address = re.sub("//[^/@]*@", "//***@", source)
+        raise DatasetError(
+            f"'{address}' is the address of a stream or a server; expected files on this machine,"
+            " because streams are not read yet; save frames first, for example with ffmpeg -i"
+            " ADDRESS -vf fps=2 frames/%06d.jpg, or download the files, and pass their folder."
+        )
     else:
-        files, problem = [], "does not exist" if not path.exists() else "is no ordinary file"
+        problem = "does not exist" if not path.exists() else "is no ordinary file"
     if not files:
         raise DatasetError(
-            f"'{source}' {problem}; expected an image, a folder or pattern with files that end in"
-            " .jpg, .png or the like, or a manifest (.csv, .parquet); check its name."
+            f"'{source}' {problem}; expected an image, a folder or pattern with images, or a"
+            f" manifest (.csv, .parquet); check its name.{remark and ' '}{remark}"
         )
+    if remark:
+        log(printable(f"'{source}': {remark}"))
     return [ImageInfo(path=file) for file in files]
+
+
+def _matches(pattern: str) -> Walk:
+    """The files that a pattern matches; ``**`` stands for any folders, each once."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        found = map(Path, sorted(glob.glob(pattern)))  # noqa: PTH207
+        return Walk([path for path in found if not path.is_dir()])
+    depth = parts.index("**")
+    start = str(Path(*parts[:depth]))
+    walked = walk(map(Path, sorted(glob.glob(start))))  # noqa: PTH207
+    walked.files = [file for file in walked.files if _fits(file.parts[depth:], parts[depth:])]
+    return walked
+
+
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path below a folder matches a pattern; hidden names need a pattern with a dot."""
+    if not pattern or not names:
+        return not names and all(part == "**" for part in pattern)
+    shown = not names[0].startswith(".")
+    if pattern[0] == "**":
+        return _fits(names, pattern[1:]) or (shown and _fits(names[1:], pattern))
+    fits = fnmatchcase(names[0], pattern[0]) and (shown or pattern[0].startswith("."))
+    return fits and _fits(names[1:], pattern[1:])
 
 
 def _read_manifest(file: Path) -> list[ImageInfo]:

@@ -17,17 +17,21 @@ from vireid.data.check.faults import (
     COUNTS,
     LAYOUT,
     MERGED_NAMES,
+    NOT_READ,
     ONE_SPLIT,
     OTHER_FILE,
+    REPEATED,
     SEVERITIES,
     UNUSED,
 )
 from vireid.data.check.images import check_images
 from vireid.data.check.report import CheckReport, Count, Finding, Location, found_at
 from vireid.data.check.sheet import check_extension, write_sheet
+from vireid.data.file_kind import is_image, kinds_left_out
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
-from vireid.data.layouts._common import UnusedImages, is_image, many, tally
+from vireid.data.layouts._common import UnusedImages, many, tally
 from vireid.data.layouts._custom import MergedNames
+from vireid.data.walk import Walk
 from vireid.errors import DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
 
@@ -69,9 +73,11 @@ def check(
             findings=(Finding(LAYOUT, _other_root(source) or _message(error)),),
         )
     splits, findings = _structure(layout)
-    files = _files(layout)
+    walked = _walk(layout)
+    findings += _folders(walked, findings, root=folder_of(layout.root))
     listed = {record.path for records in splits.values() for record in records}
-    paths = sorted(listed.union(filter(is_image, files)))
+    found = set(filter(is_image, walked.files))
+    paths = sorted(listed | found)
     images = check_images(paths, threads=threads, progress=progress)
 
     root = folder_of(layout.root)
@@ -79,7 +85,8 @@ def check(
     counts = _counts(splits, () if synthetic else layout.published())
     findings += _differences(counts)
     findings += file_findings(images, root=root)
-    findings += _other_files(files, {path.parent for path in paths}, root=root)
+    others = [path for path in walked.files if path not in found and path.suffix != ".npy"]
+    findings += _other_files(others, {path.parent for path in paths}, root=root)
     findings += content_findings(splits, images, root=root)
     if sheet:
         readable = {path for path, seen in images.items() if seen.fault is None}
@@ -134,12 +141,21 @@ def _structure(layout: Layout) -> tuple[dict[str, tuple[ImageRecord, ...]], list
     return splits, findings
 
 
-def _files(layout: Layout) -> list[Path]:
+def _walk(layout: Layout) -> Walk:
     """The files of a layout; none if a fault, already reported, prevents listing them."""
     try:
-        return list(layout.files())
+        return layout.walk()
     except (DatasetError, OSError):
-        return []
+        return Walk()
+
+
+def _folders(walked: Walk, reported: Sequence[Finding], *, root: Path) -> Iterator[Finding]:
+    """Report folders that cannot be read, and links that are not followed."""
+    known = {finding.what for finding in reported}
+    messages = map(_message, walked.unreadable)
+    yield from (Finding(LAYOUT, message) for message in messages if message not in known)
+    links = [Location((name_of(path, root),)) for path in walked.repeats]
+    yield from found_at(REPEATED, links, "link", "to a folder that is listed already")
 
 
 def _message(error: DatasetError | OSError) -> str:
@@ -192,13 +208,22 @@ def _numbers(row: Tally) -> str:
 def _other_files(
     files: Sequence[Path], folders: Collection[Path], *, root: Path
 ) -> Iterator[Finding]:
-    """Report files in image folders that are neither images nor arrays."""
+    """Report files that are neither images nor arrays; companions only among images."""
+    left_out = kinds_left_out(files)
+    for kind, paths in left_out.items():
+        one = len(paths) == 1
+        words = f"{kind.one if one else f'{len(paths):,} {kind.many}'}"
+        fix = kind.fix.format("it" if one else "them")
+        yield Finding(
+            NOT_READ, f"{words} ({fix})", tuple(Location((name_of(path, root),)) for path in paths)
+        )
+    named = {path for paths in left_out.values() for path in paths}
     places = [
         Location((name_of(path, root),))
         for path in files
-        if path.parent in folders and not is_image(path) and path.suffix.lower() != ".npy"
+        if path.parent in folders and path not in named
     ]
-    return found_at(OTHER_FILE, places, "file", "of another kind among the images")
+    yield from found_at(OTHER_FILE, places, "file", "of another kind among the images")
 
 
 def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) -> str:

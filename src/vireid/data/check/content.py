@@ -26,7 +26,7 @@ from vireid.data.check.faults import (
     WRONG_MODALITY,
     Fault,
 )
-from vireid.data.check.images import EXTENSIONS, CheckedImage
+from vireid.data.check.images import CheckedImage
 from vireid.data.check.report import Finding, Location, found_at
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
@@ -65,13 +65,19 @@ def file_findings(images: Mapping[Path, CheckedImage], *, root: Path) -> Iterato
         return Location((name_of(path, root),), detail)
 
     for fault, words in _FILE_FAULTS.items():
-        found = [place(path, seen.reason) for path, seen in images.items() if seen.fault is fault]
-        yield from found_at(fault, found, "file", words)
+        by_fix: dict[str, list[Location]] = {}
+        for path, seen in images.items():
+            if seen.fault is fault:
+                fix = seen.kind.fix if seen.kind else ""
+                by_fix.setdefault(fix, []).append(place(path, seen.reason))
+        for fix, found in by_fix.items():
+            do = f" ({fix.format('it' if len(found) == 1 else 'them')})" if fix else ""
+            yield from found_at(fault, found, "file", words + do)
     readable = {path: seen for path, seen in images.items() if seen.fault is None}
     misnamed = [
-        place(path, f"contains {seen.format}")
+        place(path, f"contains {seen.kind.format}")
         for path, seen in readable.items()
-        if seen.format and path.suffix.lower() not in EXTENSIONS[seen.format]
+        if seen.kind and path.suffix.lower() not in seen.kind.endings
     ]
     yield from found_at(MISNAMED, misnamed, "image", "in another format than the extension says")
     damaged = [place(path, seen.metadata) for path, seen in readable.items() if seen.metadata]

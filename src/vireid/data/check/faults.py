@@ -16,10 +16,12 @@ __all__ = [
     "MERGED_NAMES",
     "MISNAMED",
     "NOT_AN_IMAGE",
+    "NOT_READ",
     "ONE_MODALITY_TEST",
     "ONE_MODALITY_TRAIN",
     "ONE_SPLIT",
     "OTHER_FILE",
+    "REPEATED",
     "SEVERITIES",
     "SHARED_BY_IDENTITIES",
     "SHARED_BY_SPLITS",
@@ -111,8 +113,8 @@ NOT_AN_IMAGE = Fault(
     heading="Files that are not images",
     expected="images",
     effect=_STOPS,
-    fix=f"{_COPY_AGAIN}; a web page in place of an image usually comes from a server that required"
-    " a login.",
+    fix=f"{_COPY_AGAIN}, unless the lines above say otherwise; a web page in place of an image"
+    " usually comes from a server that required a login.",
 )
 DAMAGED = Fault(
     name="damaged",
@@ -154,13 +156,30 @@ METADATA = Fault(
     effect="None on the pixels; an image whose orientation is lost is used as it is stored.",
     fix="Inspect whether they are upright, and turn those that are not.",
 )
+NOT_READ = Fault(
+    name="not-read",
+    severity="warning",
+    heading="Files of kinds that are not read",
+    expected="images of formats that are read",
+    effect="They are not used in training, evaluation or galleries.",
+    fix="Do what the lines above say, or move the files out.",
+)
 OTHER_FILE = Fault(
     name="other-file",
     severity="warning",
     heading="Other files among the images",
     expected="images only",
     effect="None in vireid, which ignores them; other programs may take them for images.",
-    fix="Delete them; file managers such as Finder and Explorer create them.",
+    fix="Delete those that file managers such as Finder and Explorer create; notes and tables may"
+    " stay.",
+)
+REPEATED = Fault(
+    name="repeated-folder",
+    severity="note",
+    heading="Links that are not followed",
+    expected="each folder once",
+    effect="None: the images are used once, under the path of the folder itself.",
+    fix="Nothing needs to be done.",
 )
 TINY = Fault(
     name="tiny",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,48 +21,12 @@ from vireid.data.check.faults import (
     UNREADABLE,
     Fault,
 )
+from vireid.data.file_kind import FileKind, kind_of
 from vireid.data.images import METADATA_FAULT, read_image
 from vireid.data.inspection import mean_chroma
 from vireid.errors import ConfigError, ImageError
 
-__all__ = ["EXTENSIONS", "CheckedImage", "check_image", "check_images"]
-
-EXTENSIONS: Mapping[str, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "WebP": (".webp",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-"""The file extensions of each image format."""
-
-_HEAD = 512
-_IMAGES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"P1": "PPM",
-    b"P2": "PPM",
-    b"P3": "PPM",
-    b"P4": "PPM",
-    b"P5": "PPM",
-    b"P6": "PPM",
-}
-_OTHERS = {
-    b"%PDF": "a PDF document",
-    b"PK\x03\x04": "a ZIP archive",
-    b"\x1f\x8b": "a gzip archive",
-    b"Rar!": "a RAR archive",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x00\x05\x16\x07": "a macOS companion file",
-    b"version https://git-lfs": "a Git LFS pointer to a file that was not fetched",
-}
+__all__ = ["CheckedImage", "check_image", "check_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +36,7 @@ class CheckedImage:
     Attributes:
         fault: The fault of the file; None if it is a complete image.
         reason: Details of the fault; may be empty.
-        format: The image format by content; empty for a row of an array.
+        kind: What the file is by its content; None for a row of an array.
         size: Width and height, in pixels.
         chroma: How colourful, see :func:`~vireid.data.inspection.mean_chroma`.
         flat: Whether all pixels are equal.
@@ -83,7 +46,7 @@ class CheckedImage:
 
     fault: Fault | None = None
     reason: str = ""
-    format: str = ""
+    kind: FileKind | None = None
     size: tuple[int, int] = (0, 0)
     chroma: float = 0.0
     flat: bool = False
@@ -132,19 +95,18 @@ def check_image(path: Path) -> CheckedImage:
     Args:
         path: A file, or a row of an array (``FILE.npy/ROW``).
     """
-    file_format = ""
+    kind = None
     row = path.parent.suffix == ".npy"
     if not row:
         try:
-            with path.open("rb") as file:
-                head = file.read(_HEAD)
+            if not path.stat().st_size:
+                return CheckedImage(EMPTY)
+            with path.open("rb"):
+                kind = kind_of(path)
         except OSError as error:
             return CheckedImage(UNREADABLE, error.strerror or str(error))
-        if not head:
-            return CheckedImage(EMPTY)
-        file_format = _image_format(head)
-        if not file_format:
-            return CheckedImage(NOT_AN_IMAGE, _guess_content(head))
+        if not kind.format:
+            return CheckedImage(NOT_AN_IMAGE, kind.one, kind)
     try:
         image = read_image(path)
     except ImageError as error:
@@ -153,7 +115,7 @@ def check_image(path: Path) -> CheckedImage:
     digest = hashlib.blake2b(repr(pixels.shape).encode("ascii"), digest_size=16)
     digest.update(pixels.tobytes())
     return CheckedImage(
-        format=file_format,
+        kind=kind,
         size=image.size,
         chroma=mean_chroma(pixels),
         flat=bool((pixels == pixels[0, 0]).all()),
@@ -172,31 +134,3 @@ def _fault(error: ImageError) -> CheckedImage:
             return CheckedImage(DAMAGED, "its header is damaged or truncated")
         case cause:
             return CheckedImage(DAMAGED, str(cause))
-
-
-def _image_format(head: bytes) -> str:
-    """The image format of a file by its first bytes, or an empty string."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    return next((name for start, name in _IMAGES.items() if head.startswith(start)), "")
-
-
-def _guess_content(head: bytes) -> str:
-    """What a file that is not an image seems to be, in words."""
-    for start, words in _OTHERS.items():
-        if head.startswith(start):
-            return words
-    if head[4:8] == b"ftyp":
-        return "a video, HEIC or AVIF file"
-    if not head.strip(b"\x00"):
-        return "zero bytes, as after an interrupted download"
-    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
-        return "a web page (HTML)"
-    try:
-        # The last character may be cut in two.
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        text = "\x00"
-    if all(c.isprintable() or c.isspace() for c in text):
-        return f"text that begins with '{' '.join(text.split())[:40]}'"
-    return "an unknown kind of data"

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from vireid.data.check.faults import SEVERITIES, Fault, Severity
+from vireid.data.check.faults import NOT_READ, SEVERITIES, Fault, Severity
 from vireid.data.layouts import Tally
 from vireid.data.layouts._common import many
 from vireid.files import write_atomic
@@ -174,9 +174,11 @@ class CheckReport:
 def _group(fault: Fault, findings: Sequence[Finding]) -> Iterator[str]:
     """Yield the lines on one fault."""
     yield f"{fault.severity.upper()}: {fault.heading}"
-    for finding in findings[:_SHOWN]:
+    # Each is another kind of file, with its own fix.
+    shown = len(findings) if fault is NOT_READ else _SHOWN
+    for finding in findings[:shown]:
         yield f"  - {finding}"
-    rest = len(findings) - _SHOWN
+    rest = len(findings) - shown
     if rest > 0:
         yield f"  - and {rest:,} more; --json FILE writes all of them."
     yield f"  Effect: {fault.effect}"

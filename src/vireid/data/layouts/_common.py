@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple, TypeVar
 
+from vireid.data.walk import Walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -19,9 +19,7 @@ __all__ = [
     "Tally",
     "UnusedImages",
     "attempt",
-    "files_below",
     "in_order",
-    "is_image",
     "is_number",
     "many",
     "missing_files",
@@ -37,8 +35,6 @@ __all__ = [
 
 T = TypeVar("T")
 K = TypeVar("K", int, str)
-
-_ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,8 @@ class Layout(ABC):
         """
 
     @abstractmethod
-    def files(self) -> Iterator[Path]:
-        """Yield every file in the folders of images, listed or not, in sorted order."""
+    def walk(self) -> Walk:
+        """List every file in the folders of images, listed or not, images or not."""
 
     @abstractmethod
     def problems(self) -> tuple[str, ...]:
@@ -143,33 +139,9 @@ def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
     return tuple(found)
 
 
-def files_below(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield every file below some folders, in sorted order; missing folders are skipped.
-
-    Symbolic links to folders are followed, except those to one of their own parents.
-    """
-    for folder in folders:
-        found: list[Path] = []
-        for base, below, names in os.walk(folder, followlinks=True):
-            here = Path(base)
-            resolved = here.resolve()
-            # Such a link would be followed for ever.
-            below[:] = [
-                name for name in below if not resolved.is_relative_to((here / name).resolve())
-            ]
-            found += [here / name for name in names]
-        yield from sorted(found)
-
-
 def many(number: int, noun: str, plural: str = "") -> str:
     """Return a number and its noun: ``1 image``, ``2 images``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is named like an image."""
-    # A leading dot marks the companion files that macOS adds to archives ("._0001.jpg").
-    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".")
 
 
 def is_number(text: str) -> bool:

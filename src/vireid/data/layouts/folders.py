@@ -20,18 +20,15 @@ everything else is literal. Identities and cameras are numbered as in a manifest
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from vireid.data.layouts._common import (
-    UnusedImages,
-    files_below,
-    is_image,
-    require_folder,
-)
+from vireid.data.file_kind import is_image
+from vireid.data.layouts._common import UnusedImages, require_folder
 from vireid.data.layouts._custom import Annotation, CustomDataset
+from vireid.data.walk import Walk, walk
 from vireid.errors import ConfigError, DatasetError, first_few
 
 __all__ = ["Folders"]
@@ -69,9 +66,9 @@ class Folders(CustomDataset):
             fix="pass it as root (--root)",
         )
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file below the root, in sorted order."""
-        return files_below([self.root])
+    def walk(self) -> Walk:
+        """List every file below the root."""
+        return walk([self.root])
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with names of files and folders, one sentence each."""
@@ -106,7 +103,7 @@ class Folders(CustomDataset):
         """The annotations by matching paths, and the other paths."""
         pattern = _compile(self.pattern)
         found, others = [], []
-        for path in filter(is_image, self.files()):
+        for path in filter(is_image, self.walk().files):
             relative = path.relative_to(self.root).as_posix()
             if match := pattern.fullmatch(relative):
                 fields = match.groupdict()

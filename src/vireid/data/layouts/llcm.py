@@ -24,15 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import (
     Layout,
     ListEntry,
     Tally,
     UnusedImages,
     attempt,
-    files_below,
     in_order,
-    is_image,
     is_number,
     missing_files,
     overlap,
@@ -42,6 +41,7 @@ from vireid.data.layouts._common import (
     repeated,
     require_folder,
 )
+from vireid.data.walk import Walk, walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -124,9 +124,9 @@ class LLCM(Layout):
         refuse(faults)
         return records
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file in the four image folders, in sorted order; test images come twice."""
-        return files_below(self.root / name for name in ("nir", "test_nir", "test_vis", "vis"))
+    def walk(self) -> Walk:
+        """List every file in the four image folders; test images come twice."""
+        return walk(self.root / name for name in ("nir", "test_nir", "test_vis", "vis"))
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with lists and folders, one sentence each."""
@@ -241,7 +241,7 @@ class LLCM(Layout):
         folder = self.root / source.short
         strange = [
             path.relative_to(self.root)
-            for path in files_below([folder])
+            for path in walk([folder]).files
             if is_image(path) and path not in listed
             if not (is_number(path.parent.name) and int(path.parent.name) in tested)
         ]
@@ -266,7 +266,7 @@ class LLCM(Layout):
             )
         for name in sorted(present - expected):
             # The published archive has an empty test_nir/cam3.
-            if any(is_image(path) for path in files_below([folder / name])):
+            if any(is_image(path) for path in walk([folder / name]).files):
                 yield UnusedImages(
                     f"'{folder / name}' holds images that no test uses; expected the folders"
                     f" {cameras}{without}; move the folder out of the data set."

@@ -23,13 +23,15 @@ such as 0001 and 1, are one name, because spreadsheets remove the zeros; this is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.data.layouts._common import UnusedImages, is_image
+from vireid.data.file_kind import is_image
+from vireid.data.layouts._common import UnusedImages
 from vireid.data.layouts._custom import Annotation, CustomDataset
 from vireid.data.rows import TABLES, Columns, read_rows
+from vireid.data.walk import Walk
 from vireid.errors import DatasetError, first_few
 
 __all__ = ["Manifest"]
@@ -84,17 +86,17 @@ class Manifest(CustomDataset):
             f" {' or '.join(_NAMES)}; pass the file as root (--root)."
         )
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file in the folders of listed images, in sorted order."""
+    def walk(self) -> Walk:
+        """List every file in the folders of listed images, but not below them."""
         folders = {record.path.parent for record, _ in self._table.rows}
         beside = (path for folder in folders for path in folder.glob("*"))
-        yield from sorted(path for path in beside if not path.is_dir() and path != self.file)
+        return Walk(sorted(path for path in beside if not path.is_dir() and path != self.file))
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with rows and files, one sentence each."""
         faults = super().problems()
         listed = {record.path for record, _ in self._table.rows}
-        others = [path for path in self.files() if is_image(path) and path not in listed]
+        others = [path for path in self.walk().files if is_image(path) and path not in listed]
         # With faults, the images of faulty rows would be among the others.
         if self._table.faults or not others:
             return faults

@@ -15,19 +15,18 @@ for Visible Thermal Person Re-Identification, AAAI 2018.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import (
     Layout,
     ListEntry,
     Tally,
     UnusedImages,
-    files_below,
     in_order,
-    is_image,
     is_number,
     many,
     missing_files,
@@ -37,6 +36,7 @@ from vireid.data.layouts._common import (
     repeated,
     require_folder,
 )
+from vireid.data.walk import Walk, walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -117,9 +117,9 @@ class RegDB(Layout):
         """
         return self._records("test")
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file below ``Visible`` and ``Thermal``, images or not, in sorted order."""
-        return files_below(self.root / source.folder for source in _SOURCES)
+    def walk(self) -> Walk:
+        """List every file below ``Visible`` and ``Thermal``, images or not."""
+        return walk(self.root / source.folder for source in _SOURCES)
 
     def published(self) -> tuple[Tally, ...]:
         """Return the published counts, the same for every trial."""
@@ -156,7 +156,7 @@ class RegDB(Layout):
         found += missing_files(
             self.root, sorted(listed), where="the lists", fix="unpack the archive again"
         )
-        present = {p.relative_to(self.root).as_posix() for p in self.files() if is_image(p)}
+        present = {p.relative_to(self.root).as_posix() for p in self.walk().files if is_image(p)}
         # With a list missing, an image could be one of that list.
         if strange := [] if missing else sorted(present - listed):
             found.append(

@@ -15,7 +15,6 @@ https://github.com/mangye16/Cross-Modal-Re-ID-baseline (pre_process_sysu.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from vireid.data.layouts._common import (
     require_folder,
 )
 from vireid.data.layouts.sysu_mm01 import CAMERAS, SysuMM01
+from vireid.data.walk import Walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -121,11 +121,12 @@ class SysuArrays(Layout):
         """
         return self.tree.test()
 
-    def files(self) -> Iterator[Path]:
-        """Yield every array of ``root``, and every file of the camera folders if there are any."""
-        yield from sorted(path for path in self.root.glob("*.npy") if path.is_file())
-        if self._has_tree():
-            yield from self.tree.files()
+    def walk(self) -> Walk:
+        """List every array of ``root``, and every file of the camera folders if there are any."""
+        walked = self.tree.walk() if self._has_tree() else Walk()
+        arrays = sorted(path for path in self.root.glob("*.npy") if path.is_file())
+        walked.files = [*arrays, *walked.files]
+        return walked
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with arrays and camera folders, one sentence each."""

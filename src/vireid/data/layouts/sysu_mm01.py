@@ -23,14 +23,13 @@ from typing import get_args
 
 import numpy as np
 
+from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import (
     Layout,
     Tally,
     UnusedImages,
     attempt,
-    files_below,
     in_order,
-    is_image,
     is_number,
     many,
     overlap,
@@ -46,6 +45,7 @@ from vireid.data.layouts.sysu_exp import (
     read_identities,
     read_permutations,
 )
+from vireid.data.walk import Walk, walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -185,9 +185,9 @@ class SysuMM01(Layout):
             raise DatasetError(misfit.message(self._permutations))
         return permutations
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file below ``cam1`` to ``cam6``, images or not, in sorted order."""
-        return files_below(self._camera(camera) for camera in CAMERAS)
+    def walk(self) -> Walk:
+        """List every file below ``cam1`` to ``cam6``, images or not."""
+        return walk(self._camera(camera) for camera in CAMERAS)
 
     def published(self) -> tuple[Tally, ...]:
         """Return the published counts, by camera and over the cameras of each modality."""
@@ -248,7 +248,7 @@ class SysuMM01(Layout):
     def _on_disk(self) -> tuple[list[str], set[int]]:
         """Return misplaced images, and the identities of all others."""
         misplaced, seen = [], set()
-        for path in filter(is_image, self.files()):
+        for path in filter(is_image, self.walk().files):
             _, *folders, _ = parts = path.relative_to(self.root).parts
             if len(folders) == 1 and _is_identity(folders[0]) and _is_jpg(path):
                 seen.add(int(folders[0]))
@@ -317,7 +317,7 @@ class SysuMM01(Layout):
 
 
 def _is_jpg(path: Path) -> bool:
-    return path.suffix.lower() == ".jpg" and is_image(path)
+    return path.suffix.lower() == ".jpg" and not path.name.startswith(".")
 
 
 def _is_identity(name: str) -> bool:
