@@ -16,6 +16,10 @@ __all__ = ["Similarity", "match_rows", "similarities"]
 
 Similarity = Literal["cosine", "euclidean"]
 _TILE = 1024  # gallery rows converted to float64 at once
+# The last digit of similarities, as a power of 2: far above the errors of sums in float64, and
+# below what float32 features resolve.
+_COSINE_DIGIT = -32
+_DISTANCE_DIGIT = -44  # of a squared distance, relative to the query's squared norm
 
 
 def match_rows(
@@ -85,11 +89,15 @@ def similarities(
     rows: NDArray[np.int64] | None = None,
     similarity: Similarity = "cosine",
 ) -> NDArray[np.float32]:
-    """Similarities, computed in float64 and rounded to float32.
+    """Similarities, computed in float64, rounded to a fixed digit and then to float32.
 
-    Summing in float64 makes the rounded number independent of the BLAS library, its threads and the
-    position of an image in the matrix, except in rare cases of rounding: equal features have equal
-    similarities, and results are the same on every machine.
+    Sums in float64 depend on their order, and thereby on the BLAS library, its threads and the
+    position of an image in the matrix, by about 1e-16. Rounding removes this: cosines to multiples
+    of 2^-32 (2e-10), squared distances to multiples of about 2^-44 of the query's squared norm. So
+    similarities that are equal in exact arithmetic, which are frequent among features of few
+    values (signs, bits, small integers), are equal here too, and ties do not depend on order or
+    machine. A sum that lies within its error of the border of two multiples is the only exception;
+    sums of few-valued features do not.
 
     Args:
         query: ``[q, d]``.
@@ -109,11 +117,22 @@ def similarities(
         tile = slice(begin, begin + _TILE)
         right = _wide(gallery[tile if rows is None else rows[tile]], similarity)
         product = left @ right.T
-        if similarity == "euclidean":
-            squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)
-            product = -np.sqrt(np.maximum(squares - 2 * product, 0))
-        out[:, tile] = product
+        if similarity == "cosine":
+            out[:, tile] = _rounded(product, _COSINE_DIGIT)
+        else:
+            own = (left**2).sum(axis=1)[:, None]
+            squares = own + (right**2).sum(axis=1) - 2 * product
+            # frexp gives the power of 2 above the norm; a query of norm 0 still has one.
+            digit = np.frexp(np.maximum(own, 1e-60))[1] + _DISTANCE_DIGIT
+            out[:, tile] = -np.sqrt(np.maximum(_rounded(squares, digit), 0))
     return out
+
+
+def _rounded(values: NDArray[np.float64], digit: int | NDArray[np.int32]) -> NDArray[np.float64]:
+    """Round to multiples of 2^digit, in place."""
+    np.ldexp(values, -digit, out=values)
+    np.rint(values, out=values)
+    return np.ldexp(values, digit, out=values)
 
 
 def _wide(rows: NDArray[np.floating], similarity: Similarity) -> NDArray[np.float64]:
