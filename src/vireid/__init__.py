@@ -2,7 +2,7 @@
 
 Example:
     >>> import vireid
-    >>> extractor = vireid.load(Path("runs/dlis"))  # doctest: +SKIP
+    >>> extractor = vireid.load("runs/dlis")  # doctest: +SKIP
 """
 
 from importlib.metadata import version

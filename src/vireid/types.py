@@ -59,8 +59,9 @@ class ImageRecord:
     """A labelled image of a data set: one person, with the labels as numbers.
 
     Attributes:
-        path: The image file; ``FILE.npy/ROW`` is one image of an array of images.
-        identity: The person's number in the data set (not a class index).
+        path: The image file; ``FILE.npy/ROW`` is one image of an array of images, ``images[3]`` an
+            image that a caller handed over in memory.
+        identity: The person's number in the data set (not a class index); -1 if unknown.
         camera: The camera's number in the data set, from 1; 0 if unknown.
         modality: The camera's modality.
         time: When it was taken; None if unknown. Ignored by equality and order.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vireid.cli._flags import Switch
+from vireid.data.inspection import describe_guesses
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError, ImageError
@@ -70,13 +71,8 @@ DEFAULT_IMAGE_OPTIONS = ImageOptions()
 
 def print_detected(detected: Mapping[Modality, int]) -> None:
     """Print how many images had their modality detected, if any."""
-    number = sum(detected.values())
-    if number:
-        each = " and ".join(f"{detected[m]:,} {m}" for m in Modality if detected.get(m))
-        print(
-            f"The modality of {many(number, 'image')} was detected from the colours: {each}."
-            " Override with --modality or in a manifest."
-        )
+    if sum(detected.values()):
+        print(f"{describe_guesses(detected)} Override with --modality or in a manifest.")
 
 
 def print_skipped(bad: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from vireid.evaluation import (
     protocols_for,
 )
 from vireid.evaluation import evaluate as score
-from vireid.features import FeatureExtractor, extract_distributed, load
+from vireid.features import FeatureExtractor, load
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder
@@ -182,7 +182,7 @@ def extract_for(
         flip: Test-time augmentation by the mirror image.
     """
     records = sorted({record for protocol in protocols for record in protocol.records})
-    return extract_distributed(extractor, records, batch_size=batch_size, flip=flip)
+    return extractor.extract(records, batch_size=batch_size, flip=flip, distributed=True)
 
 
 def score_extractor(

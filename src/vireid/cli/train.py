@@ -20,7 +20,7 @@ from vireid.distributed.comm import broadcast
 from vireid.distributed.launch import Processes, launch
 from vireid.errors import ConfigError
 from vireid.evaluation import evaluate, validation
-from vireid.features import FeatureExtractor, TorchBackend, extract_distributed, local_records
+from vireid.features import FeatureExtractor, TorchBackend, local_records
 from vireid.features.exported_backend import is_export
 from vireid.methods import Method, Recipe, catalogue
 from vireid.runs import Run, RunFolder, RunOptions, start_from
@@ -228,8 +228,8 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
                 copy.deepcopy(network).float(), device=run.device, precision=run.precision
             )
             extractor = FeatureExtractor(backend)
-            features = extract_distributed(
-                extractor, protocol.records, progress=False, images=images
+            features = extractor.extract(
+                protocol.records, progress=False, distributed=True, stack=images
             )
 
             def score() -> dict[str, float]:

@@ -27,6 +27,7 @@ __all__ = [
     "read_image",
     "read_resized",
     "resized",
+    "rgb_image",
 ]
 
 DECODER = 2
@@ -84,6 +85,28 @@ def decode_image(data: bytes, *, name: str) -> Image.Image:
             than 89 million pixels.
     """
     return _decode(io.BytesIO(data), name)
+
+
+def rgb_image(image: Image.Image, *, name: str) -> Image.Image:
+    """Convert an image in memory like :func:`read_image`.
+
+    Args:
+        image: A PIL image of any mode; it is not changed.
+        name: Its name, for messages.
+
+    Raises:
+        ImageError: If it is empty, closed, truncated, or of floating-point pixels.
+    """
+    try:
+        if not all(image.size):
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
+        upright, _ = load_upright(image)
+        return _to_rgb(upright)
+    except Exception as error:  # files that PIL opened and has not decoded yet may be damaged
+        raise ImageError(
+            f"'{name}' (mode {image.mode}) cannot be read: {error}; expected a complete image that"
+            " Pillow can convert to RGB; convert it, or leave it out."
+        ) from error
 
 
 def open_image(source: Path | io.BytesIO, formats: tuple[str, ...] = PILLOW_FORMATS) -> Image.Image:

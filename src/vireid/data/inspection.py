@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.data.images import decode_image
+from vireid.data.layouts._common import many
 from vireid.types import ImageInfo, Modality
 
 __all__ = [
     "GREY_BELOW",
     "THUMBNAIL",
+    "describe_guesses",
     "guess_modality",
     "inspect_image",
     "make_thumbnail",
@@ -70,6 +73,17 @@ def guess_modality(image: Image.Image) -> Modality:
     """
     grey = mean_chroma(np.asarray(image)) < GREY_BELOW
     return Modality.INFRARED if grey else Modality.VISIBLE
+
+
+def describe_guesses(guessed: Mapping[Modality, int]) -> str:
+    """A sentence that says how many images had their modality guessed.
+
+    Args:
+        guessed: The number of images of each modality; at least one image.
+    """
+    each = " and ".join(f"{guessed[m]:,} {m}" for m in Modality if guessed.get(m))
+    number = many(sum(guessed.values()), "image")
+    return f"The modality of {number} was detected from the colours: {each}."
 
 
 def mean_chroma(pixels: NDArray[np.uint8]) -> float:

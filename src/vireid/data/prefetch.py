@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["prefetch"]
+__all__ = ["prefetch", "prefetch_each"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -31,3 +32,19 @@ def prefetch(make: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterat
             current = following
         if current is not None:
             yield current.result()
+
+
+def prefetch_each(
+    make: Callable[[ItemT], ResultT], batches: Iterable[Sequence[ItemT]]
+) -> Iterator[list[ResultT]]:
+    """Yield the results of ``make`` for each item of a batch, one batch ahead of the consumer.
+
+    Args:
+        make: Called in several threads, one per processor, at most 8.
+        batches: The batches of items.
+
+    Raises:
+        Exception: What ``make`` raises for the first item that fails.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "vireid-images") as pool:
+        yield from prefetch(lambda batch: list(pool.map(make, batch)), batches)

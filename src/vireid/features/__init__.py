@@ -1,6 +1,6 @@
 """Feature extraction: images to features."""
 
-from vireid.features.distributed import extract_distributed, local_records
+from vireid.features.distributed import local_records
 from vireid.features.extract import ExtractedBatch, extract_from_bytes, extract_from_files
 from vireid.features.extractor import FeatureExtractor, load
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
@@ -10,7 +10,6 @@ __all__ = [
     "FeatureBackend",
     "FeatureExtractor",
     "TorchBackend",
-    "extract_distributed",
     "extract_from_bytes",
     "extract_from_files",
     "load",

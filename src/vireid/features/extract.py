@@ -1,7 +1,7 @@
 """Features of unlabelled images: listed files or uploads.
 
 Example:
-    >>> extractor = load(Path("runs/dlis"))  # doctest: +SKIP
+    >>> extractor = load("runs/dlis")  # doctest: +SKIP
     >>> for batch in extract_from_files(extractor, list_images(["night/"])):  # doctest: +SKIP
     ...     print(batch.values.shape, batch.images[0].info.modality)
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from vireid.data.images import resized
 from vireid.data.inspection import inspect_image, make_thumbnail
-from vireid.data.prefetch import prefetch
-from vireid.errors import ConfigError, ImageError, first_few
-from vireid.features.extractor import FeatureExtractor
+from vireid.data.prefetch import prefetch_each
+from vireid.errors import ImageError, first_few
+from vireid.features.extractor import FeatureExtractor, check_batch_size
 from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = ["ExtractedBatch", "Known", "extract_from_bytes", "extract_from_files"]
@@ -107,32 +107,25 @@ def extract_from_files(
         ImageError: An image cannot be read; raised before anything is extracted if a file is
             missing.
     """
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size {batch_size} is out of range; expected at least 1.")
+    check_batch_size(batch_size)
     if not skip_bad:
         # Hours of work must not end at a file that never existed. Path.exists raises where a
         # folder may not be entered.
         absent = (i.path for i in images if not os.path.exists(i.path))  # noqa: PTH110
         _refuse([(path, _missing(path)) for path in absent])
     batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    size = extractor.size
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "vireid-images") as pool:
-
-        def decode(batch: Sequence[ImageInfo]) -> list[_Decoded | tuple[Path, str]]:
-            return list(pool.map(lambda info: _try_file(info, size), batch))
-
-        for decoded in prefetch(decode, batches):
-            good = [one for one in decoded if isinstance(one, _Decoded)]
-            bad = [one for one in decoded if not isinstance(one, _Decoded)]
-            if not skip_bad:
-                _refuse(bad)
-            done = known([one.info.sha256 for one in good]) if known else ()
-            new = [one for one in good if one.info.sha256 not in done]
-            yield ExtractedBatch(
-                _extract(extractor, new),
-                bad=tuple(message for _, message in bad),
-                known=len(good) - len(new),
-            )
+    for decoded in prefetch_each(partial(_try_file, size=extractor.size), batches):
+        good = [one for one in decoded if isinstance(one, _Decoded)]
+        bad = [one for one in decoded if not isinstance(one, _Decoded)]
+        if not skip_bad:
+            _refuse(bad)
+        done = known([one.info.sha256 for one in good]) if known else ()
+        new = [one for one in good if one.info.sha256 not in done]
+        yield ExtractedBatch(
+            _extract(extractor, new),
+            bad=tuple(message for _, message in bad),
+            known=len(good) - len(new),
+        )
 
 
 def extract_from_bytes(

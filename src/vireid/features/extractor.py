@@ -1,15 +1,17 @@
 """Feature extraction with a trained model.
 
 Example:
-    >>> extractor = load(Path("runs/dlis"))  # doctest: +SKIP
-    >>> extractor.extract(layout.test()).values.shape  # doctest: +SKIP
-    (6775, 1536)
+    >>> extractor = load("runs/dlis")  # doctest: +SKIP
+    >>> extractor.extract(["day/a.jpg", "night/b.png"]).values.shape  # doctest: +SKIP
+    (2, 1536)
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +24,22 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vireid.data.image_stack import ImageStack
-from vireid.data.prefetch import prefetch
+from vireid.data.inspection import describe_guesses
+from vireid.data.prefetch import prefetch_each
+from vireid.distributed.comm import is_main_process, rank
 from vireid.errors import ConfigError, RunError, WeightsError
+from vireid.features.distributed import gather_features, shares_of
 from vireid.features.exported_backend import is_export, open_export
+from vireid.features.inputs import (
+    DecodedImage,
+    GivenImage,
+    ImageInput,
+    ModalityInput,
+    decode_given,
+    given_images,
+)
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
+from vireid.log import log
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
 from vireid.runs import Device, Precision, Run, RunFolder
@@ -98,61 +112,73 @@ class FeatureExtractor:
 
     def extract(
         self,
-        records: Sequence[ImageRecord],
+        images: ImageInput | Iterable[ImageInput],
         *,
+        modality: ModalityInput | None = None,
         batch_size: int = 64,
         flip: bool = False,
         progress: bool = True,
-        images: ImageStack | None = None,
+        distributed: bool = False,
+        stack: ImageStack | None = None,
     ) -> Features:
         """Extract the features of images.
 
+        Memory holds the features and two batches of decoded images. Images of a generator are
+        processed in its order; those of a list by modality, so that a batch is one forward pass.
+
         Args:
-            records: The images; their modality selects the stream.
+            images: One image or several: paths, PIL images of any mode, arrays uint8 ``[H, W, 3]``
+                (RGB) or ``[H, W]``, an array ``[N, H, W, 3]``, records, or a generator of these.
+            modality: The modality of images without a record, which selects the stream: one for
+                all, or one per image. By default it is guessed from the colours of each image, as
+                by ``vireid encode``, and the number of guesses is printed on standard error.
             batch_size: Inference batch size; it changes features by rounding only.
             flip: Test-time augmentation: the normalised mean of the features of an image and of its
                 mirror image, at twice the cost. Results name it.
-            progress: Show progress in images/s on standard error.
-            images: The open images of ``records``, where the caller extracts them repeatedly; they
-                stay open.
+            progress: Show progress in images/s, and the number of guesses, on standard error.
+            distributed: Extract each image in one of the processes of a distributed run, and return
+                all features in all of them, equal to those of one process. All
+                modalities must be given, and the images in the same order in every process.
+            stack: The open images of ``images`` (with ``distributed`` those of
+                :func:`~vireid.features.local_records`), where the caller extracts them repeatedly;
+                it stays open.
 
         Returns:
-            Unit features, row for row.
+            Unit features, row for row. The record of an image that was given without one has its
+            path (of an image in memory ``images[i]``), the identity -1 and the camera 0.
 
         Raises:
-            ImageError: If an image cannot be read.
+            ConfigError: There is no image, or ``modality`` or ``batch_size`` is invalid.
+            ImageError: An image cannot be read, or is of a wrong type, dtype or shape.
         """
-        rows: list[Tensor | None] = [None] * len(records)
-        bar = tqdm(
-            total=len(records), desc="extracting", unit="image", disable=None if progress else True
-        )
-        with contextlib.ExitStack() as closing:
-            closing.enter_context(bar)
-            if images is None:
-                images = closing.enter_context(ImageStack(records, size=self.size))
-            batches = []
-            for modality in Modality:
-                own = [i for i, r in enumerate(records) if r.modality is modality]
-                batches += [own[at : at + batch_size] for at in range(0, len(own), batch_size)]
-            # The next batch is decoded during the forward pass of the current one.
-            for indices, pixels in zip(batches, prefetch(images.fetch, batches), strict=True):
-                features = self._extract(pixels, records[indices[0]].modality, flip=flip)
-                for index, row in zip(indices, features, strict=True):
-                    rows[index] = row
-                bar.update(len(indices))
-        values = torch.stack([row for row in rows if row is not None]) if rows else torch.empty(0)
-        return Features(
-            values=values.numpy(),
-            records=tuple(records),
-            augmentation="horizontal flip" if flip else "none",
-        )
+        check_batch_size(batch_size)
+        given = given_images(images, modality)
+        if not distributed:
+            values, records = self._extract_given(given, batch_size, flip, progress, stack)
+        else:
+            given = list(given)
+            for image in given:
+                if image.guess:
+                    raise ConfigError(
+                        f"the modality of '{image.record.path}' is unknown; expected that of every"
+                        " image, because processes share batches of one modality; add modality=."
+                    )
+            records = [image.record for image in given]
+            shares = shares_of(records, batch_size)
+            own = [given[index] for index in shares[rank()]]
+            values, _ = self._extract_given(own, batch_size, flip, progress, stack)
+            values = gather_features(values, shares)
+        return Features(values, tuple(records), "horizontal flip" if flip else "none")
 
-    def extract_pixels(self, images: Tensor, modalities: Sequence[Modality]) -> NDArray[np.float32]:
+    def extract_pixels(
+        self, images: Tensor, modalities: Sequence[Modality], *, flip: bool = False
+    ) -> NDArray[np.float32]:
         """Extract the features of decoded images, in one forward pass per modality.
 
         Args:
             images: uint8 ``[n, 3, H, W]`` of ``size``.
             modalities: The modality of each; it selects the stream.
+            flip: As for :meth:`extract`.
 
         Returns:
             Unit features, float32 ``[n, d]``, row for row.
@@ -161,31 +187,44 @@ class FeatureExtractor:
         for modality in Modality:
             own = [i for i, m in enumerate(modalities) if m is modality]
             if own:
-                values[own] = self._extract(images[own], modality).numpy()
+                features = self.backend.extract_features(images[own], modality)
+                if flip:
+                    mirrored = self.backend.extract_features(images[own].flip(-1), modality)
+                    features = functional.normalize(features + mirrored)
+                values[own] = features.numpy()
         return values
 
     @cached_property
     def dimension(self) -> int:
         """Length of a feature, measured on a black image."""
         black = torch.zeros(1, 3, *self.size, dtype=torch.uint8)
-        return self._extract(black, Modality.VISIBLE).shape[1]
+        return self.backend.extract_features(black, Modality.VISIBLE).shape[1]
 
     @property
     def model_info(self) -> ModelInfo:
         """What feature files and galleries store of the model."""
         return ModelInfo(self.fingerprint, self.dimension, self.about)
 
-    def attention(self, records: Sequence[ImageRecord]) -> list[AttentionMap]:
+    def attention(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        modality: ModalityInput | None = None,
+    ) -> list[AttentionMap]:
         """PALM's attention over images; empty if the model has none.
 
+        Args:
+            images: As for :meth:`extract`.
+            modality: As for :meth:`extract`.
+
         Raises:
-            ImageError: If an image cannot be read.
+            VireidError: As :meth:`extract`.
         """
         found = []
-        with ImageStack(records, size=self.size) as stack:
-            for index, record in enumerate(records):
-                maps = self.attention_of_pixels(stack.fetch([index]), record.modality)
-                found += [AttentionMap(record, weights, self.grid) for weights in maps]
+        for given in given_images(images, modality):
+            image = decode_given(given, self.size)
+            maps = self.attention_of_pixels(_as_batch([image]), image.record.modality)
+            found += [AttentionMap(image.record, weights, self.grid) for weights in maps]
         return found
 
     def attention_of_pixels(self, image: Tensor, modality: Modality) -> list[NDArray[np.float32]]:
@@ -207,31 +246,106 @@ class FeatureExtractor:
         # Every backbone halves the size four times, rounding up.
         return -(-height // 16), -(-width // 16)
 
-    def translate(self, records: Sequence[ImageRecord]) -> list[Translation]:
+    def translate(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        modality: ModalityInput | None = None,
+    ) -> list[Translation]:
         """Images in the other modality; empty if the model does not translate.
 
+        Args:
+            images: As for :meth:`extract`.
+            modality: As for :meth:`extract`.
+
         Raises:
-            ImageError: If an image cannot be read.
+            VireidError: As :meth:`extract`.
         """
         found = []
-        with ImageStack(records, size=self.size) as stack:
-            for index, record in enumerate(records):
-                translated = self.backend.translate(stack.fetch([index]), record.modality)
-                if translated is None:
-                    return []
-                found.append(Translation(record, *translated))
+        for given in given_images(images, modality):
+            image = decode_given(given, self.size)
+            translated = self.backend.translate(_as_batch([image]), image.record.modality)
+            if translated is None:
+                return []
+            found.append(Translation(image.record, *translated))
         return found
 
-    def _extract(self, images: Tensor, modality: Modality, *, flip: bool = False) -> Tensor:
-        features = self.backend.extract_features(images, modality)
-        if flip:
-            mirrored = self.backend.extract_features(images.flip(-1), modality)
-            features = functional.normalize(features + mirrored)
-        return features
+    def _extract_given(
+        self,
+        given: Iterable[GivenImage],
+        batch_size: int,
+        flip: bool,
+        progress: bool,
+        stack: ImageStack | None,
+    ) -> tuple[NDArray[np.float32], list[ImageRecord]]:
+        """The features and the records of images, in their order."""
+
+        def decode(numbered: tuple[int, GivenImage]) -> tuple[int, DecodedImage]:
+            index, image = numbered
+            if stack is None:
+                return index, decode_given(image, self.size)
+            pixels = stack.fetch([index])[0].permute(1, 2, 0).numpy()
+            return index, DecodedImage(image.record, False, pixels)
+
+        order, records, rows = list[int](), list[ImageRecord](), list[NDArray[np.float32]]()
+        guessed: Counter[Modality] = Counter()
+        with tqdm(
+            total=len(given) if isinstance(given, list) else None,
+            desc="extracting",
+            unit="image",
+            disable=None if progress and is_main_process() else True,
+        ) as bar:
+            for batch in prefetch_each(decode, _batches(given, batch_size)):
+                order += [index for index, _ in batch]
+                images = [image for _, image in batch]
+                records += [image.record for image in images]
+                guessed.update(image.record.modality for image in images if image.guessed)
+                modalities = [image.record.modality for image in images]
+                rows.append(self.extract_pixels(_as_batch(images), modalities, flip=flip))
+                bar.update(len(batch))
+        if guessed and progress:
+            log(f"{describe_guesses(guessed)} Override with modality=.")
+        values = np.empty((len(order), self.dimension), dtype=np.float32)
+        if rows:
+            values[order] = np.concatenate(rows)
+        return values, [record for _, record in sorted(zip(order, records, strict=True))]
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch size out of range.
+
+    Raises:
+        ConfigError: It is not positive.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size {batch_size} is out of range; expected at least 1.")
+
+
+def _batches(
+    given: Iterable[GivenImage], batch_size: int
+) -> Iterator[list[tuple[int, GivenImage]]]:
+    """Numbered images in batches: those of a list by modality, others in their order."""
+    groups: list[Iterable[tuple[int, GivenImage]]] = [enumerate(given)]
+    if isinstance(given, list):
+        groups = [
+            [(i, image) for i, image in enumerate(given) if image.modality is modality]
+            for modality in (*Modality, None)
+        ]
+    for group in map(iter, groups):
+        while batch := list(itertools.islice(group, batch_size)):
+            yield batch
+
+
+def _as_batch(images: Sequence[DecodedImage]) -> Tensor:
+    """Images as uint8 ``[n, 3, H, W]`` in channels-last memory."""
+    return torch.from_numpy(np.stack([image.pixels for image in images])).permute(0, 3, 1, 2)
 
 
 def load(
-    path: Path, *, device: Device | None = None, precision: Precision | None = None
+    path: str | os.PathLike[str],
+    *,
+    device: Device | None = None,
+    precision: Precision | None = None,
 ) -> FeatureExtractor:
     """Load the model of a finished run, or an export.
 
@@ -245,6 +359,7 @@ def load(
         ExportError: If it is a damaged export, or a package that runs it is missing.
         ConfigError: If another device or a precision is requested of an export.
     """
+    path = Path(path)
     if is_export(path):
         if device == "cuda" or precision is not None:
             raise ConfigError(
