@@ -15,6 +15,7 @@ from tests.app.people import NOON, PEOPLE, calibrate, photograph
 from tests.app.test_uploads import HTML, SVG, png_that_says
 from tests.app.visitor import OWN, Visitor, images, names
 
+from vireid.app.uploads import KINDS
 from vireid.cli.entries import entry_filters
 from vireid.errors import ConfigError
 from vireid.features import FeatureExtractor
@@ -35,7 +36,7 @@ def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
         "megabytes": 1.0,
         "megapixels": 25.0,
         "images": 8,
-        "kinds": ["image/bmp", "image/jpeg", "image/png", "image/webp"],
+        "kinds": sorted(KINDS.values()),
     }
 
 
@@ -217,10 +218,10 @@ def test_attention(ada: Visitor, gallery: Path, extractor: FeatureExtractor) -> 
 def test_what_is_no_picture(ada: Visitor) -> None:
     before = ada.events()
     for data, status, said in (
-        (b"just text", 415, "'me.jpg' is not an image, whatever its name says"),
-        (SVG, 415, "is not an image"),
-        (HTML, 415, "is not an image"),
-        (b"", 415, "is empty"),
+        (b"just text", 415, "'me.jpg' cannot be read: it is text that begins with 'just"),
+        (SVG, 415, "it is an SVG image; expected an image (JPEG"),
+        (HTML, 415, "it is a web page (HTML)"),
+        (b"", 415, "it is an empty file"),
         (png_that_says(6_000, 6_000), 413, "6000 x 6000 pixels; expected at most 25 million"),
         (photograph(1)[:-400], 422, "cannot be read"),
         (b"x" * 1_100_000, 413, "expected at most 1 MB"),

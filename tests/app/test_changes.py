@@ -39,7 +39,7 @@ def test_adding(owner: Visitor) -> None:
     outcomes = answer.json()
     statuses = [one["status"] for one in outcomes]
     assert statuses == ["new", "known", "refused", "known", "refused"]
-    assert "is not an image" in outcomes[2]["detail"]
+    assert "it is text that begins with 'text'" in outcomes[2]["detail"]
     assert "cannot be read" in outcomes[4]["detail"]
     entry = outcomes[0]["entry"]
     assert entry["time"] == "2026-06-01T00:00:00Z"

@@ -328,7 +328,7 @@ def test_adding_and_forgetting(tab: Tab) -> None:
     page.locator("#adding").get_by_label("Identity").fill("new one")
     page.get_by_role("button", name="Add 12 images").click()
     tab.says("#adding-text", "Done: 10 of 12 added, 1 already known, 1 refused.")
-    tab.says("#adding-refused", "'text.jpg' is not an image")
+    tab.says("#adding-refused", "'text.jpg' cannot be read: it is text")
     assert page.locator("#adding-bar").get_attribute("value") == "12"
     tab.shot("adding")
     page.locator("#adding").get_by_role("button", name="Close").last.click()

@@ -24,7 +24,7 @@ def test_what_cannot_be_searched_with(tab: Tab) -> None:
     tab.search(night(1))
     shown = tab.cards()
     tab.page.set_input_files("#files", [file("notes.jpg", b"just text")])
-    tab.says("#alert", "'notes.jpg' is not an image, whatever its name says")
+    tab.says("#alert", "'notes.jpg' cannot be read: it is text that begins with 'just text'")
     tab.page.set_input_files("#files", [file("torn.png", photograph(1)[:-400])])
     tab.says("#alert", "'torn.png'")
     tab.page.set_input_files("#files", [night(1)] * 8)

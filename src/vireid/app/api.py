@@ -71,7 +71,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         408: "The upload took too long.",
         409: "The number of entries is not the expected one; none was deleted.",
         413: "Too many bytes or pixels.",
-        415: "The file is not a JPEG, PNG, WebP or BMP image.",
+        415: "The file is not an image of a format that is read.",
         421: "The Host header is not a loopback name and the server has no tokens.",
         422: "A value is invalid, or an image is damaged.",
         503: "Busy (with Retry-After), or the gallery or the audit log is not available.",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from vireid.app.limits import MAX_IMAGES
 from vireid.app.uploads import KINDS
+from vireid.data.file_kind import FORMATS
 from vireid.gallery.filters import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
 from vireid.times import parse_time
@@ -98,7 +99,7 @@ class ListQuery(EntryFilters):
 
 Images = Annotated[
     list[UploadFile],
-    Field(max_length=MAX_IMAGES, description=f"JPEG, PNG, WebP or BMP; at most {MAX_IMAGES}."),
+    Field(max_length=MAX_IMAGES, description=f"{FORMATS}; at most {MAX_IMAGES}."),
 ]
 GivenModality = Annotated[
     Modality | None, Field(description="Modality of the images; detected in each if not given.")

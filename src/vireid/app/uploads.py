@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import dataclass
 
 from PIL import Image, UnidentifiedImageError
 
 from vireid.app.limits import Limits
+from vireid.data.file_kind import RAW, kind_of, refusal
 from vireid.data.images import open_image
 from vireid.errors import TooLargeError, UnknownKindError
 
 __all__ = ["KINDS", "Upload", "check_upload", "display_name", "media_type"]
 
-KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "BMP": "image/bmp"}
-"""The accepted image formats by Pillow's names, with their media types."""
+KINDS = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+    "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-anymap",
+}
+"""The accepted image formats by Pillow's names, with their media types: all that are read."""
 
-# A JPEG with further images after the first one, as many phones write it.
-_MEDIA = KINDS | {"MPO": "image/jpeg"}
+# Formats that browsers show, and JPEGs with further images after the first one, as phones write.
+_SHOWN = {kind: KINDS[kind] for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")}
+_SHOWN["MPO"] = "image/jpeg"
 
 _SCANS = 100
 """Maximum number of scans of a JPEG. Encoders write about ten; each may take a pass over all
 pixels, and 10 MB can hold 300,000 of them, which take half an hour to decode."""
 
-_EXPECTED = "expected a JPEG, PNG, WebP or BMP image"
+_TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
+_TILE_SIDES = (322, 323)
+"""The tags of a TIFF's tile width and length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +68,47 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
         TooLargeError: The image has too many pixels.
     """
     name = display_name(filename)
-    if not data:
-        raise UnknownKindError(f"'{name}' is empty; {_EXPECTED}; choose another file.")
+    kind = kind_of(data)
     try:
+        if kind is RAW:
+            raise UnidentifiedImageError
         # This reads only the header. Pillow warns of decompression bombs before it gives the size,
         # and rejects the largest.
-        with open_image(io.BytesIO(data), tuple(KINDS)) as image:
+        with open_image(io.BytesIO(data)) as image:
             width, height = image.size
-            slow = _is_slow(image, data)
+            slow = _is_slow(image, data, limits)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLargeError(_too_large(name, "more than 89 million", limits)) from None
-    except UnidentifiedImageError:
-        raise UnknownKindError(
-            f"'{name}' is not an image, whatever its name says; {_EXPECTED}; choose another file."
-        ) from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
-        raise UnknownKindError(
-            f"'{name}' cannot be read ({error}); {_EXPECTED}; choose another file."
-        ) from error
+        raise UnknownKindError(refusal(f"'{name}'", kind, error)) from error
     if width * height > limits.pixels:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
     if slow:
         raise UnknownKindError(
-            f"'{name}' uses an unusual compression that takes very long to decode; {_EXPECTED}; "
-            "save it again with an image editor."
+            f"'{name}' uses an unusual compression that takes very long to decode, or much memory;"
+            " expected a usual one; save it again with an image editor."
         )
     return Upload(name, data)
 
 
-def _is_slow(image: Image.Image, data: bytes) -> bool:
-    """Whether decoding takes far longer than the number of pixels suggests."""
-    if image.format == "BMP":
-        # Pillow decodes run lengths in Python, up to seconds per image.
-        return image.info.get("compression") in {1, 2}
-    # Inside a scan the byte 0xFF is always followed by 0 or a restart, never by this.
-    return image.format in {"JPEG", "MPO"} and data.count(b"\xff\xda") > _SCANS
+def _is_slow(image: Image.Image, data: bytes, limits: Limits) -> bool:
+    """Whether decoding takes far more time or memory than the number of pixels suggests."""
+    match image.format:
+        case "JPEG" | "MPO":
+            # Inside a scan the byte 0xFF is always followed by 0 or a restart, never by this.
+            return data.count(b"\xff\xda") > _SCANS
+        case "BMP":
+            # Pillow decodes run lengths in Python, up to seconds per image.
+            return image.info.get("compression") in {1, 2}
+        case "PPM":
+            # And numbers written as text, which takes seconds too.
+            return data[:2] in {b"P1", b"P2", b"P3"}
+        case "TIFF":
+            # A tile may be larger than the image, and is decoded whole.
+            sides = [image.tag_v2.get(tag, 1) for tag in _TILE_SIDES]  # type: ignore[attr-defined]
+            slow = image.info.get("compression") not in _TIFF_COMPRESSIONS
+            return slow or math.prod(sides) > limits.pixels
+    return False
 
 
 def display_name(filename: str | None) -> str:
@@ -99,10 +120,10 @@ def display_name(filename: str | None) -> str:
 
 
 def media_type(data: bytes) -> str | None:
-    """The media type of an image, from its content; None if the format is not accepted."""
+    """The media type of an image, from its content; None if browsers do not show its format."""
     try:
-        with open_image(io.BytesIO(data), tuple(KINDS)) as image:
-            return _MEDIA[image.format or ""]
+        with open_image(io.BytesIO(data)) as image:
+            return _SHOWN.get(image.format or "")
     except Exception:  # see above
         return None
 

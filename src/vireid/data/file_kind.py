@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import UnidentifiedImageError
+
 from vireid.errors import first_few
 
 __all__ = [
-    "EXPECTED",
+    "FORMATS",
     "HEAD",
     "IMAGES",
     "PILLOW_FORMATS",
@@ -90,8 +92,8 @@ _AVIF = FileKind("an AVIF image", "AVIF images", "", "AVIF", (".avif",))
 IMAGES = (_JPEG, _PNG, _TIFF, _BMP, _WEBP, _AVIF, _GIF, _PPM, _JPEG_2000)
 """The kinds of images that are read."""
 
-EXPECTED = f"expected an image ({', '.join(kind.format for kind in IMAGES)})"
-"""What is read, for messages."""
+FORMATS = ", ".join(kind.format for kind in IMAGES)
+"""Their formats, for messages."""
 
 # Only formats that Pillow decodes itself: it hands others to outside programs (EPS).
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "AVIF", "JPEG2000")
@@ -269,11 +271,11 @@ def kind_of(file: Path | bytes) -> FileKind:
     """What the content of a file seems to be.
 
     Args:
-        file: The file, or its first bytes: at least ``HEAD`` unless it is shorter. A file that
-            cannot be opened is of a kind of its own.
+        file: The file, or its bytes: at least the first ``HEAD``. A file that cannot be opened
+            is of a kind of its own.
     """
     if isinstance(file, bytes):
-        return _kind_of_bytes(file[:HEAD])
+        return _kind_of_bytes(file)
     try:
         # Opening a pipe would wait for its other end.
         if not stat.S_ISREG(file.stat().st_mode):
@@ -284,27 +286,31 @@ def kind_of(file: Path | bytes) -> FileKind:
         return _UNREADABLE
 
 
-def refusal(where: str, kind: FileKind) -> str:
+def refusal(where: str, kind: FileKind, error: Exception | None = None) -> str:
     """The message for a file that cannot be read as an image.
 
     Args:
         where: Its name in quotes, perhaps with its size.
         kind: What it seems to be.
+        error: What the decoder says.
     """
     if kind.format:
+        # Pillow's message for this is the file's name, or an address in memory.
+        unknown = error is None or isinstance(error, UnidentifiedImageError)
         return (
-            f"{where} cannot be read: it is {kind.one} whose header is damaged or truncated;"
-            " expected a complete image; copy it again, or leave it out."
+            f"{where} cannot be read: {'its header is damaged or truncated' if unknown else error};"
+            f" expected a complete image ({kind.format}); copy it again, or leave it out."
         )
     fix = f"{kind.fix.format('it')}, or leave it out" if kind.fix else "leave it out"
-    return f"{where} cannot be read: it is {kind.one}; {EXPECTED}; {fix}."
+    return f"{where} cannot be read: it is {kind.one}; expected an image ({FORMATS}); {fix}."
 
 
-def _kind_of_bytes(head: bytes) -> FileKind:
+def _kind_of_bytes(data: bytes) -> FileKind:
+    head = data[:HEAD]
     if head[4:8] == b"ftyp":
         return _of_brands(head)
     kind = next((kind for pattern, kind in _PATTERNS if pattern.match(head)), None)
-    if kind is _TIFF and is_raw(_tags(head)):
+    if kind is _TIFF and is_raw(_tags(data)):
         return RAW
     return kind or _of_text(head)
 
@@ -362,13 +368,15 @@ def is_raw(tags: Mapping[int, Any]) -> bool:
     return preview or _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _SENSOR
 
 
-def _tags(head: bytes) -> dict[int, int]:
-    """The tags of a TIFF's first page as far as the first bytes hold them, with short values."""
-    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
+def _tags(data: bytes) -> dict[int, int]:
+    """The tags of a TIFF's first page as far as these bytes hold them, with short values."""
+    order: Literal["little", "big"] = "little" if data[:1] == b"I" else "big"
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(head[at : at + size], order)
+        return int.from_bytes(data[at : at + size], order)
 
+    if number(2, 2) != 42:  # BigTIFF, which no camera writes
+        return {}
     start = number(4, 4)
     entries = range(start + 2, start + 2 + 12 * number(start, 2), 12)
     return {

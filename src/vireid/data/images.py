@@ -109,25 +109,23 @@ def rgb_image(image: Image.Image, *, name: str) -> Image.Image:
         ) from error
 
 
-def open_image(source: Path | io.BytesIO, formats: tuple[str, ...] = PILLOW_FORMATS) -> Image.Image:
+def open_image(source: Path | io.BytesIO) -> Image.Image:
     """Open an image file, without its metadata if these are damaged; no pixel is decoded.
 
     Args:
         source: The file.
-        formats: Pillow's names of the accepted formats. Without such a list, Pillow would hand
-            some formats to outside programs.
 
     Raises:
         Exception: Whatever Pillow raises for the file.
     """
     try:
-        return Image.open(source, formats=formats)
+        return Image.open(source, formats=PILLOW_FORMATS)
     except _FINAL:
         raise
     except Exception:  # damaged files lead decoders to raise nearly anything
         if not (stripped := pixels_only(_content(source))):
             raise
-        return Image.open(io.BytesIO(stripped.data), formats=formats)
+        return Image.open(io.BytesIO(stripped.data), formats=PILLOW_FORMATS)
 
 
 def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
@@ -156,16 +154,8 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             " smaller, or leave it out."
         ) from error
     except Exception as error:  # damaged files lead decoders to raise nearly anything
-        where = f"'{name}' ({_bytes(source)})"
         kind = kind_of(source.getvalue() if isinstance(source, io.BytesIO) else source)
-        # Pillow's message for an unknown format is the file's name, or an address in memory.
-        unknown = isinstance(error, UnidentifiedImageError) or not kind.format
-        if unknown and not getattr(error, "errno", None):
-            raise ImageError(refusal(where, kind)) from error
-        raise ImageError(
-            f"{where} cannot be read: {error}; expected a complete image; copy it again, or leave"
-            " it out."
-        ) from error
+        raise ImageError(refusal(f"'{name}' ({_bytes(source)})", kind, error)) from error
 
 
 def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.Image:

@@ -32,6 +32,8 @@ export class GalleryEntry {
 export function showQuery(query, remove) {
   $("query").replaceChildren(...query.map((one) => {
     const image = el("img", { alt: one.name });
+    // Browsers do not show all formats (TIFF).
+    image.addEventListener("error", () => image.replaceWith(el("small", {}, "No preview")));
     one.url().then((url) => { image.src = url; }, () => {});
     const button = el("button", { type: "button", title: "Remove" }, "✕");
     button.setAttribute("aria-label", `Remove ${one.name}`);
