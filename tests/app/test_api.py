@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from tests.app.people import NOON, PEOPLE, calibrate, photograph
 from tests.app.test_uploads import HTML, SVG, png_that_says
 from tests.app.visitor import OWN, Visitor, images, names
+from torch import Tensor
 
 from vireid.app.uploads import KINDS
 from vireid.cli.entries import entry_filters
@@ -223,6 +226,7 @@ def test_what_is_no_picture(ada: Visitor) -> None:
         (HTML, 415, "it is a web page (HTML)"),
         (b"", 415, "it is an empty file"),
         (png_that_says(6_000, 6_000), 413, "6000 x 6000 pixels; expected at most 25 million"),
+        (png_that_says(1, 3_000_000), 413, "and at most 16,384 in width and height"),
         (photograph(1)[:-400], 422, "cannot be read"),
         (b"x" * 1_100_000, 413, "expected at most 1 MB"),
     ):
@@ -230,6 +234,28 @@ def test_what_is_no_picture(ada: Visitor) -> None:
         assert found[0] == status
         assert said in found[1]
     assert ada.events() == before
+
+
+def test_images_are_decoded_while_the_model_is_busy(
+    ada: Visitor, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = extractor.backend.extract_features
+    busy, finish = threading.Event(), threading.Event()
+
+    def blocked(pixels: Tensor, modality: Modality) -> Tensor:
+        busy.set()
+        assert finish.wait(20)
+        return forward(pixels, modality)
+
+    monkeypatch.setattr(extractor.backend, "extract_features", blocked)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ada.search, photograph(1))
+        assert busy.wait(20)
+        damaged = images(photograph(1)[:-400], name="me.jpg")
+        status, said = ada.refused("POST", "/api/search", files=damaged)
+        assert (status, "cannot be read" in said) == (422, True)
+        finish.set()
+        assert names(first.result())
 
 
 def test_names_are_text_only(ada: Visitor) -> None:

@@ -183,6 +183,22 @@ def test_what_takes_very_long_to_decode() -> None:
             check_upload("slow.jpg", data, DEFAULT_LIMITS)
 
 
+def test_a_jpeg_of_many_exif_segments() -> None:
+    segment = b"\xff\xe1\0\x09Exif\0\0a"
+    whole = photograph(1, kind="JPEG")
+    assert check_upload("usual.jpg", whole[:2] + segment * 10 + whole[2:], DEFAULT_LIMITS)
+    with pytest.raises(UnknownKindError, match="takes very long to decode"):
+        check_upload("slow.jpg", whole[:2] + segment * 200_000 + whole[2:], DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 16_385), (16_385, 1), (1, 3_000_000)])
+def test_sides_that_no_person_has(width: int, height: int) -> None:
+    with pytest.raises(TooLargeError, match=rf"{width} x {height} .* 16,384 in width and height"):
+        check_upload("thin.png", png_that_says(width, height), DEFAULT_LIMITS)
+    edge = png_that_says(min(width, 16_384), min(height, 16_384))
+    assert check_upload("edge.png", edge, DEFAULT_LIMITS)
+
+
 @pytest.mark.parametrize("kind", ["ICO", "PCX", "SGI", "DDS"])
 def test_other_kinds_of_pictures(kind: str) -> None:
     file = io.BytesIO()

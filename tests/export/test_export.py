@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vireid.cli import main
 from vireid.cli.export import export
 from vireid.cli.train import resume
-from vireid.data.images import resized
+from vireid.data.images import MAX_SIDE, resized
 from vireid.data.layouts import DataSource
 from vireid.data.transforms import normalise
 from vireid.errors import ConfigError, ExportError, VireidError
@@ -159,6 +159,18 @@ def test_a_graph_takes_images_of_any_size(
                 torch.from_numpy(small).permute(0, 3, 1, 2), modality
             )
             assert largest(session.run(images), expected) < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1), (3_000_000, 1)])
+def test_graphs_refuse_sides_that_no_person_has(
+    shape: tuple[int, int], exported: Callable[[str], Path]
+) -> None:
+    images = np.zeros((1, *shape, 3), np.uint8)
+    with pytest.raises(Exception, match="sides_over_16384_pixels_are_refused"):
+        open_session(exported("onnx") / "visible.onnx", "f32").run(images)
+    compiled = package("openvino").Core().compile_model(exported("openvino") / "visible.xml", "CPU")
+    with pytest.raises(Exception, match=r"1\.\.16384,1\.\.16384,3"):
+        compiled({INPUT: images})
 
 
 class Tiny(Method):

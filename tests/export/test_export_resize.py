@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.data.images import resized
+from vireid.data.images import MAX_SIDE, resized
 from vireid.export.resize import PIXELS, resize_graph
 from vireid.features.optional_packages import package
 from vireid.features.runtimes import INPUT
@@ -127,3 +127,10 @@ def test_the_sizes_of_published_data_sets_are_exact() -> None:
             image = image_of(height, width, 1)
             [made] = session.run([PIXELS], {INPUT: image[None]})
             np.testing.assert_array_equal(made[0], by_hand(image, size))
+
+
+@pytest.mark.parametrize("shape", [(MAX_SIDE, 1), (1, MAX_SIDE)])
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_the_longest_sides(name: str, shape: tuple[int, int]) -> None:
+    image = image_of(*shape, 1)
+    assert np.abs(runtime(name)(image[None])[0] - by_hand(image, SIZE)).max() <= 1

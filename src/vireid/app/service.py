@@ -77,9 +77,6 @@ class Service:
         self._name = name
         self._audit_images = audit_images
         self._attends = extractor.backend.attends
-        # Attention is recorded inside the model, so only one request at a time may use it; one
-        # forward pass uses all cores anyway.
-        self._model_lock = threading.Lock()
         self._write_lock = threading.Lock()
 
     def info(self, user: str) -> Info:
@@ -295,15 +292,14 @@ class Service:
     ) -> AttentionMap:
         size = self._extractor.size
         pixels = torch.from_numpy(resized(image, size).copy()).permute(2, 0, 1)[None]
-        with self._model_lock:
-            maps = self._extractor.attention_of_pixels(pixels, modality)
+        maps = self._extractor.attention_of_pixels(pixels, modality)
         height, width = self._extractor.grid
         weights = maps[-1].astype(np.float64).round(6).tolist()
         return AttentionMap(height=height, width=width, weights=weights, source=source)
 
     def _extract(self, upload: Upload, info: ImageInfo) -> IndexedImage:
-        with self._model_lock:
-            [image] = extract_from_bytes(self._extractor, [upload.data], [info])
+        # One at a time, so that a request holds one decoded image.
+        [image] = extract_from_bytes(self._extractor, [upload.data], [info])
         return image
 
 

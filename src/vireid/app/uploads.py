@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vireid.app.limits import Limits
 from vireid.data.file_kind import RAW, kind_of, refusal
-from vireid.data.images import open_image
+from vireid.data.images import MAX_SIDE, open_image
 from vireid.errors import TooLargeError, UnknownKindError
 
 __all__ = ["KINDS", "Upload", "check_upload", "display_name", "media_type"]
@@ -36,6 +36,10 @@ _SHOWN["MPO"] = "image/jpeg"
 _SCANS = 100
 """Maximum number of scans of a JPEG. Encoders write about ten; each may take a pass over all
 pixels, and 10 MB can hold 300,000 of them, which take half an hour to decode."""
+
+_SEGMENTS = 100
+"""Maximum number of EXIF segments of a JPEG. Pillow copies all previous ones for each further one,
+which takes 43 s for the 900,000 that 10 MB can hold."""
 
 _TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
 _TILE_SIDES = (322, 323)
@@ -65,9 +69,11 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
 
     Raises:
         UnknownKindError: The format is not accepted.
-        TooLargeError: The image has too many pixels.
+        TooLargeError: The image has too many pixels, or is too wide or too high.
     """
     name = display_name(filename)
+    if data.count(b"Exif\0\0") > _SEGMENTS:
+        raise UnknownKindError(_too_slow(name))
     kind = kind_of(data)
     try:
         if kind is RAW:
@@ -81,13 +87,10 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
         raise TooLargeError(_too_large(name, "more than 89 million", limits)) from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
         raise UnknownKindError(refusal(f"'{name}'", kind, error)) from error
-    if width * height > limits.pixels:
+    if width * height > limits.pixels or max(width, height) > MAX_SIDE:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
     if slow:
-        raise UnknownKindError(
-            f"'{name}' uses an unusual compression that takes very long to decode, or much memory;"
-            " expected a usual one; save it again with an image editor."
-        )
+        raise UnknownKindError(_too_slow(name))
     return Upload(name, data)
 
 
@@ -128,8 +131,15 @@ def media_type(data: bytes) -> str | None:
         return None
 
 
+def _too_slow(name: str) -> str:
+    return (
+        f"'{name}' uses an unusual compression that takes very long to decode, or much memory;"
+        " expected a usual one; save it again with an image editor."
+    )
+
+
 def _too_large(name: str, pixels: str, limits: Limits) -> str:
     return (
-        f"'{name}' has {pixels} pixels; expected at most {limits.megapixels:g} million; "
-        "crop to the person or reduce the size."
+        f"'{name}' has {pixels} pixels; expected at most {limits.megapixels:g} million, and at most"
+        f" {MAX_SIDE:,} in width and height; crop to the person or reduce the size."
     )

@@ -21,6 +21,7 @@ from vireid.errors import ImageError
 
 __all__ = [
     "DECODER",
+    "MAX_SIDE",
     "METADATA_FAULT",
     "decode_image",
     "open_image",
@@ -47,6 +48,10 @@ _FINAL = (
 _MAX_PIXELS = 89_478_485
 """Pillow's own limit against decompression bombs: 256 MiB as RGB."""
 
+MAX_SIDE = 16_384
+"""Maximum width and height of an image, in pixels. :func:`resized` first makes an image as narrow
+as the network's input, which would widen one of 1 x 3,000,000 pixels to 1.7 GB."""
+
 
 def read_image(path: Path) -> Image.Image:
     """Read an image as 8-bit RGB, upright.
@@ -60,8 +65,8 @@ def read_image(path: Path) -> Image.Image:
 
     Raises:
         ImageError: If the file is missing, empty, truncated, not an image, of floating-point
-            pixels, or larger than 89 million pixels; if an array does not have that shape or has
-            no such row.
+            pixels, or larger than 89 million pixels or than ``MAX_SIDE`` in width or height; if
+            an array does not have that shape or has no such row.
     """
     if path.parent.suffix == ".npy":
         return _read_row(path.parent, path.name)
@@ -82,7 +87,7 @@ def decode_image(data: bytes, *, name: str) -> Image.Image:
 
     Raises:
         ImageError: If it is empty, truncated, not an image, of floating-point pixels, or larger
-            than 89 million pixels.
+            than 89 million pixels or than ``MAX_SIDE`` in width or height.
     """
     return _decode(io.BytesIO(data), name)
 
@@ -95,8 +100,9 @@ def rgb_image(image: Image.Image, *, name: str) -> Image.Image:
         name: Its name, for messages.
 
     Raises:
-        ImageError: If it is empty, closed, truncated, or of floating-point pixels.
+        ImageError: If it is empty, closed, truncated, of floating-point pixels, or too large.
     """
+    _check_size(name, *image.size)
     try:
         if not all(image.size):
             raise ValueError(f"it has {image.width} x {image.height} pixels")
@@ -160,12 +166,7 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
 
 def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.Image:
     with Image.open(source, formats=PILLOW_FORMATS) as image:
-        # Pillow only warns, and how a warning is treated cannot be set for one thread.
-        if image.width * image.height > _MAX_PIXELS:
-            raise ImageError(
-                f"'{name}' has {image.width} x {image.height} pixels; expected at most"
-                f" {_MAX_PIXELS:,}; make it smaller, or leave it out."
-            )
+        _check_size(name, *image.size)
         if isinstance(image, TiffImageFile) and is_raw(image.tag_v2):
             raise ImageError(refusal(f"'{name}'", RAW)) from ValueError(f"it is {RAW.one}")
         upright, fault = load_upright(image, exif)
@@ -173,6 +174,16 @@ def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.I
         # What else Pillow read of the metadata may be damaged, and would be saved with the image.
         upright.info = {METADATA_FAULT: fault} if fault else {}
         return upright
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    # Of many pixels Pillow only warns, and how a warning is treated cannot be set for one thread.
+    if width * height > _MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"'{name}' has {width} x {height} pixels; expected at most {_MAX_PIXELS:,}, and at"
+            f" most {MAX_SIDE:,} in width and height; crop to the person, make it smaller, or leave"
+            " it out."
+        )
 
 
 def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -195,7 +206,8 @@ def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an RGB image (bilinear, antialiased; the rows first, then the columns).
 
     Args:
-        image: The image.
+        image: The image, of at most ``MAX_SIDE`` in height: in between, it has its own height and
+            the given width.
         size: Height and width, in pixels.
 
     Returns:
@@ -232,6 +244,7 @@ def _read_row(file: Path, row: str) -> Image.Image:
             f"'{file}' has no row '{row}'; expected a number from 0 to {len(array) - 1}; open the"
             " data set again."
         )
+    _check_size(f"{file}/{row}", array.shape[2], array.shape[1])
     return Image.fromarray(np.ascontiguousarray(array[int(row)])).convert("RGB")
 
 

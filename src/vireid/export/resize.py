@@ -17,6 +17,10 @@ two matrix products of smaller numbers. The result is bit-identical to Pillow's 
 shrinks to less than a 32nd and 2 n max(n, m) / m is below 2^20 (6,000 pixels to 72); beyond that,
 pixels may differ by rounding. An image of the right size is not changed.
 
+An image wider or higher than :data:`~vireid.data.images.MAX_SIDE` is refused, as everywhere else:
+the weights would take gigabytes. ONNX has no assertion, so in onnxruntime a Reshape fails whose
+name says why; in OpenVINO, which skips it, the graph's input has this limit.
+
 The graph has no ``If`` to skip the two passes: OpenVINO 2026.4 sometimes gives wrong results after
 one.
 """
@@ -25,6 +29,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vireid.data.images import MAX_SIDE
 from vireid.features.optional_packages import package
 from vireid.features.runtimes import INPUT
 
@@ -36,14 +41,25 @@ PIXELS = "pixels"
 _GRAPH = """
 <ir_version: {ir_version}, opset_import: ["": {opset}, "vireid": 1]>
 resize (uint8[n, H, W, 3] {input}) => (float[n, 3, {height}, {width}] {output})
-<int64 one = {{1}}, int64 two = {{2}},
+<int64 zero = {{0}}, int64 one = {{1}}, int64 two = {{2}},
+ int64[1] from_1 = {{1}}, int64[1] to_3 = {{3}},
+ int64 limit = {{{limit}}},
  int64 new_height = {{{height}}}, int64 new_width = {{{width}}}>
 {{
     numbers = Cast <to = 1> ({input})
     given = Transpose <perm = [0, 3, 1, 2]> (numbers)
     size = Shape ({input})
-    height = Gather <axis = 0> (size, one)
-    width = Gather <axis = 0> (size, two)
+    given_height = Gather <axis = 0> (size, one)
+    given_width = Gather <axis = 0> (size, two)
+    sides = Slice (size, from_1, to_3)
+    longest = ReduceMax <keepdims = 1> (sides)
+    excess = Sub (longest, limit)
+    excess_or_0 = Max (excess, zero)
+    elements = Add (excess_or_0, one)
+    [sides_over_{limit}_pixels_are_refused] checked = Reshape (longest, elements)
+    most = Squeeze (checked)
+    height = Min (given_height, most)
+    width = Min (given_width, most)
     down = vireid.Weights (height, new_height)
     right = vireid.Weights (width, new_width)
     across = Transpose <perm = [1, 0]> (right)
@@ -151,6 +167,7 @@ def resize_graph(size: tuple[int, int], *, opset: int, ir_version: int) -> Any:
         output=PIXELS,
         height=height,
         width=width,
+        limit=MAX_SIDE,
         opset=opset,
         ir_version=ir_version,
         digits="".join(_DIGIT.format(i, i + 1) for i in range(6)),

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vireid.data.images import resized
+from vireid.data.images import MAX_SIDE, resized
 from vireid.errors import ConfigError, ExportError
 from vireid.export.graph import NetworkPath, network_graph, resizing_of, with_resizing
 from vireid.export.images import ExportImages
@@ -219,6 +219,8 @@ def _write_openvino(
         # in the converted ONNX operators, and quantise within them.
         network = openvino.convert_model(io.BytesIO(graph.SerializeToString()))
         resizing = openvino.Core().read_model(resizing_of(graph, size).SerializeToString())
+        side = openvino.Dimension(1, MAX_SIDE)
+        resizing.reshape(openvino.PartialShape([-1, side, side, 3]))
         if pixels:
             network = quantise(network, pixels)
         # Connect the resized images to the network's input.

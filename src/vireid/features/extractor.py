@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -84,6 +85,9 @@ class Translation:
 class FeatureExtractor:
     """Extracts features of images; a feature depends on its own image alone.
 
+    Several threads may call :meth:`extract_pixels` and :meth:`attention_of_pixels`; the model
+    serves one at a time, because a forward pass uses all cores and records attention in the model.
+
     Args:
         backend: The model, ready for inference.
         about: Its description as text by name, for results.
@@ -100,6 +104,7 @@ class FeatureExtractor:
         self.size = backend.size
         self.fingerprint = backend.fingerprint
         self.about = dict(about or {})
+        self._lock = threading.Lock()
 
     @classmethod
     def untrained(cls, run: Run, *, classes: int, device: Device | None = None) -> FeatureExtractor:
@@ -183,15 +188,16 @@ class FeatureExtractor:
         Returns:
             Unit features, float32 ``[n, d]``, row for row.
         """
-        values = np.empty((len(images), self.dimension), dtype=np.float32)
-        for modality in Modality:
-            own = [i for i, m in enumerate(modalities) if m is modality]
-            if own:
-                features = self.backend.extract_features(images[own], modality)
-                if flip:
-                    mirrored = self.backend.extract_features(images[own].flip(-1), modality)
-                    features = functional.normalize(features + mirrored)
-                values[own] = features.numpy()
+        with self._lock:
+            values = np.empty((len(images), self.dimension), dtype=np.float32)
+            for modality in Modality:
+                own = [i for i, m in enumerate(modalities) if m is modality]
+                if own:
+                    features = self.backend.extract_features(images[own], modality)
+                    if flip:
+                        mirrored = self.backend.extract_features(images[own].flip(-1), modality)
+                        features = functional.normalize(features + mirrored)
+                    values[own] = features.numpy()
         return values
 
     @cached_property
@@ -237,7 +243,8 @@ class FeatureExtractor:
         Returns:
             float32 ``[N, N]`` for each PALM, over the N positions of ``grid``, row-major.
         """
-        return self.backend.attention(image, modality)
+        with self._lock:
+            return self.backend.attention(image, modality)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from vireid.data.check.faults import (
 )
 from vireid.data.check.images import CheckedImage
 from vireid.data.check.report import Finding, Location, found_at
+from vireid.data.images import MAX_SIDE
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
 from vireid.types import ImageRecord, Modality
@@ -48,7 +49,7 @@ _FILE_FAULTS = {
     EMPTY: "of 0 bytes",
     NOT_AN_IMAGE: "with an image's extension but other content",
     DAMAGED: "that cannot be fully decoded",
-    TOO_LARGE: "of more than 89 million pixels",
+    TOO_LARGE: f"of more than 89 million pixels, or {MAX_SIDE:,} in width or height",
     UNREADABLE: "that cannot be opened",
 }
 
