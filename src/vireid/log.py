@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 from tqdm import tqdm
 
-__all__ = ["log", "printable"]
+__all__ = ["log", "log_once", "printable"]
 
 
 def log(text: str) -> None:
@@ -21,6 +22,16 @@ def log(text: str) -> None:
     group = sys.modules.get("torch.distributed")
     if group is None or not group.is_initialized() or group.get_rank() == 0:
         tqdm.write(text, file=sys.stderr)
+
+
+@cache
+def log_once(text: str) -> None:
+    """As :func:`log`, but each text once in a process.
+
+    Args:
+        text: One line.
+    """
+    log(text)
 
 
 def printable(name: str) -> str:

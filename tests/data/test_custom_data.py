@@ -17,7 +17,9 @@ from tests.helpers.messages import only, refused, sentence
 from tests.helpers.trees import copy, counted, save_manifest, write_manifest
 
 from vireid.data.layouts import DataSource, Layout, Manifest
-from vireid.data.layouts._custom import Annotation, tabulate
+from vireid.data.layouts._custom import tabulate
+from vireid.data.rows import Column
+from vireid.data.rows import Rows as Table
 from vireid.errors import ConfigError
 from vireid.types import ImageRecord, Modality
 
@@ -283,9 +285,10 @@ class TestManifest:
 
 
 class TestCSV:
-    def save(self, rows: Rows, tmp_path: Path, change: Callable[[str], str]) -> Manifest:
+    def save(self, rows: Rows, tmp_path: Path, change: Callable[[str], str | bytes]) -> Manifest:
         file = save_manifest(tmp_path / "list.csv", rows)
-        file.write_bytes(change(file.read_bytes().decode()).encode())
+        changed = change(file.read_bytes().decode())
+        file.write_bytes(changed if isinstance(changed, bytes) else changed.encode())
         return Manifest(file)
 
     @pytest.mark.parametrize(
@@ -293,19 +296,104 @@ class TestCSV:
         [
             lambda text: "\ufeff" + text,
             lambda text: text.replace("\r\n", "\n"),
+            lambda text: text.replace("\r\n", "\r"),
             lambda text: text.replace("path,identity", " Path , IDENTITY"),
             lambda text: text.replace("\r\n", "\r\n\r\n") + "\r\n,,,,\r\n",
+            lambda text: text.replace("\r\n", "\r\n , ,\t\r\n"),
             lambda text: text.replace("p4/c1.png", '"p4/c1.png"').replace(",4,", ", 4 ,"),
             lambda text: "\r\n".join(f"{line},x,é" for line in text.splitlines()),
+            lambda text: "\r\n".join(f'{line},"x\r\n,\ry"' for line in text.splitlines()),
+            lambda text: text.replace("split", "split,note,note,", 1),
+            lambda text: text.replace("train\r\n", "train,, ,\r\n"),
+            lambda text: text.replace(",", ";"),
+            lambda text: text.replace(",", "\t"),
+            lambda text: text.replace(",", "|"),
+            lambda text: "sep=;\r\n" + text.replace(",", ";"),
+            lambda text: "SEP=\t\n" + text.replace(",", "\t"),
+            lambda text: '"sep=^"\n' + text.replace(",", "^"),
+            lambda text: text.replace(",", ";").replace("\r\n", ";a,b,c,d,e\r\n"),
+            lambda text: text.encode("utf-16"),
+            lambda text: b"\xfe\xff" + text.replace(",", "\t").encode("utf-16-be"),
+            lambda text: text.encode("utf-16-le"),
+            lambda text: text.encode("utf-32"),
+            lambda text: text + text,
         ],
-        ids=["BOM", "LF", "header", "blank rows", "quotes", "more columns"],
+        ids=[
+            "BOM",
+            "LF",
+            "CR",
+            "header",
+            "blank rows",
+            "rows of spaces",
+            "quotes",
+            "more columns",
+            "cells of several lines",
+            "short rows",
+            "long rows of nothing",
+            "semicolons",
+            "tabs",
+            "bars",
+            "sep=;",
+            "SEP=tab",
+            "quoted sep",
+            "commas in cells",
+            "UTF-16",
+            "UTF-16 big-endian",
+            "UTF-16 without BOM",
+            "UTF-32",
+            "header repeated",
+        ],
     )
     def test_as_editors_leave_it(
-        self, rows: Rows, tmp_path: Path, change: Callable[[str], str]
+        self, rows: Rows, tmp_path: Path, change: Callable[[str], str | bytes]
     ) -> None:
         expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
         layout = self.save(rows, tmp_path, change)
         assert (layout.train(), layout.test()) == (expected.train(), expected.test())
+
+    @pytest.mark.parametrize("separator", [",", ";"])
+    def test_windows_1252(
+        self,
+        rows: Rows,
+        tmp_path: Path,
+        separator: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        rows = [{**row, "camera": f"Süd – {row['camera']} €"} for row in rows]
+        layout = self.save(
+            rows, tmp_path, lambda text: text.replace(",", separator).encode("cp1252")
+        )
+        assert {r.camera_name for r in layout.train()} == {f"Süd – {n} €" for n in (1, 2, 3)}
+        layout = Manifest(layout.root)
+        assert layout.test()
+        said = f"'{layout.root}' is not in UTF-8; it is read as Windows-1252 (cp1252)."
+        assert capsys.readouterr().err.splitlines() == [said]
+
+    @pytest.mark.parametrize(
+        ("change", "where"),
+        [
+            (lambda text: "sep=,\n\n" + text, "line 8"),
+            (lambda text: text.replace("split", 'split,"a\n\nb"', 1), "line 8"),
+            (lambda text: text.replace("\r\n", "\r"), "line 6"),
+            (lambda text: text.replace("\r\n", "\r\n,,\r\n"), "line 11"),
+            (lambda text: text.encode("utf-16"), "line 6"),
+        ],
+    )
+    def test_lines_in_messages_are_those_of_an_editor(
+        self, rows: Rows, tmp_path: Path, change: Callable[[str], str | bytes], where: str
+    ) -> None:
+        rows[4]["modality"] = "depth"
+        layout = self.save(rows, tmp_path, change)
+        assert f"'{layout.root}' {where} has the modality 'depth'" in only(layout.problems())
+
+    def test_a_row_of_a_path_alone_is_one_fault(self, rows: Rows, tmp_path: Path) -> None:
+        layout = self.save(
+            rows, tmp_path, lambda text: text.replace("p4/c2.png,4,2,visible,train", "p4/c2.png")
+        )
+        assert (
+            f"'{layout.root}' line 3 has no identity and no modality and no split and no camera;"
+            in only(layout.problems())
+        )
 
     def test_columns_in_any_order(self, rows: Rows, tmp_path: Path) -> None:
         expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
@@ -318,20 +406,28 @@ class TestCSV:
         layout = self.save(rows, tmp_path, lambda text: text.replace("p4/c2.png", "p4/c,2.png"))
         message = only(layout.problems())
         assert f"'{layout.root}' line 3 has 6 cells; expected 5" in message
+        assert "put cells that hold a ',' into quotes." in message
         assert refused(layout.train) == message
 
-    def test_another_separator(self, rows: Rows, tmp_path: Path) -> None:
-        layout = self.save(rows, tmp_path, lambda text: text.replace(",", ";"))
-        message = only(layout.problems())
-        assert "no column 'path', 'identity', 'modality' and 1 more" in message
-        assert "'path;identity;camera;modality;split'" in message
-
-    @pytest.mark.parametrize("data", [b"\xff\xfep\x00a\x00", b'path,"identity\r\n', b"path\xe9,"])
-    def test_something_else(self, tmp_path: Path, data: bytes) -> None:
+    @pytest.mark.parametrize(
+        ("data", "error"),
+        [
+            (b"\xff\xfep\x00a\x00", "has no column"),
+            (b"path\xe9,", "has no column 'path', 'identity', 'modality' and 1 more"),
+            (b'path,identity,modality,split\na,1,ir,test\n"b', "cannot be read (line 3: "),
+            (b'path,identity,modality,split\na,"1"x,ir,test\n', "cannot be read (line 2: "),
+            (b"PK\x03\x04\x14\x00\x08", "is not text in UTF-8, UTF-16 or Windows-1252"),
+            (b"\xff\xd8\xff\xe0\x00\x10JFIF", "is not text in UTF-8, UTF-16 or Windows-1252"),
+            ("path\n行人".encode("gbk") + b"\x81", "is not text in UTF-8, UTF-16 or Windows-1252"),
+            (b"\xff\xfep\x00a", "cannot be read ("),
+        ],
+    )
+    def test_something_else(self, tmp_path: Path, data: bytes, error: str) -> None:
         file = tmp_path / "list.csv"
         file.write_bytes(data)
         message = only(Manifest(file).problems())
-        assert f"'{file}' cannot be read" in message
+        assert f"'{file}' " in message
+        assert error in message
         assert refused(Manifest(file).test) == message
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
@@ -568,14 +664,22 @@ def test_numbers_tell_names_apart(people: list[str], places: list[str]) -> None:
     Camera 0 means unknown, so cameras whose numbers begin below 1 are numbered from 1.
     """
     said = list(zip(people, places, strict=True))
-    entries = [
-        Annotation(f"row {n}", f"{n:02d}.png", who, "ir", "train", camera, "")
-        for n, (who, camera) in enumerate(said)
-    ]
-    table = tabulate(entries, root=Path("x"), folder=Path("x"), fix="fix it")
+    cells = {
+        "path": [f"{number:02d}.png" for number in range(len(said))],
+        "identity": people,
+        "camera": places,
+        "modality": ["ir"] * len(said),
+        "split": ["train"] * len(said),
+        "time": [""] * len(said),
+        "role": [""] * len(said),
+    }
+    columns = {name: Column.of(texts) for name, texts in cells.items()}
+    table = tabulate(
+        Table(columns, "row {}".format), root=Path("x"), folder=Path("x"), fix="fix it"
+    )
     assert table.faults == ()
-    for (record, roles), (who, camera) in zip(table.rows, said, strict=True):
-        assert roles == {"train"}
+    records = sorted(map(table.record, table.images_of("train")), key=lambda r: r.path)
+    for record, (who, camera) in zip(records, said, strict=True):
         assert value(record.identity_name) == value(table.identities[record.identity]) == value(who)
         assert value(record.camera_name) == value(camera)
         assert bool(record.camera) == bool(camera)

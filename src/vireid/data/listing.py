@@ -17,12 +17,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from vireid.data.rows import MODALITIES, TABLES, Columns, read_rows
+import numpy as np
+
+from vireid.data.rows import TABLES, Columns, parse_modality, read_rows
 from vireid.data.walk import Walk, split_images, walk
 from vireid.errors import ConfigError, DatasetError, first_few
 from vireid.log import log, printable
@@ -62,15 +65,27 @@ def list_images(
             " manifests (.csv, .parquet)."
         )
     found: dict[str, ImageInfo] = {}
+    folders: dict[str, str] = {}
     for source in sources:
         for image in _named_by(source):
             # Links and paths with .. may lead to the same file.
-            key = os.path.realpath(image.path)
+            key = _real_path(str(image.path), folders)
             found[key] = _merge(found[key], image) if key in found else image
     return [
         replace(image, modality=image.modality or modality, camera=image.camera or camera)
+        if (modality and not image.modality) or (camera and not image.camera)
+        else image
         for image in found.values()
     ]
+
+
+def _real_path(path: str, folders: dict[str, str]) -> str:
+    """As ``os.path.realpath``, resolving each folder once."""
+    folder, slash, name = path.rpartition("/")
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder + slash)
+    real = f"{folders[folder]}/{name}"
+    return os.path.realpath(real) if name == ".." or os.path.islink(real) else real  # noqa: PTH114
 
 
 def _named_by(source: str) -> Iterable[ImageInfo]:
@@ -133,51 +148,44 @@ def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _read_manifest(file: Path) -> list[ImageInfo]:
-    images, errors = [], list[str]()
-    for where, cells in read_rows(file, _COLUMNS):
-        found = list(_errors(where, cells))
-        errors += found
-        if not found:
-            modality = cells["modality"].lower()
-            images.append(
-                ImageInfo(
-                    path=file.parent / cells["path"],
-                    modality=MODALITIES[modality] if modality else None,
-                    camera=cells["camera"],
-                    identity=cells["identity"],
-                    time=parse_time(cells["time"]) if cells["time"] else None,
-                    note=cells["note"],
-                    added=parse_time(cells["added"]) if cells["added"] else None,
-                )
-            )
-    if errors:
-        raise DatasetError(
-            f"{errors[0]}; fix the row"
-            + (f" (the first of {len(errors):,} such errors)." if len(errors) > 1 else ".")
-        )
-    if not images:
+    rows = read_rows(file, _COLUMNS)
+    columns = rows.columns
+    if not len(rows):
         raise DatasetError(
             f"'{file}' has 0 rows below its header; expected one per image; add them, or name"
             " another file."
         )
-    return images
-
-
-def _errors(where: str, cells: dict[str, str]) -> Iterator[str]:
-    """Yield the errors of a row, each the beginning of a message."""
-    if not cells["path"]:
-        yield f"{where} has no path; expected the path of an image in every row"
-    if cells["modality"] and cells["modality"].lower() not in MODALITIES:
-        yield (
-            f"{where} has the modality '{cells['modality'][:40]}'; expected"
-            f" {', '.join(MODALITIES)}, or nothing"
+    absent = columns["path"].empty
+    errors = [(absent, "has no path; expected the path of an image in every row")]
+    values: dict[str, list[Any]] = {"path": [file.parent / text for text in columns["path"].texts]}
+    for name, parse in (("modality", parse_modality), ("time", parse_time), ("added", parse_time)):
+        values[name], wrong, error = columns[name].parsed(parse)
+        errors.append((wrong, f"has the {name} {error}, or nothing"))
+    number = sum(np.count_nonzero(wrong) for wrong, _ in errors)
+    if number:
+        wrong, what = min(
+            (error for error in errors if error[0].any()), key=lambda e: e[0].argmax()
         )
-    for column in ("time", "added"):
-        if cells[column]:
-            try:
-                parse_time(cells[column])
-            except ValueError as error:
-                yield f"{where} has the {column} {error}, or nothing"
+        raise DatasetError(
+            f"{rows.where(int(wrong.argmax()))} {what}; fix the row"
+            + (f" (the first of {number:,} such errors)." if number > 1 else ".")
+        )
+    cells = (
+        map((values.get(name) or column.texts).__getitem__, column.codes.tolist())
+        for name, column in columns.items()
+    )
+    return [
+        ImageInfo(
+            path=path,
+            modality=modality,
+            camera=camera,
+            identity=identity,
+            time=time,
+            note=note,
+            added=added,
+        )
+        for path, modality, camera, identity, time, note, added in zip(*cells, strict=True)
+    ]
 
 
 def _merge(one: ImageInfo, other: ImageInfo) -> ImageInfo:

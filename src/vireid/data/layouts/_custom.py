@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from abc import abstractmethod
@@ -10,158 +11,184 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self, cast, get_args
 
-from vireid.data.layouts._common import (
-    Layout,
-    in_order,
-    many,
-    refuse,
-    require_both_modalities,
-)
-from vireid.data.rows import MODALITIES
+import numpy as np
+from numpy.typing import NDArray
+
+from vireid.data.layouts._common import Layout, many, refuse, require_both_modalities
+from vireid.data.rows import Column, Rows, parse_modality
 from vireid.errors import DatasetError, first_few
 from vireid.log import log
 from vireid.times import parse_time
 from vireid.types import ImageRecord, Modality, Role
 
-__all__ = ["Annotation", "CustomDataset", "MergedNames", "Table", "tabulate"]
+__all__ = ["CustomDataset", "MergedNames", "Table", "tabulate"]
 
-_SPLITS: Mapping[str, frozenset[str]] = {
-    "train": frozenset({"train"}),
-    "val": frozenset({"val"}),
-    "query": frozenset({"query"}),
-    "gallery": frozenset({"gallery"}),
-    "test": frozenset({"query", "gallery"}),
-}
-_ROLES: Mapping[str, Role] = {
-    "": "person",
-    "person": "person",
-    "junk": "junk",
-    "distractor": "distractor",
-}
+_ROLES: Sequence[Role] = get_args(Role)
+_SPLITS: Mapping[str, int] = {"train": 1, "val": 2, "query": 4, "gallery": 8, "test": 4 | 8}
+"""Splits as bits."""
 # An int64 holds any 18 digits.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-
-
-class Annotation(NamedTuple):
-    """The annotation of one image, as written; an empty text is unknown.
-
-    Attributes:
-        where: Where it is written, for messages, such as ``'manifest.csv' line 7``.
-        path: The image file, absolute or relative to the data set's folder.
-        identity: A number or a name.
-        modality: A key of :data:`~vireid.data.rows.MODALITIES`, in any case.
-        split: ``train``, ``val``, ``query``, ``gallery``, or ``test`` for query and gallery both.
-        camera: A number or a name.
-        time: ISO 8601.
-        role: A key of ``ROLES``, in any case; such an image needs no identity.
-    """
-
-    where: str
-    path: str
-    identity: str
-    modality: str
-    split: str
-    camera: str
-    time: str
-    role: str = ""
-
-
-class _Image(NamedTuple):
-    """A parsed annotation; equal ones agree about an image."""
-
-    path: Path
-    identity: str
-    camera: str
-    modality: Modality
-    time: datetime | None
-    role: Role
+# Paths that pathlib would write differently, and absolute ones.
+_UNTIDY = re.compile(r"(^|/)\.?(/|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All images of a custom data set.
+    """All images of a custom data set, in the order of records.
 
     Attributes:
-        rows: Each image once, by path, with its splits among ``train``, ``val``, ``query`` and
-            ``gallery``.
+        files: The file of each image.
+        identity: Its identity's number, int64 ``[n]``.
+        camera: Its camera's number, int64 ``[n]``; 0 if unknown.
+        infrared: Whether it is infrared, bool ``[n]``.
+        splits: Its splits, uint8 ``[n]``, bits of ``_SPLITS``.
+        role: Its role, an index of ``_ROLES``, uint8 ``[n]``.
+        times: When it was taken; None if unknown.
         identities: The name of each identity, by number.
         cameras: The name of each camera, by number.
         faults: What is wrong with the annotations, one sentence each.
         merged: Names that are taken as one, one sentence for identities and one for cameras.
     """
 
-    rows: tuple[tuple[ImageRecord, frozenset[str]], ...]
+    files: Sequence[str]
+    identity: NDArray[np.int64]
+    camera: NDArray[np.int64]
+    infrared: NDArray[np.bool_]
+    splits: NDArray[np.uint8]
+    role: NDArray[np.uint8]
+    times: Sequence[datetime | None]
     identities: Mapping[int, str]
     cameras: Mapping[int, str]
     faults: tuple[str, ...]
     merged: tuple[MergedNames, ...] = ()
 
+    @classmethod
+    def empty(cls, fault: str) -> Self:
+        """A table that cannot be read."""
+        none = np.zeros(0, dtype=np.int64)
+        byte = none.astype(np.uint8)
+        return cls([], none, none, none.astype(bool), byte, byte, [], {}, {}, (fault,))
 
-def tabulate(annotations: Sequence[Annotation], *, root: Path, folder: Path, fix: str) -> Table:
+    def images_of(self, *splits: str) -> list[int]:
+        """The rows of the images of some splits."""
+        bits = sum(_SPLITS[split] for split in splits)
+        return np.flatnonzero(self.splits & bits).tolist()
+
+    def record(self, row: int) -> ImageRecord:
+        """The record of an image."""
+        identity, camera = int(self.identity[row]), int(self.camera[row])
+        return ImageRecord(
+            path=Path(self.files[row]),
+            identity=identity,
+            camera=camera,
+            modality=Modality.INFRARED if self.infrared[row] else Modality.VISIBLE,
+            time=self.times[row],
+            # Junk and distractors may be without identity.
+            identity_name=self.identities.get(identity, ""),
+            camera_name=self.cameras.get(camera, ""),
+            role=_ROLES[self.role[row]],
+        )
+
+
+def tabulate(rows: Rows, *, root: Path, folder: Path, fix: str) -> Table:
     """Parse annotations and number identities and cameras.
 
     Names that are all integers are kept as these numbers; otherwise they are numbered from 1 in
     sorted order. Integers of equal value, such as 0001 and 1, are one name.
 
     Args:
-        annotations: One or more per image; those of one image must agree.
+        rows: One or more annotations per image, which must agree. Their columns are ``path``
+            (absolute or relative to the folder), ``identity`` and ``camera`` (numbers or names),
+            ``modality``, ``split``, ``time`` (ISO 8601) and ``role``, without which an image is one
+            of a person.
         root: The data set's root, for messages.
         folder: The data set's folder.
         fix: How to fix a wrong annotation, for messages.
     """
-    wrong: dict[str, list[str]] = {}
-    first: dict[Path, tuple[_Image, Annotation]] = {}
-    splits: dict[Path, frozenset[str]] = {}
-    with_cameras = any(entry.camera for entry in annotations)
-    for entry in annotations:
-        faults = dict(_faults(entry, with_cameras=with_cameras))
-        if not faults:
-            image, split = _parse(entry, folder), _SPLITS[entry.split.lower()]
-            known, before = first.setdefault(image.path, (image, entry))
-            both = split | splits.get(image.path, split)
-            if image == known and (len(both) == 1 or both == _SPLITS["test"]):
-                splits[image.path] = both
-            else:
-                faults["contradiction"] = (
-                    f"{entry.where} annotates '{entry.path}' as '{_words(entry)}', but"
-                    f" {before.where} as '{_words(before)}'; expected the annotations of an"
-                    " image to agree"
-                )
-        for kind, fault in faults.items():
-            wrong.setdefault(kind, []).append(fault)
-    images = sorted(image for image, _ in first.values())
-    identities = _Numbers.of({image.identity for image in images} - {""})
+    columns, faults = rows.columns, list[str]()
+    valid = np.ones(len(rows), dtype=np.bool_)
+
+    def report(wrong: NDArray[np.bool_], what: str) -> None:
+        """Report the first of the rows with a fault, if there is any."""
+        number = np.count_nonzero(wrong)
+        if number:
+            more = f" (the first of {number:,} such images)." if number > 1 else "."
+            faults.append(f"{rows.where(int(wrong.argmax()))} {what}; {fix}{more}")
+            valid[wrong] = False
+
+    roles, wrong, error = columns["role"].parsed(_parse_role)
+    report(wrong, f"has the role {error}")
+    role = columns["role"].mapped([number or 0 for number in roles], np.uint8)
+    names = ["path", "identity", "modality", "split"]
+    names += [] if columns["camera"].empty.all() else ["camera"]
+    absent = np.stack([columns[name].empty for name in names])
+    absent[1] &= role == 0
+    lacking = np.logical_or.reduce(absent)
+    missing = " and no ".join(names[i] for i in np.flatnonzero(absent[:, lacking.argmax()]))
+    report(lacking, f"has no {missing}; expected one for every image")
+    modalities, wrong, error = columns["modality"].parsed(parse_modality)
+    report(wrong, f"has the modality {error}")
+    bits, wrong, error = columns["split"].parsed(_parse_split)
+    report(wrong, f"has the split {error}")
+    times, wrong, error = columns["time"].parsed(parse_time)
+    report(wrong, f"has the time {error}, or nothing")
+
+    identity, identities = _numbered(columns["identity"], valid)
     # The number 0 is an unknown camera.
-    cameras = _Numbers.of({image.camera for image in images} - {""}, least=1)
-    return Table(
-        rows=tuple(
-            (
-                ImageRecord(
-                    path=image.path,
-                    identity=(identity := identities.numbers.get(image.identity, 0)),
-                    camera=(camera := cameras.numbers.get(image.camera, 0)),
-                    modality=image.modality,
-                    time=image.time,
-                    identity_name=identities.names.get(identity, "") if image.identity else "",
-                    camera_name=cameras.names.get(camera, ""),
-                    role=image.role,
-                ),
-                splits[image.path],
+    camera, cameras = _numbered(columns["camera"], valid, least=1)
+    infrared = columns["modality"].mapped([m is Modality.INFRARED for m in modalities], np.bool_)
+    split = columns["split"].mapped([bit or 0 for bit in bits], np.uint8)
+    wrong = (role > 0) & (split == _SPLITS["train"])
+    report(
+        wrong,
+        f"has the role '{columns['role'].text(int(wrong.argmax()))}' in the split 'train'; expected"
+        " it in query, gallery or test only",
+    )
+
+    # The first row of each file, and the files that have others.
+    prefix = str(folder / "x")[:-1]
+    index: dict[str, int] = {}
+    file = columns["path"].mapped(
+        [
+            index.setdefault(
+                str(folder / text) if _UNTIDY.search(text) else prefix + text, len(index)
             )
-            for image in images
-        ),
+            for text in columns["path"].texts
+        ],
+        np.int64,
+    )
+    moments: dict[datetime | None, int] = {}
+    moment = columns["time"].mapped([moments.setdefault(t, len(moments)) for t in times], np.int64)
+    labels = np.stack([identity, camera, infrared, role, moment])
+    firsts, splits, contradictions = _join(np.flatnonzero(valid), file, len(index), labels, split)
+    if contradictions:
+        row, one = contradictions[0]
+        number = len(contradictions)
+        more = f" (the first of {number:,} such images)." if number > 1 else "."
+        faults.append(
+            f"{rows.where(row)} annotates '{columns['path'].text(row)}' as"
+            f" '{_words(columns, row)}', but {rows.where(one)} as '{_words(columns, one)}';"
+            f" expected the annotations of an image to agree; {fix}{more}"
+        )
+    files = list(index)
+    kept = _in_order(np.flatnonzero(firsts >= 0), files, identity[firsts], camera[firsts])
+    chosen = firsts[kept]
+    return Table(
+        files=[files[number] for number in kept],
+        identity=identity[chosen],
+        camera=camera[chosen],
+        infrared=infrared[chosen],
+        splits=splits[kept],
+        role=role[chosen],
+        times=[times[code] for code in columns["time"].codes[chosen]],
         identities=identities.names,
         cameras=cameras.names,
+        faults=tuple(faults),
         merged=(
             *identities.remarks(root, "identity", "identities"),
             *cameras.remarks(root, "camera"),
-        ),
-        faults=tuple(
-            f"{same[0]}; {fix}"
-            + (f" (the first of {len(same):,} such images)." if len(same) > 1 else ".")
-            for same in wrong.values()
         ),
     )
 
@@ -234,24 +261,20 @@ class CustomDataset(Layout):
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with the annotations, one sentence each."""
-        faults = [*self._table.faults, *self._absent(record for record, _ in self._table.rows)]
-        people = {
-            split: {
-                record.identity
-                for record, splits in self._table.rows
-                if split in splits and record.role == "person"
-            }
+        table = self._table
+        faults = [*table.faults, *self._absent(range(len(table.files)))]
+        train, *others = (
+            {int(table.identity[row]) for row in table.images_of(split) if not table.role[row]}
             for split in ("train", "val", "query", "gallery")
-        }
-        names = self.identity_names
-        for split in ("val", "query", "gallery"):
-            if both := sorted(people["train"] & people[split]):
+        )
+        for split, people in zip(("val", "query", "gallery"), others, strict=True):
+            if both := sorted(train & people):
+                names = first_few(table.identities[number] for number in both)
                 faults.append(
-                    f"'{self.root}' has the identities {first_few(names[n] for n in both)} in train"
-                    f" and in {split}; expected disjoint identities; assign all images of an"
-                    " identity to one of them."
+                    f"'{self.root}' has the identities {names} in train and in {split}; expected"
+                    " disjoint identities; assign all images of an identity to one of them."
                 )
-        vars(self)["_remarks"] = self._table.merged
+        vars(self)["_remarks"] = table.merged
         return (*faults, *self._remarks)
 
     @property
@@ -260,8 +283,8 @@ class CustomDataset(Layout):
         """The folder that paths are relative to."""
 
     @abstractmethod
-    def _annotations(self) -> Sequence[Annotation]:
-        """Read the annotation of each image.
+    def _annotations(self) -> Rows:
+        """Read the annotation of each image, as :func:`tabulate` takes it.
 
         Raises:
             DatasetError: If none can be read.
@@ -272,7 +295,7 @@ class CustomDataset(Layout):
         try:
             return tabulate(self._annotations(), root=self.root, folder=self._folder, fix=self.fix)
         except DatasetError as error:
-            return Table(rows=(), identities={}, cameras={}, faults=(str(error),))
+            return Table.empty(str(error))
 
     @cached_property
     def _remarks(self) -> tuple[MergedNames, ...]:
@@ -284,22 +307,24 @@ class CustomDataset(Layout):
     def _all(self, *splits: str) -> tuple[ImageRecord, ...]:
         refuse(self._table.faults)
         _ = self._remarks
-        records = [record for record, own in self._table.rows if own.intersection(splits)]
-        refuse(self._absent(records))
-        return in_order(records)
+        rows = self._table.images_of(*splits)
+        refuse(self._absent(rows))
+        return tuple(map(self._table.record, rows))
 
     def _some(self, *splits: str) -> tuple[ImageRecord, ...]:
         records = self._all(*splits)
         if not records:
-            words = [word for word, meant in _SPLITS.items() if meant.intersection(splits)]
+            bits = sum(_SPLITS[split] for split in splits)
+            words = [word for word, own in _SPLITS.items() if own & bits]
             raise DatasetError(
                 f"'{self.root}' has 0 images of the split {' or '.join(words)}; expected some;"
                 f" {self.fix_split}."
             )
         return records
 
-    def _absent(self, records: Iterable[ImageRecord]) -> list[str]:
-        absent = [record.path for record in records if not record.path.is_file()]
+    def _absent(self, rows: Iterable[int]) -> list[str]:
+        files = self._table.files
+        absent = [files[row] for row in rows if not os.path.isfile(files[row])]  # noqa: PTH113
         if not absent:
             return []
         return [
@@ -309,53 +334,65 @@ class CustomDataset(Layout):
         ]
 
 
-def _faults(entry: Annotation, *, with_cameras: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with one annotation: the kind, and the beginning of a sentence."""
-    texts = entry._asdict()
-    needed = ["path", "identity", "modality", "split", "camera"]
-    if entry.role.lower() in ("junk", "distractor"):
-        needed.remove("identity")
-        if entry.split.lower() == "train":
-            yield (
-                "role in train",
-                f"{entry.where} has the role '{entry.role}' in the split 'train'; expected it in"
-                " query, gallery or test only",
-            )
-    for name in needed if with_cameras else needed[:-1]:
-        if not texts[name]:
-            yield f"no {name}", f"{entry.where} has no {name}; expected one for every image"
-    for name, word, known in (
-        ("modality", entry.modality, MODALITIES),
-        ("split", entry.split, _SPLITS),
-        ("role", entry.role, _ROLES),
-    ):
-        if word and word.lower() not in known:
-            yield (
-                f"{name} {word}",
-                f"{entry.where} has the {name} '{word[:40]}'; expected"
-                f" {', '.join(filter(None, known))}",
-            )
-    if entry.time:
-        try:
-            parse_time(entry.time)
-        except ValueError as error:
-            yield "time", f"{entry.where} has the time {error}, or nothing"
+def _join(
+    rows: NDArray[np.int64],
+    file: NDArray[np.int64],
+    files: int,
+    labels: NDArray[np.int64],
+    split: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], list[tuple[int, int]]]:
+    """Join the rows of each file.
+
+    Args:
+        rows: The rows to join.
+        file: The number of each row's file.
+        files: The number of files.
+        labels: What must be equal in the rows of a file, ``[labels, n]``.
+        split: The split of each row; those of a file may be query and gallery.
+
+    Returns:
+        The first row of each file, -1 where it has none; the splits of each file; and each row
+        that contradicts the first of its file, with that first.
+    """
+    first = np.full(files, -1)
+    first[file[rows[::-1]]] = rows[::-1]
+    splits, contradictions = split[first], list[tuple[int, int]]()
+    for row in rows[first[file[rows]] != rows].tolist():
+        one, both = int(first[file[row]]), int(splits[file[row]] | split[row])
+        if (labels[:, row] == labels[:, one]).all() and both in _SPLITS.values():
+            splits[file[row]] = both
+        else:
+            contradictions.append((row, one))
+    return first, splits, contradictions
 
 
-def _parse(entry: Annotation, folder: Path) -> _Image:
-    return _Image(
-        folder / entry.path,
-        unicodedata.normalize("NFC", entry.identity),
-        unicodedata.normalize("NFC", entry.camera),
-        MODALITIES[entry.modality.lower()],
-        parse_time(entry.time) if entry.time else None,
-        _ROLES[entry.role.lower()],
-    )
+def _parse_split(text: str) -> int:
+    if text.lower() not in _SPLITS:
+        raise ValueError(f"'{text[:40]}'; expected {', '.join(_SPLITS)}")
+    return _SPLITS[text.lower()]
 
 
-def _words(entry: Annotation) -> str:
-    words = (entry.identity, entry.camera, entry.modality, entry.split, entry.time, entry.role)
-    return ", ".join(word for word in words if word)
+def _parse_role(text: str) -> int:
+    if text.lower() not in _ROLES:
+        raise ValueError(f"'{text[:40]}'; expected {', '.join(_ROLES)}")
+    return _ROLES.index(cast(Role, text.lower()))
+
+
+def _in_order(
+    rows: NDArray[np.int64],
+    files: Sequence[str],
+    identity: NDArray[np.int64],
+    camera: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Sort rows by camera, identity and file name; then by path, as pathlib compares paths."""
+    keys = [f"{path.rpartition('/')[2]}/{path}".replace("/", "\0") for path in files]
+    by_name = np.array(sorted(rows.tolist(), key=keys.__getitem__), dtype=np.int64)
+    return by_name[np.lexsort((identity[by_name], camera[by_name]))]
+
+
+def _words(columns: Mapping[str, Column], row: int) -> str:
+    names = ("identity", "camera", "modality", "split", "time", "role")
+    return ", ".join(text for name in names if (text := columns[name].text(row)))
 
 
 class MergedNames(str):
@@ -407,3 +444,13 @@ class _Numbers(NamedTuple):
                 f" one: {first_few(' = '.join(same) for same in self.merged)}; expected one"
                 " spelling; if they are different, add a letter to one of them, such as a0001."
             )
+
+
+def _numbered(
+    column: Column, valid: NDArray[np.bool_], *, least: int | None = None
+) -> tuple[NDArray[np.int64], _Numbers]:
+    """Number the names of a column that occur in valid rows; elsewhere the number is 0."""
+    texts = [unicodedata.normalize("NFC", text) for text in column.texts]
+    used = {texts[code] for code in np.unique(column.codes[valid])} - {""}
+    found = _Numbers.of(used, least=least)
+    return column.mapped([found.numbers.get(text, 0) for text in texts], np.int64), found

@@ -20,20 +20,22 @@ everything else is literal. Identities and cameras are numbered as in a manifest
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import UnusedImages, require_folder
-from vireid.data.layouts._custom import Annotation, CustomDataset
+from vireid.data.layouts._custom import CustomDataset
+from vireid.data.rows import Column, Rows
 from vireid.data.walk import Walk, walk
 from vireid.errors import ConfigError, DatasetError, first_few
 
 __all__ = ["Folders"]
 
-_FIELDS = ("identity", "modality", "split", "camera", "name")
+_FIELDS = {"identity": "", "modality": "", "split": "test", "camera": "", "time": "", "role": ""}
+"""The annotations, and what they are without a field of the pattern."""
+_NAMES = ("identity", "modality", "split", "camera", "name")
 _EXAMPLE = "'{split}/{modality}/cam{camera}/{identity}/{name}'"
 
 
@@ -87,7 +89,7 @@ class Folders(CustomDataset):
     def _folder(self) -> Path:
         return self.root
 
-    def _annotations(self) -> Sequence[Annotation]:
+    def _annotations(self) -> Rows:
         found, others = self._matches
         if not found:
             example = f", such as {first_few(others, shown=1)}," if others else ""
@@ -96,28 +98,24 @@ class Folders(CustomDataset):
                 f" pattern '{self.pattern}'; expected paths such as {_EXAMPLE} describes; fix"
                 " --pattern or --root."
             )
-        return found
+        columns = {
+            name: Column.of(fields.get(name, absent) for fields in found.values())
+            for name, absent in _FIELDS.items()
+        }
+        paths = list(found)
+        return Rows(
+            {"path": Column.of(paths), **columns}, lambda row: f"'{self.root / paths[row]}'"
+        )
 
     @cached_property
-    def _matches(self) -> tuple[list[Annotation], list[str]]:
-        """The annotations by matching paths, and the other paths."""
+    def _matches(self) -> tuple[dict[str, dict[str, str]], list[str]]:
+        """The fields by matching path, and the other paths."""
         pattern = _compile(self.pattern)
-        found, others = [], []
+        found, others = {}, []
         for path in filter(is_image, self.walk().files):
             relative = path.relative_to(self.root).as_posix()
             if match := pattern.fullmatch(relative):
-                fields = match.groupdict()
-                found.append(
-                    Annotation(
-                        where=f"'{path}'",
-                        path=relative,
-                        identity=fields["identity"],
-                        modality=fields["modality"],
-                        split=fields.get("split", "test"),
-                        camera=fields.get("camera", ""),
-                        time="",
-                    )
-                )
+                found[relative] = match.groupdict()
             else:
                 others.append(relative)
         return found, others
@@ -131,9 +129,9 @@ def _compile(pattern: str) -> re.Pattern[str]:
     """
     # Text and fields alternate.
     texts, fields = (re.split(r"\{([^{}]*)\}", pattern)[start::2] for start in (0, 1))
-    unknown = [name for name in fields if name not in _FIELDS]
-    twice = [name for name in _FIELDS if fields.count(name) > 1]
-    missing = [name for name in _FIELDS[:2] if name not in fields]
+    unknown = [name for name in fields if name not in _NAMES]
+    twice = [name for name in _NAMES if fields.count(name) > 1]
+    missing = [name for name in _NAMES[:2] if name not in fields]
     if any("{" in text or "}" in text for text in texts):
         fault = "has an unmatched brace"
     elif unknown:
@@ -151,6 +149,6 @@ def _compile(pattern: str) -> re.Pattern[str]:
         return re.compile("".join(pieces))
     raise ConfigError(
         f"--pattern '{pattern}' {fault}; expected the fields"
-        f" {', '.join(f'{{{name}}}' for name in _FIELDS)}, each at most once, of which identity"
+        f" {', '.join(f'{{{name}}}' for name in _NAMES)}, each at most once, of which identity"
         f" and modality are required, such as {_EXAMPLE}."
     )

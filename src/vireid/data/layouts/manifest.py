@@ -23,14 +23,14 @@ such as 0001 and 1, are one name, because spreadsheets remove the zeros; this is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import UnusedImages
-from vireid.data.layouts._custom import Annotation, CustomDataset
-from vireid.data.rows import TABLES, Columns, read_rows
+from vireid.data.layouts._custom import CustomDataset
+from vireid.data.rows import TABLES, Columns, Rows, read_rows
 from vireid.data.walk import Walk
 from vireid.errors import DatasetError, first_few
 
@@ -88,17 +88,17 @@ class Manifest(CustomDataset):
 
     def walk(self) -> Walk:
         """List every file in the folders of listed images, but not below them."""
-        folders = {record.path.parent for record, _ in self._table.rows}
-        beside = (path for folder in folders for path in folder.glob("*"))
-        return Walk(sorted(path for path in beside if not path.is_dir() and path != self.file))
+        return Walk(list(map(Path, self._beside())))
 
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with rows and files, one sentence each."""
         faults = super().problems()
-        listed = {record.path for record, _ in self._table.rows}
-        others = [path for path in self.walk().files if is_image(path) and path not in listed]
         # With faults, the images of faulty rows would be among the others.
-        if self._table.faults or not others:
+        if self._table.faults:
+            return faults
+        listed = set(self._table.files)
+        others = [name for name in self._beside() if name not in listed and is_image(Path(name))]
+        if not others:
             return faults
         unused = UnusedImages(
             f"{len(others):,} images next to those listed in '{self.file}' have no row:"
@@ -106,13 +106,27 @@ class Manifest(CustomDataset):
         )
         return (*faults, unused)
 
+    def _beside(self) -> list[str]:
+        """Every file in the folders of listed images, as pathlib sorts them."""
+        found = []
+        for folder in {os.path.dirname(file) for file in self._table.files}:  # noqa: PTH120
+            if os.path.isdir(folder or "."):  # noqa: PTH112
+                with os.scandir(folder or ".") as entries:
+                    found += [
+                        os.path.join(folder, entry.name)  # noqa: PTH118
+                        for entry in entries
+                        if not entry.is_dir()
+                    ]
+        own = str(self.file)
+        return sorted((name for name in found if name != own), key=lambda n: n.replace("/", "\0"))
+
     @property
     def _folder(self) -> Path:
         return self.file.parent
 
-    def _annotations(self) -> Sequence[Annotation]:
-        rows = [Annotation(where, **cells) for where, cells in read_rows(self.file, _COLUMNS)]
-        if not rows:
+    def _annotations(self) -> Rows:
+        rows = read_rows(self.file, _COLUMNS)
+        if not len(rows):
             raise DatasetError(
                 f"'{self.file}' has 0 rows below its header; expected one per image; add rows, or"
                 " pass another file as root (--root)."
