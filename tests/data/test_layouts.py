@@ -445,7 +445,6 @@ class TestRegDBFaults:
             "Visible/1/a.bmp -1",
             "Thermal/1/a.bmp 0",
             "1/a.bmp 0",
-            "Visible\\1\\a.bmp 0",
             "0",
         ],
     )

@@ -177,7 +177,6 @@ class TestFaults:
             "vis/person/a.jpg 0",
             "0001/a.jpg 0",
             "/vis/0001/a.jpg 0",
-            "vis\\0001\\a.jpg 0",
             "0",
         ],
     )

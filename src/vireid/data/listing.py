@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from vireid.data.layouts._common import plain_path
 from vireid.data.rows import TABLES, Columns, parse_modality, read_rows
 from vireid.data.walk import Walk, split_images, walk
 from vireid.errors import ConfigError, DatasetError, first_few
@@ -157,7 +158,9 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
         )
     absent = columns["path"].empty
     errors = [(absent, "has no path; expected the path of an image in every row")]
-    values: dict[str, list[Any]] = {"path": [file.parent / text for text in columns["path"].texts]}
+    values: dict[str, list[Any]] = {
+        "path": [file.parent / plain_path(text) for text in columns["path"].texts]
+    }
     for name, parse in (("modality", parse_modality), ("time", parse_time), ("added", parse_time)):
         values[name], wrong, error = columns[name].parsed(parse)
         errors.append((wrong, f"has the {name} {error}, or nothing"))

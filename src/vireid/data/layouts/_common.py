@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -24,6 +26,7 @@ __all__ = [
     "many",
     "missing_files",
     "overlap",
+    "plain_path",
     "read_list",
     "read_numbers",
     "refuse",
@@ -35,6 +38,8 @@ __all__ = [
 
 T = TypeVar("T")
 K = TypeVar("K", int, str)
+
+_UNTIDY = re.compile(r"(^|/)\.{0,2}(/|$)|\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class ListEntry(NamedTuple):
 
     Attributes:
         modality: The modality of the list.
-        file: The image file, relative to the root of the data set.
+        file: The image file, relative to the root of the data set, as :func:`plain_path` gives it.
         folder: Name of the file's folder.
         label: The number that ends the line.
     """
@@ -149,6 +154,18 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
+def plain_path(text: str) -> str:
+    """Return a path of a list as a path below the same folder is written: ``vis/0001/a.jpg``.
+
+    Args:
+        text: The path, perhaps with ``./``, ``..``, ``//`` or backslashes.
+    """
+    if not _UNTIDY.search(text):
+        return text
+    path = re.sub("^/+", "/", text.replace("\\", "/"))
+    return posixpath.normpath(path) if path else ""
+
+
 def read_list(
     path: Path, modality: Modality, accepts: Callable[[Sequence[str]], bool], *, expected: str
 ) -> tuple[list[ListEntry], list[str]]:
@@ -170,9 +187,10 @@ def read_list(
     odd: list[str] = []
     for number, line in enumerate(lines, 1):
         file, _, label = line.strip().rpartition(" ")
-        parts = PurePosixPath(file.strip()).parts
+        file = plain_path(file.strip())
+        parts = PurePosixPath(file).parts
         if is_number(label) and accepts(parts):
-            entries.append(ListEntry(modality, file.strip(), parts[-2], int(label)))
+            entries.append(ListEntry(modality, file, parts[-2], int(label)))
         elif line.strip():
             odd.append(f"line {number} reads '{line.strip()[:80]}'")
     if odd:

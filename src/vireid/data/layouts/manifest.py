@@ -24,13 +24,13 @@ such as 0001 and 1, are one name, because spreadsheets remove the zeros; this is
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vireid.data.file_kind import is_image
-from vireid.data.layouts._common import UnusedImages
+from vireid.data.layouts._common import UnusedImages, plain_path
 from vireid.data.layouts._custom import CustomDataset
-from vireid.data.rows import TABLES, Columns, Rows, read_rows
+from vireid.data.rows import TABLES, Column, Columns, Rows, read_rows
 from vireid.data.walk import Walk
 from vireid.errors import DatasetError, first_few
 
@@ -131,4 +131,6 @@ class Manifest(CustomDataset):
                 f"'{self.file}' has 0 rows below its header; expected one per image; add rows, or"
                 " pass another file as root (--root)."
             )
-        return rows
+        path = rows.columns["path"]
+        plain = Column(path.codes, list(map(plain_path, path.texts)))
+        return replace(rows, columns={**rows.columns, "path": plain})
