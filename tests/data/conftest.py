@@ -10,6 +10,7 @@ from tests.helpers.packed import record, write_bmp
 
 from vireid.data import images
 from vireid.data.images import read_image
+from vireid.data.tone_mapping import ToneMapping
 from vireid.types import ImageRecord
 
 
@@ -30,9 +31,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the images that are decoded, in order where one thread does it."""
     names: list[str] = []
 
-    def noting(path: Path) -> Image.Image:
+    def noting(path: Path, tone_mapping: ToneMapping) -> Image.Image:
         names.append(path.name)
-        return read_image(path)
+        return read_image(path, tone_mapping)
 
     monkeypatch.setattr(images, "read_image", noting)
     return names

@@ -38,6 +38,7 @@ from tests.helpers.packed import (
 from vireid.data import images
 from vireid.data.cache import default_cache
 from vireid.data.images import read_image
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.types import ImageRecord
 
 TIMEOUT = 60.0  # seconds after which another process counts as stuck
@@ -110,12 +111,12 @@ def build(records: Sequence[ImageRecord], root: Path, end: Connection, stop_at: 
     """Build the cache, stop before an image until told to go on, and tell how many were decoded."""
     numbers = count()
 
-    def stopping(path: Path) -> Image.Image:
+    def stopping(path: Path, tone_mapping: ToneMapping = AUTO) -> Image.Image:
         number = next(numbers)
         if number == stop_at:
             end.send(f"at image {number}")
             end.recv()
-        return read_image(path)
+        return read_image(path, tone_mapping)
 
     class Teller:
         def write(self, text: str) -> None:
@@ -136,9 +137,9 @@ def kill_everywhere(records: Sequence[ImageRecord], root: Path, end: Connection)
     folder, saved = default_cache(root), root / "saved"
     decoded = count()
 
-    def counting(path: Path) -> Image.Image:
+    def counting(path: Path, tone_mapping: ToneMapping = AUTO) -> Image.Image:
         next(decoded)
-        return read_image(path)
+        return read_image(path, tone_mapping)
 
     os.fsync = lambda fd: None  # a power cut needs it, a kill does not, and it is slow
     pack(records[:6], root).close()

@@ -228,7 +228,7 @@ GOOD = np.zeros((8, 4, 3), np.uint8)
         (b"\x89PNG", "'images' is of type bytes; .*BytesIO"),
         (3, "'images' is of type int"),
         ([["a.png"]], r"'images\[0\]' is of type list"),
-        (Image.new("F", (4, 8)), "mode F.*floating-point pixels have no known scale"),
+        (Image.new("F", (4, 8), float("nan")), "mode F.*none of its pixels has a finite value"),
         (Image.new("RGB", (0, 8)), "it has 0 x 8 pixels"),
         ("nowhere.png", "'nowhere.png' does not exist"),
         (".", "'.' is a folder; .*list_images"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from vireid.data import images
 from vireid.data.images import read_resized
 from vireid.data.sampler import BatchShard, class_indices
+from vireid.data.tone_mapping import ToneMapping
 from vireid.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -47,7 +48,7 @@ def test_the_cache_does_not_change_batches(
         packed = epoch(run, cache)
         assert all(equal(a, b) for a, b in zip(packed, decoded, strict=True))
 
-        def refuse(path: Path) -> Image.Image:
+        def refuse(path: Path, tone_mapping: ToneMapping) -> Image.Image:
             raise AssertionError(f"{path} is decoded although the cache is there")
 
         monkeypatch.setattr(images, "read_image", refuse)

@@ -277,7 +277,7 @@ class Service:
         if upload is None:
             query = self._attention_of(str(form.entry))
         else:
-            image = decode_image(upload.data, name=upload.name)
+            image = self._decode(upload.data, upload.name)
             query = self._map(image, form.query_modality or guess_modality(image), "upload")
         return AttentionResponse(query=query, result=self._attention_of(str(form.result)))
 
@@ -285,7 +285,12 @@ class Service:
         row = self.entry(id)
         assert row.info.modality is not None
         data, source = self._bytes_of(row)
-        return self._map(decode_image(data, name=row.info.name), row.info.modality, source)
+        image = self._decode(data, row.info.name, row.info.camera)
+        return self._map(image, row.info.modality, source)
+
+    def _decode(self, data: bytes, name: str, camera: str = "") -> Image.Image:
+        how = self._extractor.tone_mapping.of(camera)
+        return decode_image(data, name=name, tone_mapping=how)
 
     def _map(
         self, image: Image.Image, modality: Modality, source: Literal["upload", "file", "thumbnail"]

@@ -5,17 +5,30 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from vireid.cli._flags import Switch
 from vireid.data.inspection import describe_guesses
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
-from vireid.errors import ConfigError, ImageError
+from vireid.data.tone_mapping import ToneMapping
+from vireid.errors import ConfigError, GalleryError, ImageError
+from vireid.gallery import open_gallery
 from vireid.log import printable
 from vireid.types import Device, ImageInfo, Modality
 
-__all__ = ["DEFAULT_IMAGE_OPTIONS", "ImageOptions", "print_detected", "print_skipped"]
+if TYPE_CHECKING:
+    from vireid.features import FeatureExtractor
+
+__all__ = [
+    "DEFAULT_IMAGE_OPTIONS",
+    "ImageOptions",
+    "load_for_gallery",
+    "print_converted",
+    "print_detected",
+    "print_skipped",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +42,10 @@ class ImageOptions:
     """Camera where the manifest gives none."""
     skip_bad: Switch = False
     """Skip and list unreadable images instead of stopping at the first."""
+    tone_mapping: str = ""
+    """How images of more than 8 bits are mapped to 8: auto (by each file), full, percentile:1:99,
+    bounds:LOW:HIGH, celsius:LOW:HIGH, or bounds per camera, such as
+    bounds:yard=29000:31000,gate=28500:30500; that of the gallery or of the run by default."""
     batch_size: int = 64
     """Inference batch size."""
     device: Device | None = None
@@ -67,6 +84,35 @@ class ImageOptions:
 
 
 DEFAULT_IMAGE_OPTIONS = ImageOptions()
+
+
+def load_for_gallery(
+    run: Path, gallery: str, *, device: Device | None, tone_mapping: str = ""
+) -> FeatureExtractor:
+    """Load a model that reads images as those of a gallery were read.
+
+    Args:
+        run: The run folder or export.
+        gallery: The gallery, which need not exist yet.
+        device: The device; the one used for training by default.
+        tone_mapping: The tone mapping; by default the gallery's, in a new gallery the run's.
+
+    Raises:
+        VireidError: The model cannot be loaded.
+    """
+    # Imported here because torch takes seconds, and other commands do without.
+    from vireid.features import load
+
+    # What is wrong with the gallery is said when it is opened for use.
+    with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:
+        tone_mapping = tone_mapping or str(ToneMapping.named_in(opened.model.about))
+    return load(run, device=device, tone_mapping=tone_mapping)
+
+
+def print_converted(remarks: Mapping[str, int]) -> None:
+    """Print how many images were converted, and how."""
+    for remark, number in remarks.items():
+        print(f"{many(number, 'image')} {remark}.")
 
 
 def print_detected(detected: Mapping[Modality, int]) -> None:

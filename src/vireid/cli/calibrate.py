@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.data.layouts import DataSource, Folders, LayoutName, Manifest
+from vireid.cli._images import load_for_gallery
+from vireid.data.layouts import DataSource, LayoutName
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation.markdown import markdown_table
@@ -77,7 +78,6 @@ def calibrate(
         The calibration, which is saved in the gallery.
     """
     # Imported here because torch takes seconds, and other gallery commands do without.
-    from vireid.features import load
 
     layout = replace(data, hold_out=data.layout == "sysu-mm01" and split == "val").open()
     records = layout.val() if split == "val" else layout.test()
@@ -88,11 +88,11 @@ def calibrate(
             "some people."
         )
     _require_untrained(run, records, f"split {split} of '{data.root}'")
-    extractor = load(run, device=device)
+    extractor = load_for_gallery(run, gallery, device=device)
     # Refuses a gallery of another model before minutes of feature extraction.
     open_gallery(gallery, model=extractor.model_info).close()
     features = extractor.extract(records, batch_size=batch_size)
-    cameras = layout.camera_names if isinstance(layout, Manifest | Folders) else {}
+    cameras = layout.camera_names
     found = fit(
         features,
         fingerprint=extractor.fingerprint,

@@ -9,6 +9,7 @@ import tyro
 
 from vireid.data import check as checking
 from vireid.data.layouts import DataSource, LayoutName
+from vireid.data.tone_mapping import ToneMapping
 
 __all__ = ["check"]
 
@@ -20,6 +21,7 @@ def check(
     *,
     trial: int = 1,
     pattern: str = "",
+    tone_mapping: str = "auto",
     sheet: Path | None = None,
     json: Path | None = None,
     threads: int | None = None,
@@ -35,6 +37,9 @@ def check(
         trial: RegDB: number of the split, 1 to 10; the lists of all ten are checked.
         pattern: Layout folders: pattern of the image paths, such as
             '{split}/{modality}/cam{camera}/{identity}/{name}'.
+        tone_mapping: How images of more than 8 bits are mapped to 8: auto (by each file), full,
+            percentile:1:99, bounds:LOW:HIGH, celsius:LOW:HIGH, or bounds per camera, such as
+            bounds:yard=29000:31000,gate=28500:30500.
         sheet: Also write a contact sheet of some identities of each split (.jpg or .png).
         json: Also write the report as JSON, with every faulty file.
         threads: Number of decoding threads; by default one per processor, at most 8.
@@ -43,7 +48,13 @@ def check(
         The report; its exit_status is 1 if there is an error.
     """
     source = DataSource(layout=layout, root=root, trial=trial, pattern=pattern)
-    report = checking.check(source, sheet=sheet, threads=threads, progress=True)
+    report = checking.check(
+        source,
+        tone_mapping=ToneMapping.parse(tone_mapping),
+        sheet=sheet,
+        threads=threads,
+        progress=True,
+    )
     print(report)
     if json:
         report.save(json)

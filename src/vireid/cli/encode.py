@@ -12,6 +12,7 @@ import tyro
 from vireid.cli._images import (
     DEFAULT_IMAGE_OPTIONS,
     ImageOptions,
+    print_converted,
     print_detected,
     print_skipped,
 )
@@ -91,7 +92,7 @@ def _encode(
     """Run in each process."""
     listed = options.list(images)
     keep_memory()
-    extractor = load(run, device=options.device)
+    extractor = load(run, device=options.device, tone_mapping=options.tone_mapping)
     with options.hint():
         summary = extract_to_parquet(
             extractor,
@@ -115,5 +116,6 @@ def _print_summary(out: Path, part: Part, summary: Summary) -> None:
         f"{where} holds the features of {many(summary.rows, 'image')}{earlier}: dimension"
         f" {summary.model.dimension:,}, network {summary.model.fingerprint}."
     )
+    print_converted(summary.remarks)
     print_detected(summary.guessed)
     print_skipped(summary.bad)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from vireid.data.listing import list_images
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError
 from vireid.export import check_options, export_run, images_listed, images_of_run
 from vireid.export.parity import COARSE
@@ -54,10 +55,12 @@ def export(
     if calibrate < 2:
         raise ConfigError(f"--calibrate {calibrate} is out of range; expected at least 2 images.")
     count = calibrate if precision == "int8" else 0
+    made_from = RunFolder(run).read_config()
     if images:
-        chosen = images_listed(list_images(images), count=count, seed=seed)
+        how = ToneMapping.parse(made_from.tone_mapping)
+        chosen = images_listed(list_images(images), count=count, seed=seed, tone_mapping=how)
     else:
-        chosen = images_of_run(RunFolder(run).read_config(), root=root, count=count, seed=seed)
+        chosen = images_of_run(made_from, root=root, count=count, seed=seed)
     info = export_run(run, out, format=format, precision=precision, images=chosen)
     print(_report(out, info))
     if info.parity.mean_cosine < COARSE:

@@ -19,6 +19,8 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import (
     DEFAULT_IMAGE_OPTIONS,
     ImageOptions,
+    load_for_gallery,
+    print_converted,
     print_detected,
     print_skipped,
 )
@@ -97,7 +99,7 @@ def add(
         How many images were new, and how many known.
     """
     # Imported here because torch takes seconds, and other commands do without.
-    from vireid.features import extract_from_files, load
+    from vireid.features import extract_from_files
     from vireid.features.bulk import WHOLE, Part
 
     if encoded is not None:
@@ -122,7 +124,9 @@ def add(
             " the images, or a file of features as --encoded."
         )
     listed = options.list(images)
-    extractor = load(run, device=options.device)
+    extractor = load_for_gallery(
+        run, gallery, device=options.device, tone_mapping=options.tone_mapping
+    )
     with open_gallery(
         gallery,
         model=extractor.model_info,
@@ -314,6 +318,7 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
     new = known = 0
     bad: list[str] = []
     guessed: Counter[Modality] = Counter()
+    remarks: Counter[str] = Counter()
     try:
         with tqdm(total=total, desc="adding", unit="image", disable=None) as bar:
             for batch in batches:
@@ -322,6 +327,7 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
                 known += added.known + batch.known
                 bad += batch.bad
                 guessed.update(batch.guessed)
+                remarks.update(batch.remarks)
                 bar.update(batch.seen)
     except (VireidError, KeyboardInterrupt):
         if new:
@@ -334,6 +340,7 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
     _index(gallery)
     stay = f"; {known:,} were already there" if known else ""
     print(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
+    print_converted(remarks)
     print_detected(guessed)
     print_skipped(bad)
     return Added(new, known)

@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from vireid.cli._flags import Switch
+from vireid.cli._images import load_for_gallery
 from vireid.cli.entries import EntryFilters
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
@@ -75,11 +76,11 @@ def search(
         The results.
     """
     # Imported here because torch takes seconds, and other gallery commands do without.
-    from vireid.features import extract_from_files, load
+    from vireid.features import extract_from_files
 
     modality = Modality(query.query_modality) if query.query_modality else None
     listed = list_images(images, modality=modality, camera=query.query_camera)
-    extractor = load(run, device=query.device)
+    extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(gallery, model=extractor.model_info) as opened:
         batches = list(extract_from_files(extractor, listed))
         queries = [image.info for batch in batches for image in batch.images]

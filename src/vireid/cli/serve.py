@@ -18,8 +18,8 @@ from vireid.app.audit import Audit
 from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.tokens import Tokens
 from vireid.cli._flags import Switch
+from vireid.cli._images import load_for_gallery
 from vireid.errors import ConfigError
-from vireid.features import load
 from vireid.gallery import open_gallery
 from vireid.log import log
 from vireid.runs import Device
@@ -94,7 +94,7 @@ def serve(
     with contextlib.ExitStack() as closing:
         closing.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _end))
         listening = closing.enter_context(listen(host, port, tokens=tokens))
-        extractor = load(run, device=device)
+        extractor = load_for_gallery(run, gallery, device=device)
         opened = closing.enter_context(
             open_gallery(gallery, model=extractor.model_info, write=not read_only, create=create)
         )

@@ -16,6 +16,7 @@ from tyro.extras import SubcommandApp
 from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.cache import default_cache, open_images
+from vireid.data.tone_mapping import ToneMapping
 from vireid.distributed.comm import broadcast
 from vireid.distributed.launch import Processes, launch
 from vireid.errors import ConfigError
@@ -220,7 +221,12 @@ def _validator(run: Run, cache: Path | None) -> Iterator[Validate | None]:
         return
     protocol = validation(run.data.open())
     own = local_records(protocol.records)
-    with open_images(own, size=run.recipe.method.size, cache=cache) as images:
+    with open_images(
+        own,
+        size=run.recipe.method.size,
+        cache=cache,
+        tone_mapping=ToneMapping.parse(run.tone_mapping),
+    ) as images:
 
         def validate(network: Method) -> Mapping[str, float]:
             # A copy, because the backend freezes its network.

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from vireid.data.images import DECODER, read_resized
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import CacheError
 from vireid.files import write_atomic
 from vireid.log import log
@@ -42,11 +43,19 @@ FORMAT = 1
 
 
 class Stamp(NamedTuple):
-    """The state of a file; every write changes at least ``changed_ns``."""
+    """The state of a file, and how it is read; every write changes at least ``changed_ns``.
+
+    Attributes:
+        bytes: Its length.
+        modified_ns: When its content was last changed.
+        changed_ns: When its content or its attributes were last changed.
+        tone_mapping: How more than 8 bits are mapped to 8.
+    """
 
     bytes: int
     modified_ns: int
     changed_ns: int
+    tone_mapping: str
 
 
 class _Row(NamedTuple):
@@ -124,14 +133,19 @@ class PackFolder:
         path, base = path.absolute(), self.path.parent
         return str(path.relative_to(base) if path.is_relative_to(base) else path)
 
-    def stamp(self, name: str) -> Stamp:
-        """The current state of an image's file."""
+    def stamp(self, name: str, tone_mapping: str) -> Stamp:
+        """The current state of an image's file.
+
+        Args:
+            name: The name of the image in the index.
+            tone_mapping: How it is read.
+        """
         path = self._image(name)
         try:
             status = (path.parent if path.parent.suffix == ".npy" else path).stat()
         except (OSError, ValueError):  # ValueError: no file can have this name
-            return Stamp(0, 0, 0)  # equals no file's; decoding then reports the error
-        return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            return Stamp(0, 0, 0, "")  # equals no file's; decoding then reports the error
+        return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, tone_mapping)
 
     def find(self, needed: Mapping[str, Stamp]) -> Pack | None:
         """Open the existing pack if it holds these images in these states."""
@@ -194,7 +208,7 @@ class PackFolder:
         kept = {
             name: stamp
             for name, stamp in (old.stamps if old else {}).items()
-            if stamp == (needed.get(name) or self.stamp(name))
+            if stamp == (needed.get(name) or self.stamp(name, stamp.tone_mapping))
         }
         plan = {**kept, **needed}
         path = self.path / f"{self._stem}-{secrets.token_hex(4)}.rgb"
@@ -210,9 +224,10 @@ class PackFolder:
             ):
 
                 def put(number: int, name: str) -> int:
+                    how = ToneMapping.parse(plan[name].tone_mapping)
                     pixels = np.empty((*self._size, 3), dtype=np.uint8)
                     if not (old and name in kept and old.read(name, pixels)):
-                        pixels[:] = read_resized(self._image(name), self._size)
+                        pixels[:] = read_resized(self._image(name), self._size, how)
                     if (
                         os.pwrite(file.fileno(), pixels.data, number * pixels.nbytes)
                         < pixels.nbytes

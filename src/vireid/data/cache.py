@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vireid.data._packs import PackFolder
 from vireid.data.image_stack import ImageStack
 from vireid.data.layouts import folder_of
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import CacheError
 from vireid.log import log
 from vireid.types import ImageRecord
@@ -35,6 +36,7 @@ def open_images(
     *,
     size: tuple[int, int],
     cache: Path | None,
+    tone_mapping: ToneMapping = AUTO,
     progress: bool = False,
 ) -> ImageStack:
     """Open images for repeated use, from a packed cache if possible.
@@ -45,6 +47,7 @@ def open_images(
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
         cache: The folder of the packed cache; None decodes each time, without a message.
+        tone_mapping: How more than 8 bits are mapped to 8.
         progress: Show a bar with images/s on standard error while the cache is built.
 
     Raises:
@@ -53,20 +56,22 @@ def open_images(
     """
     if cache is not None:
         try:
-            return PackedImages(records, size=size, folder=cache, progress=progress)
+            return PackedImages(
+                records, size=size, folder=cache, tone_mapping=tone_mapping, progress=progress
+            )
         except CacheError as error:
             log(f"Images are decoded each time: {error}")
-    return ImageStack(records, size=size)
+    return ImageStack(records, size=size, tone_mapping=tone_mapping)
 
 
 class PackedImages(ImageStack):
     """The images of a set of records, resized to one size, read from a packed image cache.
 
-    Opening it builds the cache if images are missing from it or their files have changed (length,
-    or time of the last change of content or attributes); unchanged rows are copied, the rest is
-    decoded. Images of other records stay in the cache until their files change or are gone, so
-    that all splits of a data set share it. Only one process builds at a time; a killed build
-    leaves the previous cache as it was.
+    Opening it builds the cache if images are missing from it, were read with another tone mapping,
+    or their files have changed (length, or time of the last change of content or attributes);
+    unchanged rows are copied, the rest is decoded. Images of other records stay in the cache until
+    their files change or are gone, so that all splits of a data set share it. Only one process
+    builds at a time; a killed build leaves the previous cache as it was.
 
     An image's checksum is compared when it is first fetched. A damaged image is decoded instead,
     and the next opening rebuilds the whole cache.
@@ -76,6 +81,7 @@ class PackedImages(ImageStack):
         size: Height and width to resize to, in pixels (bilinear, antialiased).
         folder: The cache. Files below its parent folder are known by their relative paths, so that
             a data set can be moved with the cache inside it.
+        tone_mapping: How more than 8 bits are mapped to 8.
         threads: Threads that decode and read; as in :class:`~vireid.data.image_stack.ImageStack`.
         progress: Show a bar with images/s on standard error while building.
 
@@ -91,15 +97,19 @@ class PackedImages(ImageStack):
         *,
         size: tuple[int, int],
         folder: Path,
+        tone_mapping: ToneMapping = AUTO,
         threads: int | None = None,
         progress: bool = False,
     ) -> None:
-        super().__init__(records, size=size, threads=threads)
+        super().__init__(records, size=size, tone_mapping=tone_mapping, threads=threads)
         self._folder = PackFolder(folder, size)
         self._names = [self._folder.name(record.path) for record in self.records]
         self._damaged = False
         # Before decoding: a file that changes during it is then found changed next time.
-        needed = {name: self._folder.stamp(name) for name in self._names}
+        needed = {
+            name: self._folder.stamp(name, str(how))
+            for name, how in zip(self._names, self._tone_mappings, strict=True)
+        }
         try:
             self._pack = self._folder.find(needed) or self._folder.build(
                 needed, threads=self._threads, progress=progress

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireid.data.images import read_resized
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError
 from vireid.files import Closeable
 from vireid.types import ImageRecord
@@ -28,6 +29,7 @@ class ImageStack(Closeable):
     Args:
         records: The images; a position in this sequence is an image's index.
         size: Height and width to resize to, in pixels (bilinear, antialiased).
+        tone_mapping: How more than 8 bits are mapped to 8.
         threads: Number of decoding threads; by default one per processor, at most 8.
 
     Attributes:
@@ -43,6 +45,7 @@ class ImageStack(Closeable):
         records: Sequence[ImageRecord],
         *,
         size: tuple[int, int],
+        tone_mapping: ToneMapping = AUTO,
         threads: int | None = None,
     ) -> None:
         if min(size) < 1:
@@ -53,6 +56,7 @@ class ImageStack(Closeable):
             raise ConfigError(f"{threads} threads are out of range; expected at least 1.")
         self.records = tuple(records)
         self.size = size
+        self._tone_mappings = [tone_mapping.of(r.camera_name) for r in records]
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-images")
 
@@ -90,7 +94,8 @@ class ImageStack(Closeable):
 
     def _read(self, index: int, into: NDArray[np.uint8]) -> None:
         """Read the pixels of one image into an array ``[H, W, 3]``."""
-        into[:] = read_resized(self.records[index].path, self.size)
+        path = self.records[index].path
+        into[:] = read_resized(path, self.size, self._tone_mappings[index])
 
 
 def _as_indices(indices: Iterable[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from vireid.data.bit_depth import LEVELS, REMARKS, FileDepth, to_8_bits
 from vireid.data.file_kind import PILLOW_FORMATS, RAW, is_raw, kind_of, refusal
 from vireid.data.metadata import load_upright, pixels_only
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ImageError
 
 __all__ = [
@@ -31,7 +33,7 @@ __all__ = [
     "rgb_image",
 ]
 
-DECODER = 2
+DECODER = 3
 """Increase whenever :func:`read_image` or :func:`read_resized` gives different pixels than before,
 so that packed caches are rebuilt."""
 
@@ -53,61 +55,67 @@ MAX_SIDE = 16_384
 as the network's input, which would widen one of 1 x 3,000,000 pixels to 1.7 GB."""
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, tone_mapping: ToneMapping = AUTO) -> Image.Image:
     """Read an image as 8-bit RGB, upright.
 
-    The EXIF orientation is applied. Grey becomes three equal channels, 16-bit grey is scaled by its
-    full range, CMYK and palettes are converted, an alpha channel is dropped.
+    The EXIF orientation is applied. Grey becomes three equal channels, more than 8 bits are mapped
+    to 8, CMYK and palettes are converted, an alpha channel is dropped.
 
     Args:
         path: The file; its extension is ignored. ``FILE.npy/ROW`` is one image, from 0, of an
             array of uint8 ``[N, H, W, 3]`` or ``[N, H, W]``.
+        tone_mapping: How more than 8 bits are mapped to 8: the mapping of the image's camera.
 
     Raises:
-        ImageError: If the file is missing, empty, truncated, not an image, of floating-point
-            pixels, or larger than 89 million pixels or than ``MAX_SIDE`` in width or height; if
-            an array does not have that shape or has no such row.
+        ImageError: If the file is missing, empty, truncated, not an image, or larger than 89
+            million pixels or than ``MAX_SIDE`` in width or height; if the tone mapping does not
+            apply to its values; if an array does not have that shape or has no such row.
     """
     if path.parent.suffix == ".npy":
         return _read_row(path.parent, path.name)
     try:
-        return _decode(path, str(path))
+        return _decode(path, str(path), tone_mapping)
     except FileNotFoundError:
         raise ImageError(
             f"'{path}' does not exist; expected an image; restore it, or open the data set again."
         ) from None
 
 
-def decode_image(data: bytes, *, name: str) -> Image.Image:
+def decode_image(data: bytes, *, name: str, tone_mapping: ToneMapping = AUTO) -> Image.Image:
     """Decode the bytes of an image file like :func:`read_image`.
 
     Args:
         data: All bytes of the file.
         name: Its name, for messages.
+        tone_mapping: As for :func:`read_image`.
 
     Raises:
-        ImageError: If it is empty, truncated, not an image, of floating-point pixels, or larger
-            than 89 million pixels or than ``MAX_SIDE`` in width or height.
+        ImageError: If it is empty, truncated, not an image, or larger than 89 million pixels or
+            than ``MAX_SIDE`` in width or height; if the tone mapping does not apply to its values.
     """
-    return _decode(io.BytesIO(data), name)
+    return _decode(io.BytesIO(data), name, tone_mapping)
 
 
-def rgb_image(image: Image.Image, *, name: str) -> Image.Image:
+def rgb_image(image: Image.Image, *, name: str, tone_mapping: ToneMapping = AUTO) -> Image.Image:
     """Convert an image in memory like :func:`read_image`.
 
     Args:
         image: A PIL image of any mode; it is not changed.
         name: Its name, for messages.
+        tone_mapping: As for :func:`read_image`.
 
     Raises:
-        ImageError: If it is empty, closed, truncated, of floating-point pixels, or too large.
+        ImageError: If it is empty, closed, truncated or too large, or the tone mapping does not
+            apply to its values.
     """
     _check_size(name, *image.size)
     try:
         if not all(image.size):
             raise ValueError(f"it has {image.width} x {image.height} pixels")
+        # Pillow keeps only the upper 8 bits of 16-bit colour in memory.
+        depth = FileDepth.of(image)._replace(lower=())
         upright, _ = load_upright(image)
-        return _to_rgb(upright)
+        return _to_rgb(to_8_bits(upright, None, depth, tone_mapping))
     except Exception as error:  # files that PIL opened and has not decoded yet may be damaged
         raise ImageError(
             f"'{name}' (mode {image.mode}) cannot be read: {error}; expected a complete image that"
@@ -134,18 +142,18 @@ def open_image(source: Path | io.BytesIO) -> Image.Image:
         return Image.open(io.BytesIO(stripped.data), formats=PILLOW_FORMATS)
 
 
-def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+def _decode(source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping) -> Image.Image:
     """Read an image; of a file that does not exist, FileNotFoundError is passed on."""
     try:
         try:
-            return _load(source, name)
+            return _load(source, name, tone_mapping)
         except _FINAL:
             raise
         except Exception as error:
             if not (stripped := pixels_only(_content(source))):
                 raise
             try:
-                image = _load(io.BytesIO(stripped.data), name, exif=stripped.exif)
+                image = _load(io.BytesIO(stripped.data), name, tone_mapping, exif=stripped.exif)
             except Exception:
                 raise error from None
             # Pillow does not say why it cannot identify a file.
@@ -164,16 +172,32 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
         raise ImageError(refusal(f"'{name}' ({_bytes(source)})", kind, error)) from error
 
 
-def _load(source: Path | io.BytesIO, name: str, *, exif: bytes = b"") -> Image.Image:
+def _load(
+    source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping, *, exif: bytes = b""
+) -> Image.Image:
     with Image.open(source, formats=PILLOW_FORMATS) as image:
         _check_size(name, *image.size)
         if isinstance(image, TiffImageFile) and is_raw(image.tag_v2):
             raise ImageError(refusal(f"'{name}'", RAW)) from ValueError(f"it is {RAW.one}")
+        depth = FileDepth.of(image)
         upright, fault = load_upright(image, exif)
-        upright = _to_rgb(upright)
-        # What else Pillow read of the metadata may be damaged, and would be saved with the image.
-        upright.info = {METADATA_FAULT: fault} if fault else {}
-        return upright
+    lower = None
+    if depth.lower:
+        with Image.open(source, formats=PILLOW_FORMATS) as second:
+            second.tile = list(depth.lower)
+            lower, _ = load_upright(second, exif)
+    try:
+        mapped = to_8_bits(upright, lower, depth, tone_mapping)
+    except ValueError as error:
+        raise ImageError(
+            f"'{name}' cannot be mapped to 8 bits: {error}; or leave it out."
+        ) from error
+    rgb = _to_rgb(mapped)
+    # What else Pillow read of the metadata may be damaged, and would be saved with the image.
+    rgb.info = {key: mapped.info[key] for key in (LEVELS, REMARKS) if key in mapped.info}
+    if fault:
+        rgb.info[METADATA_FAULT] = fault
+    return rgb
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -186,12 +210,15 @@ def _check_size(name: str, width: int, height: int) -> None:
         )
 
 
-def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_resized(
+    path: Path, size: tuple[int, int], tone_mapping: ToneMapping = AUTO
+) -> NDArray[np.uint8]:
     """Read an image and resize it (bilinear, antialiased).
 
     Args:
         path: As for :func:`read_image`.
         size: Height and width, in pixels.
+        tone_mapping: As for :func:`read_image`.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB.
@@ -199,7 +226,7 @@ def read_resized(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     Raises:
         ImageError: If the image cannot be read.
     """
-    return resized(read_image(path), size)
+    return resized(read_image(path, tone_mapping), size)
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -262,15 +289,7 @@ def _bytes(source: Path | io.BytesIO) -> str:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65_535:
-            raise ValueError(f"values from {values.min()} to {values.max()} exceed 16-bit grey")
-        # 65,535 / 255 = 257; Pillow's own conversion would clip everything above 255.
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no known scale")
-    elif image.mode == "P":
+    if image.mode == "P":
         # By way of RGBA, because Pillow warns about losing the transparency of palettes.
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")

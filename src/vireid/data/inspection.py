@@ -22,6 +22,7 @@ from PIL import Image
 
 from vireid.data.images import decode_image
 from vireid.data.layouts._common import many
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.types import ImageInfo, Modality
 
 __all__ = [
@@ -41,12 +42,15 @@ THUMBNAIL = (144, 288)
 """The largest width and height of a thumbnail, in pixels."""
 
 
-def inspect_image(data: bytes, info: ImageInfo) -> tuple[Image.Image, ImageInfo]:
+def inspect_image(
+    data: bytes, info: ImageInfo, tone_mapping: ToneMapping = AUTO
+) -> tuple[Image.Image, ImageInfo]:
     """Decode an image file and add its hash and its modality to what is known of it.
 
     Args:
         data: The bytes of the file.
         info: What is known of the image; its modality is guessed if it is None.
+        tone_mapping: How more than 8 bits are mapped to 8, in all cameras.
 
     Returns:
         The RGB image, and ``info`` with ``sha256``, ``modality`` and ``guessed``.
@@ -54,7 +58,7 @@ def inspect_image(data: bytes, info: ImageInfo) -> tuple[Image.Image, ImageInfo]
     Raises:
         ImageError: If the image cannot be read.
     """
-    image = decode_image(data, name=str(info.path))
+    image = decode_image(data, name=str(info.path), tone_mapping=tone_mapping.of(info.camera))
     return image, replace(
         info,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -30,7 +30,7 @@ _UPRIGHT = {
 
 # The tags of a TIFF file that determine its pixels, and the orientation.
 _TIFF_TAGS = {
-    *(256, 257, 258, 259, 262, 266, 273, _ORIENTATION, 277, 278, 279, 284, 292, 293, 317, 320),
+    *(256, 257, 258, 259, 262, 266, 273, _ORIENTATION, 277, 278, 279, 281, 284, 292, 293, 317, 320),
     *(322, 323, 324, 325, 338, 339, 347, *range(512, 522), 529, 530, 531, 532),
 }
 _PNG_CHUNKS = re.compile(b"IHDR|PLTE|IDAT|IEND|eXIf")

@@ -11,6 +11,7 @@ import numpy as np
 
 from vireid.data.images import read_image
 from vireid.data.inspection import guess_modality
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError, DatasetError
 from vireid.export.parity import LoadedImage
 from vireid.runs import Run
@@ -59,14 +60,21 @@ def images_of_run(run: Run, *, root: Path | None, count: int, seed: int) -> Expo
             f"{error} The export is checked with images of the run's data set: pass its current"
             " folder as --root, or other images as --images."
         ) from error
+    how = ToneMapping.parse(run.tone_mapping)
+
+    def loaded(records: Sequence[ImageRecord]) -> list[LoadedImage]:
+        return [LoadedImage(read_image(r.path, how.of(r.camera_name)), r.modality) for r in records]
+
     return ExportImages(
-        [LoadedImage(read_image(r.path), r.modality) for r in check],
-        [LoadedImage(read_image(r.path), r.modality) for r in calibration],
+        loaded(check),
+        loaded(calibration),
         f"{len(calibration)} training images of the run (seed {seed})",
     )
 
 
-def images_listed(images: Sequence[ImageInfo], *, count: int, seed: int) -> ExportImages:
+def images_listed(
+    images: Sequence[ImageInfo], *, count: int, seed: int, tone_mapping: ToneMapping = AUTO
+) -> ExportImages:
     """Split given images into check and calibration; guess unknown modalities.
 
     Of each modality at most :data:`CHECKED`, and at most half, are for the check.
@@ -75,6 +83,7 @@ def images_listed(images: Sequence[ImageInfo], *, count: int, seed: int) -> Expo
         images: The images.
         count: Maximum number of calibration images, both modalities together.
         seed: Seed of the selection.
+        tone_mapping: The run's mapping of more than 8 bits to 8.
 
     Raises:
         ConfigError: A modality has fewer than two images for the check, or none to calibrate.
@@ -86,7 +95,7 @@ def images_listed(images: Sequence[ImageInfo], *, count: int, seed: int) -> Expo
     check: dict[Modality, list[LoadedImage]] = {modality: [] for modality in Modality}
     calibration: dict[Modality, list[LoadedImage]] = {modality: [] for modality in Modality}
     for listed in order:
-        image = read_image(listed.path)
+        image = read_image(listed.path, tone_mapping.of(listed.camera))
         modality = listed.modality or guess_modality(image)
         few, many = check[modality], calibration[modality]
         # Alternating, so that a few images are enough for both.

@@ -27,7 +27,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,6 +35,7 @@ from pyarrow import parquet
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
+from vireid.data.tone_mapping import ToneMapping
 from vireid.distributed.comm import broadcast, is_main_process, rank, synchronize, world_size
 from vireid.errors import ConfigError, DatasetError, ImageError, VireidError, first_few
 from vireid.features.extract import ExtractedBatch, Known, extract_from_files
@@ -111,6 +112,7 @@ class Summary:
             earlier run finished.
         bad: An error message for each image that was skipped.
         model: The model that extracted them.
+        remarks: How images were converted, and how many; without those of an earlier run.
     """
 
     rows: int
@@ -118,6 +120,7 @@ class Summary:
     guessed: Mapping[Modality, int]
     bad: tuple[str, ...]
     model: ModelInfo
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,9 @@ def extract_to_parquet(
     if bad and not rows:
         raise ImageError(f"{bad[0]} None of the {len(bad):,} images of this part can be read.")
     guessed = sum((Counter(shard.guessed) for shard in written), Counter[Modality]())
-    return Summary(rows, sum(shard.resumed for shard in written), guessed, tuple(bad), model)
+    remarks = sum((Counter(shard.remarks) for shard in written), Counter[str]())
+    resumed = sum(shard.resumed for shard in written)
+    return Summary(rows, resumed, guessed, tuple(bad), model, remarks)
 
 
 def _write_shard(
@@ -254,7 +259,7 @@ def _write_shard(
         todo = [image for image in images if keys[image.path.absolute()] not in done]
         _skip(bar, len(images) - len(todo))
         synchronize()  # every process has read the batches before one adds to them
-        rows, bad = len(done), list[str]()
+        rows, bad, remarks = len(done), list[str](), list[str]()
         try:
             for batch in extract_from_files(
                 extractor, _own_batches(todo, batch_size), batch_size=batch_size, skip_bad=skip_bad
@@ -262,20 +267,24 @@ def _write_shard(
                 batches.add(batch, model, keys)
                 rows += len(batch)
                 bad += batch.bad
+                remarks += batch.remarks
                 bar.update(batch.seen)
         except (VireidError, KeyboardInterrupt):
             if rows:
                 log(f"The features so far are kept; to resume, run the command for '{out}' again.")
             raise
-        reports = [broadcast(lambda: [rows, bad], source=r) for r in range(world_size())]
-        rows = sum(number for number, _ in reports) - (world_size() - 1) * len(done)
-        bad = [message for _, messages in reports for message in messages]
+        reports = [
+            broadcast(lambda: [rows, bad, Counter(remarks)], source=r) for r in range(world_size())
+        ]
+        rows = sum(number for number, _, _ in reports) - (world_size() - 1) * len(done)
+        bad = [message for _, messages, _ in reports for message in messages]
+        converted = sum((Counter(own) for _, _, own in reports), Counter[str]())
         if bad and not rows and not keep_finished:
             raise ImageError(f"{bad[0]} None of the {len(images):,} images can be read.")
         guessed: Counter[Modality] = Counter()
         if is_main_process():
             rows = batches.write(set(keys.values()), model, guessed)
-    return Summary(rows, len(done), guessed, tuple(bad), model)
+    return Summary(rows, len(done), guessed, tuple(bad), model, converted)
 
 
 def _own_batches(todo: Sequence[ImageInfo], batch_size: int) -> list[ImageInfo]:
@@ -399,7 +408,10 @@ def _key(image: ImageInfo, model: ModelInfo) -> str:
     except (OSError, ValueError):
         # It is refused or skipped when it is read.
         state = (-1, -1)
-    words = map(str, (model.fingerprint, image.path.absolute(), *state, *_known(image)))
+    tone_mapping = ToneMapping.named_in(model.about).of(image.camera)
+    words = map(
+        str, (model.fingerprint, tone_mapping, image.path.absolute(), *state, *_known(image))
+    )
     return hashlib.sha256("\0".join(words).encode(errors="surrogateescape")).hexdigest()
 
 
@@ -488,6 +500,7 @@ def _write_plan(folder: Path, plan: _Plan) -> None:
     before = _read_plan(folder)
     for what, old, new in (
         ("network", before.model.fingerprint, plan.model.fingerprint),
+        ("tone mapping", *(str(ToneMapping.named_in(p.model.about)) for p in (before, plan))),
         ("--shard-rows", before.shard_rows, plan.shard_rows),
         ("number of images", before.images, plan.images),
         ("list of images (by its hash)", before.listed[:12], plan.listed[:12]),

@@ -20,9 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vireid.data.bit_depth import REMARKS
 from vireid.data.images import resized
 from vireid.data.inspection import inspect_image, make_thumbnail
 from vireid.data.prefetch import prefetch_each
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ImageError, first_few
 from vireid.features.extractor import FeatureExtractor, check_batch_size
 from vireid.types import ImageInfo, IndexedImage, Modality
@@ -44,11 +46,13 @@ class ExtractedBatch:
         images: The images; their paths are absolute, or the name alone of an upload.
         bad: An error message for each image that was skipped because it cannot be read.
         known: How many images were left out because they need no feature.
+        remarks: How images were converted, one sentence for each image and conversion.
     """
 
     images: tuple[IndexedImage, ...]
     bad: tuple[str, ...] = ()
     known: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -76,6 +80,7 @@ class _Decoded(NamedTuple):
     info: ImageInfo
     thumbnail: bytes
     pixels: NDArray[np.uint8]
+    remarks: tuple[str, ...]
 
 
 def extract_from_files(
@@ -114,7 +119,8 @@ def extract_from_files(
         absent = (i.path for i in images if not os.path.exists(i.path))  # noqa: PTH110
         _refuse([(path, _missing(path)) for path in absent])
     batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    for decoded in prefetch_each(partial(_try_file, size=extractor.size), batches):
+    decode = partial(_try_file, size=extractor.size, tone_mapping=extractor.tone_mapping)
+    for decoded in prefetch_each(decode, batches):
         good = [one for one in decoded if isinstance(one, _Decoded)]
         bad = [one for one in decoded if not isinstance(one, _Decoded)]
         if not skip_bad:
@@ -125,6 +131,7 @@ def extract_from_files(
             _extract(extractor, new),
             bad=tuple(message for _, message in bad),
             known=len(good) - len(new),
+            remarks=tuple(remark for one in new for remark in one.remarks),
         )
 
 
@@ -143,9 +150,9 @@ def extract_from_bytes(
         ImageError: An image cannot be read; the first one.
     """
     named = [replace(info, path=Path(info.path.name)) for info in images]
-    size = extractor.size
+    how = extractor.size, extractor.tone_mapping
     pairs = zip(named, data, strict=True)
-    return _extract(extractor, [_decode(info, content, size) for info, content in pairs])
+    return _extract(extractor, [_decode(info, content, *how) for info, content in pairs])
 
 
 def _extract(extractor: FeatureExtractor, decoded: Sequence[_Decoded]) -> tuple[IndexedImage, ...]:
@@ -163,18 +170,23 @@ def _extract(extractor: FeatureExtractor, decoded: Sequence[_Decoded]) -> tuple[
     )
 
 
-def _try_file(info: ImageInfo, size: tuple[int, int]) -> _Decoded | tuple[Path, str]:
+def _try_file(
+    info: ImageInfo, size: tuple[int, int], tone_mapping: ToneMapping
+) -> _Decoded | tuple[Path, str]:
     """An image, or the path and an error message of one that cannot be read."""
     try:
         data = _read(info.path)
-        return _decode(replace(info, path=info.path.absolute()), data, size)
+        return _decode(replace(info, path=info.path.absolute()), data, size, tone_mapping)
     except ImageError as error:
         return info.path, str(error)
 
 
-def _decode(info: ImageInfo, data: bytes, size: tuple[int, int]) -> _Decoded:
-    image, info = inspect_image(data, info)
-    return _Decoded(info, make_thumbnail(image), resized(image, size))
+def _decode(
+    info: ImageInfo, data: bytes, size: tuple[int, int], tone_mapping: ToneMapping
+) -> _Decoded:
+    image, info = inspect_image(data, info, tone_mapping)
+    remarks = image.info.get(REMARKS, ())
+    return _Decoded(info, make_thumbnail(image), resized(image, size), remarks)
 
 
 def _read(path: Path) -> bytes:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from vireid.data.image_stack import ImageStack
 from vireid.data.inspection import describe_guesses
 from vireid.data.prefetch import prefetch_each
+from vireid.data.tone_mapping import TONE_MAPPING, ToneMapping
 from vireid.distributed.comm import is_main_process, rank
 from vireid.errors import ConfigError, RunError, WeightsError
 from vireid.features.distributed import gather_features, shares_of
@@ -90,13 +91,14 @@ class FeatureExtractor:
 
     Args:
         backend: The model, ready for inference.
-        about: Its description as text by name, for results.
+        about: Its description as text by name, for results; it names the tone mapping.
 
     Attributes:
         backend: The model.
         size: Height and width of its input images, in pixels.
         fingerprint: Short hash of its weights.
         about: Its description as text by name.
+        tone_mapping: How images of more than 8 bits are mapped to 8.
     """
 
     def __init__(self, backend: FeatureBackend, *, about: Mapping[str, str] | None = None) -> None:
@@ -104,6 +106,7 @@ class FeatureExtractor:
         self.size = backend.size
         self.fingerprint = backend.fingerprint
         self.about = dict(about or {})
+        self.tone_mapping = ToneMapping.named_in(self.about)
         self._lock = threading.Lock()
 
     @classmethod
@@ -228,7 +231,7 @@ class FeatureExtractor:
         """
         found = []
         for given in given_images(images, modality):
-            image = decode_given(given, self.size)
+            image = decode_given(given, self.size, self.tone_mapping)
             maps = self.attention_of_pixels(_as_batch([image]), image.record.modality)
             found += [AttentionMap(image.record, weights, self.grid) for weights in maps]
         return found
@@ -270,7 +273,7 @@ class FeatureExtractor:
         """
         found = []
         for given in given_images(images, modality):
-            image = decode_given(given, self.size)
+            image = decode_given(given, self.size, self.tone_mapping)
             translated = self.backend.translate(_as_batch([image]), image.record.modality)
             if translated is None:
                 return []
@@ -290,7 +293,7 @@ class FeatureExtractor:
         def decode(numbered: tuple[int, GivenImage]) -> tuple[int, DecodedImage]:
             index, image = numbered
             if stack is None:
-                return index, decode_given(image, self.size)
+                return index, decode_given(image, self.size, self.tone_mapping)
             pixels = stack.fetch([index])[0].permute(1, 2, 0).numpy()
             return index, DecodedImage(image.record, False, pixels)
 
@@ -353,6 +356,7 @@ def load(
     *,
     device: Device | None = None,
     precision: Precision | None = None,
+    tone_mapping: str = "",
 ) -> FeatureExtractor:
     """Load the model of a finished run, or an export.
 
@@ -360,6 +364,8 @@ def load(
         path: The run folder, or the folder that `vireid export` wrote.
         device: The device; the one used for training by default. An export runs on the CPU.
         precision: The precision; that of training by default. That of an export is fixed.
+        tone_mapping: How images of more than 8 bits are mapped to 8, as
+            :mod:`vireid.data.tone_mapping` writes it; as in training by default.
 
     Raises:
         RunError: If it is no run folder, not finished, or damaged.
@@ -367,6 +373,7 @@ def load(
         ConfigError: If another device or a precision is requested of an export.
     """
     path = Path(path)
+    own = {TONE_MAPPING: str(ToneMapping.parse(tone_mapping))} if tone_mapping else {}
     if is_export(path):
         if device == "cuda" or precision is not None:
             raise ConfigError(
@@ -374,7 +381,7 @@ def load(
                 " --device and no --precision; leave them out, or load its run."
             )
         exported, about = open_export(path)
-        return FeatureExtractor(exported, about=about)
+        return FeatureExtractor(exported, about=about | own)
     folder = RunFolder(path)
     run = folder.read_config()
     backend = TorchBackend(
@@ -382,7 +389,7 @@ def load(
         device=device or run.device,
         precision=precision or run.precision,
     )
-    return FeatureExtractor(backend, about=about_run(run))
+    return FeatureExtractor(backend, about=about_run(run) | own)
 
 
 def trained_network(folder: RunFolder, run: Run) -> Method:
@@ -416,5 +423,6 @@ def about_run(run: Run) -> dict[str, str]:
         "epochs": str(optimisation.epochs),
         "seed": str(run.seed),
         "precision": run.precision,
+        TONE_MAPPING: run.tone_mapping,
         "model": "last epoch" if run.select == "last" else "best epoch on validation identities",
     }

@@ -21,6 +21,7 @@ from PIL import Image
 from vireid.data.images import read_image, resized, rgb_image
 from vireid.data.inspection import guess_modality
 from vireid.data.rows import MODALITIES
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError, ImageError
 from vireid.types import ImageInfo, ImageRecord, Modality
 
@@ -37,7 +38,7 @@ ImageInput: TypeAlias = (
     str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | ImageInfo | ImageRecord
 )
 """One image: a file, a PIL image of any mode, an array uint8 ``[H, W, 3]`` (RGB) or ``[H, W]``, or
-a record of a file. Of an :class:`~vireid.types.ImageInfo` only path, modality and time are used."""
+a record of a file. Of an :class:`~vireid.types.ImageInfo` path, modality, camera and time count."""
 
 ModalityInput: TypeAlias = str | Sequence[str | None]
 """A modality (a key of :data:`~vireid.data.rows.MODALITIES`) for all images, or one per image, of
@@ -111,28 +112,32 @@ def given_images(
     return list(given) if hasattr(images, "__len__") else given
 
 
-def decode_given(image: GivenImage, size: tuple[int, int]) -> DecodedImage:
+def decode_given(
+    image: GivenImage, size: tuple[int, int], tone_mapping: ToneMapping = AUTO
+) -> DecodedImage:
     """Decode and resize an image, and guess its modality if that is unknown.
 
     Args:
         image: The image.
         size: Height and width, in pixels.
+        tone_mapping: How more than 8 bits are mapped to 8.
 
     Raises:
         ImageError: It cannot be read.
     """
     record, pixels = image.record, image.pixels
+    how = tone_mapping.of(record.camera_name)
     if pixels is None:
         if record.path.is_dir():
             raise ImageError(
                 f"'{record.path}' is a folder; expected an image; list the images of a folder by"
                 " vireid.data.listing.list_images([FOLDER])."
             )
-        decoded = read_image(record.path)
+        decoded = read_image(record.path, how)
     else:
         if isinstance(pixels, np.ndarray):
             pixels = Image.fromarray(np.ascontiguousarray(pixels))
-        decoded = rgb_image(pixels, name=str(record.path))
+        decoded = rgb_image(pixels, name=str(record.path), tone_mapping=how)
     if image.guess:
         record = replace(record, modality=guess_modality(decoded))
     return DecodedImage(record, image.guess, resized(decoded, size))
@@ -169,10 +174,10 @@ def _given(image: object, modality: Modality | None, name: str) -> GivenImage:
         modality = image.modality or modality
     if isinstance(image, ImageRecord):
         return GivenImage(image, guess=False)
-    path, time = Path(name), None
+    path, time, camera = Path(name), None, ""
     pixels: Image.Image | NDArray[np.uint8] | None = None
     if isinstance(image, ImageInfo):
-        path, time = image.path, image.time
+        path, time, camera = image.path, image.time, image.camera
     elif isinstance(image, str | os.PathLike):
         path = Path(image)
     elif isinstance(image, Image.Image):
@@ -188,7 +193,7 @@ def _given(image: object, modality: Modality | None, name: str) -> GivenImage:
         pixels = image
     else:
         raise _wrong_type(image, name)
-    record = ImageRecord(path, -1, 0, modality or Modality.VISIBLE, time)
+    record = ImageRecord(path, -1, 0, modality or Modality.VISIBLE, time, camera_name=camera)
     return GivenImage(record, modality is None, pixels)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import GalleryError
 from vireid.gallery.filters import Filters
 from vireid.types import IndexedImage, ModelInfo
@@ -19,10 +20,10 @@ NORM_TOLERANCE = 1e-3
 
 
 def check_model(location: str, held: ModelInfo, used: ModelInfo) -> None:
-    """Refuse a gallery of another network.
+    """Refuse a gallery of another network, or of images that were read otherwise.
 
     Raises:
-        GalleryError: The fingerprints or the dimensions differ.
+        GalleryError: The fingerprints, the dimensions or the tone mappings differ.
     """
     if (held.fingerprint, held.dimension) != (used.fingerprint, used.dimension):
         raise GalleryError(
@@ -30,6 +31,13 @@ def check_model(location: str, held: ModelInfo, used: ModelInfo) -> None:
             f"{held.dimension}), but the network in use is {used.fingerprint} (dimension "
             f"{used.dimension}); their features cannot be compared: use the run that the "
             "gallery was created with, or create another gallery with this one."
+        )
+    read, reads = ToneMapping.named_in(held.about), ToneMapping.named_in(used.about)
+    if read != reads:
+        raise GalleryError(
+            f"The gallery '{location}' holds images that were read with the tone mapping '{read}', "
+            f"but the one in use is '{reads}'; expected the same, because features of differently "
+            "mapped images cannot be compared: use the gallery's, or create another gallery."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from vireid.data.layouts import DataSource
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError
 from vireid.methods import AnyMethod, Recipe
 
@@ -27,6 +28,10 @@ class RunOptions:
 
     data: DataSource
     """The data set."""
+    tone_mapping: str = "auto"
+    """How images of more than 8 bits are mapped to 8, in training and search: auto (by each file),
+    full, percentile:1:99, bounds:LOW:HIGH, celsius:LOW:HIGH, or bounds per camera, such as
+    bounds:yard=29000:31000,gate=28500:30500."""
     select: Selection = "last"
     """Which epoch's network becomes the model: the last, or with --hold-out the one that is best
     on the validation identities. Never one that is best on a test gallery."""
@@ -40,6 +45,7 @@ class RunOptions:
     and its gain has not been measured; meant for long runs on a GPU."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tone_mapping", str(ToneMapping.parse(self.tone_mapping)))
         if self.select == "validation" and not self.data.hold_out:
             raise ConfigError(
                 "--select validation chooses by identities that are held out of training; add "

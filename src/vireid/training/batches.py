@@ -21,6 +21,7 @@ from vireid.data.sampler import (
     CrossModalSampler,
     class_indices,
 )
+from vireid.data.tone_mapping import ToneMapping
 from vireid.data.transforms import augment, normalise
 from vireid.errors import ConfigError
 from vireid.files import Closeable
@@ -54,7 +55,8 @@ class TrainingSet(Closeable):
     Raises:
         DatasetError: If the data set is not laid out as published.
         ConfigError: If there are fewer identities than a batch needs, or their number in a batch is
-            not a multiple of the number of processes.
+            not a multiple of the number of processes; or the tone mapping names a camera that the
+            data set does not have.
     """
 
     def __init__(
@@ -73,7 +75,12 @@ class TrainingSet(Closeable):
             )
         self._run, self._cache, self._shard, self._progress = run, cache, shard, progress
         self._images: ImageStack | None = None
-        records = run.data.open().train()
+        layout = run.data.open()
+        records = layout.train()
+        self._tone_mapping = ToneMapping.parse(run.tone_mapping)
+        cameras = {*layout.camera_names.values(), *(r.camera_name for r in records)}
+        if unknown := self._tone_mapping.unknown(cameras):
+            raise ConfigError(unknown)
         classes = class_indices(records)
         by_modality = [[r for r in records if r.modality is m] for m in Modality]
         self.records = [record for own in by_modality for record in own]
@@ -106,6 +113,7 @@ class TrainingSet(Closeable):
                 self.records,
                 size=self._run.recipe.method.size,
                 cache=self._cache,
+                tone_mapping=self._tone_mapping,
                 progress=self._progress,
             )
         return self._images

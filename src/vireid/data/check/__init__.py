@@ -31,8 +31,9 @@ from vireid.data.file_kind import is_image, kinds_left_out
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
 from vireid.data.layouts._common import UnusedImages, many, tally
 from vireid.data.layouts._custom import MergedNames
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.data.walk import Walk
-from vireid.errors import DatasetError, VireidError
+from vireid.errors import ConfigError, DatasetError, VireidError
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CheckReport", "check"]
@@ -41,6 +42,7 @@ __all__ = ["CheckReport", "check"]
 def check(
     source: DataSource,
     *,
+    tone_mapping: ToneMapping = AUTO,
     sheet: Path | None = None,
     threads: int | None = None,
     progress: bool = False,
@@ -51,6 +53,7 @@ def check(
 
     Args:
         source: The data set.
+        tone_mapping: How images of more than 8 bits are mapped to 8.
         sheet: File for a contact sheet (.jpg or .png) of some identities of each split.
         threads: Number of decoding threads; by default one per processor, at most 8.
         progress: Show a bar with images/s on standard error.
@@ -78,7 +81,15 @@ def check(
     listed = {record.path for records in splits.values() for record in records}
     found = set(filter(is_image, walked.files))
     paths = sorted(listed | found)
-    images = check_images(paths, threads=threads, progress=progress)
+    mappings = {
+        record.path: tone_mapping.of(record.camera_name)
+        for records in splits.values()
+        for record in records
+    }
+    cameras = {record.camera_name for records in splits.values() for record in records}
+    if unknown := tone_mapping.unknown(cameras):
+        raise ConfigError(unknown)
+    images = check_images(paths, tone_mappings=mappings, threads=threads, progress=progress)
 
     root = folder_of(layout.root)
     synthetic = is_synthetic(root)
@@ -87,10 +98,10 @@ def check(
     findings += file_findings(images, root=root)
     others = [path for path in walked.files if path not in found and path.suffix != ".npy"]
     findings += _other_files(others, {path.parent for path in paths}, root=root)
-    findings += content_findings(splits, images, root=root)
+    findings += content_findings(splits, images, root=root, tone_mapping=tone_mapping)
     if sheet:
         readable = {path for path, seen in images.items() if seen.fault is None}
-        write_sheet(sheet, splits, readable)
+        write_sheet(sheet, splits, readable, tone_mapping)
     return CheckReport(
         about=_about(source, splits, images=len(images), synthetic=synthetic),
         counts=counts,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from vireid.data.bit_depth import PREVIEW, UNDEFINED, Levels
 from vireid.data.check.faults import (
     DAMAGED,
     DUPLICATE,
@@ -14,14 +15,17 @@ from vireid.data.check.faults import (
     FLAT,
     METADATA,
     MISNAMED,
+    NARROW,
     NOT_AN_IMAGE,
     ONE_MODALITY_TEST,
     ONE_MODALITY_TRAIN,
+    RADIOMETRIC,
     SHARED_BY_IDENTITIES,
     SHARED_BY_SPLITS,
     SWAPPED,
     TINY,
     TOO_LARGE,
+    UNDEFINED_PIXELS,
     UNREADABLE,
     WRONG_MODALITY,
     Fault,
@@ -31,6 +35,7 @@ from vireid.data.check.report import Finding, Location, found_at
 from vireid.data.images import MAX_SIDE
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
+from vireid.data.tone_mapping import AUTO, Bounds, ToneMapping
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["COLOUR_FROM", "Splits", "content_findings", "file_findings"]
@@ -91,10 +96,17 @@ def file_findings(images: Mapping[Path, CheckedImage], *, root: Path) -> Iterato
     yield from found_at(TINY, tiny, "image", f"less than {_MIN_SIDE} pixels wide or high")
     flat = [place(path) for path, seen in readable.items() if seen.flat]
     yield from found_at(FLAT, flat, "image", "of a single colour")
+    for fault, remark in ((RADIOMETRIC, PREVIEW), (UNDEFINED_PIXELS, UNDEFINED)):
+        own = [place(path) for path, seen in readable.items() if remark in seen.remarks]
+        yield from found_at(fault, own, "image", remark)
 
 
 def content_findings(
-    splits: Splits, images: Mapping[Path, CheckedImage], *, root: Path
+    splits: Splits,
+    images: Mapping[Path, CheckedImage],
+    *,
+    root: Path,
+    tone_mapping: ToneMapping = AUTO,
 ) -> Iterator[Finding]:
     """Yield the faults of the images and identities of all splits together.
 
@@ -102,9 +114,11 @@ def content_findings(
         splits: The images of each split.
         images: The check of each image.
         root: The root of the data set; paths are reported relative to it.
+        tone_mapping: How images of more than 8 bits were mapped to 8.
     """
     yield from _copies(splits, images, root=root)
     yield from _modalities(splits, images, root=root)
+    yield from _narrow(splits, images, tone_mapping)
     yield from _identities(splits)
 
 
@@ -170,6 +184,32 @@ def _modalities(
                 f" {'is' if len(wrong) == 1 else 'are'}"
                 f" {'grey' if modality is Modality.VISIBLE else 'in colour'}",
                 tuple(Location((name_of(record.path, root),)) for record in wrong),
+            )
+
+
+def _narrow(
+    splits: Splits, images: Mapping[Path, CheckedImage], tone_mapping: ToneMapping
+) -> Iterator[Finding]:
+    """Yield the cameras whose images use less than a quarter of the range of their values."""
+    cameras: dict[tuple[str, Modality], dict[Path, Levels]] = defaultdict(dict)
+    for record in (record for records in splits.values() for record in records):
+        levels = images[record.path].levels
+        if levels and tone_mapping.of(record.camera_name).kind in ("auto", "full"):
+            cameras[record.camera_name, record.modality][record.path] = levels
+    for (camera, modality), found in sorted(cameras.items()):
+        low, high = min(s.low for s in found.values()), max(s.high for s in found.values())
+        highest = max(seen.highest for seen in found.values())
+        if 4 * (high - low) < highest or not highest:
+            how = Counter(seen.how for seen in found.values())
+            each = ", ".join(f"{number:,} {words}" for words, number in how.most_common())
+            held = f"of 0 to {highest:,}" if highest else "of no fixed range"
+            place = f"camera '{camera}'" if camera else "unknown cameras"
+            own = Bounds(float(f"{low:.6g}"), float(f"{high:.6g}"), camera)
+            yield Finding(
+                NARROW,
+                f"{many(len(found), f'{modality} image')} of"
+                f" {place} with values from {low:,.6g} to {high:,.6g} {held}: {each} (tone mapping"
+                f" {tone_mapping}); for fixed bounds: --tone-mapping 'bounds:{own}'",
             )
 
 

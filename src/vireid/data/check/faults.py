@@ -15,12 +15,14 @@ __all__ = [
     "LAYOUT",
     "MERGED_NAMES",
     "MISNAMED",
+    "NARROW",
     "NOT_AN_IMAGE",
     "NOT_READ",
     "ONE_MODALITY_TEST",
     "ONE_MODALITY_TRAIN",
     "ONE_SPLIT",
     "OTHER_FILE",
+    "RADIOMETRIC",
     "REPEATED",
     "SEVERITIES",
     "SHARED_BY_IDENTITIES",
@@ -28,6 +30,7 @@ __all__ = [
     "SWAPPED",
     "TINY",
     "TOO_LARGE",
+    "UNDEFINED_PIXELS",
     "UNREADABLE",
     "UNUSED",
     "WRONG_MODALITY",
@@ -147,6 +150,32 @@ MISNAMED = Fault(
     expected="the format of the extension",
     effect="None in vireid, which reads the format from the content; other programs may fail.",
     fix="Nothing needs to be done for vireid; for other programs, convert the images.",
+)
+NARROW = Fault(
+    name="narrow-range",
+    severity="warning",
+    heading="Images that use less than a quarter of the range of their values",
+    effect="Where each image is stretched by itself, differences between images, such as of"
+    " temperature, are lost; where it is not, few grey levels are left.",
+    fix="To map all images of a camera alike, give the bounds above, joined by commas, to check and"
+    " to train, or to encode and gallery add; else nothing needs to be done.",
+)
+UNDEFINED_PIXELS = Fault(
+    name="undefined-pixels",
+    severity="warning",
+    heading="Images with undefined pixels",
+    expected="finite values",
+    effect="NaN and negative infinity are black, infinity is white.",
+    fix="Inspect them; usually the camera or its software marks dead pixels so.",
+)
+RADIOMETRIC = Fault(
+    name="radiometric-jpeg",
+    severity="note",
+    heading="Radiometric JPEG by FLIR",
+    expected="temperatures as 16-bit or floating-point TIFF, if they are to be used",
+    effect="The 8-bit preview in it is used: a thermal picture as the camera displayed it, whose"
+    " range may differ from image to image, often with colours and overlays.",
+    fix="To use the temperatures, export them as TIFF with FLIR's software.",
 )
 METADATA = Fault(
     name="metadata",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from vireid.data.bit_depth import LEVELS, REMARKS, Levels
 from vireid.data.check.faults import (
     DAMAGED,
     EMPTY,
@@ -24,6 +26,7 @@ from vireid.data.check.faults import (
 from vireid.data.file_kind import FileKind, kind_of
 from vireid.data.images import METADATA_FAULT, read_image
 from vireid.data.inspection import mean_chroma
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError, ImageError
 
 __all__ = ["CheckedImage", "check_image", "check_images"]
@@ -42,6 +45,8 @@ class CheckedImage:
         flat: Whether all pixels are equal.
         digest: 16 bytes, equal if and only if the decoded pixels are equal.
         metadata: Why its metadata cannot be read; empty if it can.
+        levels: The values that an image of more than 8 bits uses.
+        remarks: How it was converted to 8 bits.
     """
 
     fault: Fault | None = None
@@ -52,15 +57,22 @@ class CheckedImage:
     flat: bool = False
     digest: bytes = b""
     metadata: str = ""
+    levels: Levels | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def check_images(
-    paths: Sequence[Path], *, threads: int | None = None, progress: bool = False
+    paths: Sequence[Path],
+    *,
+    tone_mappings: Mapping[Path, ToneMapping] = MappingProxyType({}),
+    threads: int | None = None,
+    progress: bool = False,
 ) -> dict[Path, CheckedImage]:
     """Check images, each once.
 
     Args:
         paths: Files, or rows of arrays (``FILE.npy/ROW``).
+        tone_mappings: How more than 8 bits are mapped to 8; ``auto`` where there is none.
         threads: Number of decoding threads; by default one per processor, at most 8.
         progress: Show a bar with images/s on standard error.
 
@@ -77,7 +89,7 @@ def check_images(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-check")
     try:
         checked = tqdm(
-            pool.map(check_image, paths),
+            pool.map(lambda path: check_image(path, tone_mappings.get(path, AUTO)), paths),
             total=len(paths),
             desc="checking",
             unit="image",
@@ -89,11 +101,12 @@ def check_images(
         pool.shutdown(cancel_futures=True)
 
 
-def check_image(path: Path) -> CheckedImage:
+def check_image(path: Path, tone_mapping: ToneMapping = AUTO) -> CheckedImage:
     """Check one image.
 
     Args:
         path: A file, or a row of an array (``FILE.npy/ROW``).
+        tone_mapping: How more than 8 bits are mapped to 8.
     """
     kind = None
     row = path.parent.suffix == ".npy"
@@ -108,7 +121,7 @@ def check_image(path: Path) -> CheckedImage:
         if not kind.format:
             return CheckedImage(NOT_AN_IMAGE, kind.one, kind)
     try:
-        image = read_image(path)
+        image = read_image(path, tone_mapping)
     except ImageError as error:
         return CheckedImage(DAMAGED, str(error)) if row else _fault(error)
     pixels = np.asarray(image)
@@ -121,6 +134,8 @@ def check_image(path: Path) -> CheckedImage:
         flat=bool((pixels == pixels[0, 0]).all()),
         digest=digest.digest(),
         metadata=image.info.get(METADATA_FAULT, ""),
+        levels=image.info.get(LEVELS),
+        remarks=image.info.get(REMARKS, ()),
     )
 
 

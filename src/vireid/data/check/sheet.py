@@ -12,6 +12,7 @@ import numpy as np
 from vireid.data.check.content import Splits
 from vireid.data.images import read_image
 from vireid.data.sheet import Cell, contact_sheet
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError
 from vireid.files import write_atomic
 from vireid.types import ImageRecord, Modality
@@ -39,13 +40,16 @@ def check_extension(path: Path) -> None:
         )
 
 
-def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
+def write_sheet(
+    path: Path, splits: Splits, readable: Collection[Path], tone_mapping: ToneMapping
+) -> Path:
     """Write a contact sheet: visible images of an identity in one row, infrared ones below.
 
     Args:
         path: The file to write (.jpg or .png).
         splits: The images of each split.
         readable: The images that can be read; others are omitted.
+        tone_mapping: How images of more than 8 bits are mapped to 8.
 
     Returns:
         ``path``.
@@ -62,7 +66,7 @@ def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
             for modality in Modality:
                 seen = [r for r in usable if (r.identity, r.modality) == (identity, modality)]
                 seen.sort(key=lambda record: (record.camera, record.path))
-                rows.append([_cell(record) for record in _spread(seen, _COLUMNS)])
+                rows.append([_cell(record, tone_mapping) for record in _spread(seen, _COLUMNS)])
     if not rows:
         rows.append("No image of any split can be read.")
     buffer = io.BytesIO()
@@ -70,9 +74,10 @@ def write_sheet(path: Path, splits: Splits, readable: Collection[Path]) -> Path:
     return write_atomic(path, buffer.getvalue())
 
 
-def _cell(record: ImageRecord) -> Cell:
+def _cell(record: ImageRecord, tone_mapping: ToneMapping) -> Cell:
     camera = f", cam {record.camera_name}" if record.camera else ""
-    return Cell(read_image(record.path), f"{record.identity_name}{camera}")
+    image = read_image(record.path, tone_mapping.of(record.camera_name))
+    return Cell(image, f"{record.identity_name}{camera}")
 
 
 def _spread(values: Sequence[T], count: int) -> list[T]:

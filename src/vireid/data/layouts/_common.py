@@ -6,7 +6,7 @@ import posixpath
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple, TypeVar
@@ -110,6 +110,11 @@ class Layout(ABC):
         Unlike :meth:`train` and :meth:`test` it does not stop at the first fault, and it covers all
         published splits (RegDB: all ten trials). No pixel is read.
         """
+
+    @property
+    def camera_names(self) -> Mapping[int, str]:
+        """The names of the cameras by number; empty where they have none."""
+        return {}
 
     def published(self) -> tuple[Tally, ...]:
         """Return the published counts; empty for custom data."""

@@ -1,0 +1,192 @@
+"""The values of image files of more than 8 bits, and what their headers say about them.
+
+Pillow gives the values of grey images as modes ``I;16``, ``I`` and ``F``. Of 16-bit colour, and of
+16-bit grey with alpha, it gives the upper 8 bits of each value only; the lower 8 are decoded a
+second time here. 16-bit palettes do not exist, and CMYK stays as Pillow gives it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vireid.data.tone_mapping import ToneMapping
+
+__all__ = ["LEVELS", "PREVIEW", "REMARKS", "UNDEFINED", "FileDepth", "Levels", "to_8_bits"]
+
+REMARKS = "remarks"
+"""Key in ``Image.info`` of how an image was converted: sentences that follow a number of images."""
+LEVELS = "levels"
+"""Key in ``Image.info`` of an image of more than 8 bits: its :class:`Levels`."""
+
+# How Pillow unpacks the upper bytes of 16-bit values, and what unpacks the lower ones.
+_LOWER = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B",
+    "RGBA;16B": "RGBA;16L",
+    "RGBA;16L": "RGBA;16B",
+    "RGBA;16N": "RGBA;16B",
+    "LA;16B": "RGBA",
+}
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 262, 281, 339
+
+PREVIEW = "in FLIR's radiometric JPEG: the 8-bit preview is used, not the temperatures"
+UNDEFINED = "with pixels that are not a number (NaN), shown in black, or infinite"
+
+
+class FileDepth(NamedTuple):
+    """What the header of an image file says about its values.
+
+    Attributes:
+        bits: The bits that are used of each value, 9 to 16.
+        scaled: Whether values of fewer bits may have been scaled to 16, as PNG prescribes.
+        lower: The tiles that give the lower bytes of 16-bit colour; empty for other images.
+        unsigned: Whether 32-bit values are unsigned, which Pillow ignores.
+        inverted: Whether the lowest value is white, which Pillow ignores above 8 bits.
+        preview: Whether it is the 8-bit preview of a radiometric JPEG by FLIR.
+    """
+
+    bits: int = 16
+    scaled: bool = False
+    lower: tuple[Any, ...] = ()
+    unsigned: bool = False
+    inverted: bool = False
+    preview: bool = False
+
+    @classmethod
+    def of(cls, image: Image.Image) -> FileDepth:
+        """Read it from a file that Pillow has opened and not yet decoded."""
+        lower = tuple(tile for tile in map(_lower, getattr(image, "tile", ())) if tile)
+        match image.format:
+            case "TIFF":
+                tags = image.tag_v2  # type: ignore[attr-defined]
+                bits, signed = tags.get(_BITS_PER_SAMPLE, (16,)), tags.get(_SAMPLE_FORMAT, (1,))
+                highest = tags.get(_MAX_SAMPLE_VALUE, (0,))
+                first = int(highest[0] if isinstance(highest, tuple) else highest)
+                # Other maxima are those of the image, not of the camera.
+                sensor = first.bit_length() if first & (first + 1) == 0 else 16
+                return cls(
+                    bits=_between(sensor, min(bits)),
+                    lower=lower,
+                    unsigned=bits == (32,) and signed == (1,),
+                    inverted=tags.get(_PHOTOMETRIC) == 0,
+                )
+            case "PNG":
+                deep = lower or image.mode == "I;16"
+                bits = _between(_significant_bits(image)) if deep else 16
+                return cls(bits=bits, scaled=bits < 16, lower=lower)
+            case "JPEG" | "MPO":
+                segments = getattr(image, "applist", ())
+                return cls(
+                    preview=any(n == "APP1" and data.startswith(b"FLIR\0") for n, data in segments)
+                )
+        return cls(lower=lower)
+
+
+class Levels(NamedTuple):
+    """The range of values that an image of more than 8 bits uses.
+
+    Attributes:
+        how: How it was mapped to 8 bits, in words.
+        low: The 1st percentile.
+        high: The 99th percentile.
+        highest: The highest value that the depth of the file can hold; 0 if it has no such limit.
+    """
+
+    how: str
+    low: float
+    high: float
+    highest: int
+
+
+def to_8_bits(
+    image: Image.Image, lower: Image.Image | None, depth: FileDepth, tone_mapping: ToneMapping
+) -> Image.Image:
+    """Map the values of an image of more than 8 bits; images of 8 bits are returned as they are.
+
+    Args:
+        image: The decoded image.
+        lower: The image decoded by ``depth.lower``, where there is any.
+        depth: The depth of the file.
+        tone_mapping: The tone mapping of the image's camera.
+
+    Returns:
+        The image, with ``REMARKS`` and ``LEVELS`` in its ``info`` where they apply.
+
+    Raises:
+        ValueError: If the tone mapping does not apply to such values.
+    """
+    if depth.preview:
+        image = image.copy()
+        image.info[REMARKS] = (PREVIEW,)
+    values = _values(image, lower, depth)
+    if values is None:
+        return image
+    unscaled = not depth.scaled or (values & (2 ** (16 - depth.bits) - 1)).any()
+    mapped = tone_mapping.apply(values, depth=depth.bits if unscaled else 16)
+    pixels = 255 - mapped.pixels if depth.inverted else mapped.pixels
+    result = Image.fromarray(pixels)
+    remarks = [f"of more than 8 bits: {mapped.how} (tone mapping {tone_mapping})"]
+    if mapped.undefined:
+        remarks.append(UNDEFINED)
+    result.info = {
+        LEVELS: Levels(mapped.how, mapped.low, mapped.high, mapped.highest),
+        REMARKS: (*remarks,),
+    }
+    return result
+
+
+def _values(image: Image.Image, lower: Image.Image | None, depth: FileDepth) -> NDArray[Any] | None:
+    """uint16, integers of 32 bits or float32, ``[H, W]`` or ``[H, W, 3]``; None of 8-bit images."""
+    values: NDArray[Any] = np.asarray(image)
+    if lower is not None:
+        below, own = np.asarray(lower)[..., :3], values[..., :3]
+        if depth.lower[0].args == "RGBA":
+            # Grey and alpha: grey from the upper bytes in all channels, and the file's four bytes.
+            below, own = below[..., 1], own[..., 0]
+        both: NDArray[np.uint16] = np.left_shift(own, 8, dtype=np.uint16) | below
+        return both
+    if image.mode.startswith("I;16"):
+        return values.astype(np.uint16)
+    if image.mode == "I":
+        return values.view(np.uint32 if depth.unsigned else np.int32)
+    return values if image.mode == "F" else None
+
+
+def _between(*bits: int) -> int:
+    """The least of some numbers of bits that are more than 8 and less than 16; else 16."""
+    return min((n for n in bits if 8 < n < 16), default=16)
+
+
+def _lower(tile: Any) -> Any:
+    """The tile that gives the lower bytes instead; None if it is not one of 16-bit colour."""
+    first, *others = (tile.args,) if isinstance(tile.args, str) else tile.args or ("",)
+    if first not in _LOWER:
+        return None
+    own = _LOWER[first]
+    return tile._replace(args=own if isinstance(tile.args, str) else (own, *others))
+
+
+def _significant_bits(image: Image.Image) -> int:
+    """The first number in the chunk sBIT of a PNG; 16 without one."""
+    file: IO[bytes] | None = getattr(image, "fp", None)
+    if file is None or file.closed:  # loaded already
+        return 16
+    before = file.tell()
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = struct.unpack(">I4s", head)
+            if name == b"IDAT":
+                break
+            if name == b"sBIT":
+                return file.read(1)[0] if length else 16
+            file.seek(length + 4, 1)
+        return 16
+    finally:
+        file.seek(before)
