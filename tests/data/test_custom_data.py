@@ -636,13 +636,13 @@ class TestManifestFaults:
     ) -> None:
         (tmp_path / "p9/c3.png").unlink()
         rows[0]["modality"] = "depth"
-        rows[1]["split"] = "bounding_box_test"
+        rows[1]["split"] = "boxes"
         rows[3]["split"] = "train"
         problems = [sentence(problem) for problem in saved(rows).problems()]
         assert len(problems) == 5
         for problem, fault in zip(
             problems,
-            ("'depth'", "'bounding_box_test'", "c3.png'", "and in query", "and in gallery"),
+            ("'depth'", "'boxes'", "c3.png'", "and in query", "and in gallery"),
             strict=True,
         ):
             assert fault in problem

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tests.helpers.messages import only, refused
 from tests.helpers.trees import copy, save_manifest, write_folders
 
 from vireid.data.layouts import DataSource, Folders, Layout, Manifest
-from vireid.data.layouts.folders import _compile
 from vireid.errors import ConfigError
 from vireid.types import Modality
 
@@ -138,46 +136,63 @@ class TestFolders:
         assert {r.identity for r in held.val()} == {7}
 
 
-class TestPatterns:
-    @pytest.mark.parametrize(
-        ("pattern", "fault"),
-        [
-            ("", "has no field '{identity}'"),
-            ("{modality}/{name}", "has no field '{identity}'"),
-            ("{identity}/{name}", "has no field '{modality}'"),
-            ("{identity}/{modality}/{identity}", "has the field '{identity}' twice"),
-            ("{identity}/{modality}/{person}", "has the unknown field '{person}'"),
-            ("{identity}/{modality}/{}", "has the unknown field '{}'"),
-            ("{identity}/{modality}/{camera:02d}", "has the unknown field '{camera:02d}'"),
-            ("{identity}/{modality}/{camera", "has an unmatched brace"),
-            ("{identity}/{modality}}/x", "has an unmatched brace"),
-            ("{{identity}}/{modality}", "has an unmatched brace"),
-            ("{identity}{modality}/x", "has two fields with nothing between them"),
-        ],
-    )
-    def test_malformed(self, tmp_path: Path, pattern: str, fault: str) -> None:
-        with pytest.raises(ConfigError) as caught:
-            DataSource(layout="folders", root=tmp_path, pattern=pattern).open()
-        assert f"--pattern '{pattern}' {fault}; expected the fields" in str(caught.value)
+def test_a_pattern_with_another_layout(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not apply to --layout manifest; expected"):
+        DataSource(layout="manifest", root=tmp_path, pattern=PATTERN).open()
 
-    def test_with_another_layout(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="does not apply to --layout manifest; expected"):
-            DataSource(layout="manifest", root=tmp_path, pattern=PATTERN).open()
 
-    @settings(deadline=None, max_examples=60)
-    @given(
-        st.permutations(["identity", "modality", "split", "camera", "name"]),
-        st.lists(st.sampled_from(["/", "_", "+(", "] cam", ".*", "\\d", "|"]), min_size=6),
-        st.lists(st.text("a0é", min_size=1, max_size=3), min_size=5, max_size=5),
-    )
-    def test_what_is_put_in_comes_out(
-        self, names: list[str], between: list[str], words: list[str]
+def test_a_malformed_pattern(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--pattern '\{identity\}' has no field '\{modality\}'"):
+        DataSource(layout="folders", root=tmp_path, pattern="{identity}").open()
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_times_from_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "2024-05-31/ir/yard/Ada/221500.png", "2024-05-31/rgb/gate/Ada/9915.png")
+    layout = Folders(tmp_path, "{time:%Y-%m-%d}/{modality}/{camera}/{identity}/{time:%H%M%S}.png")
+    (record,) = layout.test()
+    assert record.time == datetime(2024, 5, 31, 22, 15, tzinfo=UTC)
+    assert (record.identity_name, record.camera_name) == ("Ada", "yard")
+    assert "1 of 2 images" in only(layout.problems())
+
+
+def test_what_does_not_match_is_logged_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    touch(tmp_path, "ir/1/a.png", "rgb/1/b.png", *(f"{n}.png" for n in "wxyz"))
+    layout = Folders(tmp_path, "{modality}/{identity}/{}")
+    assert len(layout.test()) == len(layout.query()) == 2
+    said = f"4 of 6 images below '{tmp_path}' do not match the pattern '{layout.pattern}':"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{said} 'w.png', 'x.png', 'y.png' and 1 more; expected")
+
+
+class TestAuto:
+    def test_market_below_modalities(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A path built by a pattern is read by it, whatever letters stand between the fields."""
-        said = dict(zip(names, words, strict=True))
-        pattern = between[0] + "".join(
-            f"{{{name}}}{text}" for name, text in zip(names, between[1:6], strict=True)
+        names = ("0002_c1s1_000451_03.jpg", "-1_c3s2_000001_00.jpg", "0002_c3s1_000451_03.jpg")
+        for folder in ("bounding_box_train/RGB", "query/Thermal", "bounding_box_test/RGB"):
+            touch(tmp_path, *(f"{folder}/{name}" for name in names))
+        touch(tmp_path, "query/Thermal/readme.png")
+        layout = Folders(tmp_path, "auto")
+        assert {(r.identity, r.camera) for r in layout.test()} == {(2, 1), (-1, 3), (2, 3)}
+        assert (len(layout.gallery()), len(layout.query())) == (3, 3)
+        said = capsys.readouterr().err.splitlines()
+        assert said[0] == (
+            f"--pattern auto: '{{split}}/{{modality}}/{{identity}}_c{{camera}}s{{}}_{{}}_{{}}' for"
+            f" '{tmp_path}', named as in Market-1501."
         )
-        match = _compile(pattern).fullmatch(pattern.format(**said))
-        assert match is not None
-        assert match.groupdict() == said
+        assert "1 of 10 images" in said[1]
+
+    def test_no_known_names(self, tree: Path) -> None:
+        layout = Folders(tree, "auto")
+        message = only(layout.problems())
+        assert "--pattern auto cannot tell the form of the names of 36 images (none" in message
+        assert refused(layout.train) == message

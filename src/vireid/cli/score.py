@@ -53,7 +53,7 @@ def data_source(
         layout: The layout of the data set.
         root: Root of the data set; names of images are paths relative to it.
         trial: RegDB: which of the ten splits.
-        pattern: Layout folders: pattern of the image paths.
+        pattern: Layout folders: pattern of the image paths, or auto.
 
     Raises:
         ConfigError: The layout or the root is missing.

@@ -81,7 +81,8 @@ class DataSource:
     select a model. Images of the split val in custom data are always held out."""
     pattern: str = ""
     """Layout folders: pattern of the image paths, such as
-    '{split}/{modality}/cam{camera}/{identity}/{name}'."""
+    '{split}/{modality}/cam{camera}/{identity}/{}', where {} is any text, ** any folders, and
+    {time:%Y%m%d} a time; auto guesses it from the names of known data sets."""
 
     def open(self) -> Layout:
         """Open the data set.

@@ -23,11 +23,15 @@ from vireid.log import log
 from vireid.times import parse_time
 from vireid.types import ImageRecord, Modality, Role
 
-__all__ = ["CustomDataset", "MergedNames", "Table", "tabulate"]
+__all__ = ["SPLIT_WORDS", "CustomDataset", "MergedNames", "Table", "tabulate"]
 
 _ROLES: Sequence[Role] = get_args(Role)
 _SPLITS: Mapping[str, int] = {"train": 1, "val": 2, "query": 4, "gallery": 8, "test": 4 | 8}
 """Splits as bits."""
+_OTHER_SPLITS = {"bounding_box_train": "train", "bounding_box_test": "gallery"}
+"""The folders of Market-1501 and DukeMTMC-reID."""
+SPLIT_WORDS = frozenset({*_SPLITS, *_OTHER_SPLITS})
+"""The words for splits, in lower case."""
 # An int64 holds any 18 digits.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 # Paths that pathlib would write differently, and absolute ones.
@@ -274,7 +278,7 @@ class CustomDataset(Layout):
                     f"'{self.root}' has the identities {names} in train and in {split}; expected"
                     " disjoint identities; assign all images of an identity to one of them."
                 )
-        vars(self)["_remarks"] = table.merged
+        vars(self)["_remarks"] = self._find_remarks()
         return (*faults, *self._remarks)
 
     @property
@@ -297,12 +301,16 @@ class CustomDataset(Layout):
         except DatasetError as error:
             return Table.empty(str(error))
 
-    @cached_property
-    def _remarks(self) -> tuple[MergedNames, ...]:
-        """The decisions made in reading names, logged once unless :meth:`problems` returns them."""
-        for remark in self._table.merged:
-            log(remark)
+    def _find_remarks(self) -> tuple[str, ...]:
+        """What was decided or left out in reading the annotations."""
         return self._table.merged
+
+    @cached_property
+    def _remarks(self) -> tuple[str, ...]:
+        """The remarks, which are logged once unless :meth:`problems` returns them."""
+        for remark in (remarks := self._find_remarks()):
+            log(remark)
+        return remarks
 
     def _all(self, *splits: str) -> tuple[ImageRecord, ...]:
         refuse(self._table.faults)
@@ -367,9 +375,10 @@ def _join(
 
 
 def _parse_split(text: str) -> int:
-    if text.lower() not in _SPLITS:
+    word = _OTHER_SPLITS.get(text.lower(), text.lower())
+    if word not in _SPLITS:
         raise ValueError(f"'{text[:40]}'; expected {', '.join(_SPLITS)}")
-    return _SPLITS[text.lower()]
+    return _SPLITS[word]
 
 
 def _parse_role(text: str) -> int:
