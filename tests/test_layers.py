@@ -11,7 +11,7 @@ ROOT = Path(vireid.__file__).parent
 LAYERS = (
     ("errors", "times"),
     ("types", "files", "log"),
-    ("distributed",),
+    ("distributed", "standardisation"),
     ("nn", "losses", "data"),
     ("methods",),
     ("runs",),

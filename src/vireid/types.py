@@ -216,11 +216,13 @@ class Features:
         values: Unit-norm features, float32 ``[n, d]``; similarity is the dot product.
         records: The ``n`` images, in the order of the rows.
         augmentation: Test-time augmentation they were made with; results print it.
+        standardisation: What standardised them; results print it.
     """
 
     values: NDArray[np.float32]
     records: tuple[ImageRecord, ...]
     augmentation: str = "none"
+    standardisation: str = "none"
 
     @property
     def identities(self) -> NDArray[np.int64]:

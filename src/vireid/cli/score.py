@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import tyro
 
 from vireid.cli._flags import DEFAULT
 from vireid.cli._ranking import ranking_from_flags
+from vireid.cli._standardise import AS_EXTRACTED, StandardiseOptions
 from vireid.data.layouts import DataSource, LayoutName, folder_of
 from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
@@ -78,6 +80,7 @@ def score(
     splits: Path | None = None,
     settings: Settings = Settings(),
     ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=ranking_from_flags)] = None,
+    standardisation: StandardiseOptions = AS_EXTRACTED,
     augmentation: str = "none",
     out: Path | None = None,
 ) -> list[Result]:
@@ -97,6 +100,7 @@ def score(
         splits: The folder of test_id.txt (or .mat) and rand_perm_cam.mat.
         settings: The published draws; for custom data and features as given, what is excluded.
         ranking: Similarity and post-processing of the ranking; results name them.
+        standardisation: Standardisation of the features by modality and camera; results name it.
         augmentation: Test-time augmentation of the features, as text for the result.
         out: Save the result to this .json file, or the results into this folder.
 
@@ -130,13 +134,13 @@ def score(
             )
         protocols, features = _by_name(query, gallery, data, settings)
     else:
-        result = _as_given(query, gallery, given, settings, ranking, augmentation)
+        result = _as_given(query, gallery, given, settings, ranking, standardisation, augmentation)
         return _show([result], out)
     if out is not None and out.suffix == ".json" and len(protocols) > 1:
         raise ConfigError(
             f"--out '{out}' is one file for {len(protocols)} results; expected a folder."
         )
-    features = replace(features, augmentation=augmentation)
+    features = _standardise(replace(features, augmentation=augmentation), standardisation)
     return _show(
         [evaluate(features, protocol, ranking=ranking, about=ABOUT) for protocol in protocols],
         out,
@@ -165,6 +169,7 @@ def _as_given(
     given: AsGiven,
     settings: Settings,
     ranking: Ranking | None,
+    standardisation: StandardiseOptions,
     augmentation: str,
 ) -> Result:
     if (settings.search, settings.shots, settings.draw) != (("all",), (1,), ("official",)):
@@ -177,6 +182,11 @@ def _as_given(
             f"--query and --gallery are both '{query}', so every query would find itself; "
             "expected two files, or --exclude-own-camera."
         )
+    if standardisation.standardise and not (given.query_modality or given.protocol == "sysu-mm01"):
+        raise ConfigError(
+            f"--standardise '{standardisation.standardise}' subtracts the mean of each modality, "
+            "and that of the queries is unknown; add --query-modality."
+        )
     return score_features(
         ExternalFeatures.load(query),
         ExternalFeatures.load(gallery),
@@ -188,7 +198,19 @@ def _as_given(
         query_modality=Modality(given.query_modality) if given.query_modality else None,
         ranking=ranking,
         augmentation=augmentation,
+        standardise=partial(_standardise, options=standardisation),
     )
+
+
+def _standardise(features: Features, options: StandardiseOptions) -> Features:
+    """Features standardised by the statistics that the options name."""
+    if not options.standardise:
+        return features
+    if options.standardise == "test":
+        return options.by_test_images(features)
+    file = Path(options.standardise)
+    unlabelled = ExternalFeatures.load(file).as_unlabelled()
+    return options.fit(unlabelled, f"features of '{file.name}'").features(features)
 
 
 def _show(results: list[Result], out: Path | None) -> list[Result]:

@@ -6,7 +6,8 @@
   (:func:`match_names`).
 
 An ``.npz`` file, as written by ``np.savez``, holds ``features`` ``[n, d]`` and, one entry per row
-and as needed, ``identities`` (integers), ``cameras`` (integers) and ``names`` (text).
+and as needed, ``identities`` (integers), ``cameras`` (integers), ``names`` (text) and, for
+standardisation only, ``modalities`` (text).
 
     >>> query = ExternalFeatures(np.array([[2.0, 1.0], [1.0, 3.0]]), identities=np.array([7, 8]))
     >>> gallery = ExternalFeatures(np.array([[0.0, 1.0], [1.0, 0.0]]), identities=np.array([8, 7]))
@@ -17,7 +18,7 @@ and as needed, ``identities`` (integers), ``cameras`` (integers) and ``names`` (
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data.layouts.sysu_mm01 import CAMERAS
+from vireid.data.rows import MODALITIES
 from vireid.errors import ConfigError, EvaluationError, first_few
 from vireid.evaluation.protocol import Protocol, with_roles
 from vireid.evaluation.protocols import SYSU_SAME_ROOM
@@ -47,7 +49,7 @@ _SAVE = (
     "save it by np.savez(FILE, features=np.asarray(features, np.float32), "
     "identities=np.asarray(identities, np.int64), names=np.asarray(names, str))"
 )
-_ARRAYS = ("features", "identities", "cameras", "names")
+_ARRAYS = ("features", "identities", "cameras", "names", "modalities")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,8 @@ class ExternalFeatures:
             unknown.
         names: File name of each image, ``n`` strings.
         source: Origin of the features, for messages.
+        modalities: Modality of each image, ``n`` keys of :data:`~vireid.data.rows.MODALITIES`;
+            needed only where the features standardise others.
 
     Raises:
         EvaluationError: An array has the wrong shape or type.
@@ -71,10 +75,11 @@ class ExternalFeatures:
     cameras: NDArray[np.integer] | None = None
     names: Sequence[str] | None = None
     source: str = "the caller's arrays"
+    modalities: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _matrix(self.values, self.source))
-        for name in ("identities", "cameras", "names"):
+        for name in _ARRAYS[1:]:
             given = getattr(self, name)
             if given is not None:
                 object.__setattr__(self, name, self._column(name, np.asarray(given)))
@@ -111,14 +116,33 @@ class ExternalFeatures:
             )
         return cls(found.pop("features"), **found, source=f"'{path}'")
 
+    def as_unlabelled(self) -> Features:
+        """The features with records of their modality and camera, to standardise others.
+
+        Raises:
+            EvaluationError: A modality is missing or unknown.
+        """
+        names = [name.lower() for name in self.modalities or ("",)]
+        if unknown := [name for name in names if name not in MODALITIES]:
+            raise EvaluationError(
+                f"the modality '{unknown[0]}' in {self.source}; expected an array 'modalities' "
+                f"with one of {', '.join(MODALITIES)} for each row of the features"
+            )
+        cameras = [-1] * len(names) if self.cameras is None else self.cameras.tolist()
+        records = tuple(
+            ImageRecord(Path(f"{row}"), -1, 0, MODALITIES[name], camera_name=_camera_name(camera))
+            for row, (name, camera) in enumerate(zip(names, cameras, strict=True))
+        )
+        return Features(self.values.astype(np.float32, copy=False), records)
+
     def _column(self, name: str, given: NDArray[np.generic]) -> NDArray[np.int64] | tuple[str, ...]:
-        kinds, expected = ("US", "texts") if name == "names" else ("iu", "integers")
+        kinds, expected = ("US", "texts") if name in ("names", "modalities") else ("iu", "integers")
         if given.dtype.kind not in kinds or given.shape != (len(self.values),):
             raise EvaluationError(
                 f"{name} of type {given.dtype} and shape {given.shape} in {self.source}; expected "
                 f"{len(self.values)} {expected}, one for each row of the features"
             )
-        if name == "names":
+        if kinds == "US":
             return tuple(os.fsdecode(text) for text in given.tolist())
         return given.astype(np.int64)
 
@@ -135,6 +159,7 @@ def score_features(
     query_modality: Modality | None = None,
     ranking: Ranking | None = None,
     augmentation: str = "none",
+    standardise: Callable[[Features], Features] | None = None,
 ) -> Result:
     """Score query features against gallery features as given, in one trial.
 
@@ -154,6 +179,7 @@ def score_features(
             the only one of SYSU-MM01.
         ranking: How the gallery is ranked; by cosine similarity by default.
         augmentation: Test-time augmentation of the features, for the result.
+        standardise: Standardises all features before they are scored.
 
     Raises:
         ConfigError: Options contradict one another.
@@ -187,6 +213,8 @@ def score_features(
     )
     values = np.concatenate([query.values, gallery.values]).astype(np.float32, copy=False)
     features = Features(values, (*queries, *images), augmentation=augmentation)
+    if standardise:
+        features = standardise(features)
     return evaluate(features, given, ranking=ranking, about=ABOUT)
 
 
@@ -306,14 +334,21 @@ def _records(
     count = len(features.values)
     names = features.names or [f"{row:06d}" for row in range(count)]
     identities = _given(features.identities, "identities", features, side).tolist()
-    cameras = [0] * count
+    cameras, camera_names = [0] * count, [""] * count
     if needs_cameras or features.cameras is not None:
         given = _given(features.cameras, "cameras", features, side)
         cameras = np.where(given < 0, 0, given + first_is_0).tolist()
+        camera_names = list(map(_camera_name, given.tolist()))
     return tuple(
-        ImageRecord(Path(f"{side}/{name}"), identity, camera, modality)
-        for name, identity, camera in zip(names, identities, cameras, strict=True)
+        ImageRecord(Path(f"{side}/{name}"), identity, camera, modality, camera_name=camera_name)
+        for name, identity, camera, camera_name in zip(
+            names, identities, cameras, camera_names, strict=True
+        )
     )
+
+
+def _camera_name(number: int) -> str:
+    return "" if number < 0 else str(number)
 
 
 def _given(

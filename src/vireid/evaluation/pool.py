@@ -37,6 +37,7 @@ def pool(results: Sequence[Result], *, name: str) -> Result:
                 "query_expansion",
                 "reranking",
                 "test_time_augmentation",
+                "standardisation",
             )
             if getattr(first, field) != getattr(other, field)
         ]

@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import statistics
@@ -100,6 +101,7 @@ class Result:
         query_expansion: Query expansion applied, ``none`` or its kind and parameters.
         reranking: Re-ranking applied, ``none`` or its kind and parameters.
         test_time_augmentation: Augmentation at test time, ``none`` or its kind.
+        standardisation: Standardisation of the features, ``none`` or its statistics.
         weights_fingerprint: Fingerprint of the network's weights; empty when unknown.
         data_fingerprint: SHA-256 of the images' names, identities and cameras and of the trials
             (not of the pixels).
@@ -123,6 +125,7 @@ class Result:
     query_expansion: str = "none"
     reranking: str = "none"
     test_time_augmentation: str = "none"
+    standardisation: str = "none"
     weights_fingerprint: str = ""
     data_fingerprint: str = ""
     unmatched: tuple[str, ...] = ()
@@ -144,12 +147,17 @@ class Result:
             "query expansion": self.query_expansion,
             "re-ranking": self.reranking,
             "test-time augmentation": self.test_time_augmentation,
+            "standardisation": self.standardisation,
         }
 
     @property
     def post_processing(self) -> list[str]:
         """Names of the post-processing that was applied."""
-        return [name for name, kind in self.flags.items() if kind != "none"]
+        return [
+            f"transductive {name}" if "transductive" in kind else name
+            for name, kind in self.flags.items()
+            if kind != "none"
+        ]
 
     @property
     def slug(self) -> str:
@@ -160,8 +168,18 @@ class Result:
         """
         compared = [] if self.similarity == "cosine" else [self.similarity]
         convention = self.convention.split("(")[0]
+        # Statistics of other images give another result.
+        statistics = hashlib.sha256(self.standardisation.encode()).hexdigest()[:8]
+        standardised = [] if self.standardisation == "none" else [statistics]
         text = " ".join(
-            [self.protocol, self.direction, convention, *compared, *self.post_processing]
+            [
+                self.protocol,
+                self.direction,
+                convention,
+                *compared,
+                *self.post_processing,
+                *standardised,
+            ]
         )
         words = re.findall(r"[a-z0-9]+", text.lower())
         return "-".join(words)[:_MAX_NAME].strip("-") or "result"

@@ -124,6 +124,7 @@ def _result(
         query_expansion=str(how.expansion or "none"),
         reranking=str(how.reranking or "none"),
         test_time_augmentation=features.augmentation,
+        standardisation=features.standardisation,
         weights_fingerprint=fingerprint,
         data_fingerprint=data_fingerprint(protocol),
         unmatched=_unmatched(ranks, protocol),
