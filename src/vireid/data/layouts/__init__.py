@@ -82,7 +82,7 @@ class DataSource:
     pattern: str = ""
     """Layout folders: pattern of the image paths, such as
     '{split}/{modality}/cam{camera}/{identity}/{}', where {} is any text, ** any folders, and
-    {time:%Y%m%d} a time; auto guesses it from the names of known data sets."""
+    {time:%Y%m%d} a time; auto recognises the names of known data sets."""
 
     def open(self) -> Layout:
         """Open the data set.

@@ -34,8 +34,6 @@ SPLIT_WORDS = frozenset({*_SPLITS, *_OTHER_SPLITS})
 """The words for splits, in lower case."""
 # An int64 holds any 18 digits.
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-# Paths that pathlib would write differently, and absolute ones.
-_UNTIDY = re.compile(r"(^|/)\.?(/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +102,9 @@ def tabulate(rows: Rows, *, root: Path, folder: Path, fix: str) -> Table:
 
     Args:
         rows: One or more annotations per image, which must agree. Their columns are ``path``
-            (absolute or relative to the folder), ``identity`` and ``camera`` (numbers or names),
-            ``modality``, ``split``, ``time`` (ISO 8601) and ``role``, without which an image is one
-            of a person.
+            (absolute or relative to the folder, as ``plain_path`` gives it), ``identity`` and
+            ``camera`` (numbers or names), ``modality``, ``split``, ``time`` (ISO 8601) and
+            ``role``, without which an image is one of a person.
         root: The data set's root, for messages.
         folder: The data set's folder.
         fix: How to fix a wrong annotation, for messages.
@@ -154,15 +152,8 @@ def tabulate(rows: Rows, *, root: Path, folder: Path, fix: str) -> Table:
     # The first row of each file, and the files that have others.
     prefix = str(folder / "x")[:-1]
     index: dict[str, int] = {}
-    file = columns["path"].mapped(
-        [
-            index.setdefault(
-                str(folder / text) if _UNTIDY.search(text) else prefix + text, len(index)
-            )
-            for text in columns["path"].texts
-        ],
-        np.int64,
-    )
+    paths = (text if text.startswith("/") else prefix + text for text in columns["path"].texts)
+    file = columns["path"].mapped([index.setdefault(path, len(index)) for path in paths], np.int64)
     moments: dict[datetime | None, int] = {}
     moment = columns["time"].mapped([moments.setdefault(t, len(moments)) for t in times], np.int64)
     labels = np.stack([identity, camera, infrared, role, moment])
