@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import struct
 from itertools import permutations
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tests.helpers.messages import refused
+from tests.helpers.trees import write_folders, write_sysu
 
 from vireid.data.file_kind import IMAGES, PILLOW_FORMATS, describe_left_out, is_image, kind_of
 from vireid.data.images import decode_image, read_image
-from vireid.data.layouts import Folders
+from vireid.data.layouts import DataSource, Folders, SysuMM01
 from vireid.data.listing import list_images
 from vireid.data.walk import walk
+from vireid.errors import EvaluationError
+from vireid.evaluation.external import ExternalFeatures
 
 
 def encoded(kind: str, **options: object) -> bytes:
@@ -217,3 +221,51 @@ class TestWalk:
         said = capsys.readouterr().err
         assert "1 folder is left out, because it cannot be read (Permission denied)" in said
         assert f"'{tmp_path}/lost'" in said
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("a Git LFS pointer to a file that was not fetched", "fetch it with git lfs pull"),
+        ("a web page (HTML)", "download it again"),
+        ("an MP4 video", "extract the frames"),
+    ],
+)
+def test_a_table_that_is_none(name: str, words: str, fix: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(OTHERS[words])
+    message = refused(lambda: list_images([str(tmp_path / name)]))
+    assert f"cannot be read: it is {words}; expected a table (CSV or Parquet); {fix}" in message
+
+
+def test_features_that_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "query.npz"
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(EvaluationError, match=r"it is a Git LFS pointer .*expected an \.npz file"):
+        ExternalFeatures.load(file)
+
+
+def test_training_on_folders_says_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_folders(tmp_path / "own")
+    (root / "train/visible/cam1/1/a.heic").write_bytes(OTHERS["a HEIC image"])
+    source = DataSource(
+        layout="folders", root=root, pattern="{split}/{modality}/cam{camera}/{identity}/{name}.jpg"
+    )
+    layout = source.open()
+    layout.train()
+    layout.test()
+    said = "1 file is not read: a HEIC image (convert it to JPEG or PNG; 'a.heic')."
+    assert capsys.readouterr().err == f"'{root}': {said}\n"
+
+
+def test_sysu_says_that_it_counts_jpg_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_sysu(tmp_path / "SYSU")
+    shutil.copy(root / "cam1/0001/0001.jpg", root / "cam1/0001/0009.jpeg")
+    SysuMM01(root).train()
+    said = capsys.readouterr().err
+    assert "1 image of the train identities of" in said
+    assert "0009.jpeg'" in said

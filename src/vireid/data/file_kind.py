@@ -34,6 +34,7 @@ __all__ = [
     "is_raw",
     "kind_of",
     "kinds_left_out",
+    "mistaken_for",
     "refusal",
 ]
 
@@ -313,6 +314,24 @@ def _kind_of_bytes(data: bytes) -> FileKind:
     if kind is _TIFF and is_raw(_tags(data)):
         return RAW
     return kind or _of_text(head)
+
+
+def mistaken_for(expected: str, file: Path) -> str:
+    """The message for a file of another format that turns out to be no such file.
+
+    Args:
+        expected: What was expected, such as ``a table (CSV or Parquet)``.
+        file: The file.
+
+    Returns:
+        Empty if nothing is known of what it is.
+    """
+    kind = kind_of(file)
+    if not kind.fix or kind in {_UNKNOWN, _EMPTY, _ZEROS, _ZIP}:
+        return ""
+    return (
+        f"'{file}' cannot be read: it is {kind.one}; expected {expected}; {kind.fix.format('it')}."
+    )
 
 
 def kinds_left_out(paths: Iterable[Path]) -> dict[FileKind, list[Path]]:

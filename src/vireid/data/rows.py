@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.file_kind import mistaken_for
 from vireid.errors import DatasetError, first_few
 from vireid.log import log_once
 from vireid.types import Modality
@@ -149,11 +150,15 @@ def read_rows(file: Path, columns: Columns) -> Rows:
         DatasetError: The file cannot be read, a column is missing or duplicate, or a row has too
             many cells.
     """
-    if file.suffix.lower() == ".parquet":
-        return _read_parquet(file, columns)
     try:
+        if file.suffix.lower() == ".parquet":
+            return _read_parquet(file, columns)
         return _read_csv(file, columns)
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (DatasetError, OSError, UnicodeError, csv.Error) as error:
+        if mistake := mistaken_for("a table (CSV or Parquet)", file):
+            raise DatasetError(mistake) from error
+        if isinstance(error, DatasetError):
+            raise
         raise DatasetError(
             f"'{file}' cannot be read ({error}); expected CSV in UTF-8; save it in that format."
         ) from error

@@ -27,6 +27,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.file_kind import mistaken_for
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.data.rows import MODALITIES
 from vireid.errors import ConfigError, EvaluationError, first_few
@@ -106,7 +107,8 @@ class ExternalFeatures:
                 present = file.files
         except Exception as error:  # numpy raises various errors for damaged files
             raise EvaluationError(
-                f"'{path}' is damaged, not an .npz file, or contains Python objects, which are "
+                mistaken_for("an .npz file with features", path)
+                or f"'{path}' is damaged, not an .npz file, or contains Python objects, which are "
                 f"never unpickled ({type(error).__name__}); expected plain arrays: {_SAVE}"
             ) from error
         if "features" not in found:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.data.bit_depth import REMARKS
+from vireid.data.file_kind import kind_of
 from vireid.data.images import resized
 from vireid.data.inspection import inspect_image, make_thumbnail
 from vireid.data.prefetch import prefetch_each
@@ -210,9 +211,11 @@ def _read(path: Path) -> bytes:
             f"'{path}' cannot be opened ({error}); expected a file that you may read; fix its"
             " permissions, or leave it out."
         ) from error
+    kind = kind_of(path)
+    fix = f"{kind.fix.format('it')}, or " if kind.fix else ""
     raise ImageError(
-        f"'{path}' has {status.st_size:,} bytes; expected an image, of at most {_MOST_BYTES:,};"
-        " leave it out."
+        f"'{path}' has {status.st_size:,} bytes; expected an image, of at most {_MOST_BYTES:,}; it"
+        f" is {kind.one}: {fix}leave it out."
     )
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from vireid.data.file_kind import is_image
 from vireid.data.layouts._common import UnusedImages, require_folder
 from vireid.data.layouts._custom import CustomDataset
 from vireid.data.layouts.pattern import AUTO, FIELDS, PathPattern, guess_pattern
 from vireid.data.rows import Column, Rows
-from vireid.data.walk import Walk, walk
+from vireid.data.walk import Walk, split_images, walk
 from vireid.errors import DatasetError, first_few
-from vireid.log import log_once
+from vireid.log import log_once, printable
 
 __all__ = ["Folders"]
 
@@ -102,7 +101,9 @@ class Folders(CustomDataset):
     @cached_property
     def _matches(self) -> tuple[str, dict[str, dict[str, str]], list[str]]:
         """The pattern, the fields by matching path, and the other paths."""
-        images = filter(is_image, self.walk().files)
+        images, remark = split_images(self.walk())
+        if remark:
+            log_once(printable(f"'{self.root}': {remark}"))
         paths = [path.relative_to(self.root).as_posix() for path in images]
         pattern = PathPattern(self._guessed(paths), required=_REQUIRED)
         found, others = {}, []

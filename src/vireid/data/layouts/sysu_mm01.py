@@ -47,6 +47,7 @@ from vireid.data.layouts.sysu_exp import (
 )
 from vireid.data.walk import Walk, walk
 from vireid.errors import DatasetError, first_few
+from vireid.log import log_once
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CAMERAS", "Permutations", "SysuMM01"]
@@ -310,6 +311,19 @@ class SysuMM01(Layout):
         bare = sorted(set(identities) - {record.identity for record in records})
         if bare:
             raise DatasetError(self._bare(bare, split))
+        others = [
+            path
+            for path in walk(
+                self._folder(camera, identity) for camera in CAMERAS for identity in identities
+            ).files
+            if not _is_jpg(path) and is_image(path)
+        ]
+        if others:
+            log_once(
+                f"{many(len(others), 'image')} of the {split} identities of '{self.root}' are left"
+                f" out, because the data set and its galleries count .jpg files only:"
+                f" {first_few(others)}."
+            )
         require_both_modalities(
             records, where=f"The {split} split of '{self.root}'", fix="unpack the archive again"
         )
