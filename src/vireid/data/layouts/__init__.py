@@ -84,6 +84,10 @@ class DataSource:
     '{split}/{modality}/cam{camera}/{identity}/{}', where {} is any text, ** any folders, and
     {time:%Y%m%d} a time; auto recognises the names of known data sets."""
 
+    def __post_init__(self) -> None:
+        # Python callers may pass text.
+        object.__setattr__(self, "root", Path(self.root))
+
     def open(self) -> Layout:
         """Open the data set.
 
