@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vireid.data.provenance import relative_names
 from vireid.errors import EvaluationError
 from vireid.evaluation import (
     KReciprocal,
@@ -29,7 +30,6 @@ from vireid.evaluation.analysis import (
     Search,
     search,
 )
-from vireid.evaluation.protocol import relative_names
 from vireid.types import Features, ImageRecord, Modality
 
 ROOT = Path("/data")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.helpers.exports import traced_networks_kept
-from tests.helpers.trees import write_sysu
+from tests.helpers.trees import write_manifest, write_sysu
 from torch import Tensor, nn
 
 from vireid.cli import main
@@ -22,6 +22,7 @@ from vireid.cli.export import export
 from vireid.cli.train import resume
 from vireid.data.images import MAX_SIDE, resized
 from vireid.data.layouts import DataSource
+from vireid.data.provenance import Provenance
 from vireid.data.transforms import normalise
 from vireid.errors import ConfigError, ExportError, VireidError
 from vireid.evaluation import Result
@@ -71,6 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = DataSource(layout="sysu-mm01", root=root)
     made = RunFolder(tmp_path_factory.mktemp("runs") / "夜 1")
     made.start(Run(name="dlis", recipe=Recipe(method=method), data=data, device="cpu"))
+    made.write_data(Provenance.of(data.open()))
     torch.manual_seed(0)
     network = method.build(classes=3)
     with torch.no_grad():
@@ -131,8 +133,9 @@ def test_what_is_written(format: str, exported: Callable[[str], Path], run: Path
     told = json.loads((folder / "export.json").read_text())
     endings = {"onnx": [".onnx"], "openvino": [".bin", ".xml"]}[format]
     graphs = {f"{modality}{ending}" for modality in Modality for ending in endings}
-    assert {file.name for file in folder.iterdir()} == {*graphs, "config.yaml", "export.json"}
-    assert set(told["files"]) == {*graphs, "config.yaml"}
+    files = {*graphs, "config.yaml", "data.json"}
+    assert {file.name for file in folder.iterdir()} == {*files, "export.json"}
+    assert set(told["files"]) == files
     assert told["interface"]["size"] == [64, 32]
     assert told["interface"]["channels"] == "RGB"
     assert told["weights"] == told["fingerprint"] == load(run).fingerprint
@@ -381,16 +384,27 @@ def test_features_that_are_not_of_unit_norm_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("direct_transfer", [False, True])
 def test_an_evaluation_is_that_of_the_run(
-    run: Path, exported: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    run: Path,
+    exported: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    direct_transfer: bool,
 ) -> None:
+    words = ["--no-figures"]
+    if direct_transfer:
+        words += ["--layout", "manifest", "--root", str(write_manifest(tmp_path, seed=5))]
     results = []
     for folder in (run, exported("onnx")):
-        assert main(["evaluate", str(folder), "--no-figures"]) == 0
+        assert main(["evaluate", str(folder), *words]) == 0
         [file] = (folder / "results").glob("*.json")
         results.append(Result.load(file))
         shutil.rmtree(folder / "results")
     capsys.readouterr()
+    assert [result.direct_transfer for result in results] == [direct_transfer] * 2
+    assert [result.about["trained on"] for result in results] == ["SYSU-MM01"] * 2
     assert results[0].mean_ap.mean == pytest.approx(results[1].mean_ap.mean, abs=1e-6)
     assert results[0].weights_fingerprint == results[1].weights_fingerprint
     assert results[1].about["export"] == "onnx"

@@ -17,6 +17,7 @@ from vireid.cli.leaderboard import read_entries
 from vireid.cli.train import OutputOptions, by_recipe, train_run
 from vireid.errors import TrainingError, first_few
 from vireid.evaluation import Protocol, protocols_for
+from vireid.evaluation.result import OWN_DATA
 from vireid.evaluation.scoring import data_fingerprint
 from vireid.files import clear_temporaries, write_atomic
 from vireid.log import log
@@ -171,7 +172,9 @@ def _entries(path: Path, protocols: Sequence[Protocol]) -> list[Entry]:
         # The defaults of `vireid evaluate`.
         and {entry.result.similarity, *entry.result.flags.values()} == {"cosine", "none"}
     }
-    wanted = [(p.name, p.direction, p.convention, p.cmc, data_fingerprint(p)) for p in protocols]
+    wanted = [
+        (p.name, p.direction, p.convention, p.cmc, OWN_DATA, data_fingerprint(p)) for p in protocols
+    ]
     return [matching[kind] for kind in wanted] if all(kind in matching for kind in wanted) else []
 
 

@@ -70,7 +70,10 @@ def _results(path: Path) -> dict[str, Result]:
 
 
 def _key(result: Result) -> str:
-    return ", ".join([*result.kind[:3], *(k for k in result.flags.values() if k != "none")])
+    used = [kind for kind in result.flags.values() if kind != "none"]
+    # The folder of the data may have another name on another machine.
+    data = [f"images {result.data_fingerprint[:8]}"] if result.data else []
+    return ", ".join([result.heading, result.convention, *data, *used])
 
 
 def _listed(results: dict[str, Result]) -> str:

@@ -1,9 +1,15 @@
-"""``vireid evaluate RUN``: the scores of a trained network under the published protocols."""
+"""``vireid evaluate RUN``: the scores of a trained network under the published protocols.
+
+A network is scored on the test images of the data set that it was trained on, or with --layout on
+another one: direct transfer. Which of both a result is, the contents of the images decide.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +19,8 @@ import tyro
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.cli._ranking import post_processing
+from vireid.data.layouts import DataSource, Layout, LayoutName
+from vireid.data.provenance import Relation, content_fingerprint
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError
@@ -27,6 +35,7 @@ from vireid.evaluation import (
 )
 from vireid.evaluation import evaluate as score
 from vireid.features import FeatureExtractor, load
+from vireid.log import log
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder
@@ -35,11 +44,57 @@ from vireid.types import Features
 __all__ = ["evaluate", "extract_for", "score_extractor"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The data set to evaluate on; by default the one that each network was trained on."""
+
+    root: Path | None = None
+    """Folder of the data set, or its manifest; without --layout the current folder of the data set
+    of the training, if it was moved."""
+    layout: LayoutName | None = None
+    """Evaluate on a data set of this layout, at --root: direct transfer, if the network was trained
+    on another one."""
+    trial: tuple[int, ...] = ()
+    """With --layout regdb: numbers of the splits, 1 by default."""
+    pattern: str = ""
+    """With --layout folders: pattern of the image paths."""
+
+    def sources(self, own: DataSource) -> list[DataSource]:
+        """What to evaluate a network on.
+
+        Args:
+            own: The data set that it was trained on.
+
+        Raises:
+            ConfigError: --layout has no --root, or another option no --layout.
+        """
+        if self.layout is None:
+            if self.trial or self.pattern:
+                raise ConfigError(
+                    f"{'--trial' if self.trial else '--pattern'} belongs to another data set "
+                    "than that of the training; expected it with --layout and --root only: add "
+                    "them, or remove it."
+                )
+            return [own.at(self.root)]
+        if self.root is None:
+            raise ConfigError(
+                f"--layout is '{self.layout}' and --root not given; expected both, to evaluate on "
+                "another data set than that of the training: add --root, or remove --layout."
+            )
+        if self.trial and self.layout != "regdb":
+            raise ConfigError(
+                f"--trial does not apply to --layout {self.layout}; expected it with --layout "
+                "regdb only; remove it."
+            )
+        source = DataSource(layout=self.layout, root=self.root, pattern=self.pattern)
+        return [replace(source, trial=trial) for trial in self.trial or (1,)]
+
+
 def evaluate(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     /,
     *,
-    root: Path | None = None,
+    target: Target = Target(),
     settings: Settings = Settings(),
     ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=post_processing)] = None,
     flip: bool = False,
@@ -49,7 +104,11 @@ def evaluate(
     device: Device | None = None,
     processes: Processes = ONE_PROCESS,
 ) -> list[Result]:
-    """Evaluate runs under the published protocol of their data set.
+    """Evaluate runs under the published protocol of their data set, or of another.
+
+    With --layout and --root the data set may be any: a network that was trained on another one is
+    evaluated in direct transfer. Results say so, and share no table with those of networks trained
+    on the data set.
 
     Prints a table of the scores and the chance level, and writes RUN/results: one JSON file per
     protocol, figures, and report.html. For several runs on the splits of RegDB it also prints
@@ -57,7 +116,7 @@ def evaluate(
 
     Args:
         runs: Finished run folders or exports.
-        root: Current folder of the data set, if it was moved since training.
+        target: The data set.
         settings: Protocols.
         ranking: Re-ranking and query expansion; results name them.
         flip: Test-time augmentation: average the features of each image and its mirror image.
@@ -77,7 +136,7 @@ def evaluate(
         partial(
             _evaluate,
             runs,
-            root=root,
+            target=target,
             settings=settings,
             ranking=ranking,
             flip=flip,
@@ -95,7 +154,7 @@ def evaluate(
 def _evaluate(
     runs: Sequence[Path],
     *,
-    root: Path | None,
+    target: Target,
     settings: Settings,
     ranking: Ranking | None,
     flip: bool,
@@ -108,13 +167,72 @@ def _evaluate(
     found: list[Result] = []
     for run in runs:
         folder = RunFolder(run)
-        protocols = protocols_for(folder.read_config().data.at(root).open(), settings)
+        layouts = [source.open() for source in target.sources(folder.read_config().data)]
+        protocols = [protocols_for(layout, settings) for layout in layouts]
+        tested = [Tested.on(layout, folder) for layout in layouts]
         keep_memory()
         extractor = load(run, device=device)
-        features = extract_for(extractor, protocols, batch_size=batch_size, flip=flip)
-        if is_main_process():
-            found += _score(folder, extractor, features, protocols, ranking, figures=figures)
+        extractor.about["trained on"] = folder.read_data().name
+        for on, wanted in zip(tested, protocols, strict=True):
+            features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
+            if is_main_process():
+                found += _score(folder, extractor, features, wanted, ranking, on, figures=figures)
     return found + _over_splits(found, out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """The data set of an evaluation, in its relation to the network's training.
+
+    Attributes:
+        name: Name of its folder or file.
+        relation: The relation.
+        fingerprint: Fingerprint of its images' contents.
+    """
+
+    name: str
+    relation: Relation
+    fingerprint: str
+
+    @property
+    def subfolder(self) -> str:
+        """The folder of the report in that of the results; empty for the network's own images."""
+        kind = "direct-transfer" if self.relation == "other data set" else "other-images"
+        return "" if self.relation == "own" else f"{kind}-{self.fingerprint[:8]}"
+
+    @classmethod
+    def on(cls, layout: Layout, folder: RunFolder) -> Tested:
+        """Compare a data set with the one that a run was trained on, and print a difference.
+
+        Raises:
+            DatasetError: The network was trained on some of its test images.
+        """
+        data = folder.read_data()
+        relation = data.relation(layout)
+        if relation == "other data set":
+            log(
+                f"'{layout.root}' is not the data set that '{folder.path}' was trained on "
+                f"({data.name}): its results are direct transfer."
+            )
+        elif relation == "other images":
+            log(
+                f"'{layout.root}' has other test images than the data set had when '{folder.path}' "
+                "was trained on it."
+            )
+        name = layout.root.resolve().name
+        return cls(name=name, relation=relation, fingerprint=content_fingerprint(layout.test()))
+
+    def mark(self, result: Result) -> Result:
+        """The result with its relation, and with a fingerprint of contents where names may lie."""
+        if self.relation == "own":
+            return result
+        both = f"{result.data_fingerprint} {self.fingerprint}"
+        return replace(
+            result,
+            direct_transfer=self.relation == "other data set",
+            data=self.name,
+            data_fingerprint=hashlib.sha256(both.encode()).hexdigest(),
+        )
 
 
 def _score(
@@ -123,12 +241,14 @@ def _score(
     features: Features,
     protocols: Sequence[Protocol],
     ranking: Ranking | None,
+    on: Tested,
     *,
     figures: bool,
 ) -> list[Result]:
-    """The results of one run, printed, saved and drawn."""
+    """The results of one run on one data set, printed, saved and drawn."""
     if not figures:
-        results = score_extractor(extractor, features, protocols, ranking=ranking)
+        scored = score_extractor(extractor, features, protocols, ranking=ranking)
+        results = [on.mark(result) for result in scored]
         _save_and_print(results, folder)
         return results
     evaluated = [
@@ -141,13 +261,15 @@ def _score(
         )
         for protocol in protocols
     ]
+    evaluated = [(on.mark(result), search) for result, search in evaluated]
     results = [result for result, _ in evaluated]
     _save_and_print(results, folder)
     records = {record for protocol in protocols for record in protocol.records}
+    other = f", {on.name}" if on.subfolder else ""
     page = write_evaluation(
-        folder.results,
+        folder.results / on.subfolder,
         evaluated,
-        title=f"Evaluation of {folder.path.resolve().name}",
+        title=f"Evaluation of {folder.path.resolve().name}{other}",
         name=extractor.about["recipe"],
         facts=extractor.about,
         translations=extractor.translate(translation_records(records)),
@@ -217,12 +339,15 @@ def score_extractor(
 
 def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
     """Mean over the splits of RegDB, a result a direction, where there are several, once each."""
-    splits: dict[tuple[str, str], list[tuple[int, Result]]] = {}
+    splits: dict[tuple[str, ...], list[tuple[int, Result]]] = {}
     for result in results:
         if trial := re.fullmatch(r"(.*RegDB) trial (\d+)", result.protocol):
-            splits.setdefault((trial[1], result.direction), []).append((int(trial[2]), result))
+            # In direct transfer one network is evaluated on several splits.
+            network = result.weights_fingerprint if result.direct_transfer else ""
+            of_split = splits.setdefault((trial[1], result.direction, network), [])
+            of_split.append((int(trial[2]), result))
     means = []
-    for (data, _), of_split in splits.items():
+    for (data, *_), of_split in splits.items():
         numbers = sorted(number for number, _ in of_split)
         if len(numbers) < 2 or len(set(numbers)) < len(numbers):
             continue

@@ -117,7 +117,7 @@ class PackedImages(ImageStack):
         except OSError as error:
             raise CacheError(
                 f"'{folder}' cannot hold the packed images ({error.strerror}); choose another"
-                " folder with `vireid train --cache`."
+                " folder with --cache."
             ) from error
 
     def close(self) -> None:

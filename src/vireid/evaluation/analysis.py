@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.provenance import relative_names
 from vireid.errors import EvaluationError
 from vireid.evaluation.metrics import NO_MATCH, QueryRanks, mean_over, rank_queries
-from vireid.evaluation.protocol import Protocol, Trial, relative_names
+from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.similarity import match_rows
 from vireid.types import Features

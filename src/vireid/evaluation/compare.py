@@ -78,7 +78,7 @@ class Comparison:
         ]
         return "\n".join(
             [
-                f"{self.first.protocol}, {self.first.direction}, {self.first.convention}",
+                f"{self.first.title}, {self.first.convention}",
                 *unlike,
                 *(f"  {difference}" for difference in self.differences),
                 "  95 % intervals and p-values by paired bootstrap over identities; the variation",
@@ -107,7 +107,8 @@ def compare(first: Result, second: Result) -> Comparison:
     if first.kind != second.kind:
         raise EvaluationError(
             f"results of {first.kind} and {second.kind} cannot be compared; expected the same "
-            "protocol, direction and convention"
+            "protocol, direction and convention, both trained on the data set or both direct "
+            "transfer"
         )
     if first.data_fingerprint != second.data_fingerprint:
         raise EvaluationError(

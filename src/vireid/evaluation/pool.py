@@ -30,6 +30,7 @@ def pool(results: Sequence[Result], *, name: str) -> Result:
             f"{field} '{getattr(first, field)}' and '{getattr(other, field)}'"
             for field in (
                 "direction",
+                "direct_transfer",
                 "convention",
                 "cmc_kind",
                 "feature_size",
@@ -58,6 +59,7 @@ def pool(results: Sequence[Result], *, name: str) -> Result:
         trials=tuple(trial for result in results for trial in result.trials),
         weights_fingerprint="",
         data_fingerprint=hashlib.sha256("".join(sorted(splits)).encode()).hexdigest(),
+        data=first.data if all(result.data == first.data for result in results) else "",
         unmatched=tuple(dict.fromkeys(n for result in results for n in result.unmatched)),
         about={
             key: value

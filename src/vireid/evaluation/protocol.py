@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -18,7 +16,7 @@ from vireid.errors import ConfigError, EvaluationError, first_few
 from vireid.log import log
 from vireid.types import ImageRecord, Role
 
-__all__ = ["Protocol", "Trial", "relative_names", "with_roles"]
+__all__ = ["Protocol", "Trial", "with_roles"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +188,7 @@ def with_roles(
         log(
             f"{sum(images[n] for n in negative):,} images have the negative identity "
             f"{first_few(negative)} and count as people; in the naming of Market-1501, -1 is junk "
-            "and 0 a distractor (`vireid evaluate` and `vireid score`: --junk -1 --distractor 0)."
+            "(--junk -1) and 0 a distractor (--distractor 0)."
         )
     return [
         [replace(record, role=roles.get(name(record), record.role)) for record in side]
@@ -211,22 +209,10 @@ def _require_cameras(images: Collection[ImageRecord], what: str) -> None:
         raise EvaluationError(
             f"--exclude-own-camera excludes by camera, but the camera of each of the {unknown:,} "
             f"{what} is unknown; give it in the manifest's column 'camera', as {{camera}} in "
-            "the pattern, or in the array 'cameras' of the .npz file, or remove the option"
+            "--pattern, or in the array 'cameras' of the .npz file, or remove the option"
         )
     if unknown:
         log(
             f"The camera of {unknown:,} of {len(images):,} {what} is unknown: "
             "--exclude-own-camera excludes nothing there."
         )
-
-
-def relative_names(records: Sequence[ImageRecord]) -> list[str]:
-    r"""File names relative to the common folder of all images.
-
-    Bytes that are not UTF-8 are escaped (``\xff``), so that any text file can hold the names.
-    """
-    root = Path(os.path.commonpath([record.path.parent for record in records]))
-    below = (record.path.relative_to(root).as_posix() for record in records)
-    return [
-        name.encode(errors="surrogateescape").decode(errors="backslashreplace") for name in below
-    ]

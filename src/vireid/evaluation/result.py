@@ -26,12 +26,14 @@ from vireid.evaluation.chance import Chance
 from vireid.evaluation.markdown import markdown_table
 from vireid.files import write_atomic
 
-__all__ = ["SCORES", "CmcKind", "Result", "Score", "Statistic", "TrialScore", "table"]
+__all__ = ["OWN_DATA", "SCORES", "CmcKind", "Result", "Score", "Statistic", "TrialScore", "table"]
 
 CmcKind = Literal["identity", "image"]
 Score = Literal["R-1", "R-5", "R-10", "R-20", "mAP", "mINP"]
 SCORES: tuple[Score, ...] = get_args(Score)
 """The columns of every table of scores."""
+OWN_DATA = "trained on the data set"
+"""The end of the kind of a result that is not direct transfer."""
 _RANKS = (1, 5, 10, 20)
 _AT_CHANCE = 1.5  # a mAP below this multiple of chance counts as chance level
 _FORMAT = 3
@@ -111,6 +113,9 @@ class Result:
         about: What the caller knows about the run: method, backbone, weights, seed.
         versions: Versions of the software that computed the scores.
         details: Analysis of the first trial; None unless requested.
+        direct_transfer: Whether the network was trained on another data set.
+        data: Name of the data set's folder or file, if these are not the test images of the data
+            set that the network was trained on; else empty.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -134,11 +139,29 @@ class Result:
     about: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Details | None = None
+    direct_transfer: bool = False
+    data: str = ""
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """What two results must share to be comparable: protocol, direction, convention, CMC."""
-        return (self.protocol, self.direction, self.convention, self.cmc_kind)
+        """What two results must share to be comparable.
+
+        Protocol, direction, convention, kind of CMC, and whether the networks were trained on the
+        data set or on others.
+        """
+        training = "direct transfer" if self.direct_transfer else OWN_DATA
+        return (self.protocol, self.direction, self.convention, self.cmc_kind, training)
+
+    @property
+    def heading(self) -> str:
+        """Protocol, direction, and whether it is direct transfer."""
+        transfer = ", direct transfer" if self.direct_transfer else ""
+        return f"{self.protocol}, {self.direction}{transfer}"
+
+    @property
+    def data_id(self) -> str:
+        """Name and short fingerprint of the images, where they are not the training's own."""
+        return f"{self.data} {self.data_fingerprint[:8]}" if self.data else ""
 
     @property
     def flags(self) -> dict[str, str]:
@@ -164,7 +187,7 @@ class Result:
         """A file name that distinguishes this result from others of the same network.
 
         Lower-case letters, digits and hyphens, at most 120; the part of the convention in
-        parentheses is left out.
+        parentheses is left out. Images that are not those of the training's data set are named.
         """
         compared = [] if self.similarity == "cosine" else [self.similarity]
         convention = self.convention.split("(")[0]
@@ -181,8 +204,10 @@ class Result:
                 *standardised,
             ]
         )
-        words = re.findall(r"[a-z0-9]+", text.lower())
-        return "-".join(words)[:_MAX_NAME].strip("-") or "result"
+        data = f"direct transfer {self.data_id}" if self.direct_transfer else self.data_id
+        tail = _slug(data)[-_MAX_NAME // 2 :].strip("-")
+        head = _slug(text)[: _MAX_NAME - len(tail) - bool(tail)].strip("-")
+        return "-".join(filter(None, (head, tail))) or "result"
 
     def labelled(self, name: str) -> str:
         """A name followed by the post-processing that was applied."""
@@ -191,8 +216,8 @@ class Result:
 
     @property
     def title(self) -> str:
-        """Protocol, direction and the post-processing that was applied."""
-        return self.labelled(f"{self.protocol}, {self.direction}")
+        """The heading and the post-processing that was applied."""
+        return self.labelled(self.heading)
 
     def cmc(self, rank: int, kind: CmcKind | None = None) -> Statistic:
         """Rank-``rank``, from 1, by default in the protocol's kind of CMC.
@@ -277,13 +302,17 @@ class Result:
         """What must be known to compare the scores with others, one sentence each."""
         first, count = self.trials[0], len(self.trials)
         flags = "; ".join(f"{name} {kind}" for name, kind in self.flags.items())
+        trained_on = self.about.get("trained on", "another data set")
         lines = [
+            *([f"direct transfer, trained on {trained_on}"] if self.direct_transfer else []),
             f"{self.convention}; CMC by {self.cmc_kind}; {count} trial{'s' if count > 1 else ''}",
             f"{self.similarity} similarity; {flags}",
             f"{first.queries:,} queries, {first.gallery:,} gallery images, "
             f"{self.feature_size}-d features"
             + (f", weights {self.weights_fingerprint[:12]}" if self.weights_fingerprint else ""),
         ]
+        if self.data:
+            lines.append(f"images of '{self.data}' (fingerprint {self.data_fingerprint[:8]})")
         if self.junk or self.distractors:
             lines.append(
                 f"{self.junk:,} junk images left out, {self.distractors:,} distractors, which match"
@@ -304,7 +333,7 @@ class Result:
         other: CmcKind = "image" if self.cmc_kind == "identity" else "identity"
         curve = ", ".join(f"R-{rank} {100 * self.cmc(rank, other).mean:.2f}" for rank in _RANKS)
         lines = [
-            f"{self.protocol}, {self.direction}",
+            self.heading,
             *(f"  {line}" for line in self.conditions()),
             "",
             table({"result": self}),
@@ -393,6 +422,10 @@ class Result:
             return cls.from_json(path.read_text(encoding="utf-8"))
         except (EvaluationError, UnicodeDecodeError, OSError) as error:
             raise EvaluationError(f"'{path}' cannot be read: {error}") from error
+
+
+def _slug(text: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def table(results: Mapping[str, Result]) -> str:

@@ -11,12 +11,13 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.provenance import relative_names
 from vireid.errors import EvaluationError
 from vireid.evaluation.analysis import Details, Search
 from vireid.evaluation.bootstrap import ByIdentity
 from vireid.evaluation.chance import chance_level
 from vireid.evaluation.metrics import QueryRanks, cmc_curve, mean_over, rank_queries
-from vireid.evaluation.protocol import Protocol, Trial, relative_names
+from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.ranking import Ranking, trial_similarity
 from vireid.evaluation.result import Result, TrialScore
 from vireid.evaluation.similarity import match_rows, similarities

@@ -129,12 +129,14 @@ def export_run(
         names = write_graphs(
             staging, graphs, network.size, format, calibration, reference.fingerprint
         )
-        write_atomic(staging / CONFIG, folder.config_file.read_bytes())
+        for file in (folder.config_file, folder.data_file):
+            write_atomic(staging / file.name, file.read_bytes())
         files = {file.name: sha256_of(file) for file in sorted(staging.iterdir())}
         fingerprint = reference.fingerprint
         if precision == "int8":
             fingerprint = _own_fingerprint(
-                fingerprint, [files[name] for name in files if name != CONFIG]
+                fingerprint,
+                [files[name] for name in files if name not in (CONFIG, folder.data_file.name)],
             )
         log("Checking the export against the run …")
         exported = open_graphs(

@@ -3,6 +3,7 @@
 EXPORT/
   export.json     metadata: ``ExportInfo``
   config.yaml     the configuration of the exported run
+  data.json       what it was trained on
   visible.onnx    or visible.xml and visible.bin: the graph of visible images
   infrared.onnx   the graph of infrared images; both.onnx where one graph serves both
   results/        results of `vireid evaluate`

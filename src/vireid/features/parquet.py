@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -115,8 +114,7 @@ class FeatureFile:
             iterating.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        path = Path(path)
+    def __init__(self, path: Path) -> None:
         check_ending(path)
         if not path.is_file():
             raise DatasetError(

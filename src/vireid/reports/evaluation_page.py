@@ -103,7 +103,7 @@ def _folders(results: Sequence[Result]) -> list[str]:
 
 def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
     """The figures by file name."""
-    what = f"{result.protocol}, {result.direction}"
+    what = result.heading
     cameras = {}
     if len(details_of(result).camera_pairs) > 1:
         cameras["cameras"] = Picture.of(

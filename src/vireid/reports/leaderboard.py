@@ -30,7 +30,7 @@ SYNTHETIC = (
     "people."
 )
 _ALWAYS = ("backbone", "size")  # conditions that always have a column
-_IF_DIFFERENT = ("weights", "epochs", "batch", "precision", "model", "training data")
+_IF_DIFFERENT = ("weights", "epochs", "batch", "precision", "model", "trained on", "training data")
 _CONDITIONS = (*_ALWAYS, *_IF_DIFFERENT)
 # Options that the conditions include already.
 _SHOWN = {"backbone", "size", "weights", "epochs", "identities", "images", "precision", "select"}

@@ -197,7 +197,7 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
     parts = []
     for found in tables.values():
         first = next(iter(found.values()))
-        parts.append(f"<h3>{escape(first.protocol)}, {escape(first.direction)}</h3>")
+        parts.append(f"<h3>{escape(first.heading)}</h3>")
         parts += [
             f'<p class="alarm"><strong>{escape(method)}:</strong> '
             f"{escape(result.versus_chance)}</p>"
@@ -223,7 +223,7 @@ def _scores_table(results: Mapping[str, Result]) -> str:
     first = next(iter(results.values()))
     data = "".join(f"<td>{text}</td>" for text in first.chance_cells())
     rows.append(f'<tr class="chance"><th scope="row">chance</th>{data}</tr>')
-    label = f"Results of {first.protocol}, {first.direction}, in percent"
+    label = f"Results of {first.heading}, in percent"
     return _grid(label, ["%", *SCORES], rows)
 
 

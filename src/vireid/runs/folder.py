@@ -2,6 +2,7 @@
 
 RUN/
   config.yaml           the resolved options; `vireid train --resume RUN` starts from it
+  data.json             what the network is trained on, to recognise it in evaluation
   metrics.jsonl         one line an epoch
   checkpoints/          of the last epochs, with the optimizer's state
   best.safetensors      with --select validation, the network of the best epoch so far
@@ -24,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from vireid.data.provenance import Provenance
 from vireid.errors import ConfigError, RunError
 from vireid.files import clear_temporaries, held, write_atomic
 from vireid.nn.weights import fingerprint
@@ -42,6 +44,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.data_file = path / "data.json"
         self.metrics_file = path / "metrics.jsonl"
         self.best_file = path / "best.safetensors"
         self.model_file = path / "model.safetensors"
@@ -62,7 +65,7 @@ class RunFolder:
             except BlockingIOError as error:
                 raise RunError(
                     f"Another process is training into '{self.path}'; wait until it ends, or "
-                    "train into another folder."
+                    "choose another folder with --out."
                 ) from error
             except OSError:
                 pass  # start() reports an unwritable folder; some network drives have no locks
@@ -78,16 +81,14 @@ class RunFolder:
             self._write_config(run)
         except OSError as error:
             raise RunError(
-                f"The run folder '{self.path}' cannot be written to ({error.strerror}); fix "
-                "its permissions, or train into another folder."
+                f"The run folder '{self.path}' cannot be written to ({error.strerror}); choose "
+                "another with --out."
             ) from error
         clear_temporaries(self.path)
 
     def _write_config(self, run: Run) -> None:
         plain = TypeAdapter(Run).dump_python(run, mode="json")
-        head = (
-            f"# vireid train {run.name}; continue with `vireid train --resume {self.path.name}`\n"
-        )
+        head = f"# vireid train {run.name}; continue with: vireid train --resume {self.path.name}\n"
         plain = {"name": plain["name"], "recipe": plain["recipe"], **plain}
         text = head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_atomic(self.config_file, text.encode())
@@ -110,6 +111,24 @@ class RunFolder:
             raise RunError(
                 f"'{self.config_file}' cannot be read: {error}. Fix the named value, or train "
                 "again into a new folder."
+            ) from error
+
+    def write_data(self, data: Provenance) -> None:
+        """Write ``data.json``."""
+        write_atomic(self.data_file, TypeAdapter(Provenance).dump_json(data, indent=1))
+
+    def read_data(self) -> Provenance:
+        """Read ``data.json``.
+
+        Raises:
+            RunError: If it is missing or damaged.
+        """
+        try:
+            return TypeAdapter(Provenance).validate_json(self.data_file.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(
+                f"'{self.data_file}' cannot be read ({error}), so it is unknown what '{self.path}' "
+                "was trained on; copy the whole run folder, or train again."
             ) from error
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:

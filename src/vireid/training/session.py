@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from vireid.data.provenance import Provenance
 from vireid.data.sampler import BatchShard
 from vireid.distributed.comm import (
     any_rank,
@@ -110,6 +111,8 @@ class RunSession(Closeable):
             self._tensorboard: TensorBoard | None = None
             if is_main_process():
                 self._folder.start(run)
+                if not self._folder.data_file.exists():
+                    self._folder.write_data(Provenance.of(run.data.open()))
                 if tensorboard:
                     self._tensorboard = TensorBoard(out / "tensorboard")
             if saved:
@@ -275,7 +278,7 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
             "select='validation' needs the argument validate=; expected a function that scores the "
             "network on held-out identities: vireid.cli.train.train_run passes one."
         )
-    if resume and _anywhere(replace(folder.read_config(), device=run.device)) != _anywhere(run):
+    if resume and folder.read_config() != run:
         raise RunError(
             f"The run '{folder.path}' was made with other options than these; a resumed run "
             f"takes all of them from its config.yaml: `vireid train --resume {folder.path}`."
@@ -283,21 +286,15 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
     if not resume and folder.path.exists() and any(folder.path.iterdir()):
         raise RunError(
             f"'{folder.path}' is not empty; continue its run with `vireid train "
-            f"--resume {folder.path}`, or train into another folder."
+            f"--resume {folder.path}`, or choose another folder with --out."
         )
-
-
-def _anywhere(run: Run) -> Run:
-    """The run, wherever its data set is."""
-    return replace(run, data=run.data.at(Path()))
 
 
 def _check_processes(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> None:
     """Refuse processes whose options or images differ."""
+    anywhere = replace(run, data=run.data.at(Path()))
     check_same_on_all_ranks(
-        "options",
-        f"{_anywhere(run)} {sync_batchnorm}",
-        fix="start all of them with the same command",
+        "options", f"{anywhere} {sync_batchnorm}", fix="start all of them with the same command"
     )
     check_same_on_all_ranks(
         "training images",
