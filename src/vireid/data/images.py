@@ -136,10 +136,13 @@ def open_image(source: Path | io.BytesIO) -> Image.Image:
         return Image.open(source, formats=PILLOW_FORMATS)
     except _FINAL:
         raise
-    except Exception:  # damaged files lead decoders to raise nearly anything
+    except Exception as error:  # damaged files lead decoders to raise nearly anything
         if not (stripped := pixels_only(_content(source))):
             raise
-        return Image.open(io.BytesIO(stripped.data), formats=PILLOW_FORMATS)
+        try:
+            return Image.open(io.BytesIO(stripped.data), formats=PILLOW_FORMATS)
+        except Exception:
+            raise error from None
 
 
 def _decode(source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping) -> Image.Image:
