@@ -130,6 +130,7 @@ DAMAGED = {
     "tiff-xmp-two-numbers": tiff((700, 3, 2, 7)),
     "tiff-resolution-text": tiff((282, 2, 4, 0x41414141), (296, 3, 1, 3), order=">"),
     "tiff-orientation-9": tiff((274, 3, 1, 9)),
+    "tiff-orientation-elsewhere": tiff((274, 3, 900, 2**32 - 9)),
     "tiff-orientation-text": tiff((274, 2, 4, 0x41414141), order=">"),
 }
 """Images whose metadata are damaged in one place each."""

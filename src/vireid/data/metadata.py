@@ -220,8 +220,10 @@ def _tiff(data: bytes) -> bytes:
     start += struct.calcsize(order + number)
     kept: dict[int, bytes] = {}
     for place in range(start, start + entry * min(entries, 1000), entry):
-        (tag,) = struct.unpack_from(f"{order}H", data, place)
-        if tag in _TIFF_TAGS:
+        tag, kind, count = struct.unpack_from(f"{order}HH{offset}", data, place)
+        # Values outside the entry may be out of reach.
+        inside = tag != _ORIENTATION or (kind, count) == (3, 1)
+        if tag in _TIFF_TAGS and inside:
             kept.setdefault(tag, data[place : place + entry])
     data += b"\0" * (len(data) % 2)
     return b"".join(
