@@ -16,6 +16,7 @@ from tests.helpers.trees import write_regdb, write_sysu
 
 from vireid.cli import COMMANDS, main
 from vireid.evaluation import Result
+from vireid.runs import RunFolder
 
 REGDB = "published-split-all-test-images"
 SHORT = ["--size", "96", "48", "--epochs", "1", "--identities", "2", "--images", "2"]
@@ -59,6 +60,14 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
     assert "all-search single-shot" in capsys.readouterr().out
     (saved,) = (out / "results").glob("*.json")
     assert len(json.loads(saved.read_text())["trials"]) == 10
+    # Resuming takes the folder and the device too, and config.yaml then names the folder.
+    model = (out / "model.safetensors").read_bytes()
+    (out / "model.safetensors").unlink()
+    assert main(["train", "--resume", str(out)]) == 2
+    assert f"'{root}' does not exist" in capsys.readouterr().err
+    assert main(["train", "--resume", str(out), "--root", str(moved), "--device", "cpu"]) == 0
+    assert (out / "model.safetensors").read_bytes() == model
+    assert RunFolder(out).read_config().data.root == moved
 
 
 @pytest.mark.parametrize(

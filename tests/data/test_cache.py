@@ -242,7 +242,7 @@ class TestOpenImages:
             assert torch.equal(images.fetch(range(8)), decode(records))
         assert capsys.readouterr().err == (
             f"Images are decoded each time: '{folder}' cannot hold the packed images (Not a"
-            " directory); choose another folder with --cache.\n"
+            " directory); choose another folder with `vireid train --cache`.\n"
         )
 
     def test_a_bad_image_is_an_error_all_the_same(

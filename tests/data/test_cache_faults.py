@@ -225,7 +225,7 @@ class TestRefusal:
             PackedImages(records, size=SIZE, folder=folder)
         assert str(caught.value) == (
             f"'{folder}' cannot hold the packed images (Not a directory); choose another folder"
-            " with --cache."
+            " with `vireid train --cache`."
         )
 
     def test_no_room(self, records: list[ImageRecord], root: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.helpers import faults
+from tests.helpers.matlab_files import TABLE
 from tests.helpers.trees import copy, write_llcm, write_regdb, write_sysu
 
 from vireid.data.check import CheckReport, check
@@ -111,6 +112,13 @@ CASES = (
         faults.deeper,
         "layout",
         ("not directly in", "/downloaded/SYSU-MM01', not directly", "pass"),
+    ),
+    Case(
+        "permutations that crash SciPy",
+        "sysu-mm01",
+        lambda root: (root / "exp/rand_perm_cam.mat").write_bytes(TABLE),
+        "layout",
+        ("rand_perm_cam.mat' cannot be read as a MATLAB file", "array is damaged", "github.com"),
     ),
     Case(
         "test image missing",

@@ -151,7 +151,7 @@ class TestManifest:
         self, rows: Rows, saved: Callable[[Rows], Manifest]
     ) -> None:
         source = DataSource(layout="manifest", root=saved(rows).root, hold_out=True)
-        with pytest.raises(ConfigError, match="--hold-out needs images of the split val"):
+        with pytest.raises(ConfigError, match="--hold-out` needs images of the split val"):
             source.open()
 
     @pytest.mark.parametrize(

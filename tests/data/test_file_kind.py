@@ -14,8 +14,11 @@ from PIL import Image
 from tests.helpers.messages import refused
 from tests.helpers.trees import write_folders, write_sysu
 
+from vireid.data.bit_depth import REMARKS
+from vireid.data.check.content import file_findings
+from vireid.data.check.images import check_images
 from vireid.data.file_kind import IMAGES, PILLOW_FORMATS, describe_left_out, is_image, kind_of
-from vireid.data.images import decode_image, read_image
+from vireid.data.images import FIRST_FRAME, decode_image, read_image
 from vireid.data.layouts import DataSource, Folders, SysuMM01
 from vireid.data.listing import list_images
 from vireid.data.walk import walk
@@ -269,3 +272,31 @@ def test_sysu_says_that_it_counts_jpg_only(
     said = capsys.readouterr().err
     assert "1 image of the train identities of" in said
     assert "0009.jpeg'" in said
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP", "MPO"])
+def test_of_several_frames_the_first_is_used(kind: str, tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (24, 48), colour) for colour in ("white", "black"))
+    first.putpixel((0, 0), (200, 0, 0))
+    path = tmp_path / f"a.{'jpg' if kind == 'MPO' else kind}"
+    first.save(path, kind, save_all=True, append_images=[second])
+    image = read_image(path)
+    assert image.getpixel((12, 24)) == (255, 255, 255)
+    assert image.info[REMARKS] == (FIRST_FRAME,)
+    seen = check_images([path], threads=1)
+    assert [f.fault.name for f in file_findings(seen, root=tmp_path) if "frames" in f.what] == [
+        "several-frames"
+    ]
+    first.save(path, "JPEG" if kind == "MPO" else kind)
+    assert REMARKS not in read_image(path).info
+
+
+def test_damage_behind_the_first_frame_does_not_matter(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    first, second = (Image.new("RGB", (24, 48), colour) for colour in ("white", "black"))
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    data = file.getvalue()
+    header = struct.pack("<cHHHH", b",", 0, 0, 24, 48)
+    assert data.count(header) == 2
+    (tmp_path / "a.gif").write_bytes(data[: data.rindex(header) + len(header) + 1])
+    assert read_image(tmp_path / "a.gif").getpixel((12, 24)) == (255, 255, 255)

@@ -122,7 +122,7 @@ class TestFolders:
         message = only(layout.problems())
         first = root / "unsorted/infrared/cam4/7/é0.jpg"
         assert f"'{first}' has the split 'unsorted'; expected train, val, query" in message
-        assert "fix --pattern (the first of 6 such images)." in message
+        assert "fix the pattern (the first of 6 such images)." in message
         assert refused(layout.train) == message
 
     def test_no_root(self, tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ class TestFolders:
 
     def test_hold_out_needs_images_of_val(self, tree: Path) -> None:
         pattern = "query/{modality}/cam{camera}/{identity}/{name}"
-        with pytest.raises(ConfigError, match="--hold-out needs images of the split val"):
+        with pytest.raises(ConfigError, match="--hold-out` needs images of the split val"):
             DataSource(layout="folders", root=tree, pattern=pattern, hold_out=True).open()
         held = DataSource(layout="folders", root=tree, pattern=PATTERN, hold_out=True).open()
         assert {r.identity for r in held.val()} == {7}
 
 
 def test_a_pattern_with_another_layout(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not apply to --layout manifest; expected"):
+    with pytest.raises(ConfigError, match="does not apply to the layout manifest; expected"):
         DataSource(layout="manifest", root=tmp_path, pattern=PATTERN).open()
 
 

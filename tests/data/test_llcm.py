@@ -38,7 +38,7 @@ def edit(path: Path, change: Callable[[str], str]) -> None:
 def test_by_name(tree: Path) -> None:
     layout: Layout = DataSource(layout="llcm", root=tree).open()
     assert (layout, layout.name, layout.root, layout.val()) == (LLCM(tree), "llcm", tree, ())
-    with pytest.raises(ConfigError, match="--hold-out does not apply to --layout llcm"):
+    with pytest.raises(ConfigError, match="--hold-out` does not apply to the layout llcm"):
         DataSource(layout="llcm", root=tree, hold_out=True).open()
 
 
@@ -148,7 +148,7 @@ class TestFaults:
     def test_no_root(self, root: Path) -> None:
         message = refused(lambda: LLCM(root / "nowhere"))
         assert f"'{root / 'nowhere'}' does not exist" in message
-        assert "--root" in message
+        assert "as root" in message
 
     def test_no_idx(self, root: Path) -> None:
         shutil.rmtree(root / "idx")

@@ -179,9 +179,9 @@ def test_the_report_names_identities_of_one_modality_and_short_ones() -> None:
 
 def test_too_few_identities_name_the_flag_to_lower() -> None:
     labels, fewer = np.array([0, 1, 2]), np.array([0, 1])
-    with pytest.raises(ConfigError, match=r"--identities 3 .* the 2 identities .* lower"):
+    with pytest.raises(ConfigError, match=r"--identities 3` .* the 2 identities .* lower"):
         CrossModalSampler(labels, fewer, identities=3, images=1, seed=0)
-    with pytest.raises(ConfigError, match=r"--identities 1 .* the 0 identities"):
+    with pytest.raises(ConfigError, match=r"--identities 1` .* the 0 identities"):
         CrossModalSampler(labels, labels[:0], identities=1, images=1, seed=0)
 
 

@@ -61,7 +61,7 @@ def test_by_name(arrays: Path) -> None:
     layout: Layout = DataSource(layout="sysu-mm01-npy", root=arrays).open()
     assert (layout, layout.name, layout.root) == (SysuArrays(arrays), "sysu-mm01-npy", arrays)
     assert layout.val() == ()
-    with pytest.raises(ConfigError, match="--hold-out does not apply to --layout sysu-mm01-npy"):
+    with pytest.raises(ConfigError, match="--hold-out` does not apply to the layout sysu-mm01-npy"):
         DataSource(layout="sysu-mm01-npy", root=arrays, hold_out=True).open()
 
 
@@ -139,12 +139,12 @@ class TestFaults:
     """Each fault alone is the one problem there is, and training is refused with its words."""
 
     def test_no_root(self, root: Path) -> None:
-        assert "--root" in refused(lambda: SysuArrays(root / "nowhere"))
+        assert "as root" in refused(lambda: SysuArrays(root / "nowhere"))
 
     def test_no_test_images(self, root: Path) -> None:
         message = refused(SysuArrays(root).test)
         assert f"'{root}' has arrays of training images only; expected cam1 to cam6" in message
-        assert "--layout sysu-mm01" in message
+        assert "the layout sysu-mm01" in message
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_missing_array(self, root: Path, name: str) -> None:

@@ -13,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tests.app.people import photograph, write_run
+from tests.helpers.trees import write_regdb
 
 import vireid
 from vireid.cli import main
+from vireid.data.layouts import DataSource
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError, ImageError, VireidError
-from vireid.features import FeatureExtractor
+from vireid.features import FeatureExtractor, extract_from_files
+from vireid.features.bulk import extract_to_parquet
 from vireid.features.parquet import FeatureFile
 from vireid.types import Features, ImageInfo, ImageRecord, Modality
 
@@ -90,7 +93,7 @@ def test_many_images_in_every_form(
         [Image.open(file) for file in files],
         arrays,
         np.stack(arrays),
-        list_images([str(files[0].parent)]),
+        list_images(str(files[0].parent)),
         [str(files[0]), record, arrays[2]],
     ):
         check(extractor.extract(several, batch_size=2, progress=False), expected)
@@ -174,6 +177,29 @@ def test_the_command_line_gives_the_same_features(folder: Path, tmp_path: Path) 
     np.testing.assert_allclose(found.values, batch.values, atol=1e-6)
     modalities = [image.info.modality for image in batch.images]
     assert [record.modality for record in found.records] == modalities
+
+
+def test_files_are_extracted_from_their_paths_too(
+    extractor: FeatureExtractor, files: list[Path], tmp_path: Path
+) -> None:
+    [expected] = extract_from_files(extractor, list_images(files[0].parent))
+    for several in (files, list(map(str, files))):
+        [batch] = extract_from_files(extractor, several)
+        np.testing.assert_array_equal(batch.values, expected.values)
+    [one] = extract_from_files(extractor, str(files[2]))
+    assert [image.info.sha256 for image in one.images] == [expected.images[2].info.sha256]
+    out = tmp_path / "a.parquet"
+    assert extract_to_parquet(extractor, files, str(out), progress=False).rows == 3
+    [batch] = FeatureFile(str(out))
+    np.testing.assert_array_equal(batch.values, expected.values)
+    record: Any = ImageRecord(files[0], 1, 1, VISIBLE)
+    with pytest.raises(ImageError, match="of type ImageRecord; expected a path or an ImageInfo"):
+        list(extract_from_files(extractor, [record]))
+
+
+def test_folders_of_data_sets_may_be_text(tmp_path: Path) -> None:
+    root: Any = str(write_regdb(tmp_path / "RegDB"))
+    assert DataSource(layout="regdb", root=root).open().test()
 
 
 def test_a_generator_is_read_two_batches_ahead_at_most(

@@ -4,6 +4,7 @@ import argparse
 import datetime
 import os
 import pickle
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,27 @@ def test_damaged_files_are_named(
     path.write_bytes({"truncated": whole[:-1000], "empty": b"", "text": b"<html>"}[damage])
     with pytest.raises(WeightsError, match=name):
         read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "zip.pth", "legacy.pth"])
+def test_a_flipped_bit_never_escapes(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    state = {"conv.weight": torch.ones(2, 3), "bn.number": torch.tensor(3)}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        content = {"state_dict": state, "epoch": 3}
+        torch.save(content, path, _use_new_zipfile_serialization=name == "zip.pth")
+    whole, rng, errors = path.read_bytes(), random.Random(0), 0
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            read_weights(path)
+        except WeightsError:
+            errors += 1
+    assert errors > 20
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def test_a_stuck_identity_loss_with_a_falling_center_term() -> None:
     assert "--center-reduction mean" in text
 
 
+def test_advice_on_the_center_term_only_where_there_is_one() -> None:
+    lines = history([math.log(100)] * 4, [0.0] * 4)
+    for line in lines:
+        del line["terms"]["center"]
+    text = collapse_warning(lines, classes=100, steps=64)
+    assert "--lr" in text
+    assert "--center" not in text
+
+
 def test_equal_features_of_different_identities() -> None:
     text = collapse_warning(history([1.0] * 3, [1.0] * 3, different=0.95), classes=100, steps=64)
     assert "0.95" in text

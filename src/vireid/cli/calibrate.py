@@ -250,5 +250,5 @@ def _require_untrained(run: Path, records: Sequence[ImageRecord], source: str) -
             f"The network was trained on {len(common):,} of the {len(records):,} images of the "
             f"{source}, such as '{common[0]}', and recognises these "
             "people far better than others; expected people that it has not seen: use another "
-            "split or other images, or train with --hold-out."
+            "split or other images, or `vireid train … --hold-out`."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,7 +24,7 @@ from vireid.evaluation import evaluate, validation
 from vireid.features import FeatureExtractor, TorchBackend, local_records
 from vireid.features.exported_backend import is_export
 from vireid.methods import Method, Recipe, catalogue
-from vireid.runs import Run, RunFolder, RunOptions, start_from
+from vireid.runs import Device, Run, RunFolder, RunOptions, start_from
 from vireid.runs.start import BACKBONE_FACTOR
 from vireid.training import Validate, fit
 
@@ -139,6 +139,8 @@ def _train(name: str, options: TrainOptions, recipe: Recipe[Any], output: Output
 def resume(
     *,
     resume: Annotated[Path, tyro.conf.arg(metavar="RUN")],
+    root: Path | None = None,
+    device: Device | None = None,
     output: OutputOptions = OutputOptions(),
     processes: TrainingProcesses = TRAINED_ALONE,
 ) -> None:
@@ -146,11 +148,14 @@ def resume(
 
     Args:
         resume: Run folder to continue.
+        root: Current folder of the data set, if it was moved; config.yaml then names it.
+        device: Device; the one in config.yaml by default.
         output: Outputs of the training and the image cache.
         processes: Data-parallel training; the number of processes may differ from before.
     """
     _refuse_export(resume)
     run = RunFolder(resume).read_config()
+    run = replace(run, data=run.data.at(root and root.absolute()), device=device or run.device)
     train_run(run, resume, resume=True, output=output, processes=processes)
 
 

@@ -255,7 +255,7 @@ class PackFolder:
             raise CacheError(
                 f"'{self.path}' has too little space for the packed images ({need / 1e9:,.1f} GB"
                 f" needed, {free / 1e9:,.1f} GB free); free some, or choose another folder with"
-                " --cache."
+                " `vireid train --cache`."
             )
 
     def _remove_all_but(self, valid: Path | None) -> None:

@@ -117,7 +117,7 @@ class PackedImages(ImageStack):
         except OSError as error:
             raise CacheError(
                 f"'{folder}' cannot hold the packed images ({error.strerror}); choose another"
-                " folder with --cache."
+                " folder with `vireid train --cache`."
             ) from error
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from vireid.errors import ImageError
 
 __all__ = [
     "DECODER",
+    "FIRST_FRAME",
     "MAX_SIDE",
     "METADATA_FAULT",
     "decode_image",
@@ -37,6 +38,8 @@ DECODER = 3
 """Increase whenever :func:`read_image` or :func:`read_resized` gives different pixels than before,
 so that packed caches are rebuilt."""
 
+FIRST_FRAME = "with several frames or pages: the first is used"
+"""One of the ``REMARKS``."""
 METADATA_FAULT = "metadata fault"
 """Key in ``Image.info`` of an image that was read although its metadata is damaged: the reason."""
 
@@ -183,6 +186,7 @@ def _load(
         if isinstance(image, TiffImageFile) and is_raw(image.tag_v2):
             raise ImageError(refusal(f"'{name}'", RAW)) from ValueError(f"it is {RAW.one}")
         depth = FileDepth.of(image)
+        several = _has_frames(image)
         upright, fault = load_upright(image, exif)
     lower = None
     if depth.lower:
@@ -198,9 +202,19 @@ def _load(
     rgb = _to_rgb(mapped)
     # What else Pillow read of the metadata may be damaged, and would be saved with the image.
     rgb.info = {key: mapped.info[key] for key in (LEVELS, REMARKS) if key in mapped.info}
+    if several:
+        rgb.info[REMARKS] = (*rgb.info.get(REMARKS, ()), FIRST_FRAME)
     if fault:
         rgb.info[METADATA_FAULT] = fault
     return rgb
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether a file holds several frames or pages; for GIF Pillow looks for the second."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what is damaged behind the first frame does not matter
+        return False
 
 
 def _check_size(name: str, width: int, height: int) -> None:

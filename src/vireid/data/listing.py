@@ -41,14 +41,18 @@ _COLUMNS = Columns(
 
 
 def list_images(
-    sources: Sequence[str], *, modality: Modality | None = None, camera: str = ""
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    modality: Modality | None = None,
+    camera: str = "",
 ) -> list[ImageInfo]:
     """List images, each once, in the order of their sources.
 
     Args:
-        sources: Image files, folders (searched recursively for images, sorted), patterns such as
-            ``day/**/*.jpg``, and manifests (``.csv``, ``.parquet``). What is left out of folders
-            and patterns is logged. The name of an existing file or folder is no pattern.
+        sources: One or several: image files, folders (searched recursively for images, sorted),
+            patterns such as ``day/**/*.jpg``, and manifests (``.csv``, ``.parquet``). What is left
+            out of folders and patterns is logged. The name of an existing file or folder is no
+            pattern.
         modality: Modality where the manifest gives none.
         camera: Camera where the manifest gives none.
 
@@ -60,6 +64,8 @@ def list_images(
         DatasetError: A source does not exist or names no image, a manifest cannot be read or has
             an invalid cell, or two sources contradict each other.
     """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
     if not sources:
         raise ConfigError(
             "no image is named; expected image files, folders, patterns such as 'day/*.jpg', or"
@@ -68,7 +74,7 @@ def list_images(
     found: dict[str, ImageInfo] = {}
     folders: dict[str, str] = {}
     for source in sources:
-        for image in _named_by(source):
+        for image in _named_by(os.fspath(source)):
             # Links and paths with .. may lead to the same file.
             key = _real_path(str(image.path), folders)
             found[key] = _merge(found[key], image) if key in found else image

@@ -195,8 +195,9 @@ class CrossModalSampler:
         classes = sorted(visible.keys() & infrared.keys())
         if len(classes) < identities:
             raise ConfigError(
-                f"--identities {identities} is more than the {len(classes)} identities that have"
-                " images of both modalities; expected at most that many; lower --identities."
+                f"`vireid train --identities {identities}` needs more than the {len(classes)}"
+                " identities that have images of both modalities; expected at most that many; lower"
+                " --identities."
             )
         self._visible = {c: visible[c] for c in classes}
         self._infrared = {c: infrared[c] for c in classes}

@@ -105,7 +105,7 @@ def _tasks_a_node(words: str) -> int:
         return int(found[1])
     raise ConfigError(
         f"Slurm started '{words}' processes on the machines; expected the same number on each: use "
-        "--nodes and --ntasks-per-node instead of --ntasks."
+        "`srun --nodes N --ntasks-per-node M` instead of `srun --ntasks`."
     )
 
 
@@ -135,7 +135,8 @@ def process_group(
     if on_gpu and torch.cuda.device_count() < info.local_size:
         raise ConfigError(
             f"{info.local_size} processes share a machine with {torch.cuda.device_count()} GPUs; "
-            "expected one GPU for each process; lower --devices, or run on --device cpu."
+            "expected one GPU for each process; start fewer processes, or run on --device "
+            "cpu."
         )
     if on_gpu:
         torch.cuda.set_device(info.local_rank)

@@ -86,7 +86,7 @@ class ExternalFeatures:
                 object.__setattr__(self, name, self._column(name, np.asarray(given)))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read an ``.npz`` file; nothing is unpickled.
 
         Args:
@@ -97,6 +97,7 @@ class ExternalFeatures:
             EvaluationError: The file is missing, damaged or not an ``.npz``, contains Python
                 objects, or its arrays do not match.
         """
+        path = Path(path)
         if not path.is_file():
             raise EvaluationError(f"'{path}' is not a file; expected an .npz file with features")
         try:

@@ -19,7 +19,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from vireid.data.layouts._common import require_folder
 from vireid.data.layouts.sysu_exp import (
@@ -29,6 +28,7 @@ from vireid.data.layouts.sysu_exp import (
     read_permutations,
 )
 from vireid.data.layouts.sysu_mm01 import CAMERAS
+from vireid.data.matlab import read_matlab
 from vireid.errors import DatasetError, EvaluationError, first_few
 from vireid.types import Features, ImageRecord
 
@@ -149,25 +149,19 @@ def _read_cells(path: Path) -> list[NDArray[np.generic]]:
             "of SYSU-MM01: pass FOLDER/NAME as --mat for files FOLDER/NAME_cam1.mat and so on"
         )
     try:
-        contents = loadmat(path, variable_names=["feature"])
-    except NotImplementedError as error:
-        raise EvaluationError(
-            f"'{path}' has MATLAB's version 7.3 (HDF5), which is not supported; expected version "
-            f"7: load it in MATLAB and {_SAVE}"
-        ) from error
-    except Exception as error:  # scipy raises various errors for damaged files
+        cells = read_matlab(path, "feature")
+    except (OSError, ValueError) as error:
         raise EvaluationError(
             f"'{path}' cannot be read as a MATLAB file ({error}); expected the cell array "
             f"'feature': {_SAVE}"
         ) from error
-    cells = contents.get("feature")
     if cells is None or cells.dtype != object:
         found = "nothing" if cells is None else f"an array of {cells.dtype}"
         raise EvaluationError(
             f"'{path}' contains {found} as 'feature'; expected a cell array with one matrix per "
             f"identity: {_SAVE}"
         )
-    return [np.asarray(cell) for cell in cells.flat]
+    return list(cells.flat)
 
 
 def _rows(

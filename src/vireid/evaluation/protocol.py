@@ -188,7 +188,7 @@ def with_roles(
         log(
             f"{sum(images[n] for n in negative):,} images have the negative identity "
             f"{first_few(negative)} and count as people; in the naming of Market-1501, -1 is junk "
-            "(--junk -1) and 0 a distractor (--distractor 0)."
+            "and 0 a distractor (`vireid evaluate` and `vireid score`: --junk -1 --distractor 0)."
         )
     return [
         [replace(record, role=roles.get(name(record), record.role)) for record in side]
@@ -209,7 +209,7 @@ def _require_cameras(images: Collection[ImageRecord], what: str) -> None:
         raise EvaluationError(
             f"--exclude-own-camera excludes by camera, but the camera of each of the {unknown:,} "
             f"{what} is unknown; give it in the manifest's column 'camera', as {{camera}} in "
-            "--pattern, or in the array 'cameras' of the .npz file, or remove the option"
+            "the pattern, or in the array 'cameras' of the .npz file, or remove the option"
         )
     if unknown:
         log(

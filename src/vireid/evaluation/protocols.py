@@ -297,8 +297,8 @@ def validation(layout: Layout) -> Protocol:
     if not query or not gallery:
         raise EvaluationError(
             f"'{layout.root}' holds out {len(query)} infrared and {len(gallery)} visible images; "
-            "expected some of both for model selection: pass --hold-out, or give rows of the "
-            "manifest the split 'val'"
+            "expected some of both for model selection: give rows of the "
+            "manifest the split 'val', or hold some out with `vireid train --hold-out`"
         )
     if isinstance(layout, SysuMM01):
         cells = _cells(gallery)

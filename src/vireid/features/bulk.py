@@ -23,6 +23,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -40,6 +41,7 @@ from vireid.distributed.comm import broadcast, is_main_process, rank, synchroniz
 from vireid.errors import ConfigError, DatasetError, ImageError, VireidError, first_few
 from vireid.features.extract import ExtractedBatch, Known, extract_from_files
 from vireid.features.extractor import FeatureExtractor
+from vireid.features.inputs import ImageFiles, image_infos
 from vireid.features.parquet import (
     FeatureFile,
     check_ending,
@@ -150,8 +152,8 @@ _PLANS = TypeAdapter(_Plan)
 
 def extract_to_parquet(
     extractor: FeatureExtractor,
-    images: Sequence[ImageInfo],
-    out: Path,
+    images: ImageFiles,
+    out: str | os.PathLike[str],
     *,
     shard_rows: int | None = None,
     part: Part = WHOLE,
@@ -187,6 +189,7 @@ def extract_to_parquet(
         DatasetError: A finished shard, or shards.json, is damaged.
         ImageError: An image cannot be read, or with ``skip_bad`` none can.
     """
+    images, out = image_infos(images), Path(out)
     model = extractor.model_info
     if shard_rows is None:
         check_ending(out)

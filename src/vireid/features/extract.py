@@ -28,6 +28,7 @@ from vireid.data.prefetch import prefetch_each
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ImageError, first_few
 from vireid.features.extractor import FeatureExtractor, check_batch_size
+from vireid.features.inputs import ImageFiles, image_infos
 from vireid.types import ImageInfo, IndexedImage, Modality
 
 __all__ = ["ExtractedBatch", "Known", "extract_from_bytes", "extract_from_files"]
@@ -86,7 +87,7 @@ class _Decoded(NamedTuple):
 
 def extract_from_files(
     extractor: FeatureExtractor,
-    images: Sequence[ImageInfo],
+    images: ImageFiles,
     *,
     batch_size: int = 64,
     skip_bad: bool = False,
@@ -114,6 +115,7 @@ def extract_from_files(
             missing.
     """
     check_batch_size(batch_size)
+    images = image_infos(images)
     if not skip_bad:
         # Hours of work must not end at a file that never existed. Path.exists raises where a
         # folder may not be entered.

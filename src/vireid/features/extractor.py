@@ -376,9 +376,10 @@ def load(
     own = {TONE_MAPPING: str(ToneMapping.parse(tone_mapping))} if tone_mapping else {}
     if is_export(path):
         if device == "cuda" or precision is not None:
+            option = f"the device '{device}'" if device == "cuda" else f"precision '{precision}'"
             raise ConfigError(
-                f"'{path}' is an export, which runs on the CPU in a fixed precision; expected no"
-                " --device and no --precision; leave them out, or load its run."
+                f"'{path}' is an export, which runs on the CPU in a fixed precision; {option} does"
+                " not apply: leave the option out, or load its run."
             )
         exported, about = open_export(path)
         return FeatureExtractor(exported, about=about | own)

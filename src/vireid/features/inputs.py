@@ -28,10 +28,12 @@ from vireid.types import ImageInfo, ImageRecord, Modality
 __all__ = [
     "DecodedImage",
     "GivenImage",
+    "ImageFiles",
     "ImageInput",
     "ModalityInput",
     "decode_given",
     "given_images",
+    "image_infos",
 ]
 
 ImageInput: TypeAlias = (
@@ -39,6 +41,11 @@ ImageInput: TypeAlias = (
 )
 """One image: a file, a PIL image of any mode, an array uint8 ``[H, W, 3]`` (RGB) or ``[H, W]``, or
 a record of a file. Of an :class:`~vireid.types.ImageInfo` path, modality, camera and time count."""
+
+ImageFiles: TypeAlias = (
+    str | os.PathLike[str] | ImageInfo | Sequence[str | os.PathLike[str] | ImageInfo]
+)
+"""One image file, or several: their paths, or what is known of them."""
 
 ModalityInput: TypeAlias = str | Sequence[str | None]
 """A modality (a key of :data:`~vireid.data.rows.MODALITIES`) for all images, or one per image, of
@@ -112,6 +119,31 @@ def given_images(
     return list(given) if hasattr(images, "__len__") else given
 
 
+def image_infos(images: ImageFiles) -> list[ImageInfo]:
+    """What is known of image files.
+
+    Args:
+        images: One image file or several.
+
+    Raises:
+        ImageError: One is neither a path nor an ImageInfo.
+    """
+    if isinstance(images, str | os.PathLike | ImageInfo):
+        images = [images]
+    infos = []
+    for index, image in enumerate(images):
+        if isinstance(image, ImageInfo):
+            infos.append(image)
+        elif isinstance(image, str | os.PathLike):
+            infos.append(ImageInfo(path=Path(image)))
+        else:
+            raise ImageError(
+                f"'images[{index}]' is of type {type(image).__name__}; expected a path or an"
+                " ImageInfo; other images are taken by FeatureExtractor.extract."
+            )
+    return infos
+
+
 def decode_given(
     image: GivenImage, size: tuple[int, int], tone_mapping: ToneMapping = AUTO
 ) -> DecodedImage:
@@ -131,7 +163,7 @@ def decode_given(
         if record.path.is_dir():
             raise ImageError(
                 f"'{record.path}' is a folder; expected an image; list the images of a folder by"
-                " vireid.data.listing.list_images([FOLDER])."
+                " vireid.data.listing.list_images(FOLDER)."
             )
         decoded = read_image(record.path, how)
     else:

@@ -152,7 +152,8 @@ def fit_metric(
         raise TrainingError(
             f"HCML's metric cannot be fitted: its objective is '{last}' at the start; expected "
             "finite features and at least two identities with images of both modalities. Look "
-            "for a diverging loss in metrics.jsonl, and lower --lr."
+            "for a diverging loss in metrics.jsonl, and start again: `vireid train RECIPE` with a "
+            "lower --lr."
         )
     for _ in range(iterations):
         faster = (1 + math.sqrt(1 + 4 * pace**2)) / 2

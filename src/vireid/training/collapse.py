@@ -77,8 +77,9 @@ def collapse_warning(history: Sequence[Mapping[str, Any]], *, classes: int, step
         )
     if not seen:
         return ""
+    # Only some methods have a center term, and the options to limit it.
+    limit = "a larger --center-gate, --center-reduction mean, " if "center" in last["terms"] else ""
     return (
         f"Collapse in epoch {last['epoch']}: {'; '.join(seen)}. This network will rank near "
-        "chance. If the center or triplet term outweighs the identity loss, use --center-gate 0.5, "
-        "--center-reduction mean or a smaller --center; otherwise train longer or change --lr."
+        f"chance. Train again with `vireid train RECIPE` and {limit}more --epochs or another --lr."
     )

@@ -141,6 +141,7 @@ def _check_finite(losses: Losses, batch: CrossModalBatch, session: RunSession) -
     state = session.state
     raise TrainingError(
         f"The loss is not finite in epoch {state.epoch + 1}, step {state.step + 1} ({values}). The "
-        f"batch holds {len(batch.names)} images: {', '.join(batch.names)}. Lower --lr, clip "
-        "gradients with --clip 20, or use --precision 32-true; the last checkpoint is intact."
+        f"batch holds {len(batch.names)} images: {', '.join(batch.names)}. The last "
+        "checkpoint is intact. Train again with `vireid train RECIPE` and a lower --lr, with "
+        "--clip 20 or with --precision 32-true."
     )

@@ -278,7 +278,7 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
             "select='validation' needs the argument validate=; expected a function that scores the "
             "network on held-out identities: vireid.cli.train.train_run passes one."
         )
-    if resume and folder.read_config() != run:
+    if resume and _anywhere(replace(folder.read_config(), device=run.device)) != _anywhere(run):
         raise RunError(
             f"The run '{folder.path}' was made with other options than these; a resumed run "
             f"takes all of them from its config.yaml: `vireid train --resume {folder.path}`."
@@ -286,15 +286,21 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
     if not resume and folder.path.exists() and any(folder.path.iterdir()):
         raise RunError(
             f"'{folder.path}' is not empty; continue its run with `vireid train "
-            f"--resume {folder.path}`, or choose another folder with --out."
+            f"--resume {folder.path}`, or train into another folder."
         )
+
+
+def _anywhere(run: Run) -> Run:
+    """The run, wherever its data set is."""
+    return replace(run, data=run.data.at(Path()))
 
 
 def _check_processes(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> None:
     """Refuse processes whose options or images differ."""
-    anywhere = replace(run, data=run.data.at(Path()))
     check_same_on_all_ranks(
-        "options", f"{anywhere} {sync_batchnorm}", fix="start all of them with the same command"
+        "options",
+        f"{_anywhere(run)} {sync_batchnorm}",
+        fix="start all of them with the same command",
     )
     check_same_on_all_ranks(
         "training images",

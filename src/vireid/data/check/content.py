@@ -13,6 +13,7 @@ from vireid.data.check.faults import (
     EMPTY,
     FEW,
     FLAT,
+    FRAMES,
     METADATA,
     MISNAMED,
     NARROW,
@@ -32,7 +33,7 @@ from vireid.data.check.faults import (
 )
 from vireid.data.check.images import CheckedImage
 from vireid.data.check.report import Finding, Location, found_at
-from vireid.data.images import MAX_SIDE
+from vireid.data.images import FIRST_FRAME, MAX_SIDE
 from vireid.data.inspection import GREY_BELOW
 from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, Bounds, ToneMapping
@@ -96,7 +97,11 @@ def file_findings(images: Mapping[Path, CheckedImage], *, root: Path) -> Iterato
     yield from found_at(TINY, tiny, "image", f"less than {_MIN_SIDE} pixels wide or high")
     flat = [place(path) for path, seen in readable.items() if seen.flat]
     yield from found_at(FLAT, flat, "image", "of a single colour")
-    for fault, remark in ((RADIOMETRIC, PREVIEW), (UNDEFINED_PIXELS, UNDEFINED)):
+    for fault, remark in (
+        (RADIOMETRIC, PREVIEW),
+        (UNDEFINED_PIXELS, UNDEFINED),
+        (FRAMES, FIRST_FRAME),
+    ):
         own = [place(path) for path, seen in readable.items() if remark in seen.remarks]
         yield from found_at(fault, own, "image", remark)
 

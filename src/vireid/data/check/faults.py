@@ -12,6 +12,7 @@ __all__ = [
     "EMPTY",
     "FEW",
     "FLAT",
+    "FRAMES",
     "LAYOUT",
     "MERGED_NAMES",
     "MISNAMED",
@@ -217,6 +218,14 @@ TINY = Fault(
     expected=_PERSON,
     effect="So few pixels do not identify anybody; they are upscaled and used like all others.",
     fix="Inspect them, and remove them or crop them again from the full frame.",
+)
+FRAMES = Fault(
+    name="several-frames",
+    severity="note",
+    heading="Files of several images",
+    expected="one image per file",
+    effect="Only the first frame or page of each is used.",
+    fix="Nothing needs to be done for previews as phones write them; extract the frames of others.",
 )
 FLAT = Fault(
     name="flat",

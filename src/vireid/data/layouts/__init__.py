@@ -84,6 +84,10 @@ class DataSource:
     '{split}/{modality}/cam{camera}/{identity}/{}', where {} is any text, ** any folders, and
     {time:%Y%m%d} a time; auto recognises the names of known data sets."""
 
+    def __post_init__(self) -> None:
+        # Python callers may pass text.
+        object.__setattr__(self, "root", Path(self.root))
+
     def open(self) -> Layout:
         """Open the data set.
 
@@ -94,8 +98,8 @@ class DataSource:
         """
         if self.pattern and self.layout != "folders":
             raise ConfigError(
-                f"--pattern '{self.pattern}' does not apply to --layout {self.layout}; expected it"
-                " with --layout folders only; remove --pattern, or change --layout."
+                f"The pattern '{self.pattern}' does not apply to the layout {self.layout}; expected"
+                " it with the layout folders only; remove it, or change the layout."
             )
         match self.layout:
             case "sysu-mm01":
@@ -114,7 +118,7 @@ class DataSource:
             case "folders":
                 return self._with_val(Folders(self.root, self.pattern))
         raise ConfigError(
-            f"--layout '{self.layout}' is unknown; expected one of"
+            f"The layout '{self.layout}' is unknown; expected one of"
             f" {', '.join(get_args(LayoutName))}."
         )
 
@@ -125,15 +129,16 @@ class DataSource:
     def _refuse_hold_out(self) -> None:
         if self.hold_out:
             raise ConfigError(
-                f"--hold-out does not apply to --layout {self.layout}; expected a layout with"
-                " validation identities; remove --hold-out: the last epoch is then the model."
+                f"`vireid train --hold-out` does not apply to the layout {self.layout}; expected"
+                " one with validation identities; remove --hold-out: the last epoch is then the"
+                " model."
             )
 
     def _with_val(self, layout: Layout) -> Layout:
         if self.hold_out and not layout.val():
             raise ConfigError(
-                f"--hold-out needs images of the split val, but '{self.root}' has none; assign all"
-                " images of some identities to it, or remove --hold-out: the last epoch is then"
-                " the model."
+                "`vireid train --hold-out` needs images of the split val, but"
+                f" '{self.root}' has none; assign all images of some identities to it, or remove"
+                " --hold-out: the last epoch is then the model."
             )
         return layout

@@ -45,16 +45,16 @@ class Folders(CustomDataset):
     root: Path
     pattern: str
     name = "folders"
-    fix = "rename it, or fix --pattern"
-    fix_split = "name the images' folders by {split} and {modality} in --pattern"
+    fix = "rename it, or fix the pattern"
+    fix_split = "name the images' folders by {split} and {modality} in the pattern"
 
     def __post_init__(self) -> None:
         if self.pattern != AUTO:
             PathPattern(self.pattern, required=_REQUIRED)
         require_folder(
             self.root,
-            expected="the folder that --pattern starts from",
-            fix="pass it as root (--root)",
+            expected="the folder that the pattern starts from",
+            fix="pass it as root",
         )
 
     def walk(self) -> Walk:
@@ -71,7 +71,7 @@ class Folders(CustomDataset):
             examples = f", such as {first_few(others)}," if others else ""
             raise DatasetError(
                 f"None of the {len(others):,} images below '{self.root}'{examples} matches the"
-                f" pattern '{pattern}'; expected paths that it describes; fix --pattern or --root."
+                f" pattern '{pattern}'; expected paths that it describes; fix the pattern or root."
             )
         absent = {"split": "test"}
         columns = {
@@ -94,7 +94,7 @@ class Folders(CustomDataset):
         unused = UnusedImages(
             f"{len(others):,} of {len(found) + len(others):,} images below '{self.root}' do"
             f" not match the pattern '{pattern}': {first_few(others)}; expected all to match;"
-            " rename them, remove them, or fix --pattern."
+            " rename them, remove them, or fix the pattern."
         )
         return (*remarks, unused)
 

@@ -84,7 +84,7 @@ class LLCM(Layout):
         require_folder(
             self.root,
             expected="the root of LLCM with vis, nir, test_vis, test_nir and idx",
-            fix="pass the unpacked archive's folder as root (--root)",
+            fix="pass the unpacked archive's folder as root",
         )
         require_folder(
             self.root / "idx",
@@ -182,8 +182,7 @@ class LLCM(Layout):
             self.root,
             files,
             where="the training lists",
-            fix="unpack the archive again, or pass the folder that holds vis and nir as root"
-            " (--root)",
+            fix="unpack the archive again, or pass the folder that holds vis and nir as root",
         )
         trained = [int(entry.folder) for entry in entries]
         tested = self._test_ids([])

@@ -83,7 +83,7 @@ class Manifest(CustomDataset):
             state = "is neither a .csv nor a .parquet file"
         raise DatasetError(
             f"'{self.root}' {state}; expected a manifest, or a folder with either"
-            f" {' or '.join(_NAMES)}; pass the file as root (--root)."
+            f" {' or '.join(_NAMES)}; pass the file as root."
         )
 
     def walk(self) -> Walk:
@@ -129,7 +129,7 @@ class Manifest(CustomDataset):
         if not len(rows):
             raise DatasetError(
                 f"'{self.file}' has 0 rows below its header; expected one per image; add rows, or"
-                " pass another file as root (--root)."
+                " pass another file as root."
             )
         path = rows.columns["path"]
         plain = Column(path.codes, list(map(plain_path, path.texts)))

@@ -86,12 +86,12 @@ class RegDB(Layout):
     def __post_init__(self) -> None:
         if not 1 <= self.trial <= _TRIALS:
             raise DatasetError(
-                f"RegDB has no trial {self.trial}; expected 1 to {_TRIALS}; fix --trial."
+                f"RegDB has no trial {self.trial}; expected 1 to {_TRIALS}; fix the trial."
             )
         require_folder(
             self.root,
             expected="the root of RegDB with Visible, Thermal and idx",
-            fix="pass the unpacked archive's folder as root (--root)",
+            fix="pass the unpacked archive's folder as root",
         )
         require_folder(
             self.root / "idx",
@@ -189,7 +189,7 @@ class RegDB(Layout):
                     [entry.file for entry in entries],
                     where=f"the {split} lists of trial {self.trial}",
                     fix="unpack the archive again, or pass the folder that holds Visible and"
-                    " Thermal as root (--root)",
+                    " Thermal as root",
                 ),
             ]
         )

@@ -73,7 +73,7 @@ class SysuArrays(Layout):
         require_folder(
             self.root,
             expected=f"the folder with {_SOURCES[0].images} and the other arrays",
-            fix="pass the folder that pre_process_sysu.py wrote to as root (--root)",
+            fix="pass the folder that pre_process_sysu.py wrote to as root",
         )
 
     @property
@@ -86,8 +86,8 @@ class SysuArrays(Layout):
         if not self._has_tree():
             raise DatasetError(
                 f"'{self.root}' has arrays of training images only; expected cam1 to cam6 and exp"
-                " beside them for testing; unpack SYSU-MM01 there, or evaluate with"
-                " --layout sysu-mm01 and its root (--root)."
+                " beside them for testing; unpack SYSU-MM01 there, or use the"
+                " layout sysu-mm01 and its root."
             )
         return SysuMM01(self.root)
 
@@ -210,7 +210,7 @@ def _open(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise DatasetError(
             f"'{path}' does not exist; expected the four arrays that pre_process_sysu.py writes;"
-            " pass the folder that holds them as root (--root)."
+            " pass the folder that holds them as root."
         ) from None
     except (OSError, ValueError) as error:
         raise DatasetError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data.layouts._common import read_numbers
+from vireid.data.matlab import read_matlab
 from vireid.errors import DatasetError
 
 __all__ = [
@@ -178,20 +179,16 @@ def read_permutations(path: Path, *, cameras: int) -> Permutations:
         ) from error
 
 
-def _read_matlab(path: Path, key: str) -> NDArray[np.generic]:
-    # Importing it takes longer than everything else that a check imports.
-    from scipy.io import loadmat
-
+def _read_matlab(path: Path, key: str) -> NDArray[Any]:
     try:
-        contents = loadmat(path, variable_names=[key])
-    except Exception as error:  # scipy raises nearly anything for a damaged file
+        found = read_matlab(path, key)
+    except (OSError, ValueError) as error:
         raise DatasetError(
             f"'{path}' cannot be read as a MATLAB file ({error}); expected the variable '{key}';"
             f" {GET_SPLITS}."
         ) from error
-    if key not in contents:
+    if found is None:
         raise DatasetError(
             f"'{path}' has no variable '{key}'; expected the official file; {GET_SPLITS}."
         )
-    array: NDArray[np.generic] = np.asarray(contents[key])
-    return array
+    return found

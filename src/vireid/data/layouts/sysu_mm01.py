@@ -108,7 +108,7 @@ class SysuMM01(Layout):
         require_folder(
             self.root,
             expected="the root of SYSU-MM01 with cam1 to cam6 and exp",
-            fix="pass the unpacked archive's folder as root (--root)",
+            fix="pass the unpacked archive's folder as root",
         )
         missing = [f"cam{camera}" for camera in CAMERAS if not self._camera(camera).is_dir()]
         arrays = sorted(self.root.glob("*_resized_img.npy"))
@@ -116,13 +116,13 @@ class SysuMM01(Layout):
             raise DatasetError(
                 f"'{self.root}' holds only resized arrays such as '{arrays[0].name}', without"
                 " file names and cameras; expected the folders cam1 to cam6 of SYSU-MM01; pass"
-                " the folder these arrays were made from as root (--root), or train on the arrays"
-                " with --layout sysu-mm01-npy."
+                " the folder these arrays were made from as root, or train on the arrays"
+                " with the layout sysu-mm01-npy."
             )
         if missing:
             raise DatasetError(
                 f"'{self.root}' has no {first_few(missing, shown=6)}; expected the folders cam1 to"
-                " cam6 of SYSU-MM01; pass the folder that holds them as root (--root), or unpack"
+                " cam6 of SYSU-MM01; pass the folder that holds them as root, or unpack"
                 " the archive again."
             )
         require_folder(
