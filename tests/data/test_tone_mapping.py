@@ -94,6 +94,15 @@ def stretched(values: NDArray[np.generic], low: float = 1, high: float = 99) -> 
     return clipped.astype(np.uint8)
 
 
+def measured(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The stretch between the percentiles of the values other than 0."""
+    ordered = np.sort(values[values > 0]).astype(np.float64)
+    start, end = (ordered[round((len(ordered) - 1) * p / 100)] for p in (1, 99))
+    levels = (values.astype(np.float64) - start) * 255 / (end - start)
+    clipped: NDArray[np.float64] = np.rint(np.clip(levels, 0, 255))
+    return clipped.astype(np.uint8)
+
+
 class TestText:
     @pytest.mark.parametrize(
         "text",
@@ -171,13 +180,13 @@ class TestAuto:
         values = np.random.default_rng(1).integers(0, 4096, (30, 20, 3), dtype=np.uint16)
         for data in (colour_tiff(values, order), png(values)):
             pixels = np.asarray(decode_image(data, name="a"))
-            assert (pixels == stretched(values)).all()
+            assert (pixels == measured(values)).all()
             assert len(np.unique(pixels)) > 250  # Pillow alone: 16
 
     @pytest.mark.parametrize("bits", [10, 12, 14])
     def test_sensors_of_fewer_bits_are_stretched(self, bits: int) -> None:
         values = np.random.default_rng(bits).integers(0, 2**bits, (50, 40), dtype=np.uint16)
-        expected = stretched(values)
+        expected = measured(values)
         for data in (png(values), tiff(values), tiff(values.astype(np.int32))):
             assert (grey(data) == expected).all()
         assert (grey(tiff(values.astype(">u2"))) == expected).all()
@@ -202,6 +211,16 @@ class TestAuto:
         head = f"P5 40 50 {maxval}\n".encode()
         pixels = grey(head + values.astype(">u2" if maxval > 255 else "u1").tobytes())
         assert np.abs(pixels - values * (255 / maxval)).max() <= 0.51
+        colour = np.repeat(values[..., None], 3, axis=2).astype(">u2" if maxval > 255 else "u1")
+        assert (grey(head.replace(b"P5", b"P6") + colour.tobytes()) == pixels).all()
+
+    def test_values_of_pgm_are_those_of_the_file(self) -> None:
+        """A maximum that is the image's, as some programs write it."""
+        values = radiometric(0)
+        data = f"P5 32 64 {values.max()}\n".encode() + values.astype(">u2").tobytes()
+        assert (grey(data) == stretched(values)).all()
+        how = ToneMapping("bounds", (Bounds(29_500, 30_500),))
+        assert (grey(data, str(how)) == how.apply(values).pixels).all()
 
     def test_radiometric_people_stay_different(self) -> None:
         """Six people in hundredths of a kelvin, whose features were all alike."""
@@ -223,6 +242,15 @@ class TestAuto:
         same = np.ones(values.shape, dtype=bool)
         same[3, 3] = False
         assert np.abs(grey(png(values)).astype(int) - grey(png(hot)))[same].max() <= 2
+
+    def test_padding_and_dead_pixels_do_not_count(self) -> None:
+        values = radiometric(0)
+        padded = np.pad(values, 16)
+        padded[:16, :8] = 65_535
+        pixels = grey(png(padded))
+        assert (pixels[16:-16, 16:-16] == stretched(values)).all()
+        assert pixels[:16, :8].min() == 255
+        assert pixels[-16:].max() == 0
 
     def test_from_a_quarter_to_half_of_the_range_it_changes_gradually(self) -> None:
         ramp = np.linspace(0, 1, 2000).reshape(50, 40)

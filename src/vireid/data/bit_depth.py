@@ -60,16 +60,24 @@ class FileDepth(NamedTuple):
 
     @classmethod
     def of(cls, image: Image.Image) -> FileDepth:
-        """Read it from a file that Pillow has opened and not yet decoded."""
+        """Read it from a file that Pillow has opened and not yet decoded.
+
+        Pillow would scale the values of 16-bit PGM and PPM by their maximum; it is kept from that.
+        """
+        sensor = 16
+        if image.format == "PPM" and image.tile[0].codec_name == "ppm":  # type: ignore[attr-defined]
+            [tile] = image.tile  # type: ignore[attr-defined]
+            sensor = _bits_up_to(tile.args[1])
+            if sensor > 8:
+                raw = "I;16B" if image.mode == "I" else "RGB;16B"
+                image.tile = [tile._replace(codec_name="raw", args=raw)]  # type: ignore[attr-defined]
         lower = tuple(tile for tile in map(_lower, getattr(image, "tile", ())) if tile)
         match image.format:
             case "TIFF":
                 tags = image.tag_v2  # type: ignore[attr-defined]
                 bits, signed = tags.get(_BITS_PER_SAMPLE, (16,)), tags.get(_SAMPLE_FORMAT, (1,))
                 highest = tags.get(_MAX_SAMPLE_VALUE, (0,))
-                first = int(highest[0] if isinstance(highest, tuple) else highest)
-                # Other maxima are those of the image, not of the camera.
-                sensor = first.bit_length() if first & (first + 1) == 0 else 16
+                sensor = _bits_up_to(int(highest[0] if isinstance(highest, tuple) else highest))
                 return cls(
                     bits=_between(sensor, min(bits)),
                     lower=lower,
@@ -85,7 +93,7 @@ class FileDepth(NamedTuple):
                 return cls(
                     preview=any(n == "APP1" and data.startswith(b"FLIR\0") for n, data in segments)
                 )
-        return cls(lower=lower)
+        return cls(bits=_between(sensor), lower=lower)
 
 
 class Levels(NamedTuple):
@@ -156,6 +164,11 @@ def _values(image: Image.Image, lower: Image.Image | None, depth: FileDepth) -> 
     if image.mode == "I":
         return values.view(np.uint32 if depth.unsigned else np.int32)
     return values if image.mode == "F" else None
+
+
+def _bits_up_to(highest: int) -> int:
+    """The bits of a sensor with this highest value; 16 if it is that of an image instead."""
+    return highest.bit_length() if highest & (highest + 1) == 0 else 16
 
 
 def _between(*bits: int) -> int:

@@ -17,11 +17,12 @@ auto        see below
 Where no bounds are given for an image's camera, it is mapped by ``auto``.
 
 ``auto`` is decided by the file alone. Its depth is 16 bits unless the file says less (PNG: sBIT;
-TIFF: BitsPerSample, or a MaxSampleValue of 511, 1023, ... 32767; Pillow scales PGM to 16 bits).
+TIFF: BitsPerSample, or a MaxSampleValue of 511, 1023, ... 32767; PGM and PPM: such a maximum).
 
 1. Integers of which all are 0 to 255, at a depth of 16 bits, are 8-bit values.
 2. Integers that are all multiples of 257, or all of 256, are 8-bit values that were scaled.
-3. Otherwise the span between the percentiles 1 and 99 decides: below a quarter of the depth's range
+3. Otherwise the span between the percentiles 1 and 99 of the values other than 0 and the highest,
+   which are padding or dead or saturated pixels, decides: below a quarter of the depth's range
    the image is mapped by ``percentile``, from half of it on by ``full``. In between, the two bounds
    move linearly from the one to the other. So neither a single hot pixel nor a slightly larger span
    changes the mapping of an image from that of its neighbour.
@@ -56,6 +57,7 @@ TONE_MAPPING = "tone mapping"
 Kind = Literal["auto", "full", "percentile", "bounds", "celsius"]
 
 _HIGHEST = 65_535
+_ROWS = 256  # converted at a time, to bound the memory
 _FULL = "scaled by their full range, 0 to {:,}"
 _STRETCHED = "stretched between the percentiles {:g} and {:g} of each image"
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
@@ -89,7 +91,7 @@ class Mapped(NamedTuple):
     Attributes:
         pixels: uint8, of the shape of the values.
         how: How it was mapped, in words.
-        low: The 1st percentile of the finite values.
+        low: The 1st percentile of the finite values, without 0 and the highest one.
         high: Their 99th percentile.
         highest: The highest value that the file's depth can hold; 0 if it has no such limit.
         undefined: Whether some pixels are NaN or infinite; NaN becomes 0.
@@ -194,12 +196,16 @@ class ToneMapping:
         least, most = finite.min(), finite.max()
         whole = np.issubdtype(values.dtype, np.integer) and least >= 0 and most <= _HIGHEST
         highest = (2**depth - 1 if most < 2**depth else _HIGHEST) if whole else 0
-        low, high = _percentiles(finite, 1, 99)
+        # Padding, dead and saturated pixels hold no measurement.
+        measured = finite[(finite > 0) & (finite < highest)] if highest else finite
+        low, high = _percentiles(measured if measured.size else finite, 1, 99)
         start, end, how = self._window(finite, highest, low, high)
         if values.dtype == np.uint16:
             pixels = _scaled(np.arange(2**16), start, end)[values]
         else:
-            pixels = _scaled(values, start, end)
+            pixels = np.empty(values.shape, np.uint8)
+            for row in range(0, len(values), _ROWS):
+                pixels[row : row + _ROWS] = _scaled(values[row : row + _ROWS], start, end)
         return Mapped(pixels, how, low, high, highest, undefined)
 
     def _window(
