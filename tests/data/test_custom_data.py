@@ -317,6 +317,7 @@ class TestCSV:
             lambda text: text.encode("utf-16-le"),
             lambda text: text.encode("utf-32"),
             lambda text: text + text,
+            lambda text: "\ufeff" + text + "\ufeff" + text,
         ],
         ids=[
             "BOM",
@@ -342,6 +343,7 @@ class TestCSV:
             "UTF-16 without BOM",
             "UTF-32",
             "header repeated",
+            "header and BOM repeated",
         ],
     )
     def test_as_editors_leave_it(
@@ -420,6 +422,7 @@ class TestCSV:
             (b"\xff\xd8\xff\xe0\x00\x10JFIF", "is not text in UTF-8, UTF-16 or Windows-1252"),
             ("path\n行人".encode("gbk") + b"\x81", "is not text in UTF-8, UTF-16 or Windows-1252"),
             (b"\xff\xfep\x00a", "cannot be read ("),
+            ("path\nZoë\n".encode() + b"Zo\xeb", "UTF-16 or Windows-1252, or not throughout)"),
         ],
     )
     def test_something_else(self, tmp_path: Path, data: bytes, error: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -139,6 +140,25 @@ def test_ranking_figure_frames_and_marks(protocol: Protocol) -> None:
         f"\ncamera {worst.query.camera}"
     ) in texts
     assert toys.opened(figure).size[0] > 200
+
+
+def test_figures_show_the_names_of_cameras_as_they_are_written(protocol: Protocol) -> None:
+    """Also those that matplotlib would take for formulas."""
+    records = [replace(r, camera_name=f"$\\gate {r.camera}$") for r in protocol.records]
+    named = replace(protocol, records=tuple(records))
+    features = toys.features(named, 1.6)
+    rankings = ranking_figure(ranking_lists(search(features, named), count=2, depth=2))
+    captions = [text for text in toys.texts(rankings) if "camera" in text]
+    assert len(captions) == 2 * 3
+    assert all(re.search(r"camera \$\\gate [1-6]\$$", text) for text in captions)
+    pairs = camera_pair_figure(evaluate(features, named, details=True))
+    (axes,) = pairs.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "camera $\\gate 3$",
+        "camera $\\gate 6$",
+    ]
+    for figure in (rankings, pairs):
+        assert toys.opened(figure).size[0] > 100
 
 
 def test_ranking_figure_names_an_image_that_is_gone(tmp_path: Path) -> None:

@@ -250,10 +250,11 @@ def _read_csv(file: Path, columns: Columns) -> Rows:
         nonlocal repeated
         for line, cells in records:
             # Most rows need no closer look.
-            if len(cells) != width or not cells[0].strip() or cells[0] == names[0]:
+            if len(cells) != width or not cells[0].strip() or cells[0].endswith(names[0]):
                 if not any(map(str.strip, cells)):
                     continue
-                if cells == names:
+                # Files with byte order marks may have been joined.
+                if [cells[0].lstrip("\ufeff"), *cells[1:]] == names:
                     repeated += 1
                     continue
                 if any(map(str.strip, cells[width:])):
@@ -337,17 +338,23 @@ def _encoding(file: Path) -> str:
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
         if zeros == b"\0\0":
             return encoding
-    for encoding, binary in (("utf-8-sig", "[\0]"), ("cp1252", "[\0-\x08\x0e-\x1f]")):
-        try:
-            with file.open(encoding=encoding, newline="") as stream:
-                if any(re.search(binary, text) for text in iter(lambda: stream.read(_CHUNK), "")):
-                    break
-        except UnicodeDecodeError:
-            continue
-        if encoding == "cp1252":
-            log_once(f"'{file}' is not in UTF-8; it is read as Windows-1252 (cp1252).")
-        return encoding
-    raise UnicodeError("it is not text in UTF-8, UTF-16 or Windows-1252")
+    if _any_text(file, "utf-8-sig", "[\0]") is False:
+        return "utf-8-sig"
+    # Accented letters of Windows-1252 hardly ever make valid UTF-8; mixed text would be garbled.
+    mixed = _any_text(file, "utf-8-sig", "[^\0-\x7f\ufffd]", errors="replace")
+    if mixed or _any_text(file, "cp1252", "[\0-\x08\x0e-\x1f]") is not False:
+        raise UnicodeError("it is not text in UTF-8, UTF-16 or Windows-1252, or not throughout")
+    log_once(f"'{file}' is not in UTF-8; it is read as Windows-1252 (cp1252).")
+    return "cp1252"
+
+
+def _any_text(file: Path, encoding: str, pattern: str, *, errors: str = "strict") -> bool | None:
+    """Whether a pattern matches anywhere in a text file; None if it is not in that encoding."""
+    try:
+        with file.open(encoding=encoding, errors=errors, newline="") as stream:
+            return any(re.search(pattern, text) for text in iter(lambda: stream.read(_CHUNK), ""))
+    except UnicodeDecodeError:
+        return None
 
 
 def _read_parquet(file: Path, columns: Columns) -> Rows:

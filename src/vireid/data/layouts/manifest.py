@@ -109,14 +109,10 @@ class Manifest(CustomDataset):
     def _beside(self) -> list[str]:
         """Every file in the folders of listed images, as pathlib sorts them."""
         found = []
-        for folder in {os.path.dirname(file) for file in self._table.files}:  # noqa: PTH120
+        for folder in {file[: file.rfind("/") + 1] for file in self._table.files}:
             if os.path.isdir(folder or "."):  # noqa: PTH112
                 with os.scandir(folder or ".") as entries:
-                    found += [
-                        os.path.join(folder, entry.name)  # noqa: PTH118
-                        for entry in entries
-                        if not entry.is_dir()
-                    ]
+                    found += [folder + entry.name for entry in entries if not entry.is_dir()]
         own = str(self.file)
         return sorted((name for name in found if name != own), key=lambda n: n.replace("/", "\0"))
 
