@@ -95,6 +95,7 @@ EXCEPTIONS = (
     Excepted("--images", {"train --resume", "demo"}, "the configuration is checked before"),
     Excepted("--seed", {"train --resume", "ablate"}, "the configuration is checked before"),
     Excepted("--size {} {}", CONFIGURED, "the configuration is checked before"),
+    Excepted("evaluate the split (--trial)", CONFIGURED - {"evaluate"}, "they score no split"),
     Excepted("--pattern auto", CONFIGURED, "it quotes the run's option, and is no advice"),
     Excepted("--pattern '{}' {}", CONFIGURED, "it quotes the run's option, and is no advice"),
     Excepted(

@@ -1,16 +1,18 @@
 """The run folder's own files."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.data.layouts import DataSource
-from vireid.errors import RunError
+from vireid.errors import ConfigError, RunError
 from vireid.methods import DLISConfig, dlis
 from vireid.runs import Run, RunFolder
+from vireid.training import fit
 
 
 @given(
@@ -88,3 +90,42 @@ def test_damaged_metrics_are_named(tmp_path: Path) -> None:
     folder.metrics_file.write_text(whole[:-3])
     with pytest.raises(RunError, match=r"metrics\.jsonl' cannot be read.*--resume"):
         folder.read_metrics()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside(DLISConfig):
+    """A method of a user."""
+
+    kind: Literal["outside"] = "outside"  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disguised(DLISConfig):
+    """A method of a user that config.yaml would take for another one."""
+
+
+def _options(config: DLISConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in fields(config)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        (Outside, {"kind": "outside"}, "recipe.method: Input tag 'outside'"),
+        (Disguised, {}, "method is a 'Disguised', and is read as a 'DLISConfig'"),
+        (DLISConfig, {"palm": object()}, "Unable to serialize"),
+        (DLISConfig, {"palm": "layer9"}, "recipe.method.dlis.palm: Input should be"),
+        (DLISConfig, {"weights": "w.pth"}, "weights is a 'str', and is read as a 'PosixPath'"),
+        (DLISConfig, {"size": [64, 32]}, "size is a 'list', and is read as a 'tuple'"),
+    ],
+)
+def test_a_run_that_could_not_be_loaded_is_refused_before_the_first_step(
+    kind: type[DLISConfig], changes: dict[str, Any], words: str, run: Run, tmp_path: Path
+) -> None:
+    given = run.recipe.method
+    assert isinstance(given, DLISConfig)
+    method = kind(**{**_options(given), **changes})
+    with pytest.raises(ConfigError, match="could be trained but not loaded") as caught:
+        fit(replace(run, recipe=replace(run.recipe, method=method)), tmp_path / "out")
+    assert words in str(caught.value)
+    assert not (tmp_path / "out").exists()

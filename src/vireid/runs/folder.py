@@ -15,12 +15,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -31,7 +33,7 @@ from vireid.files import clear_temporaries, held, write_atomic
 from vireid.nn.weights import fingerprint
 from vireid.runs.config import Run
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "require_readable"]
 
 
 class RunFolder:
@@ -87,13 +89,10 @@ class RunFolder:
         clear_temporaries(self.path)
 
     def _write_config(self, run: Run) -> None:
-        plain = TypeAdapter(Run).dump_python(run, mode="json")
         head = (
             f"# vireid train {run.name}; continue with `vireid train --resume {self.path.name}`\n"
         )
-        plain = {"name": plain["name"], "recipe": plain["recipe"], **plain}
-        text = head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        write_atomic(self.config_file, text.encode())
+        write_atomic(self.config_file, (head + _to_yaml(run)).encode())
 
     def read_config(self) -> Run:
         """Read ``config.yaml``.
@@ -102,8 +101,7 @@ class RunFolder:
             RunError: If there is none, or it is not one that vireid wrote.
         """
         try:
-            plain = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-            return TypeAdapter(Run).validate_python(plain)
+            return _from_yaml(self.config_file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RunError(
                 f"'{self.path}' is no run folder: it has no config.yaml; expected a folder written "
@@ -197,3 +195,47 @@ class RunFolder:
                 f"delete it and run `vireid train --resume {self.path}`."
             )
         return state, meta["classes"], meta["fingerprint"]
+
+
+def require_readable(run: Run) -> None:
+    """Refuse a run whose ``config.yaml`` would not give the same run again.
+
+    Raises:
+        ConfigError: If it would not: such a run could be trained, but neither loaded nor resumed.
+    """
+    try:
+        fault = _difference(run, _from_yaml(_to_yaml(run)), "the run")
+    except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (PydanticSerializationError, ConfigError) as error:
+        fault = str(error)
+    if fault:
+        raise ConfigError(
+            f"The run '{run.name}' could be trained but not loaded: its config.yaml would not be "
+            f"read as the same run ({fault}); expected a method of `vireid methods`, and values of "
+            "the declared types."
+        )
+
+
+def _to_yaml(run: Run) -> str:
+    plain = TypeAdapter(Run).dump_python(run, mode="json", warnings=False)
+    return yaml.safe_dump(
+        {"name": plain["name"], "recipe": plain["recipe"], **plain},
+        sort_keys=False,
+        allow_unicode=True,
+    )
+
+
+def _from_yaml(text: str) -> Run:
+    return TypeAdapter(Run).validate_python(yaml.safe_load(text))
+
+
+def _difference(own: object, read: object, name: str) -> str:
+    """The first value that is read as another one, in words; empty if there is none."""
+    if type(own) is not type(read):
+        return f"{name} is a '{type(own).__name__}', and is read as a '{type(read).__name__}'"
+    if is_dataclass(own):
+        pairs = ((f.name, getattr(own, f.name), getattr(read, f.name)) for f in fields(own))
+        return next((d for n, a, b in pairs if (d := _difference(a, b, n))), "")
+    return "" if own == read else f"{name} is '{own}', and is read as '{read}'"

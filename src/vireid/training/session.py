@@ -32,6 +32,7 @@ from vireid.methods import Method
 from vireid.nn import use_fast_convolutions
 from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import TrainingState
+from vireid.runs.folder import require_readable
 from vireid.runs.start import load_start
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse_warning
@@ -278,6 +279,7 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
             "select='validation' needs the argument validate=; expected a function that scores the "
             "network on held-out identities: vireid.cli.train.train_run passes one."
         )
+    require_readable(run)
     if resume and _anywhere(replace(folder.read_config(), device=run.device)) != _anywhere(run):
         raise RunError(
             f"The run '{folder.path}' was made with other options than these; a resumed run "
