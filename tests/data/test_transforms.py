@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vireid.data.sampler import BatchShard
 from vireid.data.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -274,6 +275,75 @@ def test_tiny_and_slender_images_come_through(size: tuple[int, int]) -> None:
         assert abs(hole.float().mean() - 0.21) < 0.03
 
 
+def photometric_of_one(
+    image: NDArray[np.float64], u: list[float], grain: NDArray[np.float64], modality: Modality
+) -> NDArray[np.float64]:
+    """Photometric changes of one image of 0 to 255, all of probability 0.8, in float64 loops."""
+    _, height, width = image.shape
+    x = image / 255
+    if modality is INFRARED and u[0] < 0.2:
+        x = 1 - x
+    if u[1] < 0.8:
+        mean = x.mean()
+        toned = (x - mean) * math.exp(1.2 * u[2] - 0.6) + mean + 0.3 * u[3] - 0.15
+        x = np.clip(toned, 0, 1) ** math.exp(0.8 * u[4] - 0.4)
+    if u[5] < 0.8:
+        sigma = (0.3 + 1.7 * u[6]) * height / 144
+        reach = max(1, math.ceil(5 * height / 144))
+        taps = [math.exp(-0.5 * (t / sigma) ** 2) for t in range(-reach, reach + 1)]
+        blurred = np.zeros_like(x)
+        for i in range(height):
+            for j in range(width):
+                for a in range(-reach, reach + 1):
+                    for b in range(-reach, reach + 1):
+                        weight = taps[a + reach] * taps[b + reach] / sum(taps) ** 2
+                        row, column = min(max(i + a, 0), height - 1), min(max(j + b, 0), width - 1)
+                        blurred[:, i, j] += weight * x[:, row, column]
+        x = blurred
+    if u[7] < 0.8:
+        x = x + 0.08 * u[8] * grain
+    return np.clip(x, 0, 1)
+
+
+@pytest.mark.parametrize("modality", [VISIBLE, INFRARED])
+def test_photometric_changes_equal_a_loop_over_images(modality: Modality) -> None:
+    images = random_images(12, 24, 9, seed=3)
+    options = Augmentation(pad=0, flip=False, photometric=0.8)
+    result = augment(images, modality, options, seeded(5)).double().numpy()
+    generator = seeded(5)
+    torch.rand(12, 10, generator=generator)
+    table = torch.rand(12, 9, generator=generator).tolist()
+    grain = torch.randn(12, 1, 24, 9, generator=generator).double().numpy()
+    for image, u, noise, found in zip(images.numpy(), table, grain, result, strict=True):
+        expected = photometric_of_one(image.astype(np.float64), u, noise, modality)
+        for channel in range(3):
+            own = (expected[channel] - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+            assert np.abs(found[channel] - own).max() < 1e-4
+
+
+def test_a_shard_is_changed_as_within_its_batch() -> None:
+    images = random_images(8, 20, 10)
+    options = Augmentation(pad=2, erasing=0.5, channel=0.5, photometric=0.7)
+    batch = augment(images, VISIBLE, options, seeded(1))
+    shards = [
+        augment(images[4 * rank :][:4], VISIBLE, options, seeded(1), shard=BatchShard(rank, 2))
+        for rank in range(2)
+    ]
+    assert torch.allclose(torch.cat(shards), batch, atol=1e-5)
+
+
+def test_only_infrared_images_are_inverted() -> None:
+    ramp = torch.arange(0, 240, 10, dtype=torch.uint8).view(1, 1, 24, 1).expand(200, 3, 24, 8)
+    options = Augmentation(pad=0, flip=False, photometric=1.0)
+    falling = {
+        modality: (images[:, 0, -8:].mean((1, 2)) < images[:, 0, :8].mean((1, 2))).float().mean()
+        for modality in Modality
+        for images in [augment(ramp, modality, options, seeded(0))]
+    }
+    assert falling[VISIBLE] == 0
+    assert 0.15 < falling[INFRARED] < 0.35
+
+
 def test_an_empty_batch_is_an_empty_batch() -> None:
     options = Augmentation(erasing=0.5, channel=0.5)
     images = torch.zeros(0, 3, 8, 4, dtype=torch.uint8)
@@ -287,6 +357,7 @@ def test_an_empty_batch_is_an_empty_batch() -> None:
         ({"erasing": 1.5}, r"erasing 1\.5"),
         ({"channel": -0.1}, r"channel -0\.1"),
         ({"erasing": math.nan}, "erasing nan"),
+        ({"photometric": 2.0}, r"photometric 2\.0"),
     ],
 )
 def test_values_out_of_range_are_quoted(options: dict[str, float], quoted: str) -> None:

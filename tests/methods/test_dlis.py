@@ -13,6 +13,7 @@ from vireid.errors import ConfigError
 from vireid.losses import hetero_center_loss
 from vireid.methods import DLIS, DLISConfig, dlis, tslfn
 from vireid.nn import PALM, record_attention
+from vireid.nn.backbone import StageName
 from vireid.nn.palm import PalmBranch
 from vireid.types import CrossModalBatch, Modality
 
@@ -226,3 +227,44 @@ def test_a_feature_depends_on_its_own_image_and_stream() -> None:
 def test_contradictions_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words.replace("(", r"\(")):
         DLISConfig(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shared_from", [None, "layer2"])
+def test_frozen_stages_and_norms_keep_their_weights_and_statistics(
+    shared_from: StageName | None,
+) -> None:
+    config = dataclasses.replace(
+        SMALL, frozen="layer1", frozen_norms=True, shared_from=shared_from, palm_branch="batch_norm"
+    )
+    model = DLIS(config, classes=5).eval().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    groups = [
+        {"params": own, "weight_decay": 0.1} for own in model.parameter_groups().values() if own
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    model.losses(batch()).total.backward()
+    optimizer.step()
+    norms = {
+        name for name, module in model.streams.named_modules() if isinstance(module, nn.BatchNorm2d)
+    }
+    for name, value in model.state_dict().items():
+        inner = name.removeprefix("streams.")
+        frozen = name.startswith("streams.") and (
+            ".stem." in name or ".layer1." in name or inner.rpartition(".")[0] in norms
+        )
+        # PALM's own batch norm is not the backbone's.
+        frozen = frozen and "after_" not in name
+        if frozen:
+            assert torch.equal(value, before[name]), name
+        elif "conv" in name or "layer4" in name:
+            assert not torch.equal(value, before[name]), name
+
+
+def test_features_do_not_depend_on_freezing() -> None:
+    images = torch.randn(2, 3, 96, 48)
+    features = []
+    for frozen in (None, "layer3"):
+        torch.manual_seed(0)
+        config = dataclasses.replace(SMALL, frozen=frozen, frozen_norms=bool(frozen))
+        features.append(DLIS(config, classes=5).eval().extract_features(images, Modality.VISIBLE))
+    assert torch.equal(*features)

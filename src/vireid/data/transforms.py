@@ -2,7 +2,8 @@
 
 Every random number comes from the given generator, ten for each image whatever is switched on: the
 same seed crops the same way with and without erasing. (A second view takes ten more, drawn after
-those of all first views.) Pixels are moved as uint8, in a quarter of the memory of float32.
+those of all first views; photometric changes take more, drawn after the ten of all images.)
+Pixels are moved as uint8, in a quarter of the memory of float32.
 
 Sources: random erasing, Zhong et al., AAAI 2020; channel augmentation, Ye et al., Channel
 Augmented Joint Learning for Visible-Infrared Recognition, ICCV 2021.
@@ -15,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,6 +60,8 @@ class Augmentation:
         grey: Include luminance among the four channels that --channel draws from.
         joint: Add a second view of each visible image to the batch: one of its channels, three
             times.
+        photometric: Probability of each of these changes of an image: contrast, brightness and
+            gamma; blur; noise; and, a quarter as often, inversion of an infrared image.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -69,11 +73,13 @@ class Augmentation:
     channel: float = 0.0
     grey: bool = True
     joint: bool = False
+    photometric: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pad < 0:
             raise ConfigError(f"pad {self.pad} is out of range; expected 0 pixels or more.")
-        for name, value in (("erasing", self.erasing), ("channel", self.channel)):
+        for name in ("erasing", "channel", "photometric"):
+            value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ConfigError(f"{name} {value} is out of range; expected 0 to 1.")
 
@@ -133,7 +139,10 @@ def augment(
     if augmentation.channel and modality is Modality.VISIBLE:
         images = _recolour(images, u[3] < augmentation.channel, u[4], grey=augmentation.grey)
     # Where this makes no copy, recolouring has made one.
-    result = _normalise(images.to(torch.float32, copy=images is given, memory_format=memory_format))
+    pixels = images.to(torch.float32, copy=images is given, memory_format=memory_format)
+    if augmentation.photometric:
+        pixels = _photometric(pixels, modality, augmentation.photometric, generator, shard)
+    result = _normalise(pixels)
     if augmentation.erasing:
         inside = _rectangles(result, u[6:])
         erased = inside & (u[5] < augmentation.erasing)[:, None, None]
@@ -177,6 +186,53 @@ def _recolour(images: Tensor, chosen: Tensor, kind: Tensor, *, grey: bool) -> Te
     plane = (red * weights[0]).addcmul_(green, weights[1]).addcmul_(blue, weights[2])
     pixels[rows] = plane[:, None].expand(-1, 3, -1, -1)
     return pixels
+
+
+def _photometric(
+    pixels: Tensor,
+    modality: Modality,
+    probability: float,
+    generator: torch.Generator,
+    shard: BatchShard,
+) -> Tensor:
+    """Change float pixels of 0 to 255 as cameras differ, each image by its own random numbers."""
+    n, (height, width) = len(pixels) * shard.world_size, pixels.shape[2:]
+    device, rows = generator.device, shard.rows(n)
+    # One row an image: invert; tone, contrast, brightness, gamma; blur, sigma; noise, deviation.
+    table = torch.rand(n, 9, generator=generator, device=device)
+    grain = torch.randn(n, 1, height, width, generator=generator, device=device)[rows].to(
+        pixels.device
+    )
+    u = table[rows].to(pixels.device).T[:, :, None, None, None]
+    x = pixels / 255
+    if modality is Modality.INFRARED:
+        x = torch.where(u[0] < probability / 4, 1 - x, x)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    toned = (x - mean) * (1.2 * u[2] - 0.6).exp() + mean + 0.3 * u[3] - 0.15
+    toned = toned.clamp(0, 1) ** (0.8 * u[4] - 0.4).exp()
+    x = torch.where(u[1] < probability, toned, x)
+    # From a sharp image to one a third as high.
+    sigma = (0.3 + 1.7 * u[6].flatten()) * height / 144
+    x = torch.where(u[5] < probability, _blurred(x, sigma), x)
+    x = torch.where(u[7] < probability, x + 0.08 * u[8] * grain, x)
+    return x.clamp(0, 1) * 255
+
+
+def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each image ``[n, 3, H, W]`` by a Gaussian of its own deviation ``[n]``, in pixels."""
+    n, channels, height, width = images.shape
+    reach = max(1, math.ceil(2.5 * 2.0 * height / 144))
+    offsets = torch.arange(-reach, reach + 1, device=images.device)
+    taps = (-0.5 * (offsets / sigma[:, None]) ** 2).exp()
+    taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    x = images.reshape(1, n * channels, height, width)
+    x = F.conv2d(
+        F.pad(x, (0, 0, reach, reach), "replicate"), taps[:, None, :, None], groups=x.shape[1]
+    )
+    x = F.conv2d(
+        F.pad(x, (reach, reach, 0, 0), "replicate"), taps[:, None, None, :], groups=x.shape[1]
+    )
+    return x.reshape(images.shape)
 
 
 def _rectangles(images: Tensor, u: Tensor) -> Tensor:

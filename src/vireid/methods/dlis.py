@@ -76,6 +76,10 @@ class DLISConfig(MethodConfig):
     kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
     shared_from: StageName | None = None
     """First stage of the trunk that both modalities share; None: separate streams."""
+    frozen: StageName | None = None
+    """Last stage of the backbone that keeps its initial weights, with all stages before it."""
+    frozen_norms: bool = False
+    """Let the backbone's batch norms keep their initial weights and statistics."""
     palm: Literal["off", "layer3", "layer4", "stripes"] = "layer4"
     """Where PALM is applied: behind a stage, or behind layer4 within each stripe; off: TSLFN."""
     palm_branch: PalmBranch = "gamma"
@@ -167,7 +171,13 @@ class DLIS(Method):
             after[stage] = PerModality(
                 self._palm(width), None if config.palm_shared else self._palm(width)
             )
-        self.streams = TwoStream(stages, shared_from=config.shared_from, after=after)
+        self.streams = TwoStream(
+            stages,
+            shared_from=config.shared_from,
+            after=after,
+            frozen=config.frozen,
+            frozen_norms=config.frozen_norms,
+        )
 
     def _palm(self, channels: int) -> PALM:
         height, width = self.size
@@ -253,7 +263,8 @@ class DLIS(Method):
         """The streams, with PALM if ``palm_lr`` says so."""
         palms = [p for m in self.modules() if isinstance(m, PALM) for p in m.parameters()]
         known = {id(p) for p in palms}
-        own = [p for p in self.streams.parameters() if id(p) not in known]
+        trained = (p for p in self.streams.parameters() if p.requires_grad)
+        own = [p for p in trained if id(p) not in known]
         return own + palms if self.config.palm_lr == "backbone" else own
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class TwoStream(nn.Module):
         stages: The five stages of one backbone; the infrared stream starts as a copy.
         shared_from: First stage of the shared trunk; None: no shared trunk.
         after: Modules to apply behind a stage.
+        frozen: Last stage that is not trained, with all stages before it; None: all are.
+        frozen_norms: Whether all batch norms keep their weights and statistics.
     """
 
     def __init__(
@@ -69,8 +72,15 @@ class TwoStream(nn.Module):
         *,
         shared_from: StageName | None = None,
         after: Mapping[StageName, PerModality] | None = None,
+        frozen: StageName | None = None,
+        frozen_norms: bool = False,
     ) -> None:
         super().__init__()
+        still = list(stages.values())[: 0 if frozen is None else STAGES.index(frozen) + 1]
+        for module in stages.values():
+            norms = [m for m in module.modules() if frozen_norms and isinstance(m, nn.BatchNorm2d)]
+            for part in norms if module not in still else [module]:
+                part.requires_grad_(False)
         after = after or {}
         first_shared = len(STAGES) if shared_from is None else STAGES.index(shared_from)
         self.parts = nn.ModuleDict()
@@ -88,6 +98,14 @@ class TwoStream(nn.Module):
             self.parts["_".join((names[0], names[-1]))] = PerModality(chunk, twin)
             if names[-1] in after:
                 self.parts[f"after_{names[-1]}"] = after[names[-1]]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; batch norms whose weights are frozen stay in that of inference."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
 
     def forward(self, x: Tensor, n_visible: int) -> Tensor:
         """Map images ``[n_v + n_t, 3, H, W]``, visible first, to a map ``[n_v + n_t, C, h, w]``."""
