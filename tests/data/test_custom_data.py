@@ -125,13 +125,16 @@ class TestManifest:
         self, rows: Rows, saved: Callable[[Rows], Manifest], tmp_path: Path
     ) -> None:
         # Equal camera, identity and name: only the folder is left to tell them apart.
-        for folder in ("a", "b"):
+        folders = ("a", "a/b", "a-b", "b")
+        for folder in folders:
             (tmp_path / folder).mkdir()
             (tmp_path / folder / "c1.png").touch()
             rows.append({**rows[0], "path": f"{folder}/c1.png"})
         forth = saved(rows).train()
         assert saved(rows[::-1]).train() == forth
-        assert [r.path.parent.name for r in forth][:3] == ["a", "b", "p4"]
+        first = [r.path for r in forth][:5]
+        assert first == sorted(first)
+        assert {path.parent for path in first[:4]} == {tmp_path / folder for folder in folders}
 
     def test_test_is_query_and_gallery(self, rows: Rows, saved: Callable[[Rows], Manifest]) -> None:
         layout = saved(rows)

@@ -47,7 +47,7 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_CHUNK = 1 << 16  # rows, or bytes
+_CHUNK = 1 << 12  # rows, or characters
 
 
 class Columns(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self, cast, get_args
 
@@ -385,9 +386,17 @@ def _in_order(
     camera: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Sort rows by camera, identity and file name; then by path, as pathlib compares paths."""
-    keys = [f"{path.rpartition('/')[2]}/{path}".replace("/", "\0") for path in files]
-    by_name = np.array(sorted(rows.tolist(), key=keys.__getitem__), dtype=np.int64)
-    return by_name[np.lexsort((identity[by_name], camera[by_name]))]
+
+    def key(row: int) -> tuple[str, str]:
+        path = files[row]
+        return path.rpartition("/")[2], path.replace("/", "\0")
+
+    rows = rows[np.lexsort((identity[rows], camera[rows]))]
+    labels = np.stack([identity[rows], camera[rows]])
+    starts = np.flatnonzero((labels[:, 1:] != labels[:, :-1]).any(axis=0)) + 1
+    # Names are compared within an identity and a camera only: a million at once need much memory.
+    groups = (sorted(group.tolist(), key=key) for group in np.split(rows, starts))
+    return np.fromiter(chain.from_iterable(groups), dtype=np.int64, count=len(rows))
 
 
 def _words(columns: Mapping[str, Column], row: int) -> str:
