@@ -121,6 +121,9 @@ DAMAGED = {
     "png-name": png(b"t\xe9Xt", b"\0", crc=1),
     "webp-exif-noise": webp(b"EXIF", NOISE),
     "webp-exif-truncated": webp(b"EXIF", NOISE, length=4_000),
+    "webp-profile-length": encoded("WEBP", lossless=True, icc_profile=NOISE).replace(
+        b"ICCP" + struct.pack("<I", 300), b"ICCP" + struct.pack("<I", 340)
+    ),
     "webp-orientation-0": webp(b"EXIF", exif(0)),
     "tiff-exif-offset": tiff((34_665, 4, 1, 2**32 - 9)),
     "tiff-exif-in-pixels": tiff((34_665, 4, 1, 9)),

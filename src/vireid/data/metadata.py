@@ -34,6 +34,7 @@ _TIFF_TAGS = {
     *(322, 323, 324, 325, 338, 339, 347, *range(512, 522), 529, 530, 531, 532),
 }
 _PNG_CHUNKS = re.compile(b"IHDR|PLTE|IDAT|IEND|eXIf")
+_WEBP_NEXT = re.compile(b"VP8 |VP8L|ALPH|ANIM|ANMF|ICCP|EXIF|XMP ")
 _WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"}
 
 
@@ -204,9 +205,14 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         yield kind, data[at + 8 : at + 8 + length]
-        at += 8 + length + length % 2
-        if at > len(data) + 1 and kind in _WEBP_CHUNKS:
+        end = at + 8 + length + length % 2
+        if kind in _WEBP_CHUNKS and end > len(data) + 1:
             raise ValueError("the pixels are truncated")
+        if kind not in _WEBP_CHUNKS and not _WEBP_NEXT.match(data, end):
+            # The length of a chunk of metadata may be damaged.
+            found = _WEBP_NEXT.search(data, at + 8)
+            end = found.start() if found else len(data)
+        at = end
 
 
 def _tiff(data: bytes) -> bytes:
