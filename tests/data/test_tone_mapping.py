@@ -63,18 +63,28 @@ def tiff(values: NDArray[np.generic], tags: Mapping[int, object] = {}) -> bytes:
     return file.getvalue()
 
 
-def colour_tiff(values: NDArray[np.uint16], order: str) -> bytes:
-    """An uncompressed 16-bit RGB TIFF, which Pillow cannot write."""
-    height, width, _ = values.shape
-    # Tag and value; of BitsPerSample and StripOffsets the places below.
-    tags = {256: width, 257: height, 258: 122, 259: 1, 262: 2, 273: 128, 277: 3, 278: height}
-    entries = [
-        struct.pack(f"{order}HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
-        for tag, value in (tags | {279: values.nbytes}).items()
-    ]
-    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(entries))
-    bits = struct.pack(f"{order}I3H", 0, 16, 16, 16)
-    return head + b"".join(entries) + bits + values.astype(f"{order}u2").tobytes()
+def raw_tiff(
+    values: NDArray[np.generic],
+    order: str,
+    *,
+    deflate: bool = False,
+    sample_format: int = 1,
+    planes: int = 1,
+) -> bytes:
+    """A TIFF of a kind that Pillow cannot write, in one strip (which is also all planes)."""
+    channels = values.shape[2] if values.ndim == 3 else 1
+    pixels = values.astype(f"{order}{values.dtype.str[1:]}").tobytes()
+    strip = zlib.compress(pixels) if deflate else pixels
+    tags = {256: values.shape[1], 257: len(values), 258: values.dtype.itemsize * 8}
+    tags |= {259: 8 if deflate else 1, 262: 2 if channels == 3 else 1, 273: 200, 277: channels}
+    tags |= {278: len(values), 279: len(strip), 284: planes, 339: sample_format}
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(tags))
+    for tag, value in tags.items():
+        if tag == 258 and channels == 3:
+            head += struct.pack(f"{order}HHII", tag, 3, 3, 190)
+        else:
+            head += struct.pack(f"{order}HHII", tag, 4, 1, value)
+    return (head + bytes(4)).ljust(190, b"\0") + struct.pack(f"{order}5H", *[16] * 3, 0, 0) + strip
 
 
 def grey(data: bytes, tone_mapping: str = "auto") -> NDArray[np.uint8]:
@@ -178,10 +188,26 @@ class TestAuto:
     @pytest.mark.parametrize("order", ["<", ">"])
     def test_colour_keeps_its_lower_bytes(self, order: str) -> None:
         values = np.random.default_rng(1).integers(0, 4096, (30, 20, 3), dtype=np.uint16)
-        for data in (colour_tiff(values, order), png(values)):
+        for data in (raw_tiff(values, order), raw_tiff(values, order, deflate=True), png(values)):
             pixels = np.asarray(decode_image(data, name="a"))
             assert (pixels == measured(values)).all()
             assert len(np.unique(pixels)) > 250  # Pillow alone: 16
+
+    def test_colour_in_planes_is_refused(self) -> None:
+        """Pillow reads each 16-bit plane as one of 8 bits."""
+        data = raw_tiff(np.zeros((4, 4, 3), np.uint16), "<", planes=2)
+        with pytest.raises(ImageError, match=r"separate planes .*interleaved channels"):
+            decode_image(data, name="a")
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("deflate", [False, True])
+    def test_every_byte_order_and_compression(self, order: str, deflate: bool) -> None:
+        """Pillow swaps the bytes of compressed big-endian files twice."""
+        signed = np.random.default_rng(0).integers(-900, 900, (50, 40))
+        for kind, sample_format in ((np.int16, 2), (np.int32, 2), (np.float32, 3)):
+            values = signed.astype(kind)
+            data = raw_tiff(values, order, deflate=deflate, sample_format=sample_format)
+            assert (grey(data) == stretched(values)).all()
 
     @pytest.mark.parametrize("bits", [10, 12, 14])
     def test_sensors_of_fewer_bits_are_stretched(self, bits: int) -> None:

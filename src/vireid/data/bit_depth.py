@@ -33,7 +33,9 @@ _LOWER = {
     "RGBA;16N": "RGBA;16B",
     "LA;16B": "RGBA",
 }
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _SAMPLE_FORMAT = 258, 262, 281, 339
+# libtiff gives values in the order of this machine.
+_NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _PLANAR, _SAMPLE_FORMAT = 258, 262, 281, 284, 339
 
 PREVIEW = "in FLIR's radiometric JPEG: the 8-bit preview is used, not the temperatures"
 UNDEFINED = "with pixels that are not a number (NaN), shown in black, or infinite"
@@ -62,22 +64,35 @@ class FileDepth(NamedTuple):
     def of(cls, image: Image.Image) -> FileDepth:
         """Read it from a file that Pillow has opened and not yet decoded.
 
-        Pillow would scale the values of 16-bit PGM and PPM by their maximum; it is kept from that.
+        Two faults of Pillow are corrected on the way: it scales the values of 16-bit PGM and PPM by
+        their maximum, and swaps the bytes of compressed big-endian TIFF twice.
+
+        Raises:
+            ValueError: If it is 16-bit colour in separate planes, which Pillow misreads.
         """
+        tiles: list[Any] = getattr(image, "tile", [])
         sensor = 16
-        if image.format == "PPM" and image.tile[0].codec_name == "ppm":  # type: ignore[attr-defined]
-            [tile] = image.tile  # type: ignore[attr-defined]
-            sensor = _bits_up_to(tile.args[1])
+        if image.format == "PPM" and tiles and tiles[0].codec_name == "ppm":
+            sensor = _bits_up_to(tiles[0].args[1])
             if sensor > 8:
                 raw = "I;16B" if image.mode == "I" else "RGB;16B"
-                image.tile = [tile._replace(codec_name="raw", args=raw)]  # type: ignore[attr-defined]
-        lower = tuple(tile for tile in map(_lower, getattr(image, "tile", ())) if tile)
+                tiles[:] = [tile._replace(codec_name="raw", args=raw) for tile in tiles]
+        elif tiles and tiles[0].codec_name == "libtiff":
+            first, *others = tiles[0].args
+            tiles[:] = [tiles[0]._replace(args=(_NATIVE.get(first, first), *others))]
+        lower = tuple(tile for tile in map(_lower, tiles) if tile)
         match image.format:
             case "TIFF":
                 tags = image.tag_v2  # type: ignore[attr-defined]
                 bits, signed = tags.get(_BITS_PER_SAMPLE, (16,)), tags.get(_SAMPLE_FORMAT, (1,))
-                highest = tags.get(_MAX_SAMPLE_VALUE, (0,))
-                sensor = _bits_up_to(int(highest[0] if isinstance(highest, tuple) else highest))
+                if bits[0] == 16 and len(bits) > 1 and tags.get(_PLANAR) == 2:
+                    raise ValueError(
+                        "its 16-bit channels are in separate planes (PlanarConfiguration 2), which"
+                        " Pillow misreads; save it with interleaved channels"
+                    )
+                highest = tags.get(_MAX_SAMPLE_VALUE, 0)
+                highest = highest[0] if isinstance(highest, tuple) and highest else highest
+                sensor = _bits_up_to(highest) if isinstance(highest, int) else 16
                 return cls(
                     bits=_between(sensor, min(bits)),
                     lower=lower,

@@ -272,7 +272,8 @@ def _percentiles(values: NDArray[Any], low: float, high: float) -> tuple[float, 
 
 
 def _scaled(values: NDArray[Any], start: float, end: float) -> NDArray[np.uint8]:
-    levels = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        levels = values.astype(np.float64)
     levels -= start
     levels *= 255
     levels /= (end - start) or 1  # an image of one value becomes black
