@@ -223,8 +223,8 @@ def test_a_folder_without_extensions_holds_the_same_images(
     said = capsys.readouterr().err
     for words in (
         "4 raw camera images (convert them",
-        "2 HEIC images",
-        "an MP4 video",
+        "3 HEIC images",
+        "2 MP4 videos",
         "unpack it",
     ):
         assert words in said

@@ -41,6 +41,8 @@ def tiff_of(*tags: tuple[int, int, int]) -> bytes:
 OTHERS = {
     "a HEIC image": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
     "a HEIC image ": b"\0\0\0\x14ftypmif1\0\0\0\0heic",
+    "a HEIC image  ": b"\0\0\0\x10ftypmif1\0\0\0\0",
+    "an MP4 video ": b"\0\0\0\x1cftypisom\0\0\2\0isommif1heic",
     "an MP4 video": b"\0\0\0\x18ftypisom\0\0\x02\0isommp41",
     "a QuickTime (MOV) video": b"\0\0\0\x14ftypqt  \0\0\x02\0qt  ",
     "a QuickTime (MOV) video ": b"\0\0\0\x08wide\0\0\x10\0mdat",
@@ -95,6 +97,13 @@ def test_a_file_that_is_not_read_is_named(words: str, tmp_path: Path) -> None:
 
 def _fix(fix: str) -> str:
     return fix.format("it")
+
+
+@pytest.mark.parametrize("brands", ["avifmif1miaf", "mif1avifmiaf", "avismsf1"])
+def test_avif_by_its_brands(brands: str) -> None:
+    major, others = brands[:4].encode(), brands[4:].encode()
+    size = (16 + len(others)).to_bytes(4)
+    assert kind_of(size + b"ftyp" + major + bytes(4) + others).format == "AVIF"
 
 
 @pytest.mark.parametrize("kind", PILLOW_FORMATS)

@@ -232,11 +232,11 @@ _BY_PATTERN = (
     (rb"(?i)[^\0]*<svg", _image("SVG", "an")),
 )
 # Brands of images of any coding.
-_GENERIC = (b"mif1", b"msf1")
+_GENERIC = {b"mif1", b"msf1", b"miaf", b"1pic"}
 _BY_BRAND = {
     b"avif": _AVIF,
     b"avis": _AVIF,
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", *_GENERIC), _HEIC),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), _HEIC),
     b"crx ": RAW,
     b"qt  ": _MOV,
 }
@@ -404,12 +404,13 @@ def _tags(data: bytes) -> dict[int, int]:
 
 
 def _of_brands(head: bytes) -> FileKind:
-    """The kind of an ISO base media file: an image or a video, by its brands."""
-    brands = [head[at : at + 4] for at in (8, *range(16, min(int.from_bytes(head[:4]), HEAD), 4))]
-    # The generic brands mif1 and msf1 say only that it is an image; others say of which kind.
-    specific = [brand for brand in brands if brand not in _GENERIC]
-    found = [_BY_BRAND[brand] for brand in (*specific, *brands) if brand in _BY_BRAND]
-    return found[0] if found else _MP4
+    """The kind of an ISO base media file, an image or a video, by its brands."""
+    major, *others = (
+        head[at : at + 4] for at in (8, *range(16, min(int.from_bytes(head[:4]), HEAD), 4))
+    )
+    if major in _GENERIC:
+        return next((_BY_BRAND[brand] for brand in others if brand in _BY_BRAND), _HEIC)
+    return _BY_BRAND.get(major, _MP4)
 
 
 def _of_text(head: bytes) -> FileKind:
