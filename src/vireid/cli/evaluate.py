@@ -19,7 +19,9 @@ import tyro
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.cli._ranking import post_processing
+from vireid.cli._standardise import AS_EXTRACTED, StandardiseOptions
 from vireid.data.layouts import DataSource, Layout, LayoutName
+from vireid.data.listing import list_images
 from vireid.data.provenance import Relation, content_fingerprint
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
@@ -98,6 +100,7 @@ def evaluate(
     settings: Settings = Settings(),
     ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=post_processing)] = None,
     flip: bool = False,
+    standardisation: StandardiseOptions = AS_EXTRACTED,
     figures: bool = True,
     out: Path | None = None,
     batch_size: int = 64,
@@ -120,6 +123,7 @@ def evaluate(
         settings: Protocols.
         ranking: Re-ranking and query expansion; results name them.
         flip: Test-time augmentation: average the features of each image and its mirror image.
+        standardisation: Standardisation of the features by modality and camera; results name it.
         figures: Write figures and report.html, and save the details they show; keeps the full
             similarity matrix of a trial in memory.
         out: Folder for the mean over the splits of RegDB.
@@ -140,6 +144,7 @@ def evaluate(
             settings=settings,
             ranking=ranking,
             flip=flip,
+            standardisation=standardisation,
             figures=figures,
             out=out,
             batch_size=batch_size,
@@ -158,6 +163,7 @@ def _evaluate(
     settings: Settings,
     ranking: Ranking | None,
     flip: bool,
+    standardisation: StandardiseOptions,
     figures: bool,
     out: Path | None,
     batch_size: int,
@@ -173,8 +179,12 @@ def _evaluate(
         keep_memory()
         extractor = load(run, device=device)
         extractor.about["trained on"] = folder.read_data().name
-        for on, wanted in zip(tested, protocols, strict=True):
+        for layout, on, wanted in zip(layouts, tested, protocols, strict=True):
             features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
+            if standardisation.standardise:
+                features = _standardise(
+                    extractor, features, layout, standardisation, batch_size=batch_size, flip=flip
+                )
             if is_main_process():
                 found += _score(folder, extractor, features, wanted, ranking, on, figures=figures)
     return found + _over_splits(found, out)
@@ -305,6 +315,37 @@ def extract_for(
     """
     records = sorted({record for protocol in protocols for record in protocol.records})
     return extractor.extract(records, batch_size=batch_size, flip=flip, distributed=True)
+
+
+def _standardise(
+    extractor: FeatureExtractor,
+    features: Features,
+    layout: Layout,
+    options: StandardiseOptions,
+    *,
+    batch_size: int,
+    flip: bool,
+) -> Features:
+    """Features of test images, standardised by the statistics of the images that are named."""
+    if options.standardise == "test":
+        return options.by_test_images(features)
+    if options.standardise == "train":
+        training = layout.train()
+        if not training:
+            raise ConfigError(
+                f"--standardise is 'train', and '{layout.root}' has no training images; expected"
+                " another source: a folder of unlabelled images, or test."
+            )
+        unlabelled = extractor.extract(training, batch_size=batch_size, flip=flip, distributed=True)
+        return options.fit(unlabelled, "training images").features(features)
+    if not is_main_process():
+        return features  # Only the main process scores them.
+    listed = list_images(options.standardise)
+    unlabelled = extractor.extract(listed, batch_size=batch_size, flip=flip)
+    known = {record.path.resolve() for record in unlabelled.records}
+    own = sum(record.path.resolve() in known for record in features.records)
+    source = f"images of '{Path(options.standardise).name}'"
+    return options.fit(unlabelled, source).features(features, transductive=own)
 
 
 def score_extractor(
