@@ -244,13 +244,8 @@ _SUBFILE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50_706
 _SENSOR = {32_803, 34_892}
 """Photometric interpretations: a colour filter array, and linear raw."""
 _SHORT = 3
-_PATTERNS = [
-    *((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BY_PATTERN),
-    *(
-        (re.compile(re.escape(start)), _BY_START[start])
-        for start in sorted(_BY_START, key=len)[::-1]
-    ),
-]
+_PATTERNS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in _BY_PATTERN]
+_STARTS = re.compile(b"|".join(map(re.escape, sorted(_BY_START, key=len, reverse=True))))
 
 
 def is_image(path: Path) -> bool:
@@ -311,6 +306,8 @@ def _kind_of_bytes(data: bytes) -> FileKind:
     if head[4:8] == b"ftyp":
         return _of_brands(head)
     kind = next((kind for pattern, kind in _PATTERNS if pattern.match(head)), None)
+    if not kind and (start := _STARTS.match(head)):
+        kind = _BY_START[start[0]]
     if kind is _TIFF and is_raw(_tags(data)):
         return RAW
     return kind or _of_text(head)
@@ -421,6 +418,7 @@ def _of_text(head: bytes) -> FileKind:
         text = codecs.getincrementaldecoder(encoding)().decode(head)
     except UnicodeDecodeError:
         return _UNKNOWN
-    if not all(c.isprintable() or c.isspace() or c == "\ufeff" for c in text):
+    words = text.removeprefix("\ufeff").split()
+    if not "".join(words).isprintable():
         return _UNKNOWN
-    return FileKind(f"text that begins with '{' '.join(text.split())[:40]}'", "text files")
+    return FileKind(f"text that begins with '{' '.join(words)[:40]}'", "text files")
