@@ -147,7 +147,7 @@ def test_new_test_images_of_the_data_set(
     results = saved(run)
     assert len(results) == 2
     assert not any(result.direct_transfer for result in results.values())
-    assert "has other test images than the data set had" in capsys.readouterr().err
+    assert "has other test images than the data set that" in capsys.readouterr().err
 
 
 def test_one_network_on_several_splits_of_regdb(
@@ -204,17 +204,14 @@ def test_results_are_compared_among_themselves_only(
 
 def test_report_and_figures(run: Path, tmp_path: Path) -> None:
     root = write_regdb(tmp_path / "RegDB", seed=3)
-    vireid("evaluate", run)
-    own = (run / "results" / "report.html").read_bytes()
     vireid("evaluate", run, "--layout", "regdb", "--root", root)
-    assert (run / "results" / "report.html").read_bytes() == own
+    assert not (run / "results" / "report.html").exists()
     (page,) = (run / "results").glob("direct-transfer-*/report.html")
     text = page.read_text(encoding="utf-8")
     assert "<h3>RegDB trial 1, visible to thermal, direct transfer</h3>" in text
     assert TRAINED_ON in text
     for result in saved(run).values():
-        folder = page.parent if result.direct_transfer else run / "results"
-        assert (folder / result.slug / "cmc.png").is_file()
+        assert (page.parent / result.slug / "cmc.png").is_file()
 
 
 def test_a_run_does_not_say_what_it_was_trained_on(

@@ -79,7 +79,8 @@ def test_train_and_evaluate(
     assert {result.protocol for result in saved} == results
     printed = capsys.readouterr().out
     for result in saved:
-        assert f"{result.protocol}, {result.direction}" in printed
+        assert f"{result.protocol}, {result.direction}\n" in printed
+        assert not result.direct_transfer
         assert result.details is not None
         for picture in ("cmc", "rankings", "worst", "similarities"):
             with Image.open(out / "results" / result.slug / f"{picture}.png") as image:

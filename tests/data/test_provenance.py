@@ -132,6 +132,22 @@ def test_arrays_without_the_tree(tmp_path: Path) -> None:
     assert data.relation(written("LLCM", tmp_path / "llcm").open()) == "other data set"
 
 
+def test_a_network_that_started_from_another(tmp_path: Path) -> None:
+    """All that it was trained on counts, the first training too."""
+    first = written("RegDB", tmp_path / "RegDB")
+    second = written("LLCM", tmp_path / "LLCM")
+    data = Provenance.of(second.open(), start=Provenance.of(first.open()))
+    assert data.trained_on == "LLCM, before on RegDB trial 2"
+    assert data.relation(second.open()) == "own"
+    assert data.relation(first.open()) == "other images"
+    assert data.relation(written("folders", tmp_path / "own").open()) == "other data set"
+    with pytest.raises(DatasetError, match="among the test images"):
+        data.relation(replace(first, trial=1).open())
+    again = Provenance.of(replace(first, trial=1).open(), start=Provenance.of(first.open()))
+    with pytest.raises(DatasetError, match="among the test images"):
+        again.relation(replace(first, trial=1).open())
+
+
 def test_names(tmp_path: Path) -> None:
     own = written("manifest", tmp_path / "own")
     assert dataset_name(own.open()) == "own data manifest.csv"

@@ -76,6 +76,7 @@ def test_a_run_that_starts_from_another_is_resumed_without_it(
     assert RunFolder(out).read_config() == started
     assert started.start is not None
     assert started.start.model == base
+    assert RunFolder(out).read_data().start == RunFolder(base).read_data()
     fingerprint = RunFolder(base).read_model()[2]
     assert load(out).about["weights"] == f"run base ({fingerprint})"
     again = shutil.copytree(out, tmp_path / "again")

@@ -178,7 +178,7 @@ def _evaluate(
         tested = [Tested.on(layout, folder) for layout in layouts]
         keep_memory()
         extractor = load(run, device=device)
-        extractor.about["trained on"] = folder.read_data().name
+        extractor.about["trained on"] = folder.read_data().trained_on
         for layout, on, wanted in zip(layouts, tested, protocols, strict=True):
             features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
             if standardisation.standardise:
@@ -222,12 +222,12 @@ class Tested:
         if relation == "other data set":
             log(
                 f"'{layout.root}' is not the data set that '{folder.path}' was trained on "
-                f"({data.name}): its results are direct transfer."
+                f"({data.trained_on}): its results are direct transfer."
             )
         elif relation == "other images":
             log(
-                f"'{layout.root}' has other test images than the data set had when '{folder.path}' "
-                "was trained on it."
+                f"'{layout.root}' has other test images than the data set that '{folder.path}' was "
+                f"trained on ({data.trained_on}), but it is not another data set."
             )
         name = layout.root.resolve().name
         return cls(name=name, relation=relation, fingerprint=content_fingerprint(layout.test()))

@@ -46,6 +46,7 @@ class Provenance:
         seen: Some of the images of the splits train and val.
         tested: Some of the test images; empty if there were none.
         test_fingerprint: :func:`content_fingerprint` of the test images; empty likewise.
+        start: What the network was trained on before, if it started from a trained one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -54,10 +55,15 @@ class Provenance:
     seen: tuple[Sample, ...]
     tested: tuple[Sample, ...]
     test_fingerprint: str
+    start: Provenance | None = None
 
     @classmethod
-    def of(cls, layout: Layout) -> Self:
+    def of(cls, layout: Layout, *, start: Provenance | None = None) -> Self:
         """The record of a data set.
+
+        Args:
+            layout: The data set.
+            start: The record of the network that the training starts from.
 
         Raises:
             DatasetError: Its training images are not laid out as published.
@@ -71,7 +77,13 @@ class Provenance:
             seen=_samples([*layout.train(), *layout.val()]),
             tested=_samples(test),
             test_fingerprint=content_fingerprint(test) if test else "",
+            start=start,
         )
+
+    @property
+    def trained_on(self) -> str:
+        """Everything that the network was trained on, in words."""
+        return f"{self.name}, before on {self.start.trained_on}" if self.start else self.name
 
     def relation(self, layout: Layout) -> Relation:
         """How a data set that is evaluated relates to the training.
@@ -79,6 +91,7 @@ class Provenance:
         Raises:
             DatasetError: Training images are among its test images.
         """
+        before = self.start.relation(layout) if self.start else "other data set"
         test = layout.test()
         if content_fingerprint(test) == self.test_fingerprint:
             return "own"
@@ -90,13 +103,14 @@ class Provenance:
                 " set."
             )
         if not self.seen and not self.tested:  # arrays of images have no files
-            return "other images" if dataset_name(layout) == self.name else "other data set"
-        try:
-            training = layout.train()
-        except DatasetError:
-            training = ()
-        known = _found(self.tested, test) or _found(self.seen, training)
-        return "other images" if known else "other data set"
+            known = dataset_name(layout) == self.name
+        else:
+            try:
+                training = layout.train()
+            except DatasetError:
+                training = ()
+            known = bool(_found(self.tested, test) or _found(self.seen, training))
+        return "other images" if known or before != "other data set" else "other data set"
 
 
 def dataset_name(layout: Layout) -> str:

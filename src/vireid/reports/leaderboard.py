@@ -157,6 +157,7 @@ class Board:
             f"{first.queries:,} queries, {first.gallery:,} gallery images, data "
             f"{result.data_fingerprint[:12]}; scores in percent, "
             + (f"each the mean over {trials} trials." if trials > 1 else "of one trial."),
+            *([f"Images of '{result.data}'."] if result.data else []),
             *([f"All rows: {', '.join(equal)}."] if equal else []),
         ]
 

@@ -33,7 +33,7 @@ from vireid.nn import use_fast_convolutions
 from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import TrainingState
 from vireid.runs.folder import require_readable
-from vireid.runs.start import load_start
+from vireid.runs.start import load_start, resolve_model
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse_warning
 from vireid.training.fabric import (
@@ -113,7 +113,8 @@ class RunSession(Closeable):
             if is_main_process():
                 self._folder.start(run)
                 if not self._folder.data_file.exists():
-                    self._folder.write_data(Provenance.of(run.data.open()))
+                    start = resolve_model(run.start.model).read_data() if run.start else None
+                    self._folder.write_data(Provenance.of(run.data.open(), start=start))
                 if tensorboard:
                     self._tensorboard = TensorBoard(out / "tensorboard")
             if saved:
