@@ -140,6 +140,7 @@ def test_another_number_of_trials_is_another_table() -> None:
         ({"size": (96, 48)}, "size", ("144x72", "96x48")),
         ({"epochs": 3}, "epochs", ("16", "3")),
         ({"precision": "bf16-mixed"}, "precision", ("32-true", "bf16-mixed")),
+        ({"tone_mapping": "full"}, "tone mapping", ("auto", "full")),
         ({"images": 2}, "batch", ("8 x (4 + 4)", "8 x (2 + 2)")),
         ({"identities": 5}, "batch", ("8 x (4 + 4)", "5 x (4 + 4)")),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vireid.data.tone_mapping import ToneMapping
 from vireid.evaluation.analysis import Search
 from vireid.evaluation.result import Result
 from vireid.features.extractor import Translation
@@ -103,7 +104,7 @@ def _folders(results: Sequence[Result]) -> list[str]:
 
 def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
     """The figures by file name."""
-    what = result.heading
+    what, how = result.heading, ToneMapping.named_in(result.about)
     cameras = {}
     if len(details_of(result).camera_pairs) > 1:
         cameras["cameras"] = Picture.of(
@@ -126,14 +127,14 @@ def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
         ),
         **cameras,
         "rankings": Picture.of(
-            ranking_figure(ranking_lists(found)),
+            ranking_figure(ranking_lists(found), tone_mapping=how),
             alt=f"Best, median and worst queries, each with its nearest gallery images, {what}",
             caption="A balanced sample of queries: a third each of the best, median and worst by "
             "average precision.",
             wide=True,
         ),
         "worst": Picture.of(
-            ranking_figure(ranking_lists(found, choose="worst")),
+            ranking_figure(ranking_lists(found, choose="worst"), tone_mapping=how),
             alt=f"The worst queries, each with its nearest gallery images, {what}",
             caption="The worst queries, one per person.",
             wide=True,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vireid.data.tone_mapping import TONE_MAPPING
 from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.markdown import markdown_list, markdown_table
 from vireid.evaluation.result import SCORES, Result, Score, Statistic
@@ -30,10 +31,16 @@ SYNTHETIC = (
     "people."
 )
 _ALWAYS = ("backbone", "size")  # conditions that always have a column
-_IF_DIFFERENT = ("weights", "epochs", "batch", "precision", "model", "trained on", "training data")
+_IF_DIFFERENT = (
+    *("weights", "epochs", "batch", "precision", "model", "trained on", "training data"),
+    TONE_MAPPING,
+)
 _CONDITIONS = (*_ALWAYS, *_IF_DIFFERENT)
 # Options that the conditions include already.
-_SHOWN = {"backbone", "size", "weights", "epochs", "identities", "images", "precision", "select"}
+_SHOWN = {
+    *("backbone", "size", "weights", "epochs", "identities", "images", "precision", "select"),
+    "tone_mapping",
+}
 
 
 class Entry(NamedTuple):
@@ -61,6 +68,7 @@ class Entry(NamedTuple):
         """What a score depends on besides the method, as text by name; ``?`` if unknown."""
         found = {name: self.result.about.get(name, "?") for name in _CONDITIONS}
         if self.run:
+            found[TONE_MAPPING] = self.run.tone_mapping
             batch, data = self.run.recipe.batch, self.run.data
             found["batch"] = f"{batch.identities} x ({batch.images} + {batch.images})"
             held = ", some identities held out" if data.hold_out else ""

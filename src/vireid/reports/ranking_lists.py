@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.data.images import read_image
+from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.evaluation.analysis import Search
 from vireid.reports.style import INK, RIGHT, WRONG
 from vireid.types import ImageRecord
@@ -87,9 +87,7 @@ def ranking_lists(
     return tuple(_list(found, row, depth) for row in chosen)
 
 
-def ranking_figure(
-    lists: Sequence[RankingList], *, open_image: Callable[[Path], Image.Image] = read_image
-) -> Figure:
+def ranking_figure(lists: Sequence[RankingList], *, tone_mapping: ToneMapping = AUTO) -> Figure:
     """Draw ranking lists, one row per query.
 
     Correct images have a green frame and a tick, wrong ones a red frame and a cross. Below each are
@@ -97,11 +95,15 @@ def ranking_figure(
 
     Args:
         lists: The lists.
-        open_image: Reads an image file.
+        tone_mapping: How images of more than 8 bits are mapped to 8.
 
     Raises:
         ImageError: An image cannot be read.
     """
+
+    def shown(record: ImageRecord) -> Image.Image:
+        return read_image(record.path, tone_mapping.of(record.camera_name))
+
     depth = max((len(found.hits) for found in lists), default=0)
     width = (depth + 1) * (1 + _GAP) + 2 * _GAP
     row = 2 + _CAPTION + _GAP
@@ -117,11 +119,11 @@ def ranking_figure(
         top = _CAPTION + i * row
         score = f"AP {100 * found.average_precision:.0f} %\nfirst match: {found.first_match:,}"
         caption = f"{score}\n{_camera(found.query)}"
-        _cell(axes, open_image(found.query.path), (_GAP, top), caption, INK)
+        _cell(axes, shown(found.query), (_GAP, top), caption, INK)
         for k, hit in enumerate(found.hits):
             left = 1 + 3 * _GAP + k * (1 + _GAP)
             caption = f"{hit.similarity:.2f}\n{_camera(hit.record)}"
-            _cell(axes, open_image(hit.record.path), (left, top), caption, _COLOURS[hit.correct])
+            _cell(axes, shown(hit.record), (left, top), caption, _COLOURS[hit.correct])
             _badge(axes, (left + 0.84, top + 0.16), hit.correct)
     return figure
 
