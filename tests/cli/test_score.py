@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tyro
 from numpy.typing import NDArray
 from scipy.io import savemat
-from tests.helpers.trees import write_folders, write_manifest, write_regdb, write_sysu
+from tests.helpers.trees import copy, write_folders, write_manifest, write_regdb, write_sysu
 
 from vireid.cli import main
 from vireid.cli.score import AsGiven, score
@@ -175,12 +176,21 @@ def test_own_data(layout: LayoutName, tmp_path: Path) -> None:
     files = ("--query", q, "--gallery", g)
     words = ("--layout", layout, "--root", root, *(("--pattern", pattern) if pattern else ()))
     (named,) = run(*files, *words)
-    assert named == evaluate(features, protocol, about=ABOUT)
+    assert named == replace(evaluate(features, protocol, about=ABOUT), data=root.name)
     (given,) = run(*files, "--query-modality", "infrared")
     assert (given.trials, given.kind) == (named.trials, named.kind)
 
 
 class TestOut:
+    def test_two_data_sets_of_one_layout_are_two_files(self, folder: Path, tmp_path: Path) -> None:
+        second = copy(folder / "sysu", tmp_path / "second")
+        (second / "exp" / "test_id.txt").write_text("3,4")
+        words = ("--query", folder / "all.npz", "--gallery", folder / "all.npz", "--out", tmp_path)
+        for root in (folder / "sysu", second):
+            run(*words, "--layout", "sysu-mm01", "--root", root)
+        files = [Result.load(path) for path in tmp_path.glob("*.json")]
+        assert sorted(result.data for result in files) == ["second", "sysu"]
+
     def test_one_result_is_one_file(self, folder: Path, tmp_path: Path) -> None:
         out = tmp_path / "new" / "result.json"
         (result,) = run("--query", folder / "q.npz", "--gallery", folder / "g.npz", "--out", out)

@@ -141,10 +141,10 @@ def score(
             f"--out '{out}' is one file for {len(protocols)} results; expected a folder."
         )
     features = _standardise(replace(features, augmentation=augmentation), standardisation)
-    return _show(
-        [evaluate(features, protocol, ranking=ranking, about=ABOUT) for protocol in protocols],
-        out,
-    )
+    results = [evaluate(features, protocol, ranking=ranking, about=ABOUT) for protocol in protocols]
+    # So that results on several data sets of one layout are different files.
+    name = data.root.resolve().name if data else ""
+    return _show([replace(result, data=name) for result in results], out)
 
 
 def _official(mat: Path, splits: Path, settings: Settings) -> tuple[tuple[Protocol, ...], Features]:
