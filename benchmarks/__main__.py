@@ -168,7 +168,7 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 after an error.
     """
     return run_app(
-        app(),
+        app,
         args,
         prog="python -m benchmarks",
         description=(

@@ -72,8 +72,14 @@ def photograph(
     return file.getvalue()
 
 
-def write_run(folder: Path, *, palm: bool = True) -> Path:
-    """A run folder with an untrained network that takes both modalities the same way."""
+def write_run(folder: Path, *, palm: bool = True, root: Path | None = None) -> Path:
+    """A run folder with an untrained network that takes both modalities the same way.
+
+    Args:
+        folder: The run folder.
+        palm: With PALM.
+        root: Its data set, of SYSU-MM01's layout; one that is not there by default.
+    """
     method = DLISConfig(
         backbone="resnet18",
         weights="none",
@@ -83,7 +89,7 @@ def write_run(folder: Path, *, palm: bool = True) -> Path:
         shared_from="stem",
         palm="layer4" if palm else "off",
     )
-    data = DataSource(layout="sysu-mm01", root=folder)
+    data = DataSource(layout="sysu-mm01", root=root or folder)
     run = Run(name="dlis", recipe=Recipe(method=method), data=data, device="cpu")
     torch.manual_seed(0)
     made = RunFolder(folder)

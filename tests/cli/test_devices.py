@@ -134,7 +134,7 @@ def test_a_lost_process_stops_the_others_and_the_run_can_be_resumed(
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM, error.decode()
-    assert error.decode().count("Stopped by SIGTERM") == 1
+    assert error.decode().count("Stopped; continue with") == 1
     assert not list(out.rglob(".*.tmp"))
 
     train_run(run, out, resume=True)

@@ -437,7 +437,7 @@ def test_info(new_gallery: NewGallery) -> None:
     assert info.identities == 1
     assert "cameras     unknown 1, Entrance 1, entrance 1" in str(info)
     assert "network     a1b2c3, dimension 24" in str(info)
-    assert "unknown 2, \ufffd[1m 1" in str(replace(info, cameras={"": 2, "\x1b[1m": 1}))
+    assert "unknown 2, \\x1b[1m 1" in str(replace(info, cameras={"": 2, "\x1b[1m": 1}))
 
 
 def test_read_only_gallery_refuses_changes(new_gallery: NewGallery) -> None:
@@ -507,7 +507,7 @@ def test_verification_prints_a_readable_summary() -> None:
     head, files, *listed, rest = str(found).splitlines()
     assert head == "1,234 rows read, 0 with faults"
     assert files == "1,234 image files are no longer at their path"
-    assert listed == [f"  /{n}\ufffd\ufffd.jpg" for n in range(20)]
+    assert listed == [rf"  /{n}\x1b\n.jpg" for n in range(20)]
     assert rest == "  and 1,214 more"
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from vireid.distributed.waiting import wait_passively
 from vireid.errors import VireidError
+from vireid.log import printable
 
 if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
@@ -46,24 +50,15 @@ def main(args: Sequence[str] | None = None) -> int:
         args: The arguments after ``vireid``; those of the process by default.
 
     Returns:
-        The exit status: 0; 1 if `check` found a fault; 2 after an error that the user can fix;
-        141 if the reader of the output closed it.
+        The exit status: 0; 1 if `check` found a fault; 2 after an error that the user can fix; 130
+        after Ctrl-C; 141 if the reader of the output closed it.
     """
     wait_passively()
     # Of metadata that cost no pixel; `check` reports those that are needed.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     words = sys.argv[1:] if args is None else args
-    # Imported here because the processes that render SynVI import this module and do not need it.
-    from tyro.extras import SubcommandApp
-
-    app = SubcommandApp()
-    for name, summary in COMMANDS.items():
-        # Importing torch takes seconds: import only the module of the given command.
-        command: Any = _command(name) if name in words[:1] else _placeholder
-        in_full = command is not _placeholder and not isinstance(command, SubcommandApp)
-        app.command(command, name=name, help=None if in_full else summary)
     return run_app(
-        app,
+        lambda: _app(words),
         words,
         prog="vireid",
         description=(
@@ -73,11 +68,20 @@ def main(args: Sequence[str] | None = None) -> int:
     )
 
 
-def run_app(app: SubcommandApp, args: Sequence[str] | None, *, prog: str, description: str) -> int:
+def run_app(
+    build: Callable[[], SubcommandApp],
+    args: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+) -> int:
     """Parse arguments, run the command they name, and convert errors to an exit status.
 
+    Every error of the user's making, Ctrl-C and a failing standard output included, ends in one
+    line on standard error.
+
     Args:
-        app: The commands.
+        build: Returns the commands.
         args: The arguments; those of the process by default.
         prog: Name of the program.
         description: Description in the program's help.
@@ -85,24 +89,82 @@ def run_app(app: SubcommandApp, args: Sequence[str] | None, *, prog: str, descri
     Returns:
         The exit status, as :func:`main` returns it.
     """
-    import tyro
-
+    _prepare_streams()
+    status, left = 0, None
     try:
-        result = app.cli(
-            prog=prog,
-            description=description,
-            args=args,
-            config=(tyro.conf.OmitArgPrefixes,),
+        import tyro
+
+        result = build().cli(
+            prog=prog, description=description, args=args, config=(tyro.conf.OmitArgPrefixes,)
         )
-        sys.stdout.flush()
+        status = getattr(result, "exit_status", 0)
     except VireidError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader (`| head`) has stopped; without this python reports the error again at exit.
+        status = _fail(prog, str(error), status=2)
+    except KeyboardInterrupt as error:
+        status = _fail(prog, f"interrupted; {str(error) or _KEPT}", status=128 + signal.SIGINT)
+    except OSError as error:
+        status = _fail_by(prog, error)
+    except SystemExit as error:
+        left = error
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Without this, python reports the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        left, status = None, status or _fail_by(prog, error)
+    if left is not None:
+        raise left
+    return status
+
+
+_KEPT = "finished files are kept and none is half-written: run the same command again."
+
+
+def _fail(prog: str, problem: str, *, status: int) -> int:
+    """Print a problem as one line on standard error, and return the status."""
+    with contextlib.suppress(OSError):
+        print(f"{prog}: {printable(' '.join(problem.splitlines()))}", file=sys.stderr)
+    return status
+
+
+def _prepare_streams() -> None:
+    """Let any text be printed, whatever the encoding of the streams, and where one is closed."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _fail_by(prog: str, error: OSError) -> int:
+    """Print what could not be read or written, and how to fix it, and return the status."""
+    if isinstance(error, BrokenPipeError):  # the reader of the output (`| head`) has stopped
         return 128 + signal.SIGPIPE
-    return getattr(result, "exit_status", 0)
+    fix = {
+        errno.ENOSPC: "free space on its disk",
+        errno.EDQUOT: "free space within your quota",
+        errno.EFBIG: "allow larger files (ulimit -f)",
+        errno.EACCES: "change its permissions, or choose another folder",
+        errno.EPERM: "change its permissions, or choose another folder",
+        errno.EROFS: "choose a folder that can be written to",
+        errno.EMFILE: "allow more open files (ulimit -n)",
+    }.get(error.errno or 0, "check the path and its disk")
+    # The output is the one file that is written to without a name.
+    what = f"'{os.fsdecode(error.filename)}'" if error.filename else "standard output"
+    problem = f"{what} cannot be read or written ({error.strerror or error}); {fix} and run the"
+    return _fail(prog, f"{problem} same command again.", status=2)
+
+
+def _app(words: Sequence[str]) -> SubcommandApp:
+    """All commands; only the module of the given one is imported, since torch takes seconds."""
+    # Imported here because the processes that render SynVI import this module and do not need it.
+    from tyro.extras import SubcommandApp
+
+    app = SubcommandApp()
+    for name, summary in COMMANDS.items():
+        command: Any = _command(name) if name in words[:1] else _placeholder
+        in_full = command is not _placeholder and not isinstance(command, SubcommandApp)
+        app.command(command, name=name, help=None if in_full else summary)
+    return app
 
 
 def _command(name: str) -> Any:

@@ -15,7 +15,7 @@ from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, GalleryError, ImageError
 from vireid.gallery import open_gallery
-from vireid.log import printable
+from vireid.log import echo, printable
 from vireid.types import Device, ImageInfo, Modality
 
 if TYPE_CHECKING:
@@ -112,17 +112,17 @@ def load_for_gallery(
 def print_converted(remarks: Mapping[str, int]) -> None:
     """Print how many images were converted, and how."""
     for remark, number in remarks.items():
-        print(f"{many(number, 'image')} {remark}.")
+        echo(f"{many(number, 'image')} {remark}.")
 
 
 def print_detected(detected: Mapping[Modality, int]) -> None:
     """Print how many images had their modality detected, if any."""
     if sum(detected.values()):
-        print(f"{describe_guesses(detected)} Override with --modality or in a manifest.")
+        echo(f"{describe_guesses(detected)} Override with --modality or in a manifest.")
 
 
 def print_skipped(bad: Sequence[str]) -> None:
     """Print the fault of each image that was skipped, if any."""
     if bad:
-        print(f"{many(len(bad), 'image was', 'images were')} skipped:")
-        print("\n".join(f"  {printable(fault)}" for fault in bad))
+        echo(f"{many(len(bad), 'image was', 'images were')} skipped:")
+        echo("\n".join(f"  {printable(fault)}" for fault in bad))

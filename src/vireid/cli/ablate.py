@@ -20,7 +20,7 @@ from vireid.evaluation import Protocol, protocols_for
 from vireid.evaluation.result import OWN_DATA
 from vireid.evaluation.scoring import data_fingerprint
 from vireid.files import clear_temporaries, write_atomic
-from vireid.log import log
+from vireid.log import echo, log
 from vireid.methods import Batch, Recipe
 from vireid.methods.ablations import Part, preset
 from vireid.reports.ablation import ablation_section
@@ -129,12 +129,15 @@ def ablate(
             found[one] = _entries(out / one.folder, protocols)
             # After each run, so that an interrupted grid has a table too.
             _write_table(table, base, found, parameters)
-    except (KeyboardInterrupt, SystemExit):
-        log(f"Stopped; run the same `vireid ablate` again to continue the grid in '{out}'.")
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        text = f"run the same `vireid ablate` again to continue the grid in '{out}'."
+        if isinstance(stopped, KeyboardInterrupt):
+            raise KeyboardInterrupt(text) from None
+        log(f"Stopped; {text}")
         raise
     if any(found.values()):
-        print(_write_table(table, base, found, parameters))
-        print(f"The table is in {table.resolve()}.")
+        echo(_write_table(table, base, found, parameters))
+        echo(f"The table is in {table.resolve()}.")
     if failed:
         raise TrainingError(
             f"{len(failed)} of {len(planned)} runs have no result, because their loss was not "
@@ -183,14 +186,14 @@ def _show_plan(
 ) -> None:
     """Print the number of runs, and the folder and the state of each."""
     finished = sum(map(bool, found.values()))
-    print(
+    echo(
         f"{len(found)} runs in '{out}', {finished} of them finished: {base.name} in "
         f"{len(parameters)} variants, each with {len(found) // len(parameters)} seeds"
     )
     width = max(len(one.folder) for one in found)
     for one, entries in found.items():
         state = "finished" if entries else _state(RunFolder(out / one.folder), one.run)
-        print(f"  {one.folder:{width}}  {parameters[one.variant]:>11,} parameters  {state}")
+        echo(f"  {one.folder:{width}}  {parameters[one.variant]:>11,} parameters  {state}")
 
 
 def _state(folder: RunFolder, run: Run) -> str:

@@ -18,6 +18,7 @@ from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import open_gallery
+from vireid.log import echo
 from vireid.openset.calibration import Calibration
 from vireid.openset.fitting import DEFAULT_RATES, cross_validate
 from vireid.openset.fitting import calibrate as fit
@@ -99,7 +100,7 @@ def calibrate(
         cameras=cameras,
         rates=rates,
     )
-    print(format_calibration(found), end="\n\n")
+    echo(format_calibration(found), end="\n\n")
     try:
         measured = cross_validate(
             features,
@@ -108,12 +109,12 @@ def calibrate(
             cameras=cameras,
             rates=rates,
         )
-        print(format_validation(measured))
+        echo(format_validation(measured))
     except EvaluationError as error:
-        print(f"Not validated on held-out people: half of the people are too few: {error}")
+        echo(f"Not validated on held-out people: half of the people are too few: {error}")
     with open_gallery(gallery, model=extractor.model_info, write=True) as opened:
         opened.save_calibration(found.to_json())
-    print(f"\n'{gallery}' now returns verdicts.")
+    echo(f"\n'{gallery}' now returns verdicts.")
     return found
 
 

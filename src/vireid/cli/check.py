@@ -10,6 +10,7 @@ import tyro
 from vireid.data import check as checking
 from vireid.data.layouts import DataSource, LayoutName
 from vireid.data.tone_mapping import ToneMapping
+from vireid.log import echo
 
 __all__ = ["check"]
 
@@ -55,7 +56,7 @@ def check(
         threads=threads,
         progress=True,
     )
-    print(report)
+    echo(report)
     if json:
         report.save(json)
     return report

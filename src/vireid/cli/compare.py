@@ -10,6 +10,7 @@ import tyro
 from vireid.errors import EvaluationError
 from vireid.evaluation import Comparison, Result
 from vireid.evaluation import compare as compare_results
+from vireid.log import echo
 from vireid.runs import RunFolder
 
 __all__ = ["compare"]
@@ -39,7 +40,7 @@ def compare(
     else:
         comparisons = _in_common(first, second)
     for comparison in comparisons:
-        print(comparison, end="\n\n")
+        echo(comparison, end="\n\n")
     return comparisons
 
 

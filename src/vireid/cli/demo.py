@@ -26,7 +26,7 @@ from vireid.data.layouts._common import many
 from vireid.evaluation import Protocol, Result, protocols_for, search, table
 from vireid.features import FeatureExtractor, load
 from vireid.files import write_atomic
-from vireid.log import log
+from vireid.log import echo, log
 from vireid.methods import DLISConfig, Recipe, dlis, on_cpu, tslfn
 from vireid.reports import (
     AttentionPanel,
@@ -137,6 +137,8 @@ def run_demo(
         for name, extractor in encoders.items()
     }
     shown = {name: found[0] for name, found in results.items()}
+    echo(f"{protocols[0].name}, {protocols[0].direction}, on synthetic people, one run each\n")
+    echo(table(shown))
     next_steps = _next_steps(out, compare=compare, epochs=epochs, seed=seed)
     report = write_report(
         out / "report.html",
@@ -168,12 +170,10 @@ def run_demo(
         next_steps=next_steps,
         command=command_line(),
     )
-    print(f"{protocols[0].name}, {protocols[0].direction}, on synthetic people, one run each\n")
-    print(table(shown))
     minutes = (time.perf_counter() - began) / 60
-    print(f"\nThe report is {report.resolve()} ({minutes:.1f} minutes).")
+    echo(f"\nThe report is {report.resolve()} ({minutes:.1f} minutes).")
     for following in next_steps:
-        print(f"{following.text}:\n  {following.command}")
+        echo(f"{following.text}:\n  {following.command}")
     return report
 
 

@@ -11,6 +11,7 @@ from vireid.cli.synvi import require_renderer
 from vireid.data.layouts import DataSource
 from vireid.evaluation import Result, evaluate, protocols_for, table
 from vireid.features import FeatureExtractor
+from vireid.log import echo
 from vireid.methods import DLISConfig, Recipe
 from vireid.methods.dlis import without_palm
 from vireid.nn import BackboneName
@@ -68,6 +69,6 @@ def difficulty(
         for name, features in described.items()
     }
     for i, protocol in enumerate(protocols):
-        print(f"\n{protocol.name}, {protocol.direction}, on synthetic people\n")
-        print(table({name: found[i] for name, found in results.items()}))
+        echo(f"\n{protocol.name}, {protocol.direction}, on synthetic people\n")
+        echo(table({name: found[i] for name, found in results.items()}))
     return results

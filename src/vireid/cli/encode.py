@@ -24,6 +24,7 @@ from vireid.errors import ConfigError
 from vireid.features import load
 from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
 from vireid.features.parquet import check_ending
+from vireid.log import echo
 
 __all__ = ["encode"]
 
@@ -77,7 +78,7 @@ def encode(
         partial(_encode, run, images, out, shard_rows, own, options),
         processes=processes,
         device=options.device,
-        recovery="the same command goes on",
+        recovery="run the same command again to continue",
     )
 
 
@@ -112,7 +113,7 @@ def _print_summary(out: Path, part: Part, summary: Summary) -> None:
     """Print what a file, or a part of a folder, holds."""
     where = f"'{out}'" if part == WHOLE else f"Part {part} of '{out}'"
     earlier = f" ({summary.resumed:,} from an earlier run)" if summary.resumed else ""
-    print(
+    echo(
         f"{where} holds the features of {many(summary.rows, 'image')}{earlier}: dimension"
         f" {summary.model.dimension:,}, network {summary.model.fingerprint}."
     )

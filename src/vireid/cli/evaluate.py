@@ -37,7 +37,7 @@ from vireid.evaluation import (
 )
 from vireid.evaluation import evaluate as score
 from vireid.features import FeatureExtractor, load
-from vireid.log import log
+from vireid.log import echo, log
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder
@@ -152,7 +152,7 @@ def evaluate(
         ),
         processes=processes,
         device=device,
-        recovery="give the same command again",
+        recovery="run the same command again",
     )
 
 
@@ -285,15 +285,15 @@ def _score(
         translations=extractor.translate(translation_records(records)),
         command=command_line(),
     )
-    print(f"The report is {page.resolve()}.")
+    echo(f"The report is {page.resolve()}.")
     return results
 
 
 def _save_and_print(results: Sequence[Result], folder: RunFolder) -> None:
     for result in results:
-        result.save(folder.results / f"{result.slug}.json")
+        echo(result, end="\n\n")
     for result in results:
-        print(result, end="\n\n")
+        result.save(folder.results / f"{result.slug}.json")
 
 
 def extract_for(
@@ -394,8 +394,8 @@ def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
             continue
         trials = ", ".join(map(str, numbers))
         mean = pool([result for _, result in of_split], name=f"{data}, mean over trials {trials}")
+        echo(mean, end="\n\n")
         if out is not None:
             mean.save(out / f"{mean.slug}.json")
-        print(mean, end="\n\n")
         means.append(mean)
     return means

@@ -14,7 +14,7 @@ from vireid.export import check_options, export_run, images_listed, images_of_ru
 from vireid.export.parity import COARSE
 from vireid.features.exported_backend import ExportInfo
 from vireid.features.runtimes import ExportPrecision, Format
-from vireid.log import log
+from vireid.log import echo, log
 from vireid.runs import RunFolder
 
 __all__ = ["export"]
@@ -62,7 +62,7 @@ def export(
     else:
         chosen = images_of_run(made_from, root=root, count=count, seed=seed)
     info = export_run(run, out, format=format, precision=precision, images=chosen)
-    print(_report(out, info))
+    echo(_report(out, info))
     if info.parity.mean_cosine < COARSE:
         log(_warning(info))
     return info

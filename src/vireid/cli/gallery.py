@@ -41,7 +41,7 @@ from vireid.gallery import (
     open_gallery,
 )
 from vireid.gallery.options import DEFAULT_COLLECTION, CollectionOptions, ServerOptions
-from vireid.log import log, printable
+from vireid.log import echo, log, on_stop, printable
 from vireid.types import IndexedImage, Modality, id_of
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def info(gallery: Place, /) -> Info:
     """
     with open_gallery(gallery) as opened:
         found = opened.info()
-    print(found)
+    echo(found)
     return found
 
 
@@ -182,7 +182,7 @@ def export(gallery: Place, /, *, out: Path, filters: EntryFilters = EVERYTHING) 
             disable=None,
         )
         number = write_features(out, _batches(rows), opened.model)
-    print(f"'{out}' holds {many(number, 'entry', 'entries')} of '{gallery}'.")
+    echo(f"'{out}' holds {many(number, 'entry', 'entries')} of '{gallery}'.")
     return number
 
 
@@ -280,7 +280,7 @@ def copy(
     ):
         new, number = read.copy_to(written), read.count()
         _index(written)
-    print(
+    echo(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; it"
         " already had the others."
     )
@@ -299,7 +299,7 @@ def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
     """
     with open_gallery(gallery) as opened:
         found = opened.verify(deleted=gone)
-    print(found)
+    echo(found)
     _require_whole(found, gallery)
     return found
 
@@ -319,27 +319,27 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
     bad: list[str] = []
     guessed: Counter[Modality] = Counter()
     remarks: Counter[str] = Counter()
-    try:
-        with tqdm(total=total, desc="adding", unit="image", disable=None) as bar:
-            for batch in batches:
-                added = gallery.add(batch.images)
-                new += added.new
-                known += added.known + batch.known
-                bad += batch.bad
-                guessed.update(batch.guessed)
-                remarks.update(batch.remarks)
-                bar.update(batch.seen)
-    except (VireidError, KeyboardInterrupt):
-        if new:
-            log(
-                f"{new:,} images are already in '{gallery.location}'; run the same"
-                " command again to continue."
-            )
-        raise
+
+    def kept() -> str:
+        there = f"{many(new, 'new image is', 'new images are')} in '{gallery.location}'"
+        return f"{there}; run the same command again to continue." if new else ""
+
+    with (
+        on_stop(kept, VireidError),
+        tqdm(total=total, desc="adding", unit="image", disable=None) as bar,
+    ):
+        for batch in batches:
+            added = gallery.add(batch.images)
+            new += added.new
+            known += added.known + batch.known
+            bad += batch.bad
+            guessed.update(batch.guessed)
+            remarks.update(batch.remarks)
+            bar.update(batch.seen)
     entries = gallery.count()
     _index(gallery)
     stay = f"; {known:,} were already there" if known else ""
-    print(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
+    echo(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
     print_converted(remarks)
     print_detected(guessed)
     print_skipped(bad)
@@ -379,17 +379,18 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
     """Delete entries, print how many, and verify the deletion."""
     # Read now, to search for their traces afterwards.
     gone = _readable(gallery, filters)
-    number = gallery.delete(filters)
+    with on_stop(lambda: "some entries may be left: run the same command again to finish."):
+        number = gallery.delete(filters)
     if not number:
-        print(f"'{gallery.location}' has no such entry; nothing was deleted.")
+        echo(f"'{gallery.location}' has no such entry; nothing was deleted.")
         return 0
-    print(
+    echo(
         f"{many(number, 'entry was', 'entries were')} deleted; '{gallery.location}' holds"
         f" {gallery.count():,}."
     )
     if gone:
         found = gallery.verify(deleted=gone, rows=False)
-        print(found)
+        echo(found)
         _require_whole(found, gallery.location)
     return number
 

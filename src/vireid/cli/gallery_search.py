@@ -19,7 +19,7 @@ from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import EVERYTHING, Hit, open_gallery
-from vireid.log import printable
+from vireid.log import echo, printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.times import format_time
@@ -94,7 +94,7 @@ def search(
             leave_out={info.id for info in queries},
             exact=exact or None,
         )
-    print(_as_json(queries, found) if json else _as_text(queries, found, each=each))
+    echo(_as_json(queries, found) if json else _as_text(queries, found, each=each))
     return found
 
 

@@ -12,6 +12,7 @@ from vireid.cli._invocation import command_line
 from vireid.errors import ConfigError, EvaluationError, RunError
 from vireid.evaluation import Result
 from vireid.files import write_atomic
+from vireid.log import echo
 from vireid.reports.leaderboard import Board, Entry, Score, markdown
 from vireid.reports.leaderboard import leaderboard as boards_of
 from vireid.reports.leaderboard_page import write_leaderboard
@@ -43,10 +44,10 @@ def leaderboard(
     """
     boards = boards_of(read_entries(runs), sort=sort)
     text = markdown(boards)
+    echo(text, end="")
     if out is not None:
         write_atomic(out / "leaderboard.md", text.encode(errors="backslashreplace"))
         write_leaderboard(out / "leaderboard.html", boards, command=command_line())
-    print(text, end="")
     return boards
 
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 from json import dumps, loads
 
 from vireid.cli._flags import Switch
+from vireid.log import echo
 
 __all__ = ["Listing", "methods"]
 
@@ -68,7 +69,7 @@ def methods(*, json: Switch = False, measure: Switch = False) -> list[Listing]:
         One listing per recipe, by the year of the paper.
     """
     found = _measured() if measure else _shipped()
-    print(dumps([asdict(row) for row in found], indent=2) if json else _table(found))
+    echo(dumps([asdict(row) for row in found], indent=2) if json else _table(found))
     return found
 
 

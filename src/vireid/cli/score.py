@@ -25,6 +25,7 @@ from vireid.evaluation.external import (
 from vireid.evaluation.official import SysuSplits, read_official
 from vireid.evaluation.protocols import sysu_mm01_protocols
 from vireid.evaluation.result import CmcKind
+from vireid.log import echo
 from vireid.types import Features, Modality
 
 __all__ = ["AsGiven", "score"]
@@ -215,10 +216,10 @@ def _standardise(features: Features, options: StandardiseOptions) -> Features:
 
 def _show(results: list[Result], out: Path | None) -> list[Result]:
     for result in results:
+        echo(result, end="\n\n")
+    for result in results:
         if out is not None:
             result.save(out if out.suffix == ".json" else out / f"{result.slug}.json")
-    for result in results:
-        print(result, end="\n\n")
     return results
 
 

@@ -21,7 +21,7 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery
 from vireid.errors import ConfigError
 from vireid.gallery import open_gallery
-from vireid.log import log
+from vireid.log import echo, log
 from vireid.runs import Device
 
 __all__ = ["Logging", "serve"]
@@ -108,10 +108,8 @@ def serve(
         )
         handlers = Handlers(service, logging.open(gallery))
         closing.callback(handlers.close)
-        print(
-            f"Serving {opened.count():,} entries at {url_of(listening)} (stop with Ctrl-C)",
-            flush=True,
-        )
+        echo(f"Serving {opened.count():,} entries at {url_of(listening)} (stop with Ctrl-C)")
+        sys.stdout.flush()
         if not is_loopback(host):
             log("warning: tokens are sent unencrypted; use a reverse proxy with TLS")
         with contextlib.suppress(KeyboardInterrupt):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from vireid.errors import ConfigError
+from vireid.log import echo
 
 __all__ = ["require_renderer", "synvi"]
 
@@ -55,7 +56,7 @@ def synvi(
     from vireid import synvi as renderer
 
     done = renderer.render(out, layout=layout, preset=preset, seed=seed, workers=workers)
-    print(
+    echo(
         f"'{out}' has {done.images:,} images of {done.identities} identities; rendered "
         f"{done.rendered:,} of them in {done.seconds:.0f} s."
     )

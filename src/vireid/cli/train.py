@@ -23,6 +23,7 @@ from vireid.errors import ConfigError
 from vireid.evaluation import evaluate, validation
 from vireid.features import FeatureExtractor, TorchBackend, local_records
 from vireid.features.exported_backend import is_export
+from vireid.log import on_stop
 from vireid.methods import Method, Recipe, catalogue
 from vireid.runs import Device, Run, RunFolder, RunOptions, start_from
 from vireid.runs.start import BACKBONE_FACTOR
@@ -191,12 +192,15 @@ def train_run(
         ProcessError: If a process was lost; the newest checkpoint is intact.
         VireidError: As :func:`vireid.training.fit`.
     """
-    return launch(
-        partial(_train_here, run, out, resume, output, processes.sync_batchnorm),
-        processes=processes,
-        device=run.device,
-        recovery=f"continue with `vireid train --resume {out}`, with any number of processes",
-    )
+    again = f"continue with `vireid train --resume {out}`"
+    started = RunFolder(out).config_file.exists
+    with on_stop(lambda: f"the checkpoints are kept: {again}." if started() else ""):
+        return launch(
+            partial(_train_here, run, out, resume, output, processes.sync_batchnorm),
+            processes=processes,
+            device=run.device,
+            recovery=f"{again}, with any number of processes",
+        )
 
 
 def _train_here(

@@ -31,7 +31,7 @@ from vireid.distributed.comm import (
     process_info_from_environment,
     world_size,
 )
-from vireid.distributed.signals import catch_sigterm
+from vireid.distributed.signals import StopRequest, catch_stop
 from vireid.distributed.waiting import wait_passively
 from vireid.errors import ConfigError, ProcessError, VireidError
 
@@ -115,7 +115,7 @@ class _Launcher:
 
     def __init__(self, task: Callable[[], Any], processes: Processes, device: str) -> None:
         self._size = processes.devices
-        self._stopped = False
+        self._stop = StopRequest()
         self._connections: dict[int, Connection] = {}
         self._results: dict[int, Any] = {}
         self._exit_codes: dict[int, int] = {}
@@ -143,13 +143,12 @@ class _Launcher:
     def supervise(self) -> None:
         """Wait until all workers have ended, or the grace period after a failure is over."""
         try:
-            with catch_sigterm(self._terminate) as stop:
+            with catch_stop(self._terminate) as self._stop:
                 deadline: float | None = None
                 while len(self._exit_codes) < self._size and not _is_past(deadline):
                     self._poll(deadline)
                     if deadline is None and any(self._exit_codes.values()):
                         deadline = time.monotonic() + _GRACE_SECONDS
-            self._stopped = stop.requested
         finally:
             for worker in self._workers:
                 worker.kill()
@@ -185,7 +184,8 @@ class _Launcher:
 
         Raises:
             ProcessError: If a process was lost.
-            SystemExit: If the processes exited with a status.
+            KeyboardInterrupt: After Ctrl-C, unless the workers saved their state.
+            SystemExit: If the workers saved their state, or after SIGTERM.
             VireidError: The one that ended a worker.
         """
         if not any(self._exit_codes.values()) and len(self._exit_codes) == self._size:
@@ -195,8 +195,11 @@ class _Launcher:
         errors.sort(key=lambda error: isinstance(error, ProcessError))
         if errors and not isinstance(errors[0], ProcessError):
             raise errors[0]
-        if self._stopped or 128 + signal.SIGTERM in self._exit_codes.values():
-            raise SystemExit(128 + signal.SIGTERM)
+        saved = 128 + signal.SIGTERM in self._exit_codes.values()
+        if self._stop.signal is signal.SIGINT and not saved:
+            raise KeyboardInterrupt(f"{recovery}.")
+        if saved or self._stop.requested:
+            raise SystemExit(self._stop.status)
         for rank, code in self._exit_codes.items():
             if code and rank not in self._results:
                 raise ProcessError(
@@ -228,7 +231,7 @@ def _work(
     connection: Connection,
 ) -> None:
     """Run the task in a worker, and send its result or error."""
-    # Ctrl-C reaches the supervising process too, which ends all workers.
+    # Ctrl-C reaches the supervising process too, which sends SIGTERM to all workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     if "OMP_NUM_THREADS" not in os.environ:

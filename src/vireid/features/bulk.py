@@ -51,7 +51,7 @@ from vireid.features.parquet import (
     write_features,
 )
 from vireid.files import locked, open_atomic, write_atomic
-from vireid.log import log
+from vireid.log import on_stop
 from vireid.types import ImageInfo, Modality, ModelInfo
 
 __all__ = ["WHOLE", "FeatureFolder", "Part", "Summary", "extract_to_parquet"]
@@ -263,7 +263,8 @@ def _write_shard(
         _skip(bar, len(images) - len(todo))
         synchronize()  # every process has read the batches before one adds to them
         rows, bad, remarks = len(done), list[str](), list[str]()
-        try:
+        again = f"the features so far are kept; to resume, run the command for '{out}' again."
+        with on_stop(lambda: again if rows else "", VireidError):
             for batch in extract_from_files(
                 extractor, _own_batches(todo, batch_size), batch_size=batch_size, skip_bad=skip_bad
             ):
@@ -272,10 +273,6 @@ def _write_shard(
                 bad += batch.bad
                 remarks += batch.remarks
                 bar.update(batch.seen)
-        except (VireidError, KeyboardInterrupt):
-            if rows:
-                log(f"The features so far are kept; to resume, run the command for '{out}' again.")
-            raise
         reports = [
             broadcast(lambda: [rows, bad, Counter(remarks)], source=r) for r in range(world_size())
         ]

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from vireid.errors import ConfigError, DatasetError
 from vireid.files import clear_temporaries, write_atomic
-from vireid.log import log
+from vireid.log import log, on_stop
 from vireid.synvi.body import Body, BodyModel
 from vireid.synvi.body_data import cache_file
 from vireid.synvi.layouts import CARD, index_files
@@ -208,20 +208,21 @@ def _render_all(root: Path, plan: Plan, tasks: list[list[Frame]], workers: int) 
     )
     done = 0
     try:
-        # The bar starts with the first images, so that its estimate leaves the preparation out.
-        done = next(counts)
-        interval = 0.2 if sys.stderr.isatty() else 10.0
-        with tqdm(
-            total=total,
-            initial=done,
-            unit="img",
-            desc="SynVI",
-            file=sys.stderr,
-            mininterval=interval,
-        ) as bar:
-            for count in counts:
-                done += count
-                bar.update(count)
+        with on_stop(lambda: f"{done} of {total} images are rendered; the same command continues."):
+            # The bar starts with the first images, so that its estimate leaves the preparation out.
+            done = next(counts)
+            interval = 0.2 if sys.stderr.isatty() else 10.0
+            with tqdm(
+                total=total,
+                initial=done,
+                unit="img",
+                desc="SynVI",
+                file=sys.stderr,
+                mininterval=interval,
+            ) as bar:
+                for count in counts:
+                    done += count
+                    bar.update(count)
     except BrokenProcessPool as error:
         message = (
             f"a rendering worker died (killed, or out of memory) when {done} of {total} images "
@@ -229,9 +230,6 @@ def _render_all(root: Path, plan: Plan, tasks: list[list[Frame]], workers: int) 
             "too little memory, with fewer workers."
         )
         raise DatasetError(message) from error
-    except KeyboardInterrupt:
-        log(f"interrupted: {done} of {total} images done; the same command continues.")
-        raise
 
 
 def _write_index(root: Path, plan: Plan) -> None:

@@ -68,7 +68,7 @@ def fit(
         DatasetError: If the data set is not laid out as published.
         WeightsError: If the backbone's weights do not fit.
         TrainingError: If a loss is not finite.
-        SystemExit: With status 143 after SIGTERM, once the state is saved.
+        SystemExit: With status 143 after SIGTERM or 130 after Ctrl-C, once the state is saved.
     """
     options = run.recipe.optimisation
     with RunSession(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from vireid.distributed.comm import (
     rank,
     world_size,
 )
-from vireid.distributed.signals import catch_sigterm
+from vireid.distributed.signals import catch_stop
 from vireid.distributed.sync_norm import convert_sync_batchnorm
 from vireid.errors import ConfigError, RunError
 from vireid.files import Closeable
@@ -100,7 +99,6 @@ class RunSession(Closeable):
             self.data = stack.enter_context(
                 TrainingSet(run, cache=cache, shard=shard, progress=progress_bar)
             )
-            self._stop = stack.enter_context(catch_sigterm())
             if self.data.report:
                 log(self.data.report)
             _check_processes(run, self.data, sync_batchnorm=sync_batchnorm)
@@ -124,6 +122,8 @@ class RunSession(Closeable):
             self.model.mark_forward_method("step_losses")
             self.model.train()
             self.data.open_images()  # builds the cache before training is timed
+            # From here on there is something to save.
+            self._stop = stack.enter_context(catch_stop(_announce))
             self._bar = TrainingBar(
                 run.recipe.optimisation.epochs, self.data.steps, self.state, show=progress_bar
             )
@@ -131,14 +131,15 @@ class RunSession(Closeable):
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Remove the bar, and release the folder, the images and SIGTERM."""
+        """Remove the bar, and release the folder, the images and the signals."""
         self._stack.close()
 
     def epochs(self) -> Iterator[int]:
         """The epochs that are left; after each, the metrics and a checkpoint are written.
 
         Raises:
-            SystemExit: With status 143 after SIGTERM, unless the last epoch is finished.
+            SystemExit: With status 143 after SIGTERM or 130 after Ctrl-C, unless the last epoch is
+                finished.
         """
         total = self._run.recipe.optimisation.epochs
         while self.state.epoch < total:
@@ -157,10 +158,10 @@ class RunSession(Closeable):
                 self._folder.write_metrics(self.state.history)
             if any_rank(self._stop.requested) and self.state.epoch < total:
                 path = self._folder.path
-                _exit(f"Stopped by SIGTERM; continue with `vireid train --resume {path}`.")
+                self._exit(f"Stopped; continue with `vireid train --resume {path}`.")
 
     def batches(self) -> Iterator[CrossModalBatch]:
-        """The batches of the current epoch that are left, up to a SIGTERM."""
+        """The batches of the current epoch that are left, up to a request to stop."""
         seed, epoch = self._run.seed, self.state.epoch
         dtype = self.optimizer.param_groups[0]["params"][0].dtype
         for batch in self.data.batches(epoch, self.state.step, self.fabric.to_device):
@@ -177,13 +178,18 @@ class RunSession(Closeable):
         """Write the model: that of the last epoch, or of the best one in validation.
 
         Raises:
-            SystemExit: With status 143 if SIGTERM was received: whoever trains several runs must
-                not start the next one.
+            SystemExit: With status 143 after SIGTERM or 130 after Ctrl-C: whoever trains several
+                runs must not start the next one.
         """
         if is_main_process():
             log(self._write_model())
         if self._stop.requested:
-            _exit("Stopped by SIGTERM.")
+            self._exit("Stopped; the run is finished.")
+
+    def _exit(self, message: str) -> None:
+        """End the process with the status of the signal."""
+        log(message)
+        raise SystemExit(self._stop.status)
 
     def _finish_epoch(self) -> None:
         """Validate, keep the best network, and report the epoch's metrics."""
@@ -320,7 +326,8 @@ def _newest(folder: RunFolder) -> str | None:
     return str(path) if path else None
 
 
-def _exit(message: str) -> None:
-    """End the process with the status of SIGTERM."""
-    log(message)
-    raise SystemExit(128 + signal.SIGTERM)
+def _announce() -> None:
+    """Say that a signal was received; a step may take long."""
+    # RuntimeError: the signal came while something was being printed.
+    with contextlib.suppress(RuntimeError):
+        log("Stopping after this step; Ctrl-C again quits without saving it.")

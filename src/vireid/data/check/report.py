@@ -13,6 +13,7 @@ from vireid.data.check.faults import NOT_READ, SEVERITIES, Fault, Severity
 from vireid.data.layouts import Tally
 from vireid.data.layouts._common import many
 from vireid.files import write_atomic
+from vireid.log import printable
 
 __all__ = ["CheckReport", "Count", "Finding", "Location", "found_at"]
 
@@ -125,14 +126,13 @@ class CheckReport:
         return 1 if self.number("error") else 0
 
     def __str__(self) -> str:
-        blocks = [self.about]
+        blocks = [printable(self.about)]
         if self.counts:
             blocks.append(_table(self.counts))
         for fault, group in groupby(self.findings, key=lambda finding: finding.fault):
             blocks.append("\n".join(_group(fault, list(group))))
         blocks.append(self._verdict())
-        # Printing names that are not UTF-8 would fail.
-        return "\n\n".join(blocks).encode("utf-8", "backslashreplace").decode("utf-8")
+        return "\n\n".join(blocks)
 
     def _verdict(self) -> str:
         errors, warnings, notes = (self.number(severity) for severity in SEVERITIES)
@@ -177,7 +177,7 @@ def _group(fault: Fault, findings: Sequence[Finding]) -> Iterator[str]:
     # Each is another kind of file, with its own fix.
     shown = len(findings) if fault is NOT_READ else _SHOWN
     for finding in findings[:shown]:
-        yield f"  - {finding}"
+        yield f"  - {printable(str(finding))}"
     rest = len(findings) - shown
     if rest > 0:
         yield f"  - and {rest:,} more; --json FILE writes all of them."

@@ -1,0 +1,228 @@
+"""Ctrl-C and a full disk end every command in one line, and leave nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.app.people import photograph, write_gallery, write_run
+from tests.helpers.stopping import Case, Ended, run_cases
+from tests.helpers.trees import write_sysu
+
+from vireid.features import load
+from vireid.features.parquet import FeatureFile
+from vireid.gallery import open_gallery
+from vireid.runs import RunFolder
+
+KEPT = "finished files are kept and none is half-written: run the same command again."
+TRAIN = (
+    "train dlis --layout sysu-mm01 --root tree --out {out} --backbone mobilenet_v2 --weights none"
+    " --size 64 32 --stripes 2 --dim 8 --shared-from layer2 --identities 2 --images 2 --epochs 1"
+    " --device cpu --no-cache"
+)
+STEP = "vireid.methods.dlis:hetero_center_loss"
+SCORE = "score --query q.npz --gallery q.npz --exclude-own-camera --protocol plain"
+CASES = {
+    "encode": Case(
+        ["encode", "run", "images", "--out", "f.parquet", "--batch-size", "2"],
+        "vireid.features.extract:_extract",
+        2,
+    ),
+    "add": Case(
+        ["gallery", "add", "new", "--run", "run", "images", "--batch-size", "2"],
+        "vireid.gallery.gallery:Gallery.add",
+        2,
+    ),
+    "search": Case(
+        ["gallery", "search", "people", "--run", "run", "images/0.png"],
+        "vireid.cli.gallery_search:search_gallery",
+    ),
+    "forget": Case(
+        ["gallery", "forget", "copied", "--camera", "hall", "--yes"],
+        "vireid.gallery.embedded:_rewrite_segments",
+        2,
+    ),
+    "evaluate": Case(["evaluate", "run"], "vireid.cli.evaluate:extract_for"),
+    "check": Case(["check", "sysu-mm01", "tree"], "vireid.data.check.images:tqdm"),
+    "score": Case(SCORE.split(), "vireid.cli.score:score_features"),
+    "leaderboard": Case(["leaderboard", "run"], "vireid.cli.leaderboard:read_entries"),
+    "methods": Case(["methods"], "vireid.cli.methods:_shipped"),
+    "synvi": Case(["synvi", "s"], "vireid.synvi.generate:_prepare"),
+    "export": Case(
+        ["export", "run", "--format", "onnx", "--out", "e"], "vireid.cli.export:images_of_run"
+    ),
+    "importing": Case(["check", "sysu-mm01", "tree"], "vireid.cli:import_module"),
+    "train": Case(TRAIN.format(out="stopped").split(), STEP, 1),
+    "train, twice": Case(TRAIN.format(out="twice").split(), STEP, 1, "interrupt twice"),
+    "before training": Case(TRAIN.format(out="early").split(), "vireid.training.session:_build"),
+    "full evaluate": Case(["evaluate", "run"], "vireid.cli.evaluate:extract_for", 1, "full"),
+    "full score": Case(
+        [*SCORE.split(), "--out", "r.json"], "vireid.cli.score:score_features", 1, "full"
+    ),
+    "full leaderboard": Case(
+        ["leaderboard", "r0.json", "--out", "board"],
+        "vireid.cli.leaderboard:boards_of",
+        1,
+        "full",
+    ),
+    "full check": Case(
+        ["check", "sysu-mm01", "tree", "--json", "c.json"],
+        "vireid.data.check.images:check_image",
+        1,
+        "full",
+    ),
+    "full encode": Case(
+        ["encode", "run", "images", "--out", "g.parquet"],
+        "vireid.features.extract:_extract",
+        1,
+        "full",
+    ),
+    "full synvi": Case(["synvi", "s2"], "vireid.cli.synvi:require_renderer", 1, "full"),
+    "full train": Case(TRAIN.format(out="full").split(), STEP, 1, "full"),
+}
+
+
+CASES |= {
+    f"again {name}": Case(words, "vireid.cli:_app", fault="none")
+    for name, words in {
+        **{name: CASES[name].words for name in ("encode", "add", "forget")},
+        "train": ["train", "--resume", "stopped", "--no-cache"],
+    }.items()
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stopping")
+    tree = write_sysu(folder / "tree", images=2)
+    run = write_run(folder / "run", root=tree)
+    (folder / "images").mkdir()
+    for person in range(6):
+        (folder / f"images/{person}.png").write_bytes(photograph(person))
+    write_gallery(folder / "people", load(run), files=folder / "files")
+    shutil.copytree(folder / "people", folder / "copied")
+    rng = np.random.default_rng(0)
+    np.savez(
+        folder / "q.npz",
+        features=rng.standard_normal((8, 4)),
+        identities=np.arange(8) // 2,
+        cameras=np.arange(8) % 2,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(folder: Path) -> dict[str, Ended]:
+    scored = subprocess.run(
+        [sys.executable, "-m", "vireid", *SCORE.split(), "--out", "r0.json"],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+    )
+    assert scored.returncode == 0, scored.stderr.decode()
+    return dict(zip(CASES, run_cases(list(CASES.values()), folder), strict=True))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if CASES[name].fault.startswith("interrupt")]
+)
+def test_ctrl_c_ends_in_one_line(ended: dict[str, Ended], name: str) -> None:
+    status, _, err = ended[name]
+    assert status == 130, err
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    expected = {
+        "encode": "interrupted; the features so far are kept; to resume, run the command for",
+        "add": "interrupted; 2 new images are in 'new'; run the same command again to continue.",
+        "forget": "interrupted; some entries may be left: run the same command again to finish.",
+        "synvi": r"interrupted; 0 of [0-9]+ images are rendered; the same command continues.",
+        "train": "Stopped; continue with `vireid train --resume stopped`.",
+        "train, twice": "interrupted; the checkpoints are kept: continue with",
+    }.get(name, f"interrupted; {KEPT}")
+    assert re.match("(vireid: )?" + expected, last)
+    if not name.startswith("train"):
+        assert err.count("interrupted") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].fault == "full"])
+def test_a_full_disk_ends_in_one_line(ended: dict[str, Ended], name: str) -> None:
+    status, _, err = ended[name]
+    assert status == 2, err
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert re.match(r"vireid: .*'.+' (cannot|could not) be .*\(File too large\); .+\.$", last)
+    assert ".tmp" not in last
+
+
+def test_figures_are_printed_before_files_are_written(ended: dict[str, Ended]) -> None:
+    for name in ("full evaluate", "full score", "full leaderboard", "full check"):
+        assert len(ended[name].out.splitlines()) > 5
+
+
+def test_nothing_is_left_half_written(ended: dict[str, Ended], folder: Path) -> None:
+    assert not list(folder.rglob(".*.tmp"))
+    for name in ("r.json", "c.json", "board", "run/results", "s/synvi.json"):
+        assert not list(folder.glob(f"{name}/*")), name
+        assert not (folder / name).is_file(), name
+
+
+def test_what_was_kept_is_used_again(ended: dict[str, Ended], folder: Path) -> None:
+    again = [one for name, one in ended.items() if name.startswith("again")]
+    assert [one.status for one in again] == [0] * 4
+    encoded, added, _, _ = (one.out for one in again)
+    assert "6 images (2 from an earlier run)" in encoded
+    assert FeatureFile(folder / "f.parquet").rows == 6
+    assert "holds 6 entries: 4 new; 2 were already there." in added
+    with open_gallery(folder / "copied") as gallery:
+        assert "hall" not in gallery.count_by("camera")
+        assert gallery.verify().passed
+    assert RunFolder(folder / "stopped").model_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "expected"),
+    [
+        (
+            "{score} >/dev/full",
+            2,
+            "vireid: standard output cannot be read or written (No space left",
+        ),
+        (
+            "--help >/dev/full",
+            2,
+            "vireid: standard output cannot be read or written (No space left",
+        ),
+        ("{score} >&-", 0, ""),
+        ("--help | true", 141, ""),
+        ("{score} 2>&- >/dev/null", 0, ""),
+    ],
+)
+def test_an_output_that_cannot_be_written(
+    folder: Path, redirected: str, status: int, expected: str
+) -> None:
+    command = f"set -o pipefail; {sys.executable} -m vireid {redirected.format(score=SCORE)}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert done.stderr.startswith(expected)
+    assert len(done.stderr.splitlines()) == bool(expected)
+
+
+def test_an_output_in_ascii(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vireid", "check", "sysu-mm01", "Zoë"],
+        cwd=folder,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert r"'Zo\xeb' does not exist" in done.stdout
