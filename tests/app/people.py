@@ -28,6 +28,7 @@ from vireid.app.server import create_server, listen, url_of
 from vireid.app.service import Service
 from vireid.app.tokens import Tokens
 from vireid.data.layouts import DataSource
+from vireid.data.provenance import Provenance
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import open_gallery
 from vireid.methods import DLISConfig, Recipe
@@ -94,6 +95,8 @@ def write_run(folder: Path, *, palm: bool = True, root: Path | None = None) -> P
     torch.manual_seed(0)
     made = RunFolder(folder)
     made.start(run)
+    if root is not None:
+        made.write_data(Provenance.of(data.open()))
     made.write_model(method.build(classes=2).state_dict(), classes=2)
     return folder
 

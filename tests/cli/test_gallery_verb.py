@@ -303,6 +303,57 @@ class TestSearch:
         assert [hit["name"] for hit in found["hits"]] == ["Dan 1.png"]
         assert found["considered"] == 1
 
+    @pytest.mark.parametrize(
+        ("words", "field"),
+        [
+            (("--camera", "1"), "a camera"),
+            (("--identity", "Ada"), "an identity"),
+            (("--since", "2026-01-01"), "a time"),
+            (("--until", "2026-01-01"), "a time"),
+        ],
+    )
+    def test_a_filter_on_a_field_that_no_entry_has(
+        self,
+        run: Path,
+        night: Path,
+        tmp_path: Path,
+        vireid: Vireid,
+        refused: Vireid,
+        words: tuple[str, ...],
+        field: str,
+    ) -> None:
+        vireid("gallery", "add", tmp_path / "bare", "--run", run, night)
+        (tmp_path / "query.png").write_bytes(photograph(1))
+        command = ("gallery", "search", tmp_path / "bare", "--run", run, tmp_path / "query.png")
+        error = refused(*command, *words)
+        assert f"No entry of '{tmp_path}/bare' has {field}" in error
+        assert f"by the column '{field.split()[1]}' of a manifest" in error
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (("--camera", "1"), "No entry has the camera '1'; there are 'hall', 'street'."),
+            (
+                ("--identity", "Eve"),
+                "No entry has the identity 'Eve'; there are 'Ben', 'Cleo', 'Dan'.",
+            ),
+            (("--modality", "infrared"), "No entry has the modality 'infrared'"),
+            (("--note", "hat"), "No note contains 'hat'."),
+        ],
+    )
+    def test_a_filter_on_a_value_that_no_entry_has(
+        self,
+        filled: Path,
+        run: Path,
+        night: Path,
+        vireid: Vireid,
+        words: tuple[str, ...],
+        expected: str,
+    ) -> None:
+        printed = vireid("gallery", "search", filled, "--run", run, night, *words)
+        assert expected in printed
+        assert printed.endswith("No entries match the filters.\n")
+
     def test_json(self, filled: Path, run: Path, images: Path, night: Path, vireid: Vireid) -> None:
         found = json.loads(vireid("gallery", "search", filled, "--run", run, night, "--json"))
         assert found["query"][0]["path"] == str(night)

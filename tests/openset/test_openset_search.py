@@ -155,7 +155,8 @@ def test_no_verdict_without_calibration(gallery: Gallery, calibration: Calibrati
     gallery.save_calibration(calibration.to_json())
     nothing = search_gallery(gallery, seen(3, 9)[None], [NIGHT], filters=Filters(cameras=("x",)))
     assert (nothing.hits, nothing.groups, nothing.considered) == ((), (), 0)
-    assert (nothing.verdict, nothing.remark) == (None, "")
+    assert nothing.verdict is None
+    assert nothing.remark.startswith("No entry has the camera 'x'; there are ")
 
 
 def test_concurrent_deletion(

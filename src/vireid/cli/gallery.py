@@ -40,6 +40,7 @@ from vireid.gallery import (
     Verification,
     open_gallery,
 )
+from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.gallery.options import DEFAULT_COLLECTION, CollectionOptions, ServerOptions
 from vireid.log import echo, log, on_stop, printable
 from vireid.types import IndexedImage, Modality, id_of
@@ -382,7 +383,8 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
     with on_stop(lambda: "some entries may be left: run the same command again to finish."):
         number = gallery.delete(filters)
     if not number:
-        echo(f"'{gallery.location}' has no such entry; nothing was deleted.")
+        reason = missing_field(gallery, filters) or unknown_value(gallery, filters)
+        echo(f"'{gallery.location}' has no such entry; nothing was deleted. {reason}".rstrip())
         return 0
     echo(
         f"{many(number, 'entry was', 'entries were')} deleted; '{gallery.location}' holds"

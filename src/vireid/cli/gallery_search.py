@@ -17,8 +17,10 @@ from vireid.cli._images import load_for_gallery
 from vireid.cli.entries import EntryFilters
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
+from vireid.errors import ConfigError
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import EVERYTHING, Hit, open_gallery
+from vireid.gallery.no_match import missing_field
 from vireid.log import echo, printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
@@ -94,6 +96,8 @@ def search(
             leave_out={info.id for info in queries},
             exact=exact or None,
         )
+        if not found.considered and (problem := missing_field(opened, filters)):
+            raise ConfigError(problem)
     echo(_as_json(queries, found) if json else _as_text(queries, found, each=each))
     return found
 

@@ -21,6 +21,7 @@ from vireid.errors import ConfigError
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery
 from vireid.gallery.near_duplicates import group_near_duplicates, mean_feature
+from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import CameraView
 from vireid.types import Modality
@@ -117,7 +118,7 @@ def _judge(
 ) -> tuple[Answer | None, str]:
     """The verdicts on a search, and why there are none or a note on them."""
     if not any(images.values()):
-        return None, ""
+        return None, missing_field(gallery, filters) or unknown_value(gallery, filters)
     text = gallery.calibration
     if not text:
         return None, "No verdict: this gallery is not calibrated."
