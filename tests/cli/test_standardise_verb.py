@@ -99,7 +99,13 @@ def test_cameras_with_enough_images(run: Path, monkeypatch: pytest.MonkeyPatch) 
     assert f"by modality and by {own} cameras of" in found.standardisation
 
 
-def test_a_folder_of_one_modality_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sources_without_both_modalities_are_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run.parent / "sysu" / "cam1"
     assert main(["evaluate", str(run), "--no-figures", "--standardise", str(folder)]) == 2
     assert "no infrared image is among images of 'cam1'" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--no-figures", "--standardise", "trian"]) == 2
+    error = capsys.readouterr().err
+    assert "'trian' does not exist" in error
+    assert error.rstrip().endswith("--standardise also takes train and test.")

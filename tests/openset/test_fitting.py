@@ -77,6 +77,8 @@ def test_damaged_features_are_refused() -> None:
     flipped = replace(whole, augmentation="horizontal flip")
     with pytest.raises(EvaluationError, match=r"'horizontal flip'"):
         calibrate(flipped, fingerprint="f")
+    with pytest.raises(EvaluationError, match=r"with standardisation \('mean by modality'\)"):
+        calibrate(replace(whole, standardisation="mean by modality"), fingerprint="f")
 
 
 def test_cameras_have_the_names_of_the_gallery() -> None:

@@ -25,7 +25,7 @@ from vireid.data.listing import list_images
 from vireid.data.provenance import Relation, content_fingerprint
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, DatasetError
 from vireid.evaluation import (
     Protocol,
     Ranking,
@@ -340,7 +340,10 @@ def _standardise(
         return options.fit(unlabelled, "training images").features(features)
     if not is_main_process():
         return features  # Only the main process scores them.
-    listed = list_images(options.standardise)
+    try:
+        listed = list_images(options.standardise)
+    except DatasetError as error:
+        raise DatasetError(f"{error} --standardise also takes train and test.") from error
     unlabelled = extractor.extract(listed, batch_size=batch_size, flip=flip)
     known = {record.path.resolve() for record in unlabelled.records}
     own = sum(record.path.resolve() in known for record in features.records)

@@ -273,11 +273,15 @@ def _check_features(features: Features) -> None:
             f"There is no image to calibrate with; expected labelled images of at least "
             f"{MIN_PEOPLE} people whom the network was not trained on."
         )
-    if features.augmentation != "none":
-        raise EvaluationError(
-            f"These features were made with test-time augmentation "
-            f"('{features.augmentation}'), unlike those of a gallery; extract them without it."
-        )
+    for what, applied in (
+        ("test-time augmentation", features.augmentation),
+        ("standardisation", features.standardisation),
+    ):
+        if applied != "none":
+            raise EvaluationError(
+                f"These features were made with {what} ('{applied}'), unlike those of a gallery; "
+                "extract them without it."
+            )
     norms = np.linalg.norm(features.values.astype(np.float64), axis=-1)
     damaged = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))
     if len(damaged):
