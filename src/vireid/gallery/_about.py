@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from vireid.errors import GalleryError, first_few
 from vireid.files import write_atomic
 from vireid.types import ModelInfo
 
-__all__ = ["About", "about_file", "check_folder", "read_about", "write_about"]
+__all__ = [
+    "VERSION",
+    "About",
+    "about_file",
+    "check_folder",
+    "check_version",
+    "read_about",
+    "write_about",
+]
+
+VERSION = 1
+"""The version of the format of galleries, in folders and on servers."""
 
 OWN_FILES = {"shard", "writer.lock", "writer.json", "shard.lock", "queue.lock"}
 """Files that may be in the folder before gallery.json is."""
@@ -22,6 +34,7 @@ class About:
     """The content of ``gallery.json``.
 
     Attributes:
+        version: The version of the gallery's format.
         model: The network of the features.
         notes: Texts by name, such as the calibration.
         graph: Whether sealed segments have a graph.
@@ -29,6 +42,7 @@ class About:
             before rows are deleted.
     """
 
+    version: int = VERSION
     model: ModelInfo
     notes: dict[str, str] = field(default_factory=dict)
     graph: bool = False
@@ -47,16 +61,35 @@ def read_about(folder: Path) -> About:
     """Read ``gallery.json``.
 
     Raises:
-        GalleryError: It cannot be read, or vireid did not write it.
+        GalleryError: It cannot be read, vireid did not write it, or it is of another version.
     """
     path = about_file(folder)
     try:
-        return _ABOUT.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        content = from_json(path.read_bytes())
+        check_version(content.get("version", VERSION), str(folder))
+        return _ABOUT.validate_python(content)
+    except (OSError, ValueError, AttributeError) as error:
         raise GalleryError(
             f"'{path}' cannot be read: {error}. Restore a copy of it, or create the gallery again "
             "with `vireid gallery add`."
         ) from error
+
+
+def check_version(version: object, location: str) -> None:
+    """Refuse a gallery of another version of the format.
+
+    Args:
+        version: Its version.
+        location: Its folder or address, for the message.
+
+    Raises:
+        GalleryError: This version of vireid cannot read it.
+    """
+    if version != VERSION:
+        raise GalleryError(
+            f"The gallery '{location}' has the format version {version!r}; this vireid reads"
+            f" version {VERSION}: use the vireid that wrote it, or create the gallery again."
+        )
 
 
 def write_about(folder: Path, about: About) -> None:

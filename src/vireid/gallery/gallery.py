@@ -80,7 +80,9 @@ class Info:
             named = (f"{printable(name) or 'unknown'} {n}" for name, n in counts.items())
             return ", ".join(named) or "none"
 
-        about = ", ".join(f"{name} {text}" for name, text in self.model.about.items())
+        about = ", ".join(
+            f"{printable(name)} {printable(text)}" for name, text in self.model.about.items()
+        )
         lines = {
             "gallery": self.location,
             "network": f"{self.model.fingerprint}, dimension {self.model.dimension}",

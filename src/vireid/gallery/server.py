@@ -20,6 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
 
 from vireid.errors import GalleryError
+from vireid.gallery._about import VERSION
+from vireid.gallery._about import check_version as check_format
 from vireid.gallery._connection import check_version, open_client, server_errors
 from vireid.gallery._payload import (
     INDEXED,
@@ -49,6 +51,7 @@ __all__ = ["ServerStore", "connect"]
 
 _INFORMATION = TypeAdapter(ModelInfo)
 _MODEL = "vireid_model"
+_VERSION = "vireid_version"
 _NOTE = "vireid_note_"
 REFRESH = 30.0
 """Seconds for which the metadata and size of a collection are reused before they are read again."""
@@ -246,7 +249,9 @@ class ServerStore(Store):
             schema = models.PayloadSchemaType(kind)
             self._client.create_payload_index(self._collection, key, schema, wait=True)
         with self._invalidating():
-            self._client.update_collection(self._collection, metadata={_MODEL: asdict(model)})
+            self._client.update_collection(
+                self._collection, metadata={_VERSION: VERSION, _MODEL: asdict(model)}
+            )
 
     def _errors(self) -> AbstractContextManager[None]:
         return server_errors(self._url, self._collection)
@@ -276,6 +281,8 @@ class ServerStore(Store):
                 self._cached = None
 
     def _read_model(self) -> ModelInfo:
+        version = self._info().metadata.get(_VERSION, VERSION)
+        check_format(version, f"{self._url}/{self._collection}")
         try:
             return _INFORMATION.validate_python(self._info().metadata[_MODEL])
         except (KeyError, ValidationError) as error:
