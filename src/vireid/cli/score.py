@@ -142,10 +142,10 @@ def score(
             f"--out '{out}' is one file for {len(protocols)} results; expected a folder."
         )
     features = _standardise(replace(features, augmentation=augmentation), standardisation)
-    results = [evaluate(features, protocol, ranking=ranking, about=ABOUT) for protocol in protocols]
-    # So that results on several data sets of one layout are different files.
-    name = data.root.resolve().name if data else ""
-    return _show([replace(result, data=name) for result in results], out)
+    return _show(
+        [evaluate(features, protocol, ranking=ranking, about=ABOUT) for protocol in protocols],
+        out,
+    )
 
 
 def _official(mat: Path, splits: Path, settings: Settings) -> tuple[tuple[Protocol, ...], Features]:
@@ -219,8 +219,16 @@ def _show(results: list[Result], out: Path | None) -> list[Result]:
         echo(result, end="\n\n")
     for result in results:
         if out is not None:
-            result.save(out if out.suffix == ".json" else out / f"{result.slug}.json")
+            result.save(out if out.suffix == ".json" else _file(result, out))
     return results
+
+
+def _file(result: Result, folder: Path) -> Path:
+    """The file of a result, named by its images where a result on others has the usual name."""
+    file = folder / f"{result.slug}.json"
+    if file.exists() and Result.load(file).data_fingerprint != result.data_fingerprint:
+        return folder / f"{result.slug}-{result.data_fingerprint[:8]}.json"
+    return file
 
 
 def _quoted(value: object | None) -> str:

@@ -114,8 +114,8 @@ class Result:
         versions: Versions of the software that computed the scores.
         details: Analysis of the first trial; None unless requested.
         direct_transfer: Whether the network was trained on another data set.
-        data: Name of the data set's folder or file; empty if these are the test images of the data
-            set that the network was trained on, or unknown.
+        data: Name of the data set's folder or file, if these are not the test images of the data
+            set that the network was trained on; else empty.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
