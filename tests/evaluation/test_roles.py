@@ -179,6 +179,9 @@ def test_own_data(form: str, tmp_path: Path) -> None:
     assert (list(trial.cmc_by_image[:8]), list(trial.cmc_by_identity[:8])) == (images, persons)
     assert trial.mean_ap == pytest.approx(mean_ap, abs=1e-12)
     assert trial.unmatched == unmatched
+    assert forth.convention == "query and gallery as given, junk ignored, distractors kept"
+    plain = evaluate(features, protocols_for(layout)[0])
+    assert (forth.slug == plain.slug) == (form == "role")
     assert (forth.junk, forth.distractors) == ((truth == -1).sum(), (truth == 0).sum())
 
 

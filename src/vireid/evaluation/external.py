@@ -31,7 +31,7 @@ from vireid.data.file_kind import mistaken_for
 from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.data.rows import MODALITIES
 from vireid.errors import ConfigError, EvaluationError, first_few
-from vireid.evaluation.protocol import Protocol, with_roles
+from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
 from vireid.evaluation.protocols import SYSU_SAME_ROOM
 from vireid.evaluation.ranking import Ranking
 from vireid.evaluation.result import CmcKind, Result
@@ -209,7 +209,7 @@ def score_features(
         [(queries, images)],
         name=rules.name,
         direction=f"{modality} to {modality.other}" if query_modality else "query to gallery",
-        convention="query and gallery as given",
+        convention=convention_as_given([*queries, *images], excludes_own_camera=exclude_own_camera),
         cmc=rules.cmc,
         excluded_cameras=rules.excluded_cameras,
         excludes_own_camera=rules.excludes_own_camera,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, Self
@@ -16,7 +16,7 @@ from vireid.errors import ConfigError, EvaluationError, first_few
 from vireid.log import log
 from vireid.types import ImageRecord, Role
 
-__all__ = ["Protocol", "Trial", "with_roles"]
+__all__ = ["Protocol", "Trial", "convention_as_given", "with_roles"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,6 +194,20 @@ def with_roles(
         [replace(record, role=roles.get(name(record), record.role)) for record in side]
         for side in sides
     ]
+
+
+def convention_as_given(
+    records: Iterable[ImageRecord], *, excludes_own_camera: bool = False
+) -> str:
+    """The convention of a protocol whose queries and gallery are not drawn, with its rules."""
+    roles = {record.role for record in records}
+    rules = {
+        "own camera excluded": excludes_own_camera,
+        "junk ignored": "junk" in roles,
+        "distractors kept": "distractor" in roles,
+    }
+    used = (rule for rule, is_used in rules.items() if is_used)
+    return ", ".join(["query and gallery as given", *used])
 
 
 def _plain(identity: int | str) -> str:

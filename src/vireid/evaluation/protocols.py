@@ -42,7 +42,7 @@ from vireid.data.layouts import (
 )
 from vireid.data.layouts.sysu_mm01 import Permutations
 from vireid.errors import ConfigError, EvaluationError
-from vireid.evaluation.protocol import Protocol, with_roles
+from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
 from vireid.types import ImageRecord, Modality
 
 __all__ = [
@@ -261,12 +261,15 @@ def own_data(layout: Manifest | Folders, settings: Settings) -> tuple[Protocol, 
         junk=settings.junk,
         distractors=settings.distractor,
     )
+    convention = convention_as_given(
+        [*query, *gallery], excludes_own_camera=settings.exclude_own_camera
+    )
     found = tuple(
         Protocol.of(
             [(_of(query, modality), _of(gallery, modality.other))],
             name="Own data",
             direction=f"{modality} to {modality.other}",
-            convention="query and gallery as given",
+            convention=convention,
             cmc="image",
             excludes_own_camera=settings.exclude_own_camera,
         )
