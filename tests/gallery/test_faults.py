@@ -333,6 +333,15 @@ def segment_file(place: Path, name: str) -> Path:
     return next(sealed.glob(name))
 
 
+@pytest.mark.parametrize("version", [99, 0, "2", None])
+def test_a_gallery_of_another_version_is_refused(few: Path, version: object) -> None:
+    content = json.loads((few / "gallery.json").read_text())
+    assert content["version"] == 1
+    (few / "gallery.json").write_text(json.dumps(content | {"version": version}))
+    with pytest.raises(GalleryError, match=f"has the format version {version!r};"):
+        open_gallery(few)
+
+
 @pytest.mark.parametrize("content", ["", "{", '{"model": {"fingerprint": "x"}}', "[]"])
 def test_damaged_gallery_json(few: Path, content: str) -> None:
     (few / "gallery.json").write_text(content)

@@ -238,6 +238,15 @@ def test_interrupted_creation_is_completed() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_a_gallery_of_another_version_is_refused() -> None:
+    client = QdrantClient(":memory:")
+    ServerStore(client, url="memory", collection="people", model=MODEL)
+    client.update_collection("people", metadata={"vireid_version": 99})
+    with pytest.raises(GalleryError, match="memory/people' has the format version 99"):
+        ServerStore(client, url="memory", collection="people")
+
+
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 def test_foreign_collection_with_rows_is_left_alone() -> None:
     client = QdrantClient(":memory:")
     vectors = models.VectorParams(size=MODEL.dimension, distance=models.Distance.DOT)

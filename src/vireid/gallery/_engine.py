@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import qdrant_edge as edge
 
 from vireid.errors import GalleryError
-from vireid.gallery._payload import (
-    INDEXED,
-    THUMBNAIL,
-    AnyOf,
-    Between,
-    Contains,
-    Ids,
-    conditions,
-)
+from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions
 from vireid.gallery.filters import Filters
 from vireid.gallery.store import EF_CONSTRUCT, LINKS
 from vireid.times import format_time
@@ -66,28 +60,29 @@ def _config(dimension: int, *, graph: bool) -> edge.EdgeConfig:
     )
 
 
+_Condition: TypeAlias = edge.FieldCondition | edge.HasIdCondition | edge.Filter
+
+
+def _between(key: str, since: datetime | None, until: datetime | None) -> _Condition:
+    times = edge.RangeDateTime(
+        gte=None if since is None else format_time(since),
+        lt=None if until is None else format_time(until),
+    )
+    return edge.FieldCondition(key, range=times)
+
+
+_CONDITIONS: Conditions[_Condition] = Conditions(
+    any_of=lambda key, values: edge.FieldCondition(key, match=edge.MatchAny(values)),
+    contains=lambda key, part: edge.FieldCondition(key, match=edge.MatchSubstring(part)),
+    between=_between,
+    ids=lambda ids: edge.HasIdCondition(set(ids)),
+    none_of=lambda ids: edge.Filter(must_not=[edge.HasIdCondition(set(ids))]),
+)
+
+
 def as_filter(filters: Filters) -> edge.Filter:
     """Filters as those of the engine."""
-    return edge.Filter(must=[_as_condition(condition) for condition in conditions(filters)])
-
-
-def _as_condition(
-    condition: AnyOf | Contains | Between | Ids,
-) -> edge.FieldCondition | edge.HasIdCondition | edge.Filter:
-    match condition:
-        case AnyOf(key, values):
-            return edge.FieldCondition(key, match=edge.MatchAny(values))
-        case Contains(key, part):
-            return edge.FieldCondition(key, match=edge.MatchSubstring(part))
-        case Between(key, since, until):
-            times = edge.RangeDateTime(
-                gte=None if since is None else format_time(since),
-                lt=None if until is None else format_time(until),
-            )
-            return edge.FieldCondition(key, range=times)
-        case Ids(ids, included):
-            has_id = edge.HasIdCondition(set(ids))
-            return has_id if included else edge.Filter(must_not=[has_id])
+    return edge.Filter(must=list(_CONDITIONS.of(filters)))
 
 
 def selected(*, thumbnails: bool) -> bool | edge.PayloadSelector:

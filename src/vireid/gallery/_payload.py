@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,7 @@ from vireid.types import ImageInfo, IndexedImage, Modality
 __all__ = [
     "INDEXED",
     "THUMBNAIL",
-    "AnyOf",
-    "Between",
-    "Contains",
-    "Ids",
-    "conditions",
+    "Conditions",
     "info_of",
     "is_id",
     "payload_of",
@@ -46,53 +43,45 @@ INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
 """The filtered keys, with the type of their index."""
 
 
-class AnyOf(NamedTuple):
-    """The value of a key is one of these."""
-
-    key: str
-    values: list[str]
+ConditionT = TypeVar("ConditionT")
 
 
-class Contains(NamedTuple):
-    """The value of a key contains this text."""
+@dataclass(frozen=True)
+class Conditions(Generic[ConditionT]):
+    """How an engine writes conditions on points.
 
-    key: str
-    part: str
+    Attributes:
+        any_of: The value of a key is one of these.
+        contains: The value of a key contains this text.
+        between: The time at a key exists, is not before the first, and is before the second.
+        ids: The point has one of these ids.
+        none_of: The point has none of these ids.
+    """
 
+    any_of: Callable[[str, list[str]], ConditionT]
+    contains: Callable[[str, str], ConditionT]
+    between: Callable[[str, datetime | None, datetime | None], ConditionT]
+    ids: Callable[[list[str]], ConditionT]
+    none_of: Callable[[list[str]], ConditionT]
 
-class Between(NamedTuple):
-    """The time at a key exists, is not before ``since``, and is before ``until``."""
-
-    key: str
-    since: datetime | None
-    until: datetime | None
-
-
-class Ids(NamedTuple):
-    """The point has one of these ids, or none of them."""
-
-    ids: list[str]
-    included: bool = True
-
-
-def conditions(filters: Filters) -> Iterator[AnyOf | Contains | Between | Ids]:
-    """The conditions that the payloads of matching entries fulfil, all of them."""
-    if filters.cameras:
-        yield AnyOf("camera", list(filters.cameras))
-    if filters.modality is not None:
-        yield AnyOf("modality", [filters.modality.value])
-    if filters.identities:
-        yield AnyOf("identity", list(filters.identities))
-    if filters.note:
-        yield Contains("folded_note", filters.note.casefold())
-    if filters.since is not None or filters.until is not None:
-        yield Between("time", filters.since, filters.until)
-    if filters.retained_before is not None:
-        yield Between("retained_since", None, filters.retained_before)
-    if filters.ids:
-        yield Ids([id for id in filters.ids if is_id(id)])
-    if excluded := [id for id in filters.without_ids if is_id(id)]:
-        yield Ids(excluded, included=False)
+    def of(self, filters: Filters) -> Iterator[ConditionT]:
+        """The conditions that the payloads of matching entries fulfil, all of them."""
+        if filters.cameras:
+            yield self.any_of("camera", list(filters.cameras))
+        if filters.modality is not None:
+            yield self.any_of("modality", [filters.modality.value])
+        if filters.identities:
+            yield self.any_of("identity", list(filters.identities))
+        if filters.note:
+            yield self.contains("folded_note", filters.note.casefold())
+        if filters.since is not None or filters.until is not None:
+            yield self.between("time", filters.since, filters.until)
+        if filters.retained_before is not None:
+            yield self.between("retained_since", None, filters.retained_before)
+        if filters.ids:
+            yield self.ids([id for id in filters.ids if is_id(id)])
+        if excluded := [id for id in filters.without_ids if is_id(id)]:
+            yield self.none_of(excluded)
 
 
 def is_id(text: str) -> bool:

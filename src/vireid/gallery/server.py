@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from qdrant_client import QdrantClient, models
@@ -23,16 +23,7 @@ from vireid.errors import GalleryError
 from vireid.gallery._about import VERSION
 from vireid.gallery._about import check_version as check_format
 from vireid.gallery._connection import check_version, open_client, server_errors
-from vireid.gallery._payload import (
-    INDEXED,
-    THUMBNAIL,
-    AnyOf,
-    Between,
-    Contains,
-    Ids,
-    conditions,
-    payload_of,
-)
+from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, payload_of
 from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import (
@@ -315,25 +306,24 @@ def connect(
         raise
 
 
+_Condition: TypeAlias = models.FieldCondition | models.HasIdCondition | models.Filter
+
+_CONDITIONS: Conditions[_Condition] = Conditions(
+    any_of=lambda key, values: models.FieldCondition(key=key, match=models.MatchAny(any=values)),
+    contains=lambda key, part: models.FieldCondition(
+        key=key, match=models.MatchSubstring(substring=part)
+    ),
+    between=lambda key, since, until: models.FieldCondition(
+        key=key, range=models.DatetimeRange(gte=since, lt=until)
+    ),
+    ids=lambda ids: models.HasIdCondition(has_id=list(ids)),
+    none_of=lambda ids: models.Filter(must_not=[models.HasIdCondition(has_id=list(ids))]),
+)
+
+
 def _as_filter(filters: Filters) -> models.Filter:
     """Filters as those of the server."""
-    return models.Filter(must=[_as_condition(condition) for condition in conditions(filters)])
-
-
-def _as_condition(
-    condition: AnyOf | Contains | Between | Ids,
-) -> models.FieldCondition | models.HasIdCondition | models.Filter:
-    match condition:
-        case AnyOf(key, values):
-            return models.FieldCondition(key=key, match=models.MatchAny(any=values))
-        case Contains(key, part):
-            return models.FieldCondition(key=key, match=models.MatchSubstring(substring=part))
-        case Between(key, since, until):
-            times = models.DatetimeRange(gte=since, lt=until)
-            return models.FieldCondition(key=key, range=times)
-        case Ids(ids, included):
-            has_id = models.HasIdCondition(has_id=list(ids))
-            return has_id if included else models.Filter(must_not=[has_id])
+    return models.Filter(must=list(_CONDITIONS.of(filters)))
 
 
 def _selected(*, thumbnails: bool) -> bool | models.PayloadSelectorExclude:
