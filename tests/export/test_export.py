@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers.exports import traced_networks_kept
+from tests.helpers.exports import shallow_resnets, traced_networks_kept
 from tests.helpers.trees import write_manifest, write_sysu
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ FORMATS = ("onnx", "openvino")
 @pytest.fixture(scope="module", autouse=True)
 def traced_once() -> Iterator[None]:
     """To trace the same network for each export would take minutes."""
-    with traced_networks_kept():
+    with shallow_resnets(), traced_networks_kept():
         yield
 
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tests.helpers.exports import shallow_resnets
 from tests.methods.test_contract import CLASSES, ONE_PATH, PUBLISHED, SIZE, small
-from torchvision.models.resnet import BasicBlock, ResNet
 
 from vireid.export.graph import NetworkPath, network_graph
 from vireid.export.resize import PIXELS
 from vireid.features.optional_packages import package
 from vireid.features.runtimes import OUTPUT
 from vireid.features.torch_backend import TorchBackend
-from vireid.nn import backbone
 from vireid.types import Modality
 
 # TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds. dlis-strong has
@@ -24,9 +23,7 @@ OF_OTHERS = {"tslfn", "caj"}
 
 @pytest.fixture(scope="module", autouse=True)
 def shallow() -> Iterator[None]:
-    """A ResNet-18 with one block per stage, whose graph takes half as long."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone, "_of_torchvision", lambda name: ResNet(BasicBlock, [1, 1, 1, 1]))
+    with shallow_resnets():
         yield
 
 

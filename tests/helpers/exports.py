@@ -7,11 +7,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from vireid.export import writing
 from vireid.export.graph import NetworkPath, network_graph
 from vireid.features.optional_packages import package
+from vireid.nn import backbone
 from vireid.nn.weights import fingerprint
+
+
+@contextmanager
+def shallow_resnets() -> Iterator[None]:
+    """Let every ResNet have one block per stage: its graph is traced and quantised sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone, "_of_torchvision", lambda name: ResNet(BasicBlock, [1, 1, 1, 1]))
+        yield
 
 
 @contextmanager
