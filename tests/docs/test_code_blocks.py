@@ -117,6 +117,7 @@ def few_people(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {
         "sysu-mm01": Preset("tiny", train=2, val=1, test=2, images=(1, 1, 2, 1, 1, 2), scale=0.4),
         "regdb": Preset("tiny", train=2, val=0, test=2, images=(2, 2)),
+        "worlds": Preset("tiny", 1, 1, 1, (1, 1, 1, 1, 1, 1), scale=0.4, oversampling=1),
     }
     for layout, name in PRESETS:
         monkeypatch.setitem(PRESETS, (layout, name), small[layout])

@@ -37,7 +37,7 @@ def synvi(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB, or in random worlds.
+    """Render SynVI: synthetic people in the layout of SYSU-MM01 or RegDB.
 
     Run the same command again to continue after an interruption. The same seed gives the same
     bytes. Results on synthetic people say nothing about real people.
