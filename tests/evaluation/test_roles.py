@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tests.helpers.trees import save_manifest, write_folders, write_regdb
 
 from vireid.cli.score import score
-from vireid.data.layouts import Folders, Layout, Manifest, RegDB
+from vireid.data.check import check
+from vireid.data.layouts import DataSource, Folders, Layout, Manifest, RegDB
 from vireid.errors import ConfigError, DatasetError, EvaluationError
 from vireid.evaluation import (
     ExternalFeatures,
@@ -261,3 +262,28 @@ def columns(features: ExternalFeatures) -> tuple[NDArray[np.integer], NDArray[np
     assert features.identities is not None
     assert features.cameras is not None
     return features.identities, features.cameras
+
+
+def test_check_warns_of_negative_identities_without_a_role(tmp_path: Path) -> None:
+    root = write_folders(tmp_path / "own")
+    for split in ("query", "gallery"):
+        for folder in (root / split).rglob("10"):
+            folder.rename(folder.with_name("-1"))
+    pattern = "{split}/{modality}/cam{camera}/{identity}/{name}.jpg"
+    report = check(DataSource(layout="folders", root=root, pattern=pattern))
+    (finding,) = (f for f in report.findings if f.fault.name == "negative-identities")
+    assert "1 identity of the test split with a negative number: '-1' (6 images)" in str(report)
+    assert "--junk -1" in finding.fault.fix
+    rows: list[dict[str, object]] = [
+        {
+            "path": str(record.path),
+            "identity": record.identity,
+            "modality": record.modality.value,
+            "split": "test",
+            "role": "junk" if record.identity < 0 else "",
+        }
+        for record in Folders(root, pattern).test()
+    ]
+    save_manifest(tmp_path / "manifest.csv", rows)
+    report = check(DataSource(layout="manifest", root=tmp_path))
+    assert "negative number" not in str(report)

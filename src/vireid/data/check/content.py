@@ -17,6 +17,7 @@ from vireid.data.check.faults import (
     METADATA,
     MISNAMED,
     NARROW,
+    NEGATIVE,
     NOT_AN_IMAGE,
     ONE_MODALITY_TEST,
     ONE_MODALITY_TRAIN,
@@ -229,6 +230,14 @@ def _identities(splits: Splits) -> Iterator[Finding]:
     for split, records in splits.items():
         people = [record for record in records if record.role == "person"]
         images = Counter(((r.identity, r.identity_name), r.modality) for r in people)
+        sizes = Counter(record.identity_name for record in people)
+        negative = [
+            Location((name,), many(sizes[name], "image"))
+            for name in sorted(sizes)
+            if name.startswith("-") and name[1:].isdecimal()
+        ]
+        words = f"of the {split} split with a negative number"
+        yield from found_at(NEGATIVE, negative, "identity", words, plural="identities")
         fault = ONE_MODALITY_TRAIN if split == "train" else ONE_MODALITY_TEST
         words = f"of the {split} split with images of one modality only"
         yield from found_at(fault, _with(images, 0), "identity", words, plural="identities")

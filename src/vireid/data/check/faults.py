@@ -17,6 +17,7 @@ __all__ = [
     "MERGED_NAMES",
     "MISNAMED",
     "NARROW",
+    "NEGATIVE",
     "NOT_AN_IMAGE",
     "NOT_READ",
     "ONE_MODALITY_TEST",
@@ -94,6 +95,15 @@ MERGED_NAMES = Fault(
     severity="warning",
     heading="Names taken as one",
     effect="Each is one identity or one camera in training and evaluation.",
+)
+NEGATIVE = Fault(
+    name="negative-identities",
+    severity="warning",
+    heading="Negative identities",
+    expected="people",
+    effect="All images of such a number count as one person, in training and in evaluation.",
+    fix="If they show nobody, as -1 in Market-1501, take them out of train, and evaluate with "
+    "--junk -1 or give them the role junk in a manifest.",
 )
 COUNTS = Fault(
     name="counts",
