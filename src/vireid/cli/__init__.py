@@ -29,7 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check the layout of a data set and the integrity of its images.",
     "methods": "List the methods: paper, backbone, input, feature, parameters, GFLOPs.",
     "train": "Train a recipe, or --resume a run.",
-    "evaluate": "Evaluate runs under the published protocol of their data set.",
+    "evaluate": "Evaluate runs under the published protocol of their data set, or of another.",
     "ablate": "Train variants of a recipe and tabulate their results.",
     "compare": "Compare two evaluated runs by a paired bootstrap over identities.",
     "leaderboard": "Rank evaluated runs; only comparable results share a table.",
