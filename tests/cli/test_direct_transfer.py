@@ -129,6 +129,11 @@ def test_root_of_another_data_set_of_the_same_layout(
     assert len(results) == 3
     assert sorted(result.direct_transfer for result in results.values()) == [False, True, True]
     assert len({result.data_fingerprint for result in results.values()}) == 3
+    own = RunFolder(run).read_data().test_fingerprint[:8]
+    assert {result.about["trained on"] for result in results.values()} == {
+        "own data mine",
+        f"own data mine of other images ({own})",
+    }
     # The data set at its own place is replaced by another.
     shutil.rmtree(tmp_path / "mine")
     shutil.move(roots[0], tmp_path / "mine")

@@ -22,7 +22,7 @@ from vireid.cli._ranking import post_processing
 from vireid.cli._standardise import AS_EXTRACTED, StandardiseOptions
 from vireid.data.layouts import DataSource, Layout, LayoutName
 from vireid.data.listing import list_images
-from vireid.data.provenance import Relation, content_fingerprint
+from vireid.data.provenance import Relation, content_fingerprint, dataset_name
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError, DatasetError
@@ -178,8 +178,8 @@ def _evaluate(
         tested = [Tested.on(layout, folder) for layout in layouts]
         keep_memory()
         extractor = load(run, device=device)
-        extractor.about["trained on"] = folder.read_data().trained_on
         for layout, on, wanted in zip(layouts, tested, protocols, strict=True):
+            extractor.about["trained on"] = on.trained_on
             features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
             if standardisation.standardise:
                 features = _standardise(
@@ -196,11 +196,13 @@ class Tested:
 
     Attributes:
         name: Name of its folder or file.
+        trained_on: What the network was trained on.
         relation: The relation.
         fingerprint: Fingerprint of its images' contents.
     """
 
     name: str
+    trained_on: str
     relation: Relation
     fingerprint: str
 
@@ -218,11 +220,13 @@ class Tested:
             DatasetError: The network was trained on some of its test images.
         """
         data = folder.read_data()
-        relation = data.relation(layout)
+        relation, trained_on = data.relation(layout), data.trained_on
         if relation == "other data set":
+            if data.name == dataset_name(layout):
+                trained_on += f" of other images ({data.test_fingerprint[:8]})"
             log(
                 f"'{layout.root}' is not the data set that '{folder.path}' was trained on "
-                f"({data.trained_on}): its results are direct transfer."
+                f"({trained_on}): its results are direct transfer."
             )
         elif relation == "other images":
             log(
@@ -230,7 +234,8 @@ class Tested:
                 f"trained on ({data.trained_on}), but it is not another data set."
             )
         name = layout.root.resolve().name
-        return cls(name=name, relation=relation, fingerprint=content_fingerprint(layout.test()))
+        fingerprint = content_fingerprint(layout.test())
+        return cls(name=name, trained_on=trained_on, relation=relation, fingerprint=fingerprint)
 
     def mark(self, result: Result) -> Result:
         """The result with its relation, and with a fingerprint of contents where names may lie."""
