@@ -26,7 +26,10 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -34,9 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import EvaluationError
-from vireid.types import Features, Modality
+from vireid.types import Features, IndexedImage, Modality, ModelInfo
 
-__all__ = ["MIN_CAMERA_IMAGES", "FeatureStatistics", "Standardisation"]
+__all__ = ["MIN_CAMERA_IMAGES", "FeatureStatistics", "Standardisation", "arrays_of"]
 
 MIN_CAMERA_IMAGES = 100
 """The number of images of a camera from which its own mean is used: its error is then a tenth of
@@ -117,16 +120,31 @@ class Standardisation:
         Raises:
             EvaluationError: A feature is NaN or infinite.
         """
-        if not np.isfinite(values).all():
-            raise EvaluationError(
-                f"NaN or infinity in the features of {source}; expected finite numbers: check the"
-                " network's weights."
-            )
+        blocks = (slice(begin, begin + _BLOCK) for begin in range(0, len(values), _BLOCK))
+        return cls.fit_batches(
+            ((values[block], modalities[block], cameras[block]) for block in blocks),
+            source=source,
+            divide=divide,
+        )
+
+    @classmethod
+    def fit_batches(
+        cls,
+        batches: Iterable[tuple[NDArray[np.floating], Sequence[Modality], Sequence[str]]],
+        *,
+        source: str,
+        divide: bool = False,
+    ) -> Self:
+        """As :meth:`fit`, of batches of features, modalities and cameras, in bounded memory."""
         groups: dict[Group, FeatureStatistics] = {}
-        for begin in range(0, len(values), _BLOCK):
-            block = slice(begin, begin + _BLOCK)
-            for key, rows in _rows_of(modalities[block], cameras[block]):
-                found = FeatureStatistics.of(values[block][rows])
+        for values, modalities, cameras in batches:
+            if not np.isfinite(values).all():
+                raise EvaluationError(
+                    f"NaN or infinity in the features of {source}; expected finite numbers: check"
+                    " the network's weights."
+                )
+            for key, rows in _rows_of(modalities, cameras):
+                found = FeatureStatistics.of(values[rows])
                 for group in {key, (key[0], "")}:
                     groups[group] = groups[group].merged(found) if group in groups else found
         kept = {
@@ -174,6 +192,96 @@ class Standardisation:
                 out[some] = self._standardise(values[some].astype(np.float64), found)
         return out
 
+    def invert(
+        self,
+        values: NDArray[np.floating],
+        modalities: Sequence[Modality],
+        cameras: Sequence[str],
+    ) -> NDArray[np.float32]:
+        """The unit features that :meth:`apply` turns into these, up to rounding.
+
+        Args:
+            values: Standardised features, ``[n, d]``.
+            modalities: The modality of each.
+            cameras: The camera of each; empty if unknown.
+
+        Returns:
+            Unit rows, float32 ``[n, d]``.
+        """
+        out = np.empty(values.shape, dtype=np.float32)
+        for (modality, camera), rows in _rows_of(modalities, cameras):
+            found = self.groups.get((modality, camera), self.groups[modality, ""])
+            ray = values[rows].astype(np.float64) * self._divisor(found)
+            # The point m + t * ray of norm 1 with t > 0, which is unique as |m| < 1.
+            along, square = ray @ found.mean, (ray**2).sum(axis=1)
+            root = np.sqrt(along**2 + square * (1 - found.mean @ found.mean))
+            out[rows] = found.mean + ((root - along) / square)[:, None] * ray
+        return out
+
+    def model(self, network: ModelInfo) -> ModelInfo:
+        """A network followed by this standardisation, as a model with its own fingerprint.
+
+        Args:
+            network: The network.
+        """
+        digest = hashlib.sha256(f"{network.fingerprint} {self.to_json()}".encode()).hexdigest()
+        fingerprint = digest[: len(network.fingerprint)]
+        about = {**network.about, "network": network.fingerprint, "standardisation": str(self)}
+        return ModelInfo(fingerprint, network.dimension, about)
+
+    @staticmethod
+    def network(model: ModelInfo) -> ModelInfo:
+        """The network of :meth:`model`.
+
+        Args:
+            model: The network followed by a standardisation.
+        """
+        about = {k: v for k, v in model.about.items() if k not in ("network", "standardisation")}
+        return ModelInfo(model.about["network"], model.dimension, about)
+
+    def of_images(
+        self, images: Sequence[IndexedImage], *, invert: bool = False
+    ) -> list[IndexedImage]:
+        """Images with standardised features, or with those of the network again.
+
+        Args:
+            images: Images of known modality; at least one.
+            invert: Undo the standardisation.
+        """
+        change = self.invert if invert else self.apply
+        values = change(*arrays_of(images))
+        return [replace(image, feature=row) for image, row in zip(images, values, strict=True)]
+
+    def to_json(self) -> str:
+        """The statistics as JSON text, with arrays as base64 of little-endian float64."""
+        groups = [
+            [modality, camera, found.images, *map(_encoded, (found.mean, found.variance))]
+            for (modality, camera), found in self.groups.items()
+        ]
+        return json.dumps({"source": self.source, "divide": self.divide, "groups": groups})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The reverse of :meth:`to_json`.
+
+        Raises:
+            EvaluationError: The text is something else.
+        """
+        try:
+            found = json.loads(text)
+            groups = {
+                (Modality(modality), str(camera)): FeatureStatistics(
+                    int(images), _decoded(mean), _decoded(variance)
+                )
+                for modality, camera, images, mean, variance in found["groups"]
+            }
+            return cls(groups, str(found["source"]), bool(found["divide"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise EvaluationError(
+                f"the stored statistics of a standardisation are damaged ({error!r}); expected"
+                " those that vireid wrote: standardise again."
+            ) from error
+
     def features(self, features: Features, *, transductive: int = 0) -> Features:
         """Standardise the features of the images of a data set.
 
@@ -220,12 +328,37 @@ class Standardisation:
                 f" many different images, {MIN_CAMERA_IMAGES} or more: add some."
             )
         if self.divide:
-            deviation = np.sqrt(found.variance)
-            # A number that hardly varies must not decide the similarity.
-            centred /= np.maximum(deviation, _LEAST_DEVIATION * np.sqrt(found.variance.mean()))
+            centred /= self._divisor(found)
             norms = np.linalg.norm(centred, axis=1, keepdims=True)
         unit: NDArray[np.float64] = centred / norms
         return unit
+
+    def _divisor(self, found: FeatureStatistics) -> NDArray[np.float64]:
+        if not self.divide:
+            return np.ones_like(found.mean)
+        # A number that hardly varies must not decide the similarity.
+        least = _LEAST_DEVIATION * np.sqrt(found.variance.mean())
+        divisor: NDArray[np.float64] = np.maximum(np.sqrt(found.variance), least)
+        return divisor
+
+
+def arrays_of(
+    images: Sequence[IndexedImage],
+) -> tuple[NDArray[np.float32], list[Modality], list[str]]:
+    """The features ``[n, d]``, modalities and cameras of images of known modality."""
+    return (
+        np.stack([image.feature for image in images]),
+        [image.info.modality for image in images if image.info.modality],
+        [image.info.camera for image in images],
+    )
+
+
+def _encoded(array: NDArray[np.float64]) -> str:
+    return base64.b64encode(array.astype("<f8").tobytes()).decode()
+
+
+def _decoded(text: str) -> NDArray[np.float64]:
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f8").astype(np.float64)
 
 
 def _rows_of(

@@ -89,7 +89,7 @@ DEFAULT_IMAGE_OPTIONS = ImageOptions()
 def load_for_gallery(
     run: Path, gallery: str, *, device: Device | None, tone_mapping: str = ""
 ) -> FeatureExtractor:
-    """Load a model that reads images as those of a gallery were read.
+    """Load a model that reads images, and standardises features, as those of a gallery.
 
     Args:
         run: The run folder or export.
@@ -103,10 +103,13 @@ def load_for_gallery(
     # Imported here because torch takes seconds, and other commands do without.
     from vireid.features import load
 
+    standardisation = None
     # What is wrong with the gallery is said when it is opened for use.
     with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:
         tone_mapping = tone_mapping or str(ToneMapping.named_in(opened.model.about))
-    return load(run, device=device, tone_mapping=tone_mapping)
+        standardisation = opened.standardisation
+    extractor = load(run, device=device, tone_mapping=tone_mapping)
+    return extractor.standardised(standardisation) if standardisation else extractor
 
 
 def print_converted(remarks: Mapping[str, int]) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from vireid.cli._flags import Switch
 from vireid.errors import ConfigError
-from vireid.standardisation import Standardisation
+from vireid.log import log
+from vireid.standardisation import MIN_CAMERA_IMAGES, Standardisation
 from vireid.types import Features
 
-__all__ = ["AS_EXTRACTED", "StandardiseOptions"]
+__all__ = ["AS_EXTRACTED", "StandardiseOptions", "log_few_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,31 @@ class StandardiseOptions:
         Raises:
             EvaluationError: As :meth:`Standardisation.fit`.
         """
-        return Standardisation.fit(
+        found = Standardisation.fit(
             unlabelled.values,
             [record.modality for record in unlabelled.records],
             [record.camera_name for record in unlabelled.records],
             source=source,
             divide=self.deviation,
         )
+        log_few_images(found)
+        return found
 
     def by_test_images(self, features: Features) -> Features:
         """Features standardised by their own statistics."""
         return self.fit(features, "test images").features(
             features, transductive=len(features.records)
         )
+
+
+def log_few_images(found: Standardisation) -> None:
+    """Log which statistics are of few images, if any."""
+    for (modality, camera), statistics in found.groups.items():
+        if not camera and statistics.images < MIN_CAMERA_IMAGES:
+            log(
+                f"The mean of {statistics.images} {modality} images also describes the people that"
+                f" they show; {MIN_CAMERA_IMAGES} or more, of many people, are better."
+            )
 
 
 AS_EXTRACTED = StandardiseOptions()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,7 @@ from vireid.cli._images import (
     print_detected,
     print_skipped,
 )
+from vireid.cli._standardise import log_few_images
 from vireid.cli.calibrate import calibrate
 from vireid.cli.entries import EntryFilters, parse_duration
 from vireid.cli.gallery_search import search
@@ -40,9 +41,11 @@ from vireid.gallery import (
     Verification,
     open_gallery,
 )
+from vireid.gallery._checks import check_model
 from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.gallery.options import DEFAULT_COLLECTION, CollectionOptions, ServerOptions
 from vireid.log import echo, log, on_stop, printable
+from vireid.standardisation import Standardisation, arrays_of
 from vireid.types import IndexedImage, Modality, id_of
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from vireid.features.bulk import FeatureFolder, Part
     from vireid.features.parquet import FeatureFile
 
-__all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "verify"]
+__all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "standardise", "verify"]
 
 PROVED = 1_000
 """Maximum number of deleted entries whose traces are searched for."""
@@ -62,7 +65,7 @@ Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
 def app() -> SubcommandApp:
     """``vireid gallery`` with its sub-commands."""
     verbs = SubcommandApp()
-    for verb in (add, search, calibrate, info, export, forget, expire, copy, verify):
+    for verb in (add, search, calibrate, info, export, forget, expire, copy, standardise, verify):
         verbs.command(verb)
     return verbs
 
@@ -286,6 +289,85 @@ def copy(
         " already had the others."
     )
     return new
+
+
+def standardise(
+    source: Place,
+    target: Place,
+    /,
+    *,
+    encoded: tuple[Path, ...] = (),
+    deviation: Switch = False,
+    collection: CollectionOptions = DEFAULT_COLLECTION,
+) -> Standardisation:
+    """Copy a gallery to a new one with standardised features.
+
+    Subtracts from each feature the mean of the entries of the same modality (and camera, from 100
+    entries), which improves searches between modalities. The new gallery keeps the statistics and
+    standardises what is added and searched; use it in place of the source, and calibrate it. Run
+    the command on it to update the statistics, or again after an interruption.
+
+    Args:
+        source: Gallery to read; it is not changed.
+        target: New gallery.
+        encoded: Also compute the statistics from these files of `vireid encode`, of unlabelled
+            images; needed for a modality that the gallery lacks and queries have.
+        deviation: Also divide by the standard deviation.
+        collection: Options for a new gallery on a Qdrant server.
+
+    Returns:
+        The statistics.
+    """
+    from vireid.features.parquet import FeatureFile
+
+    if _same(source, target):
+        raise ConfigError(
+            f"'{source}' would be standardised into itself; expected a new gallery as the second."
+        )
+    files = [FeatureFile(path) for path in encoded]
+    with open_gallery(source) as read:
+        before = read.standardisation
+        network = before.network(read.model) if before else read.model
+        for file in files:
+            check_model(source, network, file.model)
+
+        def raw() -> Iterator[Sequence[IndexedImage]]:
+            for batch in _batches(read.rows()):
+                yield before.of_images(batch.images, invert=True) if before else batch.images
+
+        found = Standardisation.fit_batches(
+            (
+                arrays_of(images)
+                for images in chain(raw(), (b.images for file in files for b in file))
+            ),
+            source="entries" + (" and other images" if files else ""),
+            divide=deviation,
+        )
+        for modality in Modality:
+            if (modality, "") not in found.groups:
+                raise ConfigError(
+                    f"'{source}' has no {modality} entry; expected entries of both modalities, as"
+                    " queries are standardised by the mean of theirs; add features of unlabelled"
+                    f" {modality} images with --encoded FILE."
+                )
+        with open_gallery(
+            target,
+            model=found.model(network),
+            create=True,
+            options=ServerOptions(collection=collection),
+        ) as written:
+            # Before the first entry, so that a kill leaves no gallery without its statistics.
+            written.save_standardisation(found)
+            for images in raw():
+                written.add(found.of_images(images))
+            _index(written)
+            entries = written.count()
+    log_few_images(found)
+    echo(
+        f"'{target}' holds {many(entries, 'entry', 'entries')} with standardised features:"
+        f" {found}. Use it in place of the source, and calibrate it (`vireid gallery calibrate`)."
+    )
+    return found
 
 
 def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:

@@ -166,6 +166,7 @@ def _extract(extractor: FeatureExtractor, decoded: Sequence[_Decoded]) -> tuple[
     features = extractor.extract_pixels(
         torch.from_numpy(pixels).permute(0, 3, 1, 2),
         [one.info.modality for one in decoded if one.info.modality],
+        cameras=[one.info.camera for one in decoded],
     )
     return tuple(
         IndexedImage(one.info, feature, one.thumbnail)

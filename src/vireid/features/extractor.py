@@ -8,6 +8,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import threading
@@ -45,6 +46,7 @@ from vireid.log import log
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
 from vireid.runs import Device, Precision, Run, RunFolder
+from vireid.standardisation import Standardisation
 from vireid.types import Features, ImageRecord, Modality, ModelInfo
 
 __all__ = ["AttentionMap", "FeatureExtractor", "Translation", "load"]
@@ -107,6 +109,7 @@ class FeatureExtractor:
         self.fingerprint = backend.fingerprint
         self.about = dict(about or {})
         self.tone_mapping = ToneMapping.named_in(self.about)
+        self.standardisation: Standardisation | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -178,14 +181,32 @@ class FeatureExtractor:
             values = gather_features(values, shares)
         return Features(values, tuple(records), "horizontal flip" if flip else "none")
 
+    def standardised(self, standardisation: Standardisation) -> FeatureExtractor:
+        """The network followed by a standardisation: a model with its own fingerprint.
+
+        Args:
+            standardisation: The standardisation.
+        """
+        model = standardisation.model(self.model_info)
+        other = copy.copy(self)
+        other.fingerprint, other.about = model.fingerprint, dict(model.about)
+        other.standardisation = standardisation
+        return other
+
     def extract_pixels(
-        self, images: Tensor, modalities: Sequence[Modality], *, flip: bool = False
+        self,
+        images: Tensor,
+        modalities: Sequence[Modality],
+        *,
+        cameras: Sequence[str] | None = None,
+        flip: bool = False,
     ) -> NDArray[np.float32]:
         """Extract the features of decoded images, in one forward pass per modality.
 
         Args:
             images: uint8 ``[n, 3, H, W]`` of ``size``.
             modalities: The modality of each; it selects the stream.
+            cameras: The camera of each, for a standardisation; unknown by default.
             flip: As for :meth:`extract`.
 
         Returns:
@@ -201,6 +222,9 @@ class FeatureExtractor:
                         mirrored = self.backend.extract_features(images[own].flip(-1), modality)
                         features = functional.normalize(features + mirrored)
                     values[own] = features.numpy()
+        if self.standardisation:
+            names = cameras or [""] * len(images)
+            return self.standardisation.apply(values, modalities, names)
         return values
 
     @cached_property
@@ -311,7 +335,9 @@ class FeatureExtractor:
                 records += [image.record for image in images]
                 guessed.update(image.record.modality for image in images if image.guessed)
                 modalities = [image.record.modality for image in images]
-                rows.append(self.extract_pixels(_as_batch(images), modalities, flip=flip))
+                cameras = [image.record.camera_name for image in images]
+                pixels = _as_batch(images)
+                rows.append(self.extract_pixels(pixels, modalities, cameras=cameras, flip=flip))
                 bar.update(len(batch))
         if guessed and progress:
             log(f"{describe_guesses(guessed)} Override with modality=.")

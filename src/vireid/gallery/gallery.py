@@ -27,6 +27,7 @@ from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
 from vireid.log import printable
+from vireid.standardisation import Standardisation
 from vireid.types import IndexedImage, ModelInfo, id_of
 
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
@@ -38,6 +39,7 @@ EXACT_UP_TO = 50_000
 """Number of entries up to which search is exact; beyond it uses the graph, if there is one."""
 
 CALIBRATION = "calibration"
+STANDARDISATION = "standardisation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,17 @@ class Gallery(Closeable):
         On a server, a change by another process is seen after at most 30 seconds.
         """
         return self._store.notes.get(CALIBRATION, "")
+
+    @property
+    def standardisation(self) -> Standardisation | None:
+        """What standardised the features after the network, and standardises queries; or None."""
+        text = self._store.notes.get(STANDARDISATION, "")
+        return Standardisation.from_json(text) if text else None
+
+    def save_standardisation(self, found: Standardisation) -> None:
+        """Store the statistics that the gallery's model standardises with."""
+        self._check_write()
+        self._store.save_note(STANDARDISATION, found.to_json())
 
     def save_calibration(self, text: str) -> None:
         """Store a calibration with the rows; an empty text deletes it."""
@@ -314,6 +327,8 @@ class Gallery(Closeable):
             GalleryError: The other gallery is of another network.
         """
         check_model(other.location, other.model, self.model)
+        if found := self.standardisation:
+            other.save_standardisation(found)
         new, batch = 0, list[IndexedImage]()
         for row in self.rows():
             batch.append(row)
