@@ -32,7 +32,7 @@ ONE_PATH = {"cmgan", "mgn", "pcb"}
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sysu(tmp_path_factory.mktemp("data") / "sysu", images=2)
+    return write_sysu(tmp_path_factory.mktemp("data") / "sysu", images=1)
 
 
 @dataclass(frozen=True)
