@@ -90,6 +90,12 @@ EXCEPTIONS = (
         "neither is given",
     ),
     Excepted("--expand {} or --memory-limit {}", {"ablate"}, "the defaults are in range"),
+    Excepted("--standardise", {"ablate"}, "the option is off"),
+    Excepted(
+        " or --camera",
+        {"gallery expire", "serve"},
+        "the end of advice on `vireid gallery add`",
+    ),
     Excepted("--devices {} or --timeout {}", {"ablate"}, "the defaults are in range"),
     Excepted("--identities", {"train --resume", "demo"}, "the configuration is checked before"),
     Excepted("--images", {"train --resume", "demo"}, "the configuration is checked before"),

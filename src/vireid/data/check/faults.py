@@ -103,7 +103,7 @@ NEGATIVE = Fault(
     expected="people",
     effect="All images of such a number count as one person, in training and in evaluation.",
     fix="If they show nobody, as -1 in Market-1501, take them out of train, and evaluate with "
-    "--junk -1 or give them the role junk in a manifest.",
+    "`vireid evaluate --junk -1` or give them the role junk in a manifest.",
 )
 COUNTS = Fault(
     name="counts",
