@@ -315,7 +315,8 @@ class TestCheckedImage:
     def test_a_header_alone_is_damaged(self, tmp_path: Path) -> None:
         (tmp_path / "a.jpg").write_bytes(b"GIF8" + bytes(90))
         seen = check_image(tmp_path / "a.jpg")
-        assert (seen.fault, seen.reason) == (DAMAGED, "its header is damaged or truncated")
+        assert seen.fault is DAMAGED
+        assert seen.reason.startswith("its header is damaged, or its pixels are of a type")
 
     def test_a_row_that_an_array_does_not_have(self, tmp_path: Path) -> None:
         np.save(tmp_path / "a.npy", noisy()[None])
@@ -407,6 +408,13 @@ class TestReport:
             "identities": 3,
             "images": 30,
         }
+
+    def test_every_sentence_on_what_was_checked_has_its_line(self, tmp_path: Path) -> None:
+        root = write_regdb(tmp_path / "line\rbreak", trials=(1,))
+        (root / "synvi.json").write_text("{}")
+        first, second = str(check(DataSource(layout="regdb", root=root))).splitlines()[:2]
+        assert "line\\rbreak'" in first
+        assert second.startswith("Synthetic people")
 
     def test_findings_of_a_kind_beyond_the_first_are_counted(self, tmp_path: Path) -> None:
         root = write_regdb(tmp_path / "RegDB", images=1, trials=range(1, 11))

@@ -231,7 +231,7 @@ class TestAuto:
         values = np.random.default_rng(0).integers(29_000, 31_000, (50, 40), dtype=np.uint16)
         assert (grey(tiff(values, {281: int(values.max())})) == stretched(values)).all()
 
-    @pytest.mark.parametrize("maxval", [255, 1023, 4095, 65_535])
+    @pytest.mark.parametrize("maxval", [100, 255, 1023, 4095, 65_535])
     def test_pgm_is_scaled_by_its_maxval(self, maxval: int) -> None:
         values = np.random.default_rng(0).integers(0, maxval + 1, (50, 40))
         head = f"P5 40 50 {maxval}\n".encode()
@@ -485,6 +485,18 @@ class TestOneMappingEverywhere:
         named = {f.fault.name: str(f) for f in report.findings}
         assert "1 image with pixels that are not a number" in named["undefined-pixels"]
         assert "1 image in FLIR's radiometric JPEG" in named["radiometric-jpeg"]
+
+    def test_check_tells_what_cannot_be_mapped_from_what_is_damaged_or_not_supported(
+        self, tree: Path
+    ) -> None:
+        (tree.parent / "0-yard.png").write_bytes(tiff(TestFloat.VALUES))
+        (tree.parent / "1-yard.png").write_bytes(raw_tiff(EIGHT.astype("f8"), "<", sample_format=3))
+        report = check(DataSource(layout="manifest", root=tree), tone_mapping=ToneMapping("full"))
+        named = {f.fault.name: f for f in report.findings}
+        assert "1 file that cannot be mapped to 8 bits: '0-yard.png'" in str(named["unmapped"])
+        assert [place.names for place in named["damaged"].places] == [("1-yard.png",)]
+        assert "'1-yard.png' (its header is damaged, or its pixels are of a type" in str(report)
+        assert "convert them to PNG of 8 or 16 bits" in str(report)
 
 
 def flir() -> bytes:

@@ -73,8 +73,9 @@ class FileDepth(NamedTuple):
         tiles: list[Any] = getattr(image, "tile", [])
         sensor = 16
         if image.format == "PPM" and tiles and tiles[0].codec_name == "ppm":
-            sensor = _bits_up_to(tiles[0].args[1])
-            if sensor > 8:
+            highest = tiles[0].args[1]
+            sensor = _bits_up_to(highest)
+            if highest > 255:
                 raw = "I;16B" if image.mode == "I" else "RGB;16B"
                 tiles[:] = [tile._replace(codec_name="raw", args=raw) for tile in tiles]
         elif tiles and tiles[0].codec_name == "libtiff":
@@ -142,7 +143,7 @@ def to_8_bits(
         The image, with ``REMARKS`` and ``LEVELS`` in its ``info`` where they apply.
 
     Raises:
-        ValueError: If the tone mapping does not apply to such values.
+        ToneMappingError: If the tone mapping does not apply to such values.
     """
     if depth.preview:
         image = image.copy()

@@ -23,11 +23,13 @@ from PIL import UnidentifiedImageError
 from vireid.errors import first_few
 
 __all__ = [
+    "CONVERT",
     "FORMATS",
     "HEAD",
     "IMAGES",
     "PILLOW_FORMATS",
     "RAW",
+    "UNRECOGNISED",
     "FileKind",
     "describe_left_out",
     "is_image",
@@ -87,7 +89,7 @@ _BMP = _read("BMP", ".bmp")
 _GIF = _read("GIF", ".gif")
 _TIFF = _read("TIFF", ".tif", ".tiff")
 _WEBP = _read("WebP", ".webp")
-_PPM = _read("PPM", ".ppm", ".pgm", ".pbm", ".pnm")
+_PPM = _read("PPM", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm")
 _JPEG_2000 = _read("JPEG 2000", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 _AVIF = FileKind("an AVIF image", "AVIF images", "", "AVIF", (".avif",))
 IMAGES = (_JPEG, _PNG, _TIFF, _BMP, _WEBP, _AVIF, _GIF, _PPM, _JPEG_2000)
@@ -99,6 +101,17 @@ FORMATS = ", ".join(kind.format for kind in IMAGES)
 # Only formats that Pillow decodes itself: it hands others to outside programs (EPS).
 PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM", "GIF", "AVIF", "JPEG2000")
 """Pillow's names of the formats that are read."""
+
+UNRECOGNISED = (
+    "its header is damaged, or its pixels are of a type that is not read, such as 64-bit floating"
+    " point"
+)
+"""What is known of a file that Pillow cannot identify although its first bytes are an image's."""
+CONVERT = (
+    "if other programs open {0}, convert {0} to PNG of 8 or 16 bits, or temperatures to 32-bit"
+    " floating-point TIFF"
+)
+"""How to fix such a file if it is not damaged, with ``{0}`` for "it" or "them"."""
 
 _ENDINGS = {ending for kind in IMAGES for ending in kind.endings}
 
@@ -168,6 +181,7 @@ _BY_START: Mapping[bytes, FileKind] = {
     b"qoif": _image("QOI"),
     b"SIMPLE  =": _image("FITS"),
     b"P7\n": _image("PAM"),
+    b"PF\n": _image("colour PFM"),
     b"FFF\x00": _video("FLIR thermal"),
     # Videos.
     b"\x1aE\xdf\xa3": _video("Matroska (MKV)"),
@@ -293,9 +307,10 @@ def refusal(where: str, kind: FileKind, error: Exception | None = None) -> str:
     if kind.format:
         # Pillow's message for this is the file's name, or an address in memory.
         unknown = error is None or isinstance(error, UnidentifiedImageError)
+        convert = f" or {CONVERT.format('it')}," if unknown else ""
         return (
-            f"{where} cannot be read: {'its header is damaged or truncated' if unknown else error};"
-            f" expected a complete image ({kind.format}); copy it again, or leave it out."
+            f"{where} cannot be read: {UNRECOGNISED if unknown else error}; expected a complete"
+            f" image ({kind.format}); copy it again,{convert} or leave it out."
         )
     fix = f"{kind.fix.format('it')}, or leave it out" if kind.fix else "leave it out"
     return f"{where} cannot be read: it is {kind.one}; expected an image ({FORMATS}); {fix}."

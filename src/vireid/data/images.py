@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from vireid.data.bit_depth import LEVELS, REMARKS, FileDepth, to_8_bits
 from vireid.data.file_kind import PILLOW_FORMATS, RAW, is_raw, kind_of, refusal
 from vireid.data.metadata import load_upright, pixels_only
-from vireid.data.tone_mapping import AUTO, ToneMapping
+from vireid.data.tone_mapping import AUTO, ToneMapping, ToneMappingError
 from vireid.errors import ImageError
 
 __all__ = [
@@ -195,7 +195,7 @@ def _load(
             lower, _ = load_upright(second, exif)
     try:
         mapped = to_8_bits(upright, lower, depth, tone_mapping)
-    except ValueError as error:
+    except ToneMappingError as error:
         raise ImageError(
             f"'{name}' cannot be mapped to 8 bits: {error}; or leave it out."
         ) from error

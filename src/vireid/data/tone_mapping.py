@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import ConfigError, first_few
 
-__all__ = ["AUTO", "TONE_MAPPING", "Bounds", "Mapped", "ToneMapping"]
+__all__ = ["AUTO", "TONE_MAPPING", "Bounds", "Mapped", "ToneMapping", "ToneMappingError"]
 
 TONE_MAPPING = "tone mapping"
 """The name of the tone mapping in the description of a model."""
@@ -66,6 +66,10 @@ _FORMS = (
     "auto, full, percentile, percentile:LOW:HIGH, bounds:LOW:HIGH, celsius:LOW:HIGH, or bounds per"
     " camera such as bounds:yard=29000:31000,gate=28500:30500"
 )
+
+
+class ToneMappingError(ValueError):
+    """Values that a tone mapping does not apply to."""
 
 
 class Bounds(NamedTuple):
@@ -185,14 +189,14 @@ class ToneMapping:
             depth: The bits that the file says its values have, up to 16.
 
         Raises:
-            ValueError: If the kind is ``full`` and there is no highest value, or no value is
-                finite.
+            ToneMappingError: If the kind is ``full`` and there is no highest value, or no value
+                is finite.
         """
         finite = values
         if undefined := not np.isfinite(values).all():
             finite = values[np.isfinite(values)]
             if not finite.size:
-                raise ValueError("none of its pixels has a finite value; write it again")
+                raise ToneMappingError("none of its pixels has a finite value; write it again")
         least, most = finite.min(), finite.max()
         whole = np.issubdtype(values.dtype, np.integer) and least >= 0 and most <= _HIGHEST
         highest = (2**depth - 1 if most < 2**depth else _HIGHEST) if whole else 0
@@ -217,7 +221,7 @@ class ToneMapping:
         if self.kind == "full":
             if highest:
                 return 0, highest, _FULL.format(highest)
-            raise ValueError(
+            raise ToneMappingError(
                 "its values have no highest one, as floating-point values and those outside 0 to"
                 " 65,535; choose the tone mapping percentile, bounds or celsius"
             )

@@ -28,6 +28,7 @@ from vireid.data.check.faults import (
     TINY,
     TOO_LARGE,
     UNDEFINED_PIXELS,
+    UNMAPPED,
     UNREADABLE,
     WRONG_MODALITY,
     Fault,
@@ -56,6 +57,7 @@ _FILE_FAULTS = {
     EMPTY: "of 0 bytes",
     NOT_AN_IMAGE: "with an image's extension but other content",
     DAMAGED: "that cannot be fully decoded",
+    UNMAPPED: "that cannot be mapped to 8 bits",
     TOO_LARGE: f"of more than 89 million pixels, or {MAX_SIDE:,} in width or height",
     UNREADABLE: "that cannot be opened",
 }
@@ -165,7 +167,7 @@ def _copies(
     words = {
         SHARED_BY_SPLITS: "in more than one split",
         SHARED_BY_IDENTITIES: "under more than one identity",
-        DUPLICATE: "that occurs more than once in an identity",
+        DUPLICATE: "found more than once in an identity",
     }
     for fault, found in places.items():
         yield from found_at(fault, found, "image", words[fault])

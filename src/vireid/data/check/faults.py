@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from vireid.data.file_kind import CONVERT
+
 __all__ = [
     "COUNTS",
     "DAMAGED",
@@ -33,6 +35,7 @@ __all__ = [
     "TINY",
     "TOO_LARGE",
     "UNDEFINED_PIXELS",
+    "UNMAPPED",
     "UNREADABLE",
     "UNUSED",
     "WRONG_MODALITY",
@@ -133,10 +136,19 @@ NOT_AN_IMAGE = Fault(
 DAMAGED = Fault(
     name="damaged",
     severity="error",
-    heading="Damaged or truncated images",
+    heading="Damaged, truncated or unsupported images",
     expected="complete images",
     effect=_STOPS,
-    fix=f"{_COPY_AGAIN}; usually a disk was full or a copy was interrupted.",
+    fix=f"{_COPY_AGAIN}; usually a disk was full or a copy was interrupted. Otherwise,"
+    f" {CONVERT.format('them')}.",
+)
+UNMAPPED = Fault(
+    name="unmapped",
+    severity="error",
+    heading="Images that the tone mapping cannot map to 8 bits",
+    expected="values to which the tone mapping applies",
+    effect=_STOPS,
+    fix="Give check and train another --tone-mapping; write images without any finite value again.",
 )
 TOO_LARGE = Fault(
     name="too-large",

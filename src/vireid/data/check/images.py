@@ -20,13 +20,14 @@ from vireid.data.check.faults import (
     EMPTY,
     NOT_AN_IMAGE,
     TOO_LARGE,
+    UNMAPPED,
     UNREADABLE,
     Fault,
 )
-from vireid.data.file_kind import FileKind, kind_of
+from vireid.data.file_kind import UNRECOGNISED, FileKind, kind_of
 from vireid.data.images import METADATA_FAULT, read_image
 from vireid.data.inspection import mean_chroma
-from vireid.data.tone_mapping import AUTO, ToneMapping
+from vireid.data.tone_mapping import AUTO, ToneMapping, ToneMappingError
 from vireid.errors import ConfigError, ImageError
 
 __all__ = ["CheckedImage", "check_image", "check_images"]
@@ -146,6 +147,8 @@ def _fault(error: ImageError) -> CheckedImage:
             return CheckedImage(TOO_LARGE)
         case UnidentifiedImageError():
             # Its message is nothing but the path.
-            return CheckedImage(DAMAGED, "its header is damaged or truncated")
+            return CheckedImage(DAMAGED, UNRECOGNISED)
+        case ToneMappingError():
+            return CheckedImage(UNMAPPED, str(error.__cause__))
         case cause:
             return CheckedImage(DAMAGED, str(cause))
