@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.helpers.trees import write_folders, write_regdb
 
+from vireid.cli import main
 from vireid.cli.check import check
 
 
@@ -42,6 +44,37 @@ def test_folders_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     root = write_folders(tmp_path / "own", pattern)
     assert check("folders", root, pattern=pattern).findings == ()
     assert "No faults" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--layout", "regdb", "--root", "{root}"],
+        ["--root={root}", "--layout=regdb", "--trial", "1"],
+        ["regdb", "--root", "{root}", "--threads", "1"],
+        ["--threads", "1", "--layout", "regdb", "{root}"],
+        ["{root}", "--layout", "regdb"],
+    ],
+)
+def test_layout_and_root_as_flags(
+    root: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *(word.format(root=root) for word in words)]) == 0
+    assert capsys.readouterr().out.startswith(f"Layout regdb, trial 1 at '{root}': 32 ")
+
+
+def test_data_to_test_on_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pattern = "{split}/{modality}/{identity}/{camera}{name}.jpg"
+    root = write_folders(tmp_path / "own", pattern)
+    for split in ("train", "val"):
+        shutil.rmtree(root / split)
+    report = check("folders", root, pattern="{split}/{modality}/{identity}/{}")
+    first, _, table = capsys.readouterr().out.splitlines()[:3]
+    assert first.startswith(f"Layout folders at '{root}': 12 images. Not counted, for the reasons")
+    assert table.startswith("split  modality")
+    (finding,) = report.findings
+    assert finding.fault.name == "one-split"
+    assert "has 0 images of the split train" in finding.what
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["regdb", "{root}"]])

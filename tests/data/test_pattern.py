@@ -63,6 +63,13 @@ class TestMatch:
     def test_what_is_read(self, pattern: str, path: str, found: dict[str, str] | None) -> None:
         assert PathPattern(pattern).match(path) == found
 
+    def test_a_long_name_that_does_not_match(self) -> None:
+        """Trying every way of dividing the name among the fields would take hours."""
+        pattern = PathPattern("{identity}_{}_{camera}_{}_{}_{}_{}_{}_{}.jpg")
+        assert pattern.match("_".join("abcde" * 25) + ".png") is None
+        found = pattern.match("_".join("abcde" * 25) + ".jpg")
+        assert found == {"identity": "a", "camera": "c"}
+
     @settings(deadline=None, max_examples=60)
     @given(
         st.permutations(["identity", "modality", "split", "camera", ""]),

@@ -87,7 +87,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"format": 3, "summary": {}, "trials": [{}]}']
+    "text", ["", "{", "[]", "3", "{}", '{"format": 4, "summary": {}, "trials": [{}]}']
 )
 def test_not_a_result(text: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="not a result"):
@@ -100,8 +100,19 @@ def test_not_a_result(text: str, tmp_path: Path) -> None:
 def test_result_of_another_format() -> None:
     protocol = toy()
     text = evaluate(extract_features(protocol), protocol).to_json()
-    with pytest.raises(EvaluationError, match="format 4"):
-        Result.from_json(text.replace('"format": 3', '"format": 4'))
+    # Until format 3, cameras in details were numbers.
+    old = text.replace('"format": 4', '"format": 3').replace('"details": null', '"details": 1')
+    with pytest.raises(EvaluationError, match="of format 3; expected format 4: evaluate the run"):
+        Result.from_json(old)
+
+
+def test_one_line_names_the_first_wrong_field() -> None:
+    protocol = toy()
+    text = evaluate(extract_features(protocol), protocol).to_json()
+    wrong = text.replace('"details": null', '"details": 1').replace('"junk": 0', '"junk": "x"')
+    with pytest.raises(EvaluationError, match="of vireid: 'junk': Input should be") as caught:
+        Result.from_json(wrong)
+    assert "\n" not in str(caught.value)
 
 
 def test_order_of_features_does_not_change_a_byte() -> None:

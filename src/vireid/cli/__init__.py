@@ -56,7 +56,9 @@ def main(args: Sequence[str] | None = None) -> int:
     wait_passively()
     # Of metadata that cost no pixel; `check` reports those that are needed.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    words = sys.argv[1:] if args is None else args
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["check"]:
+        words[1:] = import_module("vireid.cli.check").with_positionals(words[1:])
     return run_app(
         lambda: _app(words),
         words,

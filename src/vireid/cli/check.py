@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from vireid.data.layouts import DataSource, LayoutName
 from vireid.data.tone_mapping import ToneMapping
 from vireid.log import echo
 
-__all__ = ["check"]
+__all__ = ["check", "with_positionals"]
 
 
 def check(
@@ -30,7 +32,8 @@ def check(
     """Check the layout of a data set and the integrity of its images.
 
     Compares all counts with the published ones and reports faulty lists and folders, damaged,
-    misplaced and duplicate images, and identities without images of one modality.
+    misplaced and duplicate images, and identities without images of one modality. LAYOUT and ROOT
+    may be given as --layout and --root, as for `vireid train`.
 
     Args:
         layout: Layout of the data set.
@@ -60,3 +63,16 @@ def check(
     if json:
         report.save(json)
     return report
+
+
+def with_positionals(words: Sequence[str]) -> list[str]:
+    """The arguments with the values of --layout and --root, flags of other commands, in place.
+
+    Args:
+        words: The arguments after `check`.
+    """
+    parser = argparse.ArgumentParser(prog="vireid check", add_help=False, allow_abbrev=False)
+    for name in ("layout", "root"):
+        parser.add_argument(f"--{name}", action="append", default=[])
+    flags, rest = parser.parse_known_args(words)
+    return [*flags.layout, *rest, *flags.root]

@@ -13,7 +13,7 @@ from vireid.cli._flags import DEFAULT
 from vireid.cli._ranking import ranking_from_flags
 from vireid.cli._standardise import AS_EXTRACTED, StandardiseOptions
 from vireid.data.layouts import DataSource, LayoutName, folder_of
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
 from vireid.evaluation.external import (
     ABOUT,
@@ -224,11 +224,13 @@ def _show(results: list[Result], out: Path | None) -> list[Result]:
 
 
 def _file(result: Result, folder: Path) -> Path:
-    """The file of a result, named by its images where a result on others has the usual name."""
+    """The file of a result, named by its images where something else has the usual name."""
     file = folder / f"{result.slug}.json"
-    if file.exists() and Result.load(file).data_fingerprint != result.data_fingerprint:
-        return folder / f"{result.slug}-{result.data_fingerprint[:8]}.json"
-    return file
+    try:
+        other = file.exists() and Result.load(file).data_fingerprint != result.data_fingerprint
+    except EvaluationError:
+        other = True  # of an earlier version, or damaged
+    return folder / f"{result.slug}-{result.data_fingerprint[:8]}.json" if other else file
 
 
 def _quoted(value: object | None) -> str:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.analysis import Details
@@ -36,7 +36,7 @@ OWN_DATA = "trained on the data set"
 """The end of the kind of a result that is not direct transfer."""
 _RANKS = (1, 5, 10, 20)
 _AT_CHANCE = 1.5  # a mAP below this multiple of chance counts as chance level
-_FORMAT = 3
+_FORMAT = 4
 _MAX_NAME = 120  # characters of a file name; file systems allow 255 bytes
 
 
@@ -396,15 +396,22 @@ class Result:
             whole: dict[str, Any] = json.loads(text)
             version = whole.pop("format")
             whole.pop("summary")
-            if version == _FORMAT:
-                result = TypeAdapter(cls).validate_python(whole)
+            if version != _FORMAT:
+                raise EvaluationError(
+                    f"a result of format {version!r}; expected format {_FORMAT}: evaluate the run "
+                    "again with this version"
+                )
+            result = TypeAdapter(cls).validate_python(whole)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise EvaluationError(
+                f"not a result of vireid: '{place}': {first['msg']}; evaluate the run again"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EvaluationError(f"not a result of vireid: {error!r}") from error
-        if version != _FORMAT or not result.trials:
-            raise EvaluationError(
-                f"a result of format {version!r} with {len(whole['trials'])} trials; expected "
-                f"format {_FORMAT} with at least one: evaluate the run again with this version"
-            )
+        if not result.trials:
+            raise EvaluationError("a result with 0 trials; expected one or more")
         return result
 
     def save(self, path: Path) -> Path:

@@ -240,12 +240,11 @@ def _other_files(
 def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) -> str:
     trial = f", trial {source.trial}" if source.layout == "regdb" else ""
     sentences = [f"Layout {source.layout}{trial} at '{source.root}': {many(images, 'image')}."]
-    sentences += [
-        f"The {split} split could not be read: it is not counted, and its images were checked"
-        " individually but not compared."
-        for split in ("train", "val", "test")
-        if split not in splits
-    ]
+    if absent := [split for split in ("train", "val", "test") if split not in splits]:
+        sentences.append(
+            f"Not counted, for the reasons below: {' and '.join(absent)}; images of no other split"
+            " were checked individually, but not compared."
+        )
     if synthetic:
         sentences.append("Synthetic people (SynVI): the published counts do not apply.")
-    return "\n".join(sentences)
+    return " ".join(sentences)

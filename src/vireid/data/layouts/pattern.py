@@ -71,7 +71,7 @@ class PathPattern:
         self._formats: list[str] = []
         self._fields: list[str] = []
         try:
-            self._regex = re.compile("".join(self._pieces()))
+            self._regex = re.compile(self._joined())
             self._require(required)
         except ValueError as error:
             needed = f", of which {' and '.join(required)} are required" if required else ""
@@ -104,8 +104,19 @@ class PathPattern:
             found["time"] = time.isoformat()
         return found
 
-    def _pieces(self) -> Iterator[str]:
-        """Yield the regular expression of each part."""
+    def _joined(self) -> str:
+        """The regular expression of all parts."""
+        kinds, pieces = map(list, zip(*self._pieces(), strict=True)) if self.pattern else ([], [])
+        # If any text may follow a literal, its first occurrence is as good as all others. Trying
+        # them would take time exponential in the number of fields.
+        for place in range(len(kinds) - 2):
+            if kinds[place : place + 3] == ["text", "", "text"]:
+                pieces[place] = f"(?>{pieces[place]}"
+                pieces[place + 1] += ")"
+        return "".join(pieces)
+
+    def _pieces(self) -> Iterator[tuple[str, str]]:
+        """Yield each part: its kind (text, time, folders or empty) and regular expression."""
         # What the previous part is, if it is a field.
         before = ""
         for token in _TOKEN.finditer(self.pattern):
@@ -117,16 +128,17 @@ class PathPattern:
                 )
             if token["text"]:
                 before = ""
-                yield re.escape(token["text"])
+                yield before, re.escape(token["text"])
             elif token["folders"]:
-                yield "(?:[^/]+/)*" + ("" if token["folders"].endswith("/") else "[^/]+")
+                folders = "(?:[^/]+/)*" + ("" if token["folders"].endswith("/") else "[^/]+")
+                yield "folders", folders
             else:
                 name, _, form = token["field"].partition(":")
                 kind = "time" if form and name == "time" else "text"
                 if "text" == before == kind:
                     raise ValueError("has two fields with nothing between them")
                 before = kind
-                yield self._field(name, form, token["field"])
+                yield kind, self._field(name, form, token["field"])
 
     def _field(self, name: str, form: str, field: str) -> str:
         """The regular expression of a field."""
