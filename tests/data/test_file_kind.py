@@ -216,6 +216,18 @@ class TestWalk:
         assert files == sorted(files)
         assert len(files) == 5
 
+    def test_hidden_folders_are_passed_over(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Such as the packed cache, which training leaves in the folder of the data set."""
+        for name in ("a.png", ".vireid-cache/96x48-0.rgb", ".thumbnails/b.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.new("L", (8, 16)).save(tmp_path / name, "PNG")
+        (tmp_path / ".link").symlink_to(tmp_path / ".thumbnails")
+        assert [image.path.name for image in list_images(tmp_path)] == ["a.png"]
+        assert [image.path.name for image in list_images(tmp_path / ".thumbnails")] == ["b.png"]
+        assert capsys.readouterr().err == ""
+
     def test_a_folder_that_cannot_be_read_is_said(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -33,7 +33,8 @@ def walk(folders: Iterable[Path]) -> Walk:
     """List the files below some folders; missing folders are skipped.
 
     Symbolic links are followed, but no folder is listed twice: first all folders are listed that
-    need no link, then those that only links lead to.
+    need no link, then those that only links lead to. Hidden folders, such as the packed cache, are
+    passed over.
 
     Args:
         folders: The folders.
@@ -58,10 +59,13 @@ def walk(folders: Iterable[Path]) -> Walk:
             seen.add(key)
             with os.scandir(here) as entries:
                 for entry in entries:
+                    hidden = entry.name.startswith(".")
                     if entry.is_dir(follow_symlinks=False):
-                        todo.append((entry.path, at))
+                        if not hidden:
+                            todo.append((entry.path, at))
                     elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112
-                        heapq.heappush(links, (entry.path, at))
+                        if not hidden:
+                            heapq.heappush(links, (entry.path, at))
                     else:
                         names[at].append(entry.path)
         except OSError as error:
