@@ -125,12 +125,17 @@ def test_a_camera_that_is_not_there_stops_training(run: Path) -> None:
         TrainingSet(configured)
 
 
-def test_evaluation_files_and_uploads_give_the_same_features(run: Path, tree: Path) -> None:
+def test_evaluation_files_and_uploads_give_the_same_features(
+    run: Path, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     extractor = load(run)
     assert extractor.about["tone mapping"] == BOUNDS
     layout = DataSource(layout="manifest", root=tree).open()
     records = sorted((*layout.train(), *layout.test()))
-    values = extractor.extract(records, progress=False).values
+    values = extractor.extract(records).values
+    said = capsys.readouterr().err
+    assert "4 images of more than 8 bits: 29200 to 30800 become 0 to 255" in said
+    assert "4 images of more than 8 bits: stretched between the percentiles 1 and 99" in said
     pixels = torch.from_numpy(expected(records)).permute(0, 3, 1, 2)
     np.testing.assert_allclose(
         extractor.extract_pixels(pixels, [r.modality for r in records]), values, atol=1e-5
@@ -198,6 +203,10 @@ def test_a_gallery_keeps_its_mapping(
     hits = json.loads(capsys.readouterr().out)["hits"]
     assert hits[0]["name"] == "2-yard.png"
     assert hits[0]["score"] > 0.99999
+    assert main(["gallery", "search", gallery, str(copy), "--run", str(run)]) == 0
+    assert f"1 image of more than 8 bits: 29100 to 30900 become 0 to 255 (tone mapping {own})." in (
+        capsys.readouterr().out
+    )
 
     extractor = load_for_gallery(run, gallery, device=None)
     with open_gallery(gallery, model=extractor.model_info) as opened:

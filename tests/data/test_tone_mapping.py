@@ -424,16 +424,25 @@ class TestOneMappingEverywhere:
         with images:
             return images.fetch(range(len(images))).permute(0, 2, 3, 1).numpy()
 
-    def test_stack_and_cache(self, tree: Path, decoded: list[str]) -> None:
+    def test_stack_and_cache(
+        self, tree: Path, decoded: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         records = Manifest(tree).train()
         expected = np.stack([self.expected(record) for record in records])
         decoded.clear()
         how = ToneMapping.parse(self.TEXT)
         folder = default_cache(tree)
-        assert (self.fetched(ImageStack(records, size=SIZE, tone_mapping=how)) == expected).all()
-        for _ in range(2):
-            packed = PackedImages(records, size=SIZE, folder=folder, tone_mapping=how)
-            assert (self.fetched(packed) == expected).all()
+        for opening in range(3):
+            images = (
+                PackedImages(records, size=SIZE, folder=folder, tone_mapping=how)
+                if opening
+                else ImageStack(records, size=SIZE, tone_mapping=how)
+            )
+            assert (self.fetched(images) == expected).all()
+            # What was converted is said each time, once.
+            said = capsys.readouterr().err.splitlines()
+            assert [line.split(":")[0] for line in said] == ["2 images of more than 8 bits"] * 2
+            assert sum("29500 to 30500 become 0 to 255" in line for line in said) == 1
         assert len(decoded) == 2 * len(records)  # the second opening decodes nothing
 
     def test_a_cache_of_another_mapping_is_built_again(self, tree: Path) -> None:

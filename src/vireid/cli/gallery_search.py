@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from vireid.cli._flags import Switch
-from vireid.cli._images import load_for_gallery
+from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
@@ -98,7 +98,11 @@ def search(
         )
         if not found.considered and (problem := missing_field(opened, filters)):
             raise ConfigError(problem)
-    echo(_as_json(queries, found) if json else _as_text(queries, found, each=each))
+    if json:
+        echo(_as_json(queries, found))
+    else:
+        print_converted(Counter(remark for batch in batches for remark in batch.remarks))
+        echo(_as_text(queries, found, each=each))
     return found
 
 

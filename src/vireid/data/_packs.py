@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from vireid.data.images import DECODER, read_resized
+from vireid.data.images import DECODER, read_converted
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import CacheError
 from vireid.files import write_atomic
@@ -38,7 +38,7 @@ from vireid.log import log
 
 __all__ = ["Pack", "PackFolder", "Stamp"]
 
-FORMAT = 1
+FORMAT = 2
 """Increase whenever the layout of the index or of the rows changes."""
 
 
@@ -62,6 +62,7 @@ class _Row(NamedTuple):
     name: str
     stamp: Stamp
     crc32: int
+    remarks: Sequence[str]
 
 
 class Pack:
@@ -78,6 +79,7 @@ class Pack:
     Attributes:
         path: The file of rows.
         stamps: The state of each image's file when it was packed, by name.
+        remarks: How each image was converted to 8 bits, by name.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -94,6 +96,7 @@ class Pack:
         self._numbers = {row.name: number for number, row in enumerate(rows)}
         self._checked = np.zeros(len(rows), dtype=np.bool_)
         self.stamps = {row.name: row.stamp for row in rows}
+        self.remarks = {row.name: row.remarks for row in rows}
 
     def close(self) -> None:
         """Close the file."""
@@ -144,7 +147,7 @@ class PackFolder:
         try:
             status = (path.parent if path.parent.suffix == ".npy" else path).stat()
         except (OSError, ValueError):  # ValueError: no file can have this name
-            return Stamp(0, 0, 0, "")  # equals no file's; decoding then reports the error
+            return Stamp(0, 0, 0, tone_mapping)  # equals no file's; decoding then reports the error
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, tone_mapping)
 
     def find(self, needed: Mapping[str, Stamp]) -> Pack | None:
@@ -191,7 +194,10 @@ class PackFolder:
             index = json.loads(gzip.decompress(self._index.read_bytes()))
             if index["version"] != self._version():
                 return None
-            rows = [_Row(str(name), Stamp(*stamp), crc) for name, stamp, crc in index["rows"]]
+            rows = [
+                _Row(str(name), Stamp(*stamp), crc, tuple(map(str, remarks)))
+                for name, stamp, crc, remarks in index["rows"]
+            ]
             # The file's name only: an index that came with a data set must not lead elsewhere.
             return Pack(self.path / Path(index["data"]).name, rows, self._size)
         except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError):
@@ -223,21 +229,22 @@ class PackFolder:
                 tqdm(total=len(plan), desc="packing", unit="image", disable=hidden) as bar,
             ):
 
-                def put(number: int, name: str) -> int:
-                    how = ToneMapping.parse(plan[name].tone_mapping)
+                def put(number: int, name: str) -> _Row:
                     pixels = np.empty((*self._size, 3), dtype=np.uint8)
-                    if not (old and name in kept and old.read(name, pixels)):
-                        pixels[:] = read_resized(self._image(name), self._size, how)
+                    if old and name in kept and old.read(name, pixels):
+                        remarks = old.remarks[name]
+                    else:
+                        how = ToneMapping.parse(plan[name].tone_mapping)
+                        pixels[:], remarks = read_converted(self._image(name), self._size, how)
                     if (
                         os.pwrite(file.fileno(), pixels.data, number * pixels.nbytes)
                         < pixels.nbytes
                     ):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    return zlib.crc32(pixels.data)
+                    return _Row(name, plan[name], zlib.crc32(pixels.data), remarks)
 
-                checksums = pool.map(put, range(len(plan)), plan)
-                for (name, stamp), crc in zip(plan.items(), checksums, strict=True):
-                    rows.append(_Row(name, stamp, crc))
+                for row in pool.map(put, range(len(plan)), plan):
+                    rows.append(row)
                     bar.update()
                 os.fsync(file.fileno())
             index = {"version": self._version(), "data": path.name, "rows": rows}

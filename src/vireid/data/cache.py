@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data._packs import PackFolder
-from vireid.data.image_stack import ImageStack
+from vireid.data.image_stack import ImageStack, log_converted
+from vireid.data.images import read_resized
 from vireid.data.layouts import folder_of
 from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import CacheError
@@ -70,7 +72,8 @@ class PackedImages(ImageStack):
     Opening it builds the cache if images are missing from it, were read with another tone mapping,
     or their files have changed (length, or time of the last change of content or attributes);
     unchanged rows are copied, the rest is decoded. Images of other records stay in the cache until
-    their files change or are gone, so that all splits of a data set share it. Only one process
+    their files change or are gone, so that all splits of a data set share it. How many images were
+    converted to 8 bits, and how, is said on standard error at each opening. Only one process
     builds at a time; a killed build leaves the previous cache as it was.
 
     An image's checksum is compared when it is first fetched. A damaged image is decoded instead,
@@ -119,6 +122,7 @@ class PackedImages(ImageStack):
                 f"'{folder}' cannot hold the packed images ({error.strerror}); choose another"
                 " folder with `vireid train --cache`."
             ) from error
+        log_converted(Counter(r for name in self._names for r in self._pack.remarks[name]))
 
     def close(self) -> None:
         """End the threads and close the cache; the stack cannot be used again."""
@@ -129,7 +133,7 @@ class PackedImages(ImageStack):
         name = self._names[index]
         if self._pack.read(name, into):
             return
-        super()._read(index, into)
+        into[:] = read_resized(self.records[index].path, self.size, self._tone_mappings[index])
         if not self._damaged:
             self._damaged = True
             self._folder.invalidate()

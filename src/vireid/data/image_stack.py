@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vireid.data.images import read_resized
+from vireid.data.images import read_converted
+from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError
 from vireid.files import Closeable
+from vireid.log import log, printable
 from vireid.types import ImageRecord
 
-__all__ = ["ImageStack"]
+__all__ = ["ImageStack", "log_converted"]
 
 
 class ImageStack(Closeable):
     """The images of a set of records, resized to one size, decoded on every access.
 
     Several threads decode. It may be used from several threads. Close it, or use it as a context
-    manager, to end its threads.
+    manager, to end its threads, and to say on standard error how many images were converted.
 
     Args:
         records: The images; a position in this sequence is an image's index.
@@ -58,6 +62,7 @@ class ImageStack(Closeable):
         self.size = size
         self._tone_mappings = [tone_mapping.of(r.camera_name) for r in records]
         self._threads = threads
+        self._remarks: dict[int, tuple[str, ...]] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vireid-images")
 
     def __len__(self) -> int:
@@ -91,11 +96,25 @@ class ImageStack(Closeable):
     def close(self) -> None:
         """End the threads; the stack cannot be used again."""
         self._pool.shutdown(cancel_futures=True)
+        log_converted(Counter(chain.from_iterable(self._remarks.values())))
+        self._remarks.clear()
 
     def _read(self, index: int, into: NDArray[np.uint8]) -> None:
         """Read the pixels of one image into an array ``[H, W, 3]``."""
         path = self.records[index].path
-        into[:] = read_resized(path, self.size, self._tone_mappings[index])
+        into[:], remarks = read_converted(path, self.size, self._tone_mappings[index])
+        if remarks:
+            self._remarks[index] = remarks
+
+
+def log_converted(remarks: Mapping[str, int]) -> None:
+    """Say how many images were converted to 8 bits, and how.
+
+    Args:
+        remarks: The numbers of images by their ``REMARKS``.
+    """
+    for remark, number in remarks.items():
+        log(printable(f"{many(number, 'image')} {remark}."))
 
 
 def _as_indices(indices: Iterable[int] | NDArray[np.integer] | Tensor) -> NDArray[np.int64]:

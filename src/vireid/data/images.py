@@ -28,6 +28,7 @@ __all__ = [
     "METADATA_FAULT",
     "decode_image",
     "open_image",
+    "read_converted",
     "read_image",
     "read_resized",
     "resized",
@@ -243,7 +244,15 @@ def read_resized(
     Raises:
         ImageError: If the image cannot be read.
     """
-    return resized(read_image(path, tone_mapping), size)
+    return read_converted(path, size, tone_mapping)[0]
+
+
+def read_converted(
+    path: Path, size: tuple[int, int], tone_mapping: ToneMapping
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Read an image like :func:`read_resized`, and its ``REMARKS``."""
+    image = read_image(path, tone_mapping)
+    return resized(image, size), image.info.get(REMARKS, ())
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:

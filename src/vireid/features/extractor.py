@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from vireid.data.image_stack import ImageStack
+from vireid.data.image_stack import ImageStack, log_converted
 from vireid.data.inspection import describe_guesses
 from vireid.data.prefetch import prefetch_each
 from vireid.data.tone_mapping import TONE_MAPPING, ToneMapping
@@ -322,7 +322,7 @@ class FeatureExtractor:
             return index, DecodedImage(image.record, False, pixels)
 
         order, records, rows = list[int](), list[ImageRecord](), list[NDArray[np.float32]]()
-        guessed: Counter[Modality] = Counter()
+        guessed, remarks = Counter[Modality](), Counter[str]()
         with tqdm(
             total=len(given) if isinstance(given, list) else None,
             desc="extracting",
@@ -334,6 +334,7 @@ class FeatureExtractor:
                 images = [image for _, image in batch]
                 records += [image.record for image in images]
                 guessed.update(image.record.modality for image in images if image.guessed)
+                remarks.update(remark for image in images for remark in image.remarks)
                 modalities = [image.record.modality for image in images]
                 cameras = [image.record.camera_name for image in images]
                 pixels = _as_batch(images)
@@ -341,6 +342,8 @@ class FeatureExtractor:
                 bar.update(len(batch))
         if guessed and progress:
             log(f"{describe_guesses(guessed)} Override with modality=.")
+        if progress:
+            log_converted(remarks)
         values = np.empty((len(order), self.dimension), dtype=np.float32)
         if rows:
             values[order] = np.concatenate(rows)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vireid.data.bit_depth import REMARKS
 from vireid.data.images import read_image, resized, rgb_image
 from vireid.data.inspection import guess_modality
 from vireid.data.rows import MODALITIES
@@ -80,11 +81,13 @@ class DecodedImage(NamedTuple):
         record: Its record, with its modality.
         guessed: Whether the modality was guessed.
         pixels: uint8 ``[H, W, 3]``.
+        remarks: How it was converted to 8 bits.
     """
 
     record: ImageRecord
     guessed: bool
     pixels: NDArray[np.uint8]
+    remarks: tuple[str, ...] = ()
 
 
 def given_images(
@@ -172,7 +175,8 @@ def decode_given(
         decoded = rgb_image(pixels, name=str(record.path), tone_mapping=how)
     if image.guess:
         record = replace(record, modality=guess_modality(decoded))
-    return DecodedImage(record, image.guess, resized(decoded, size))
+    remarks = decoded.info.get(REMARKS, ())
+    return DecodedImage(record, image.guess, resized(decoded, size), remarks)
 
 
 def _checked(
