@@ -79,7 +79,7 @@ def test_verdicts(made: Path, extractor: FeatureExtractor, tmp_path: Path) -> No
         visitor.handlers.close()
 
 
-def test_the_modality_can_be_told(ada: Visitor) -> None:
+def test_the_modality_can_be_given(ada: Visitor) -> None:
     answer = ada.search(photograph(3, grey=True), query_modality="visible")
     assert answer["query"] == [{"name": "me.png", "modality": "visible", "detected": False}]
 

@@ -120,7 +120,7 @@ def rows_in(place: Path) -> dict[str, IndexedImage]:
 
 
 class TestAdd:
-    def test_all_that_a_manifest_tells_is_kept(
+    def test_all_columns_of_a_manifest_are_kept(
         self, filled: Path, images: Path, extractor: FeatureExtractor
     ) -> None:
         rows = rows_in(filled)
@@ -608,7 +608,7 @@ def test_info(filled: Path, vireid: Vireid) -> None:
         ("copy nowhere new", "'nowhere' is not a gallery"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence(
+def test_what_the_user_can_fix_is_one_sentence(
     words: str,
     expected: str,
     filled: Path,

@@ -243,7 +243,7 @@ class TestOut:
         ("--query q.npz --gallery g.npz --protocol regdb --cmc image", "'q.npz' is not a file"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence(
+def test_what_the_user_can_fix_is_one_sentence(
     words: str,
     expected: str,
     tmp_path: Path,

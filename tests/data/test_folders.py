@@ -88,7 +88,7 @@ class TestFolders:
         assert Folders(root, pattern).problems() == ()
         assert len(list(Folders(root, pattern).walk().files)) == 39
 
-    def test_what_does_not_fit_is_told(self, tree: Path, tmp_path: Path) -> None:
+    def test_what_does_not_fit_is_reported(self, tree: Path, tmp_path: Path) -> None:
         root = copy(tree, tmp_path / "own")
         for name in ("a.jpg", "train/b.png", "train/visible/cam1/1/deeper/c.jpg", "d.JPG"):
             (root / name).parent.mkdir(exist_ok=True)

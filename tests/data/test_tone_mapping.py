@@ -495,7 +495,7 @@ class TestOneMappingEverywhere:
         assert "1 image with pixels that are not a number" in named["undefined-pixels"]
         assert "1 image in FLIR's radiometric JPEG" in named["radiometric-jpeg"]
 
-    def test_check_tells_what_cannot_be_mapped_from_what_is_damaged_or_not_supported(
+    def test_check_distinguishes_what_cannot_be_mapped_from_what_is_damaged_or_not_supported(
         self, tree: Path
     ) -> None:
         (tree.parent / "0-yard.png").write_bytes(tiff(TestFloat.VALUES))

@@ -202,7 +202,7 @@ class TestWhatTheResultSays:
         assert result.test_time_augmentation == "horizontal flip"
         assert "features as given by the caller" in str(result)
 
-    def test_direction_where_it_is_told(self) -> None:
+    def test_direction_where_it_is_given(self) -> None:
         forth = score_features(some(1), some(2), query_modality=Modality.VISIBLE)
         back = score_features(some(2), some(1), query_modality=Modality.INFRARED)
         assert forth.direction == "visible to infrared"

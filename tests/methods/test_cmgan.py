@@ -49,7 +49,7 @@ def test_the_published_shapes() -> None:
     assert model.classifier.weight.shape == (395, 2048)
 
 
-def test_one_network_sees_both_modalities_unless_told_otherwise() -> None:
+def test_one_network_sees_both_modalities_by_default() -> None:
     for stage, together in (("stem", True), ("layer2", False), (None, False)):
         config = dataclasses.replace(SMALL, shared_from=stage)  # type: ignore[arg-type]
         model = config.build(classes=5)

@@ -19,8 +19,8 @@ from vireid.errors import EvaluationError
 from vireid.evaluation import Result
 from vireid.evaluation.bootstrap import ByIdentity
 from vireid.reports import (
+    EmbeddedFigure,
     FigureSection,
-    Picture,
     Step,
     Table,
     cmc_figure,
@@ -65,8 +65,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 def page(results: dict[str, Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "new" / "report <1>.html"
     named = {**results, f"method {NASTY}": results["untrained"]}
-    cmc = Picture.of(cmc_figure(results), alt=f"CMC {NASTY}", caption=f"CMC of {NASTY}")
-    curves = Picture.of(training_figure({"a": toys.history()}), alt="curves", wide=True)
+    cmc = EmbeddedFigure.of(cmc_figure(results), alt=f"CMC {NASTY}", caption=f"CMC of {NASTY}")
+    curves = EmbeddedFigure.of(training_figure({"a": toys.history()}), alt="curves", wide=True)
     return write_report(
         out,
         title=f"Report {NASTY}",
@@ -181,7 +181,7 @@ def test_one_table_a_protocol(results: dict[str, Result], tmp_path: Path) -> Non
     assert write_report(tmp_path / "empty.html", title="t", facts={}, results={}).stat().st_size
 
 
-def test_results_that_cannot_be_told_apart(results: dict[str, Result], tmp_path: Path) -> None:
+def test_results_that_cannot_be_distinguished(results: dict[str, Result], tmp_path: Path) -> None:
     result = results["DLIS"]
     treated = replace(result, reranking="k-reciprocal")
     write_report(tmp_path / "a.html", title="t", facts={}, results={"DLIS": [result, treated]})

@@ -105,7 +105,7 @@ def test_legs_swing_and_the_body_stays_whole(stage: tuple[Plan, Renderer, Body])
 
 def test_figure_is_a_closed_set_of_parts(stage: tuple[Plan, Renderer, Body]) -> None:
     _, renderer, body = stage
-    figure: Figure = renderer.person(1, body).poser.figure
+    figure: Figure = renderer.person(1, body).skinning.figure
     assert figure.triangles.min() == 0
     assert figure.triangles.max() == len(figure.rest) - 1
     assert figure.surface.max() == len(figure.materials) - 1

@@ -77,11 +77,11 @@ def test_cameras_differ_and_do_not_depend_on_the_number_of_worlds() -> None:
 def test_nothing_of_a_place_stands_between_the_camera_and_the_person() -> None:
     for seed in range(60):
         camera = draw_camera(np.random.default_rng(seed), 1, BANDS[seed % 6])
-        eye, spot = np.array(camera.eye), np.array((0.0, 0.3, 1.0))
+        eye, position = np.array(camera.eye), np.array((0.0, 0.3, 1.0))
         for solid in camera.environment.solids[1:]:
             low, high = np.array(solid.low), np.array(solid.high)
             for step in np.linspace(0, 1, 50):
-                point = eye + step * (spot - eye)
+                point = eye + step * (position - eye)
                 assert not ((point > low) & (point < high)).all(), (seed, solid)
 
 

@@ -30,8 +30,8 @@ from vireid.log import echo, log
 from vireid.methods import DLISConfig, Recipe, dlis, on_cpu, tslfn
 from vireid.reports import (
     AttentionPanel,
+    EmbeddedFigure,
     FigureSection,
-    Picture,
     Step,
     attention_figure,
     cmc_figure,
@@ -239,14 +239,18 @@ def _figures(
         FigureSection(
             "Cumulative matching characteristic",
             "How often the right person is among the first r.",
-            (Picture.of(cmc_figure(results), alt="CMC curves of the networks and of chance"),),
+            (
+                EmbeddedFigure.of(
+                    cmc_figure(results), alt="CMC curves of the networks and of chance"
+                ),
+            ),
         ),
         FigureSection(
             "Ranking lists of DLIS",
             "An infrared query on the left and its ten most similar visible images. Queries are "
             "a fair mix: the best, the median and the worst by average precision.",
             (
-                Picture.of(
+                EmbeddedFigure.of(
                     ranking_figure(lists),
                     alt="Six infrared queries, each with its ten nearest visible images",
                     wide=True,
@@ -259,7 +263,7 @@ def _figures(
             "from all others, over one synthetic person in both modalities. Below each: "
             "peak attention relative to uniform.",
             (
-                Picture.of(
+                EmbeddedFigure.of(
                     attention_figure(_panels(extractor, [visible, infrared])),
                     alt="Attention maps of five positions over a visible and an infrared image",
                     wide=True,
@@ -270,7 +274,7 @@ def _figures(
             "Training",
             "Means over each epoch.",
             (
-                Picture.of(
+                EmbeddedFigure.of(
                     training_figure(histories), alt="Loss terms and accuracy by epoch", wide=True
                 ),
             ),

@@ -19,7 +19,7 @@ from vireid.reports.details import (
     similarity_figure,
 )
 from vireid.reports.ranking_lists import ranking_figure, ranking_lists
-from vireid.reports.report import FigureSection, Picture, Table, write_report
+from vireid.reports.report import EmbeddedFigure, FigureSection, Table, write_report
 from vireid.reports.translation import translation_figure
 
 __all__ = ["write_evaluation"]
@@ -102,23 +102,23 @@ def _folders(results: Sequence[Result]) -> list[str]:
     return names
 
 
-def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
+def _draw(result: Result, found: Search, name: str) -> dict[str, EmbeddedFigure]:
     """The figures by file name."""
     what, how = result.heading, ToneMapping.named_in(result.about)
     cameras = {}
     if len(details_of(result).camera_pairs) > 1:
-        cameras["cameras"] = Picture.of(
+        cameras["cameras"] = EmbeddedFigure.of(
             camera_pair_figure(result),
             alt=f"mAP and Rank-1 of every pair of cameras, {what}",
             caption="Each gallery camera searched separately, with fewer images than in the table.",
         )
     return {
-        "cmc": Picture.of(
+        "cmc": EmbeddedFigure.of(
             cmc_figure({result.labelled(name): result}),
             alt=f"CMC curve of {name} and of chance, {what}",
             caption="Share of queries with a correct match within rank r.",
         ),
-        "similarities": Picture.of(
+        "similarities": EmbeddedFigure.of(
             similarity_figure(result),
             alt=f"Similarities of pairs of the same person and of different people, {what}",
             caption="Similarities of queries and the images in their lists. At the equal error "
@@ -126,14 +126,14 @@ def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
             "pairs above it.",
         ),
         **cameras,
-        "rankings": Picture.of(
+        "rankings": EmbeddedFigure.of(
             ranking_figure(ranking_lists(found), tone_mapping=how),
             alt=f"Best, median and worst queries, each with its nearest gallery images, {what}",
             caption="A balanced sample of queries: a third each of the best, median and worst by "
             "average precision.",
             wide=True,
         ),
-        "worst": Picture.of(
+        "worst": EmbeddedFigure.of(
             ranking_figure(ranking_lists(found, choose="worst"), tone_mapping=how),
             alt=f"The worst queries, each with its nearest gallery images, {what}",
             caption="The worst queries, one per person.",
@@ -142,7 +142,7 @@ def _draw(result: Result, found: Search, name: str) -> dict[str, Picture]:
     }
 
 
-def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
+def _section(result: Result, pictures: Mapping[str, EmbeddedFigure]) -> FigureSection:
     trial = first_trial(result)
     tables = [_worst_table(result)]
     if "cameras" in pictures:
@@ -159,8 +159,8 @@ def _section(result: Result, pictures: Mapping[str, Picture]) -> FigureSection:
     )
 
 
-def _translated(translations: Sequence[Translation]) -> Picture:
-    return Picture.of(
+def _translated(translations: Sequence[Translation]) -> EmbeddedFigure:
+    return EmbeddedFigure.of(
         translation_figure(translations),
         alt="Images, their translations to the other modality, and those translated back",
         caption="Each image, its translation to the other modality, and that translated back.",

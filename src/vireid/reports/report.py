@@ -25,7 +25,7 @@ from vireid.files import write_atomic
 from vireid.reports._page import PAGE, STYLE, footer
 from vireid.reports.style import png
 
-__all__ = ["FigureSection", "Picture", "Step", "Table", "write_report"]
+__all__ = ["EmbeddedFigure", "FigureSection", "Step", "Table", "write_report"]
 
 _LEGEND = (
     "±: standard deviation over trials. Small print: 95 % interval over identities (bootstrap). "
@@ -34,7 +34,7 @@ _LEGEND = (
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EmbeddedFigure:
     """A figure as an image in the report, rendered for light and for dark pages.
 
     Attributes:
@@ -108,7 +108,7 @@ class FigureSection:
 
     title: str
     text: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[EmbeddedFigure, ...]
     tables: tuple[Table, ...] = ()
 
 

@@ -16,7 +16,7 @@ from vireid.synvi.gait import Gait, Pose, bone_transforms, draw_pose
 from vireid.synvi.materials import Kind, Material, table
 from vireid.synvi.raster import Samples, rasterise
 from vireid.synvi.shading import ShadedImage, shade
-from vireid.synvi.skinning import Poser
+from vireid.synvi.skinning import Skinning
 from vireid.synvi.structs import Lights, Mesh, Shapes, View
 
 __all__ = ["Person", "Shot", "draw_shot", "render_shot"]
@@ -33,7 +33,7 @@ class Person:
     template: Template
     body: Body
     gait: Gait
-    poser: Poser
+    skinning: Skinning
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Shot:
     Attributes:
         pose: The moment of the walk.
         heading: Degrees; 0 faces the camera (-y).
-        spot: Position of the person (x, y), metres.
+        position: Position of the person (x, y), metres.
         height: Rows of the crop, pixels.
         margins: Left, right, top and bottom margins of the box, shares of the person's height.
         light: Factors on the key light, the rest of the light, and the lamp.
@@ -53,7 +53,7 @@ class Shot:
 
     pose: Pose
     heading: float
-    spot: tuple[float, float]
+    position: tuple[float, float]
     height: int
     margins: tuple[float, float, float, float]
     light: tuple[float, float, float]
@@ -84,7 +84,7 @@ def draw_shot(rng: np.random.Generator, camera: Camera) -> Shot:
     return Shot(
         pose=draw_pose(rng),
         heading=float(around + rng.normal(0, 16)),
-        spot=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
+        position=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
         height=int(rng.integers(camera.heights[0], camera.heights[1] + 1)),
         margins=(left, right, top, bottom),
         light=(
@@ -107,11 +107,11 @@ def _pose_in_world(
 ) -> tuple[Points, Points, NDArray[np.float32], NDArray[np.float32]]:
     """World positions and normals, and where the two feet touch the ground ``[2, 2]``."""
     bones = bone_transforms(person.template, person.body, person.gait, shot.pose)
-    points, normals = person.poser.pose(bones)
+    points, normals = person.skinning.pose(bones)
     angle = np.deg2rad(shot.heading)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     # The shoes are the first part of a figure.
-    ground = points[person.poser.figure.surface_vertices(0), 2].min()
+    ground = points[person.skinning.figure.surface_vertices(0), 2].min()
 
     def turned(p: Points) -> Points:
         return np.stack(
@@ -119,7 +119,7 @@ def _pose_in_world(
         )
 
     world = turned(points)
-    shift = np.array([*shot.spot, -ground], dtype=np.float32)
+    shift = np.array([*shot.position, -ground], dtype=np.float32)
     feet = np.stack(
         [bones[person.template.bone(f"foot.{side}")] @ _foot(person, side) for side in "LR"]
     ).astype(np.float32)
@@ -133,7 +133,7 @@ def _foot(person: Person, side: str) -> NDArray[np.float64]:
 
 
 def _shadow_map(
-    poser: Poser, world: Points, light: Illumination, shot: Shot, lights: Any
+    skinning: Skinning, world: Points, light: Illumination, shot: Shot, lights: Any
 ) -> NDArray[np.float32]:
     """Depth towards the key light, ``[size, size]``; also fills in the map's frame."""
     angle = np.deg2rad(shot.key_turn)
@@ -141,7 +141,7 @@ def _shadow_map(
     key = _unit((np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y, z))
     right = _unit(np.cross(key, (0.0, 0.3, 1.0)))
     down = np.cross(key, right)
-    centre = np.array([*shot.spot, 0.85])
+    centre = np.array([*shot.position, 0.85])
     scale = _SHADOW_SIZE / _SHADOW_SPAN
     lights.key = wp.vec3(*key)
     lights.shadow_right, lights.shadow_down = wp.vec3(*right), wp.vec3(*down)
@@ -153,7 +153,7 @@ def _shadow_map(
     frame = np.stack([right * scale, down * scale, key]).astype(np.float32)
     points = (away[:, None, :] * frame[None]).sum(axis=2)
     points += np.array([_SHADOW_SIZE / 2, _SHADOW_SIZE / 2, 10.0], dtype=np.float32)
-    figure = poser.figure
+    figure = skinning.figure
     seen = rasterise(points, figure.cut, figure.triangles, _SHADOW_SIZE, _SHADOW_SIZE)
     return seen.inverse_depth
 
@@ -181,10 +181,10 @@ def _in_front(camera: Camera, shot: Shot) -> list[Solid]:
     side, width, height, form = shot.occluder
     if width == 0:
         return []
-    eye, spot = np.array(camera.eye[:2]), np.array(shot.spot)
-    towards = _unit(spot - eye)
+    eye, position = np.array(camera.eye[:2]), np.array(shot.position)
+    towards = _unit(position - eye)
     across = np.array([towards[1], -towards[0]])
-    x, y = spot - 0.75 * towards + side * (0.12 + 0.5 * width) * across
+    x, y = position - 0.75 * towards + side * (0.12 + 0.5 * width) * across
     grey = 0.08 + 0.3 * abs(side)
     material = Material(
         ((grey, grey * 0.95, grey * 0.9), (grey * 0.8, grey * 0.75, grey * 0.7)),
@@ -270,13 +270,13 @@ def _crop(flat: Points, shot: Shot, size: tuple[int, int] | None) -> _Crop:
 
 
 def _mesh(person: Person, world: Points, normals: Points, seen: Samples, camera: Camera) -> Any:
-    poser = person.poser
+    skinning = person.skinning
     mesh = Mesh()
     mesh.points = wp.array(world, dtype=wp.vec3, device="cpu", copy=False)
     mesh.normals = wp.array(normals, dtype=wp.vec3, device="cpu", copy=False)
-    mesh.rest, mesh.coords, mesh.cut = poser.rest, poser.coords, poser.cut
-    mesh.triangles, mesh.surface = poser.triangles, poser.surface
-    materials = table(list(poser.figure.materials), camera.band)
+    mesh.rest, mesh.coords, mesh.cut = skinning.rest, skinning.coords, skinning.cut
+    mesh.triangles, mesh.surface = skinning.triangles, skinning.surface
+    materials = table(list(skinning.figure.materials), camera.band)
     mesh.materials = wp.from_numpy(materials, dtype=wp.float32, device="cpu")
     mesh.triangle_id = wp.array(seen.triangle, dtype=wp.int32, device="cpu", copy=False)
     mesh.weights = wp.array(seen.weights, dtype=wp.vec2, device="cpu", copy=False)
@@ -317,7 +317,7 @@ def render_shot(
     frame = np.stack([right, down, ahead]).astype(np.float32)
     seen_from = (away[:, None, :] * frame[None]).sum(axis=2)
     flat = seen_from[:, :2] / seen_from[:, 2:]
-    figure = person.poser.figure
+    figure = person.skinning.figure
     crop = _crop(flat[figure.cut > 0], shot, size)
     fine = crop.step / oversampling
     corner = np.array([crop.left, crop.top], dtype=np.float32)
@@ -336,7 +336,7 @@ def render_shot(
     lights = _lights(camera.light, camera, shot, ahead)
     lights.feet = wp.vec4(*(float(f) for f in feet.ravel()))
     mesh = _mesh(person, world, normals, seen, camera)
-    shadow = _shadow_map(person.poser, world, camera.light, shot, lights)
+    shadow = _shadow_map(person.skinning, world, camera.light, shot, lights)
     mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
     shapes = _shapes(_in_front(camera, shot), camera, frame, crop)
     return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

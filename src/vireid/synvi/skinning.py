@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vireid.synvi.parts import Figure
 
-__all__ = ["Poser"]
+__all__ = ["Skinning"]
 
 wp.set_module_options({"enable_backward": False})
 
@@ -53,7 +53,7 @@ def _normals(
         normals[c[2]] = normals[c[2]] + face
 
 
-class Poser:
+class Skinning:
     """Keeps an identity's figure ready for many poses."""
 
     def __init__(self, figure: Figure) -> None:

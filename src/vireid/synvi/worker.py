@@ -23,7 +23,7 @@ from vireid.synvi.regions import Regions, regions_of
 from vireid.synvi.scene import Person, render_shot
 from vireid.synvi.sensors import develop, encode_bmp, encode_jpeg
 from vireid.synvi.shading import ShadedImage
-from vireid.synvi.skinning import Poser
+from vireid.synvi.skinning import Skinning
 
 __all__ = ["Renderer", "compile_kernels", "render_task", "start_worker"]
 
@@ -55,7 +55,7 @@ class Renderer:
         """Build an identity with its clothes."""
         identity = self.plan.identity(number)
         figure = build_figure(self.template, self.regions, body, identity.outfit)
-        return Person(self.template, body, identity.gait, Poser(figure))
+        return Person(self.template, body, identity.gait, Skinning(figure))
 
     def _see(self, person: Person, frame: Frame) -> tuple[ShadedImage, np.random.Generator]:
         """One image up to the sensor, and the generator for the sensor."""

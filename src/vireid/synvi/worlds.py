@@ -199,7 +199,7 @@ def draw_world_shot(rng: np.random.Generator, camera: Camera) -> Shot:
     return Shot(
         pose=draw_pose(rng),
         heading=float(rng.uniform(0, 360)),
-        spot=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
+        position=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
         height=int(rng.integers(camera.heights[0], camera.heights[1] + 1)),
         margins=(left, right, top, bottom),
         light=(
