@@ -488,6 +488,31 @@ class TestParquet:
         assert f"'{file}' cannot be read" in message
         assert refused(Manifest(file).train) == message
 
+    def test_numbers_as_pandas_writes_them_beside_gaps(self, rows: Rows, tmp_path: Path) -> None:
+        expected = Manifest(save_manifest(tmp_path / "expected.csv", rows))
+        texts = [{**row, "identity": f"{row['identity']}.0", "role": "nan"} for row in rows]
+        for kind in ("csv", "tsv", "parquet"):
+            file = save_manifest(tmp_path / f"list.{kind}", texts)
+            if kind == "tsv":
+                file.write_text(file.read_text().replace(",", "\t"))
+            layout = Manifest(file)
+            assert layout.train() == expected.train()
+            assert layout.identity_names == {4: "4", 9: "9"}
+
+    def test_cells_for_no_value(
+        self, rows: Rows, saved: Callable[[Rows], Manifest], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for row, nothing in zip(rows, ["nan", "NULL", "N/A", "None", "NaN", ""], strict=True):
+            row |= {"camera": nothing, "time": "NaT"}
+        layout = saved(rows)
+        assert {(r.camera_name, r.time) for r in (*layout.train(), *layout.test())} == {("", None)}
+        said = f"'{layout.root}' has 'N/A', 'NULL', 'NaN' and 2 more in its column 'camera', read"
+        assert said in capsys.readouterr().err
+        for row in rows:
+            row["identity"] = f"p{row['identity']}"
+        rows[4]["identity"] = "nan"
+        assert "has no identity; expected one for every image" in only(saved(rows).problems())
+
     def test_a_column_of_lists(self, rows: Rows, tmp_path: Path) -> None:
         file = save_manifest(tmp_path / "list.parquet", [{**r, "identity": [1]} for r in rows])
         assert "cannot be read" in only(Manifest(file).problems())
@@ -498,9 +523,11 @@ class TestManifestFaults:
 
     def test_no_file(self, tmp_path: Path) -> None:
         assert "nowhere.csv' does not exist" in refused(lambda: Manifest(tmp_path / "nowhere.csv"))
-        assert "holds neither" in refused(lambda: Manifest(tmp_path))
+        assert "holds neither; expected a manifest (.csv, .tsv, .parquet), or a folder with" in (
+            refused(lambda: Manifest(tmp_path))
+        )
         (tmp_path / "list.xlsx").touch()
-        assert "is neither a .csv nor a .parquet file" in refused(
+        assert "has another ending; expected a manifest (.csv," in refused(
             lambda: Manifest(tmp_path / "list.xlsx")
         )
 

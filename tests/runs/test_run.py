@@ -64,6 +64,9 @@ def test_an_edited_config_is_refused_by_name(
 
 
 def test_no_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.zip").touch()
+    with pytest.raises(RunError, match="is no run folder: it is a file"):
+        RunFolder(tmp_path / "run.zip").read_config()
     with pytest.raises(RunError, match="no run folder"):
         RunFolder(tmp_path).read_config()
     with pytest.raises(RunError, match="no run folder"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import io
@@ -58,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     words = list(sys.argv[1:] if args is None else args)
     if words[:1] == ["check"]:
-        words[1:] = import_module("vireid.cli.check").with_positionals(words[1:])
+        words = _with_positionals(words)
     return run_app(
         lambda: _app(words),
         words,
@@ -68,6 +69,15 @@ def main(args: Sequence[str] | None = None) -> int:
             "`vireid demo`. Run any command with --help for its options."
         ),
     )
+
+
+def _with_positionals(words: Sequence[str]) -> list[str]:
+    """The arguments with the values of --layout and --root, flags of other commands, in place."""
+    parser = argparse.ArgumentParser(prog="vireid check", add_help=False, allow_abbrev=False)
+    for name in ("layout", "root"):
+        parser.add_argument(f"--{name}", action="append", default=[])
+    flags, rest = parser.parse_known_args(words[1:])
+    return [words[0], *flags.layout, *rest, *flags.root]
 
 
 def run_app(

@@ -39,7 +39,7 @@ def labelled_source(
 
     Args:
         layout: Layout of the data set.
-        root: Folder of the data set; of a manifest, the CSV or Parquet file.
+        root: Folder of the data set; of a manifest, the CSV, TSV or Parquet file.
         trial: RegDB: number of the split, 1 to 10.
         pattern: Layout folders: pattern of the image paths.
     """

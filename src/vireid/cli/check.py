@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from vireid.data.layouts import DataSource, LayoutName
 from vireid.data.tone_mapping import ToneMapping
 from vireid.log import echo
 
-__all__ = ["check", "with_positionals"]
+__all__ = ["check"]
 
 
 def check(
@@ -37,7 +35,7 @@ def check(
 
     Args:
         layout: Layout of the data set.
-        root: Folder of the data set; of a manifest, the CSV or Parquet file.
+        root: Folder of the data set; of a manifest, the CSV, TSV or Parquet file.
         trial: RegDB: number of the split, 1 to 10; the lists of all ten are checked.
         pattern: Layout folders: pattern of the image paths, such as
             '{split}/{modality}/cam{camera}/{identity}/{name}'.
@@ -63,16 +61,3 @@ def check(
     if json:
         report.save(json)
     return report
-
-
-def with_positionals(words: Sequence[str]) -> list[str]:
-    """The arguments with the values of --layout and --root, flags of other commands, in place.
-
-    Args:
-        words: The arguments after `check`.
-    """
-    parser = argparse.ArgumentParser(prog="vireid check", add_help=False, allow_abbrev=False)
-    for name in ("layout", "root"):
-        parser.add_argument(f"--{name}", action="append", default=[])
-    flags, rest = parser.parse_known_args(words)
-    return [*flags.layout, *rest, *flags.root]

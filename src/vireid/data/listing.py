@@ -1,6 +1,6 @@
 """Lists of images from files, folders, patterns and manifests.
 
-A manifest is a CSV or Parquet file; only the column ``path`` is required:
+A manifest is a CSV, TSV or Parquet file; only the column ``path`` is required:
 
     path,modality,camera,identity,time,note
     day/a.jpg,visible,entrance,,2024-05-31T12:00:00+02:00,
@@ -69,7 +69,7 @@ def list_images(
     if not sources:
         raise ConfigError(
             "no image is named; expected image files, folders, patterns such as 'day/*.jpg', or"
-            " manifests (.csv, .parquet)."
+            " manifests (.csv, .tsv, .parquet)."
         )
     found: dict[str, ImageInfo] = {}
     folders: dict[str, str] = {}
@@ -123,7 +123,7 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
     if not files:
         raise DatasetError(
             f"'{source}' {problem}; expected an image, a folder or pattern with images, or a"
-            f" manifest (.csv, .parquet); check its name.{remark and ' '}{remark}"
+            f" manifest (.csv, .tsv, .parquet); check its name.{remark and ' '}{remark}"
         )
     if remark:
         log(printable(f"'{source}': {remark}"))

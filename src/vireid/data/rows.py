@@ -26,7 +26,7 @@ __all__ = ["MODALITIES", "TABLES", "Column", "Columns", "Rows", "parse_modality"
 T = TypeVar("T")
 S = TypeVar("S", bound=np.generic)
 
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet")
 """The extensions of tables."""
 
 MODALITIES: Mapping[str, Modality] = {
@@ -40,6 +40,10 @@ MODALITIES: Mapping[str, Modality] = {
 }
 """The names of modalities in tables, in lower case."""
 
+_FREE = ("path", "note")
+"""Columns whose cells are kept as they are."""
+_NOTHING = {"nan", "NaN", "NaT", "None", "NULL", "null", "N/A", "#N/A", "<NA>"}
+"""What programs write into cells for no value."""
 _SEPARATORS = (",", ";", "\t", "|")
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -136,11 +140,12 @@ class Rows:
 
 
 def read_rows(file: Path, columns: Columns) -> Rows:
-    """Read a table: Parquet if that is its extension, else CSV with a header.
+    """Read a table: Parquet if that is its extension, else CSV (or TSV) with a header.
 
     CSV may be separated by commas, semicolons, tabs or ``|``, in UTF-8, UTF-16 or UTF-32, or else
     in Windows-1252, which is logged. Blank rows are passed over, and cells missing at the end of a
-    row are empty.
+    row are empty. So is what programs write for no value, such as nan and NULL, which is logged,
+    and whole numbers may be written as 17.0, except in paths and notes.
 
     Args:
         file: The table.
@@ -211,6 +216,7 @@ class _Table:
     """
 
     def __init__(self, file: Path, names: Sequence[str], columns: Columns) -> None:
+        self.file = file
         self.header = [name.strip().lower() for name in names]
         missing = [name for name in columns.required if name not in self.header]
         self.wanted = (*columns.required, *columns.optional)
@@ -231,9 +237,20 @@ class _Table:
         self.builders = {name: _Builder() for name in self.places}
 
     def columns(self) -> dict[str, Column]:
-        found = {name: builder.column() for name, builder in self.builders.items()}
+        found = {name: self._column(name) for name in self.builders}
         none = np.zeros(len(next(iter(found.values())).codes), dtype=np.int32)
         return {name: found.get(name) or Column(none, [""]) for name in self.wanted}
+
+    def _column(self, name: str) -> Column:
+        column = self.builders[name].column()
+        if name in _FREE:
+            return column
+        if nothing := sorted(_NOTHING.intersection(column.texts)):
+            words = first_few(nothing)
+            log_once(f"'{self.file}' has {words} in its column '{name}', read as empty cells.")
+        # pandas writes 17.0 for 17 as soon as another cell is empty.
+        texts = [re.sub(r"^(-?[0-9]+)\.0+$", r"\1", text) for text in column.texts]
+        return Column(column.codes, ["" if text in _NOTHING else text for text in texts])
 
 
 def _read_csv(file: Path, columns: Columns) -> Rows:

@@ -161,9 +161,9 @@ def _find_state_dict(content: Any, path: Path) -> tuple[str, dict[str, Tensor]]:
     if not names or (len(found) > 1 and names[0] not in _STATE_DICTS):
         kinds = [f"{name} ({type(value).__name__})" for name, value in content.items()]
         raise WeightsError(
-            f"'{path}' holds {first_few(kinds)}, and {len(found) or 'none'} of them can be a state "
-            "dict; expected one, or one by a usual name such as 'state_dict' or 'model'. Where it "
-            "was made, save the network's state dict alone with safetensors."
+            f"'{path}' holds {first_few(kinds) or 'nothing'}, and {len(found) or 'none'} of them "
+            "can be a state dict; expected one, or one by a usual name such as 'state_dict' or "
+            "'model'. Where it was made, save the network's state dict alone with safetensors."
         )
     return str(names[0]), dict(found[names[0]])
 

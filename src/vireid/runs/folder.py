@@ -102,10 +102,11 @@ class RunFolder:
         """
         try:
             return _from_yaml(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
+            why = "is a file" if self.path.is_file() else "has no config.yaml"
             raise RunError(
-                f"'{self.path}' is no run folder: it has no config.yaml; expected a folder written "
-                "by `vireid train … --out RUN`."
+                f"'{self.path}' is no run folder: it {why}; expected a folder written by `vireid "
+                "train … --out RUN`; pass such a folder."
             ) from error
         except (yaml.YAMLError, ValidationError, ConfigError, UnicodeDecodeError) as error:
             raise RunError(

@@ -126,6 +126,8 @@ def head_names(config: MethodConfig) -> tuple[str, ...]:
 def _differences(theirs: MethodConfig, own: MethodConfig) -> str:
     """Options of a network that differ from those of another, in words."""
     there, here = (flat(asdict(config)) for config in (theirs, own))
+    if there["kind"] != here["kind"]:
+        return f"the method is {there['kind']} there, {here['kind']} here"
     return ", ".join(
         f"{name} {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
         for name in sorted({*there, *here} - {"weights"})

@@ -73,7 +73,7 @@ class DataSource:
     """Layout of the data set. sysu-mm01-npy reads the arrays of pre_process_sysu.py, manifest a
     list of images, folders a custom folder structure."""
     root: Path
-    """Folder of the data set; of a manifest, the CSV or Parquet file."""
+    """Folder of the data set; of a manifest, the CSV, TSV or Parquet file."""
     trial: int = 1
     """RegDB: number of the split, 1 to 10."""
     hold_out: bool = False

@@ -1,4 +1,4 @@
-"""Custom data by a manifest: a CSV or Parquet file with one row per image.
+"""Custom data by a manifest: a CSV, TSV or Parquet file with one row per image.
 
     path,identity,camera,modality,split,time
     day/0001/a.jpg,17,1,visible,gallery,2024-05-31T12:00:00
@@ -44,10 +44,10 @@ _NAMES = ("manifest.csv", "manifest.parquet")
 
 @dataclass(frozen=True)
 class Manifest(CustomDataset):
-    """Images listed in a CSV or Parquet file.
+    """Images listed in a CSV, TSV or Parquet file.
 
     Attributes:
-        root: The file, ending in ``.csv`` or ``.parquet``, or a folder that holds
+        root: The file, ending in ``.csv``, ``.tsv`` or ``.parquet``, or a folder that holds
             ``manifest.csv`` or ``manifest.parquet``.
 
     Raises:
@@ -80,9 +80,9 @@ class Manifest(CustomDataset):
         elif self.root.suffix.lower() in TABLES:
             return self.root
         else:
-            state = "is neither a .csv nor a .parquet file"
+            state = "has another ending"
         raise DatasetError(
-            f"'{self.root}' {state}; expected a manifest, or a folder with either"
+            f"'{self.root}' {state}; expected a manifest ({', '.join(TABLES)}), or a folder with"
             f" {' or '.join(_NAMES)}; pass the file as root."
         )
 
