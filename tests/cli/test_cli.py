@@ -86,6 +86,11 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
         ),
         ("train dlis --layout regdb --root {regdb} --out x --weights a.pth", ["'a.pth'"]),
         (
+            "train dlis --layout regdb --root {regdb} --out x --weights {pointer} --backbone "
+            "resnet18 --identities 2 --images 2",
+            ["it is a Git LFS pointer", "expected weights (a safetensors file", "git lfs pull"],
+        ),
+        (
             "train dlis --layout regdb --root {regdb} --out x --weights none --device cuda",
             ["--device 'cuda' needs a GPU"],
         ),
@@ -102,7 +107,9 @@ def test_an_error_that_the_user_can_fix_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([word.format(regdb=regdb) for word in words.split()]) == 2
+    pointer = regdb.parent / "pointer.pth"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    assert main([word.format(regdb=regdb, pointer=pointer) for word in words.split()]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("vireid: ")
     for part in expected:

@@ -10,7 +10,7 @@ from scipy.io import loadmat
 from tests.helpers.trees import write_regdb, write_sysu
 
 from vireid.data.layouts import RegDB, SysuMM01
-from vireid.errors import EvaluationError
+from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation import Protocol, Settings, evaluate, protocols_for, validation
 from vireid.evaluation.protocols import Draw, Search, sysu_mm01
 from vireid.types import Features, ImageRecord, Modality
@@ -157,6 +157,20 @@ def test_regdb_both_directions(tmp_path: Path) -> None:
         assert {protocol.records[i].modality for i in trial.query} == {modality}
         assert {protocol.records[i].modality for i in trial.gallery} == {modality.other}
         assert len({r.identity for r in protocol.records}) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "flag"),
+    [
+        (Settings(shots=(10,)), "--shots"),
+        (Settings(search=("indoor",)), "--search"),
+        (Settings(draw=("official", "seeded")), "--draw"),
+    ],
+)
+def test_draws_of_sysu_are_refused_elsewhere(tmp_path: Path, settings: Settings, flag: str) -> None:
+    layout = RegDB(write_regdb(tmp_path), trial=1)
+    with pytest.raises(ConfigError, match=f"{flag} applies to SYSU-MM01, but '.*regdb.*remove it"):
+        protocols_for(layout, settings)
 
 
 def test_own_camera_is_excluded_with_its_identity_only() -> None:

@@ -106,6 +106,19 @@ def test_result_of_another_format() -> None:
         Result.from_json(old)
 
 
+def test_a_file_is_replaced_by_results_on_the_same_images_only(tmp_path: Path) -> None:
+    protocol = toy()
+    one = evaluate(extract_features(protocol), protocol)
+    usual = one.save(one.file_in(tmp_path))
+    assert usual.name == f"{one.slug}.json"
+    other = replace(one, data_fingerprint="f" * 64)
+    second = other.save(other.file_in(tmp_path))
+    assert second.name == f"{one.slug}-ffffffff.json"
+    assert (one.file_in(tmp_path), other.file_in(tmp_path)) == (usual, second)
+    usual.write_text('{"format": 3, "summary": {}}')
+    assert other.file_in(tmp_path) == usual
+
+
 def test_one_line_names_the_first_wrong_field() -> None:
     protocol = toy()
     text = evaluate(extract_features(protocol), protocol).to_json()

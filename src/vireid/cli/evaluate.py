@@ -298,7 +298,7 @@ def _save_and_print(results: Sequence[Result], folder: RunFolder) -> None:
     for result in results:
         echo(result, end="\n\n")
     for result in results:
-        result.save(folder.results / f"{result.slug}.json")
+        result.save(result.file_in(folder.results))
 
 
 def extract_for(

@@ -13,7 +13,7 @@ from vireid.cli._flags import DEFAULT
 from vireid.cli._ranking import ranking_from_flags
 from vireid.cli._standardise import AS_EXTRACTED, StandardiseOptions
 from vireid.data.layouts import DataSource, LayoutName, folder_of
-from vireid.errors import ConfigError, EvaluationError
+from vireid.errors import ConfigError
 from vireid.evaluation import Protocol, Ranking, Result, Settings, evaluate, protocols_for
 from vireid.evaluation.external import (
     ABOUT,
@@ -173,7 +173,7 @@ def _as_given(
     standardisation: StandardiseOptions,
     augmentation: str,
 ) -> Result:
-    if (settings.search, settings.shots, settings.draw) != (("all",), (1,), ("official",)):
+    if settings.draws:
         raise ConfigError(
             "--search, --shots and --draw choose published draws, which features as given do not "
             "have; remove them, or add --layout and --root."
@@ -219,18 +219,8 @@ def _show(results: list[Result], out: Path | None) -> list[Result]:
         echo(result, end="\n\n")
     for result in results:
         if out is not None:
-            result.save(out if out.suffix == ".json" else _file(result, out))
+            result.save(out if out.suffix == ".json" else result.file_in(out))
     return results
-
-
-def _file(result: Result, folder: Path) -> Path:
-    """The file of a result, named by its images where something else has the usual name."""
-    file = folder / f"{result.slug}.json"
-    try:
-        other = file.exists() and Result.load(file).data_fingerprint != result.data_fingerprint
-    except EvaluationError:
-        other = True  # of an earlier version, or damaged
-    return folder / f"{result.slug}-{result.data_fingerprint[:8]}.json" if other else file
 
 
 def _quoted(value: object | None) -> str:

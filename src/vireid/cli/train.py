@@ -16,10 +16,11 @@ from tyro.extras import SubcommandApp
 from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
 from vireid.data.cache import default_cache, open_images
+from vireid.data.file_kind import mistaken_for
 from vireid.data.tone_mapping import ToneMapping
 from vireid.distributed.comm import broadcast
 from vireid.distributed.launch import Processes, launch
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, WeightsError
 from vireid.evaluation import evaluate, validation
 from vireid.features import FeatureExtractor, TorchBackend, local_records
 from vireid.features.exported_backend import is_export
@@ -209,7 +210,7 @@ def _train_here(
     """The task of each process."""
     keep_memory()
     cache = None if output.no_cache else output.cache or default_cache(run.data.root)
-    with _validator(run, cache) as validate:
+    with _naming(run.recipe.method.weights), _validator(run, cache) as validate:
         return fit(
             run,
             out,
@@ -220,6 +221,18 @@ def _train_here(
             validate=validate,
             sync_batchnorm=sync_batchnorm,
         )
+
+
+@contextlib.contextmanager
+def _naming(weights: Path | str) -> Iterator[None]:
+    """Say what a file seems to be that holds no weights."""
+    try:
+        yield
+    except WeightsError as error:
+        expected = "weights (a safetensors file, or one of torch.save)"
+        is_file = isinstance(weights, Path) and weights.is_file()
+        mistake = mistaken_for(expected, Path(weights)) if is_file else ""
+        raise WeightsError(mistake or str(error)) from error
 
 
 @contextlib.contextmanager

@@ -98,6 +98,13 @@ class Settings:
                 raise ConfigError(f"--{flag} has no value; expected at least one, or no --{flag}.")
 
     @property
+    def draws(self) -> list[str]:
+        """The flags of SYSU-MM01 that are not at their defaults."""
+        default = Settings()
+        names = ("search", "shots", "draw")
+        return [f"--{name}" for name in names if getattr(self, name) != getattr(default, name)]
+
+    @property
     def rules(self) -> dict[str, bool | tuple[str, ...]]:
         """The settings of own data by flag, where they are used."""
         found = {name: getattr(self, name) for name in ("exclude_own_camera", "junk", "distractor")}
@@ -136,6 +143,11 @@ def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
         raise ConfigError(
             f"{next(iter(chosen.rules))} applies to own data, but '{layout.root}' has the layout "
             f"{layout.name}, whose protocol is published; remove it."
+        )
+    if chosen.draws and not isinstance(layout, SysuMM01 | SysuArrays):
+        raise ConfigError(
+            f"{chosen.draws[0]} applies to SYSU-MM01, but '{layout.root}' has the layout "
+            f"{layout.name}, which has no such choice; remove it."
         )
     match layout:
         case SysuMM01():

@@ -414,6 +414,23 @@ class Result:
             raise EvaluationError("a result with 0 trials; expected one or more")
         return result
 
+    def file_in(self, folder: Path) -> Path:
+        """The file of this result in a folder, which replaces only a result on the same images.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            A file named by :attr:`slug`, and by the images, identities and roles too where another
+            result has that name.
+        """
+        file = folder / f"{self.slug}.json"
+        try:
+            taken = file.exists() and self.load(file).data_fingerprint != self.data_fingerprint
+        except EvaluationError:  # of an earlier version, or damaged
+            taken = False
+        return folder / f"{self.slug}-{self.data_fingerprint[:8]}.json" if taken else file
+
     def save(self, path: Path) -> Path:
         """Write the JSON to ``path`` atomically, and return ``path``."""
         return write_atomic(path, self.to_json().encode())

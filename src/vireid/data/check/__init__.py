@@ -242,8 +242,8 @@ def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) 
     sentences = [f"Layout {source.layout}{trial} at '{source.root}': {many(images, 'image')}."]
     if absent := [split for split in ("train", "val", "test") if split not in splits]:
         sentences.append(
-            f"Not counted, for the reasons below: {' and '.join(absent)}; images of no other split"
-            " were checked individually, but not compared."
+            f"Not counted, for the reasons below: {', '.join(absent)} (images of these splits are"
+            " checked one by one, but not compared)."
         )
     if synthetic:
         sentences.append("Synthetic people (SynVI): the published counts do not apply.")
