@@ -58,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # Of metadata that cost no pixel; `check` reports those that are needed.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     words = list(sys.argv[1:] if args is None else args)
-    if words[:1] == ["check"]:
+    if words and words[0] in _POSITIONALS:
         words = _with_positionals(words)
     return run_app(
         lambda: _app(words),
@@ -71,13 +71,21 @@ def main(args: Sequence[str] | None = None) -> int:
     )
 
 
+_POSITIONALS = {
+    "check": ("layout", "root"),
+    **dict.fromkeys(("encode", "evaluate", "export"), ("run",)),
+}
+"""What these commands take by position, and others by flags of these names."""
+
+
 def _with_positionals(words: Sequence[str]) -> list[str]:
-    """The arguments with the values of --layout and --root, flags of other commands, in place."""
-    parser = argparse.ArgumentParser(prog="vireid check", add_help=False, allow_abbrev=False)
-    for name in ("layout", "root"):
+    """The arguments with the values of such flags where the command expects them."""
+    command, first = words[0], _POSITIONALS[words[0]][0]
+    parser = argparse.ArgumentParser(prog=f"vireid {command}", add_help=False, allow_abbrev=False)
+    for name in _POSITIONALS[command]:
         parser.add_argument(f"--{name}", action="append", default=[])
     flags, rest = parser.parse_known_args(words[1:])
-    return [words[0], *flags.layout, *rest, *flags.root]
+    return [command, *getattr(flags, first), *rest, *getattr(flags, "root", [])]
 
 
 def run_app(
@@ -171,6 +179,9 @@ def _app(words: Sequence[str]) -> SubcommandApp:
     # Imported here because the processes that render SynVI import this module and do not need it.
     from tyro.extras import SubcommandApp
 
+    if words[:1] == ["train"]:
+        # Else tyro would take them for options of the default, --resume.
+        import_module("vireid.cli.train").require_recipe(words[1:])
     app = SubcommandApp()
     for name, summary in COMMANDS.items():
         command: Any = _command(name) if name in words[:1] else _placeholder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingProcesses",
     "app",
     "by_recipe",
+    "require_recipe",
     "resume",
     "train_run",
 ]
@@ -94,6 +95,27 @@ def app() -> SubcommandApp:
     commands = by_recipe(_train, TrainOptions)
     commands.command(is_default=True)(resume)
     return commands
+
+
+def require_recipe(words: Sequence[str]) -> None:
+    """Refuse arguments that name neither a recipe nor a run to resume.
+
+    Args:
+        words: The arguments after `train`.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    known = catalogue()
+    given = words[0] if words else ""
+    flags = {word.partition("=")[0] for word in words}
+    if given in known or flags & {"--help", "-h", "--resume"}:
+        return
+    names = ", ".join(name for name in known if not name.endswith("-cpu"))
+    raise ConfigError(
+        f"'{given}' is no recipe; expected `vireid train RECIPE …` with one of {names}, or such a "
+        "name with -cpu, or `vireid train --resume RUN`."
+    )
 
 
 def by_recipe(command: Command[OptionsT], options: type[OptionsT]) -> SubcommandApp:
