@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +20,7 @@ from tests.app.people import photograph, write_gallery, write_run
 from tests.helpers.stopping import Case, Ended, run_cases
 from tests.helpers.trees import write_sysu
 
+from vireid.cli import _prepare_interrupt
 from vireid.features import load
 from vireid.features.parquet import FeatureFile
 from vireid.gallery import open_gallery
@@ -226,3 +232,28 @@ def test_an_output_in_ascii(folder: Path) -> None:
     )
     assert done.returncode == 1, done.stderr
     assert r"'Zo\xeb' does not exist" in done.stdout
+
+
+def test_ctrl_c_while_a_lock_is_acquired_waits_until_it_can_be_released() -> None:
+    """Otherwise a worker thread waits for that lock for ever, and the command for the thread."""
+    before, happened = signal.getsignal(signal.SIGINT), list[str]()
+    lock: Any = SimpleNamespace(
+        acquire=None,
+        release=None,
+        __enter__=partial(os.kill, os.getpid(), signal.SIGINT),
+        __exit__=lambda *_: happened.append("released"),
+    )
+    condition = threading.Condition(lock)
+
+    def wait() -> None:
+        with condition:
+            happened.append("entered")
+            threading.Event().wait(60)
+
+    _prepare_interrupt()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert happened == ["entered", "released"]

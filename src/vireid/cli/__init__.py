@@ -9,9 +9,11 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vireid.distributed.waiting import wait_passively
@@ -110,6 +112,7 @@ def run_app(
         The exit status, as :func:`main` returns it.
     """
     _prepare_streams()
+    _prepare_interrupt()
     status, left = 0, None
     try:
         import tyro
@@ -153,6 +156,28 @@ def _prepare_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+_LOCKING = (threading.Condition.__enter__.__code__, threading.Condition.__exit__.__code__)
+
+
+def _prepare_interrupt() -> None:
+    """Let Ctrl-C never leave a lock held, for which worker threads would then wait for ever.
+
+    Python's own handler may raise KeyboardInterrupt in a condition's ``__enter__`` when its lock is
+    acquired already, and then nothing releases it.
+    """
+    main = threading.main_thread().ident
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or main is None or threading.get_ident() != main:
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if frame is None or frame.f_code not in _LOCKING:
+            raise KeyboardInterrupt
+        threading.Timer(0.01, signal.pthread_kill, (main, number)).start()
+
+    signal.signal(signal.SIGINT, handle)
 
 
 def _fail_by(prog: str, error: OSError) -> int:
