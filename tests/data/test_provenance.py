@@ -52,6 +52,15 @@ def test_a_data_set_is_recognised_where_it_was_moved_to(name: str, tmp_path: Pat
     there = copy(tmp_path / "here" / "data", tmp_path / "there 夜")
     root = there / source.root.name if source.root.suffix else there
     assert data.relation(source.at(root).open()) == "own"
+    data.require_same_training(source.at(root).open())
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "arrays"])
+def test_training_is_not_continued_on_other_images(name: str, tmp_path: Path) -> None:
+    data = Provenance.of(written(name, tmp_path / "a" / "data").open())
+    other = written(name, tmp_path / "b" / "data", seed=1)
+    with pytest.raises(DatasetError, match=r"sampled images are missing .* --root DIR"):
+        data.require_same_training(other.open())
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -85,6 +85,22 @@ class Provenance:
         """Everything that the network was trained on, in words."""
         return f"{self.name}, before on {self.start.trained_on}" if self.start else self.name
 
+    def require_same_training(self, layout: Layout) -> None:
+        """Refuse to continue the training on other images.
+
+        Raises:
+            DatasetError: The sampled training images are others.
+        """
+        seen = _samples([*layout.train(), *layout.val()])
+        if seen != self.seen:
+            missing = [sample.name for sample in self.seen if sample not in seen]
+            raise DatasetError(
+                f"The training images of '{layout.root}' are not those that the run was started on"
+                f" ({self.name}): {len(missing)} of {len(self.seen)} sampled images are missing or"
+                f" have another content, such as {first_few(missing)}; expected the same data set;"
+                " `vireid train --resume RUN --root DIR` takes its current folder."
+            )
+
     def relation(self, layout: Layout) -> Relation:
         """How a data set that is evaluated relates to the training.
 

@@ -103,6 +103,8 @@ class RunSession(Closeable):
                 log(self.data.report)
             _check_processes(run, self.data, sync_batchnorm=sync_batchnorm)
             saved = broadcast(lambda: _newest(self._folder)) if resume else None
+            if saved and self._folder.data_file.exists():
+                broadcast(lambda: self._folder.read_data().require_same_training(run.data.open()))
             self.network, optimizer, self.state = _build(
                 run, saved, self.data.classes, sync_batchnorm=sync_batchnorm
             )
