@@ -123,7 +123,7 @@ def test_images_that_the_network_was_trained_on_are_refused(
     folder.start(replace(before, data=replace(before.data, root=root)))
     told = refused(words(gallery, run, root, layout="sysu-mm01"), capsys)
     assert "The network was trained on 42 of the 42 images of the split val" in told
-    assert "train with --hold-out" in told
+    assert "`vireid train … --hold-out`" in told
     folder.start(replace(before, data=replace(before.data, root=root, hold_out=True)))
     told = refused(words(gallery, run, root, layout="sysu-mm01"), capsys)
     assert "Of 2 people 2 are seen in both modalities" in told

@@ -69,8 +69,9 @@ def test_data_to_test_on_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for split in ("train", "val"):
         shutil.rmtree(root / split)
     report = check("folders", root, pattern="{split}/{modality}/{identity}/{}")
-    first, _, table = capsys.readouterr().out.splitlines()[:3]
-    assert first.startswith(f"Layout folders at '{root}': 12 images. Not counted, for the reasons")
+    first, second, _, table = capsys.readouterr().out.splitlines()[:4]
+    assert first == f"Layout folders at '{root}': 12 images."
+    assert second.startswith("Not counted, for the reasons below: train")
     assert table.startswith("split  modality")
     (finding,) = report.findings
     assert finding.fault.name == "one-split"

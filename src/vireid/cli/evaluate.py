@@ -295,10 +295,13 @@ def _score(
 
 
 def _save_and_print(results: Sequence[Result], folder: RunFolder) -> None:
-    for result in results:
-        echo(result, end="\n\n")
-    for result in results:
-        result.save(result.file_in(folder.results))
+    # Printed first, in case the disk is full, and saved even if the reader stops reading.
+    try:
+        for result in results:
+            echo(result, end="\n\n")
+    finally:
+        for result in results:
+            result.save(result.file_in(folder.results))
 
 
 def extract_for(

@@ -215,11 +215,14 @@ def _standardise(features: Features, options: StandardiseOptions) -> Features:
 
 
 def _show(results: list[Result], out: Path | None) -> list[Result]:
-    for result in results:
-        echo(result, end="\n\n")
-    for result in results:
-        if out is not None:
-            result.save(out if out.suffix == ".json" else result.file_in(out))
+    # Printed first, in case the disk is full, and saved even if the reader stops reading.
+    try:
+        for result in results:
+            echo(result, end="\n\n")
+    finally:
+        for result in results:
+            if out is not None:
+                result.save(out if out.suffix == ".json" else result.file_in(out))
     return results
 
 

@@ -130,7 +130,8 @@ def export_run(
             staging, graphs, network.size, format, calibration, reference.fingerprint
         )
         for file in (folder.config_file, folder.data_file):
-            write_atomic(staging / file.name, file.read_bytes())
+            if file.exists():
+                write_atomic(staging / file.name, file.read_bytes())
         files = {file.name: sha256_of(file) for file in sorted(staging.iterdir())}
         fingerprint = reference.fingerprint
         if precision == "int8":

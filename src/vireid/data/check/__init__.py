@@ -34,6 +34,7 @@ from vireid.data.layouts._custom import MergedNames
 from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.data.walk import Walk
 from vireid.errors import ConfigError, DatasetError, VireidError
+from vireid.log import printable
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["CheckReport", "check"]
@@ -71,8 +72,8 @@ def check(
         layout = source.open()
     except (DatasetError, OSError) as error:
         return CheckReport(
-            about=f"Layout {source.layout} at '{source.root}': it cannot be opened, so no image was"
-            " checked. Fix this first, then check again.",
+            about=f"Layout {source.layout} at '{printable(str(source.root))}': it cannot be opened,"
+            " so no image was checked. Fix this first, then check again.",
             findings=(Finding(LAYOUT, _other_root(source) or _message(error)),),
         )
     splits, findings = _structure(layout)
@@ -239,7 +240,8 @@ def _other_files(
 
 def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) -> str:
     trial = f", trial {source.trial}" if source.layout == "regdb" else ""
-    sentences = [f"Layout {source.layout}{trial} at '{source.root}': {many(images, 'image')}."]
+    root = printable(str(source.root))
+    sentences = [f"Layout {source.layout}{trial} at '{root}': {many(images, 'image')}."]
     if absent := [split for split in ("train", "val", "test") if split not in splits]:
         sentences.append(
             f"Not counted, for the reasons below: {', '.join(absent)} (images of these splits are"
@@ -247,4 +249,4 @@ def _about(source: DataSource, splits: Splits, *, images: int, synthetic: bool) 
         )
     if synthetic:
         sentences.append("Synthetic people (SynVI): the published counts do not apply.")
-    return " ".join(sentences)
+    return "\n".join(sentences)

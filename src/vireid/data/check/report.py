@@ -126,7 +126,7 @@ class CheckReport:
         return 1 if self.number("error") else 0
 
     def __str__(self) -> str:
-        blocks = ["\n".join(map(printable, self.about.split("\n")))]
+        blocks = [self.about]
         if self.counts:
             blocks.append(_table(self.counts))
         for fault, group in groupby(self.findings, key=lambda finding: finding.fault):
