@@ -457,7 +457,7 @@ def test_every_fault_at_once(trees: dict[str, Path], tmp_path: Path) -> None:
         "other-file",
     ]
     text = str(report)
-    assert "images. Not counted, for the reasons below: train (" in text
+    assert "images.\nNot counted, for the reasons below: train (" in text
     assert text.endswith("6 errors, 1 warning.")
     assert {count.found.split for count in report.counts} == {"test"}
 
