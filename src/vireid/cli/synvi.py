@@ -47,7 +47,7 @@ def synvi(
         layout: Data set whose layout is written; worlds: a manifest of people in visible,
             near-infrared and thermal images of random cameras, to train networks for other data.
         preset: demo, 160 identities (worlds: 80), takes 1 to 3 minutes on two cores; standard, 410
-            identities, 6 to 20 minutes; pretrain (worlds), 2,200 identities, about 40 minutes. The
+            identities, 6 to 20 minutes; pretrain (worlds), 2,200 identities, 10 to 30 minutes. The
             first call takes up to 30 seconds more.
         seed: Random seed.
         workers: Number of processes; one per core by default.
