@@ -42,12 +42,14 @@ def draw_camera(rng: np.random.Generator, number: int, band: Band) -> Camera:
     distance = float(np.exp(rng.uniform(np.log(3.2), np.log(11 if outdoors else 5.5))))
     height = float(rng.uniform(1.3, 1.6 + 0.42 * distance))
     side = float(rng.uniform(-0.35, 0.35)) * distance
-    light = {"visible": _visible_light, "near-infrared": _near_infrared_light}.get(band)
-    illumination = light(rng, outdoors, distance) if light else _thermal_light(rng)
-    sensor = {"visible": _visible_sensor, "near-infrared": _near_infrared_sensor}.get(
-        band, _thermal_sensor
-    )(rng)
-    if band != "thermal":
+    if band == "thermal":
+        illumination, sensor = _thermal_light(rng), _thermal_sensor(rng)
+    else:
+        if band == "visible":
+            illumination, sensor = _visible_light(rng, outdoors), _visible_sensor(rng)
+        else:
+            illumination = _near_infrared_light(rng, outdoors, distance)
+            sensor = _near_infrared_sensor(rng)
         sensor = replace(sensor, exposure=_exposure(rng, illumination, distance))
     low = int(np.exp(rng.uniform(np.log(64), np.log(190))))
     return Camera(
@@ -74,8 +76,7 @@ def _scaled(colour: Triple, factor: float) -> Triple:
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
-def _visible_light(rng: np.random.Generator, outdoors: bool, distance: float) -> Illumination:
-    del distance
+def _visible_light(rng: np.random.Generator, outdoors: bool) -> Illumination:
     angle = float(rng.uniform(0, 2 * np.pi))
     key = (float(np.cos(angle)), float(np.sin(angle)), float(rng.uniform(0.5, 2.0)))
     # Outdoors from overcast to full sun, indoors lamps of one colour.
@@ -96,7 +97,7 @@ def _visible_light(rng: np.random.Generator, outdoors: bool, distance: float) ->
 
 def _near_infrared_light(rng: np.random.Generator, outdoors: bool, distance: float) -> Illumination:
     if outdoors and rng.random() < 0.2:  # a camera without its filter by day
-        day = _visible_light(rng, outdoors, distance)
+        day = _visible_light(rng, outdoors)
         white = float(np.mean(day.key_colour))
         sky = float(np.mean(day.sky))
         return replace(
