@@ -116,9 +116,8 @@ def test_figure_is_a_closed_set_of_parts(stage: tuple[Plan, Renderer, Body]) -> 
 
 def test_person_fills_its_box(stage: tuple[Plan, Renderer, Body]) -> None:
     plan, renderer, body = stage
-    person = renderer.person(1, body)
     for frame in plan.frames(1)[:3]:
-        mask = renderer.mask(person, frame)
+        mask = renderer.mask({1: body}, frame)
         assert mask.min() >= 0
         assert mask.max() <= 1
         rows = np.flatnonzero(mask.max(axis=1) > 0.5)

@@ -11,11 +11,14 @@ from PIL import Image
 from vireid.data.layouts.manifest import Manifest
 from vireid.errors import ConfigError
 from vireid.synvi import Preset, render
+from vireid.synvi.body import BodyModel
 from vireid.synvi.generate import read_plan
 from vireid.synvi.layouts import index_files
 from vireid.synvi.presets import Plan, resolve
+from vireid.synvi.scene import render_shot
 from vireid.synvi.sensors import develop
 from vireid.synvi.sheets import contact_sheet
+from vireid.synvi.worker import Renderer
 from vireid.synvi.worlds import BANDS, draw_camera
 from vireid.types import Modality
 
@@ -87,12 +90,57 @@ def test_nothing_of_a_place_stands_between_the_camera_and_the_person() -> None:
 
 def test_the_same_seed_gives_the_same_bytes(worlds_tree: Path, tmp_path: Path) -> None:
     plan = read_plan(worlds_tree)
+    assert any(map(plan.companion, plan.all_frames()))
     again = tmp_path / "again"
     render(again, layout="worlds", preset=plan.preset, seed=plan.seed, workers=2)
     files = sorted(p.relative_to(worlds_tree) for p in worlds_tree.rglob("*") if p.is_file())
     assert files == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
     for file in files:
         assert (again / file).read_bytes() == (worlds_tree / file).read_bytes()
+
+
+def test_some_images_show_a_second_person_of_the_same_world() -> None:
+    plan = resolve("worlds", Preset("two", 120, 0, 120, (3,) * 6, people=10), 1)
+    frames = plan.all_frames()
+    found = [(frame, company) for frame in frames if (company := plan.companion(frame))]
+    assert 0.1 < len(found) / len(frames) < 0.15
+    assert {plan.world(frame.identity) for frame, _ in found} == set(range(24))
+    for frame, (number, shot) in found:
+        assert number != frame.identity
+        assert plan.world(number) == plan.world(frame.identity)
+        first = plan.shot(frame)[0]
+        assert 0.4 < np.hypot(*np.subtract(shot.position, first.position)) < 5
+        assert shot.pose != first.pose
+    # One person has several companions, so that a companion does not give a person away.
+    assert max(len({c for f, (c, _) in found if f.identity == n}) for n in plan.numbers()) > 2
+    for layout in ("sysu-mm01", "regdb"):
+        other = resolve(layout, "demo", 1)
+        assert not any(map(other.companion, other.all_frames()))
+
+
+def test_the_second_person_changes_the_image_but_not_the_box() -> None:
+    plan = resolve("worlds", Preset("two", 6, 0, 6, (2,) * 6, people=6), 1)
+    model = BodyModel()
+    renderer = Renderer.build(plan, model.template)
+    frames = [frame for frame in plan.all_frames() if plan.companion(frame)][:8]
+    people = [renderer.person(n, model.body(plan.identity(n).phenotype)) for n in range(1, 7)]
+    shown = 0
+    for frame in frames:
+        number, beside = plan.companion(frame) or (0, plan.shot(frame)[0])
+        person, camera, shot = (
+            people[frame.identity - 1],
+            plan.cameras[frame.camera],
+            plan.shot(frame)[0],
+        )
+        alone = render_shot(person, camera, shot)
+        both = render_shot(person, camera, shot, second=(people[number - 1], beside))
+        assert both.radiance.shape == alone.radiance.shape
+        assert (both.mask <= alone.mask).all()
+        changed = (both.radiance != alone.radiance).any(axis=2)
+        outside = alone.mask == 0
+        shown += bool(changed[outside].mean() > 0.02)
+    assert len(frames) == 8
+    assert shown >= 6
 
 
 def test_black_hot_is_the_negative_of_white_hot() -> None:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vireid.errors import DatasetError, ImageError
 from vireid.synvi.body import BodyModel
-from vireid.synvi.generate import read_plan
+from vireid.synvi.generate import bodies_of, read_plan
 from vireid.synvi.presets import Frame
 from vireid.synvi.worker import Renderer
 
@@ -117,10 +117,10 @@ def render_masks(tree: Path, paths: Sequence[Path]) -> list[NDArray[np.float32]]
     model = BodyModel()
     renderer = Renderer.build(plan, model.template)
     masks: dict[int, NDArray[np.float32]] = {}
-    for number, frames in wanted.items():
-        person = renderer.person(number, model.body(plan.identity(number).phenotype))
-        for position, frame in frames:
-            masks[position] = renderer.mask(person, frame)
+    tasks = [[frame for _, frame in found] for found in wanted.values()]
+    for found, bodies in zip(wanted.values(), bodies_of(model, plan, tasks), strict=True):
+        for position, frame in found:
+            masks[position] = renderer.mask(bodies, frame)
     return [masks[position] for position in range(len(paths))]
 
 

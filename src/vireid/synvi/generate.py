@@ -17,6 +17,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ from vireid.log import log, on_stop
 from vireid.synvi.body import Body, BodyModel
 from vireid.synvi.body_data import cache_file
 from vireid.synvi.layouts import CARD, index_files
-from vireid.synvi.presets import Frame, Layout, Plan, Preset, PresetName, resolve
-from vireid.synvi.worker import Renderer, compile_kernels, render_task, start_worker
+from vireid.synvi.presets import COMPANIONS, Frame, Layout, Plan, Preset, PresetName, resolve
+from vireid.synvi.worker import Bodies, Renderer, compile_kernels, render_task, start_worker
 
-__all__ = ["SynviSummary", "read_plan", "render"]
+__all__ = ["SynviSummary", "bodies_of", "read_plan", "render"]
 
 _MARKER = ".synvi-plan.json"  # exists while the tree is unfinished
 
@@ -148,9 +149,17 @@ def _pending(root: Path, plan: Plan) -> list[list[Frame]]:
     return pending
 
 
-def _bodies(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterator[Body]:
+def bodies_of(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterator[Bodies]:
+    """The rest shapes of the people in the images of each task."""
+
+    @lru_cache(COMPANIONS + 2)
+    def body(number: int) -> Body:
+        return model.body(plan.identity(number).phenotype)
+
     for frames in tasks:
-        yield model.body(plan.identity(frames[0].identity).phenotype)
+        numbers = {frame.identity for frame in frames}
+        numbers |= {company[0] for company in map(plan.companion, frames) if company}
+        yield {number: body(number) for number in sorted(numbers)}
 
 
 def _prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
@@ -168,9 +177,9 @@ def _prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
 def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]]) -> Iterator[int]:
     """Render in this process; yields the number of images done at a time."""
     model, renderer = _prepare(plan)
-    for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
+    for frames, bodies in zip(tasks, bodies_of(model, plan, tasks), strict=True):
         for frame in frames:
-            yield renderer.render(root, body, [frame])
+            yield renderer.render(root, bodies, [frame])
 
 
 def _render_in_pool(
@@ -187,8 +196,8 @@ def _render_in_pool(
     running: set[Future[int]] = set()
     done: set[Future[int]] = set()
     try:
-        for frames, body in zip(tasks, _bodies(model, plan, tasks), strict=True):
-            running.add(pool.submit(render_task, root, body, frames))
+        for frames, bodies in zip(tasks, bodies_of(model, plan, tasks), strict=True):
+            running.add(pool.submit(render_task, root, bodies, frames))
             if len(running) >= 3 * workers:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield sum(future.result() for future in done)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vireid.synvi.body import Body, Template
 from vireid.synvi.materials import Material
 
-__all__ = ["Figure", "Part", "assemble", "layer", "rigid", "vertex_normals"]
+__all__ = ["Figure", "Part", "assemble", "join", "layer", "rigid", "vertex_normals"]
 
 Points = NDArray[np.float32]
 
@@ -164,4 +164,18 @@ def assemble(parts: list[Part]) -> Figure:
             [np.full(len(p.triangles), i, dtype=np.int32) for i, p in enumerate(parts)]
         ),
         materials=tuple(p.material for p in parts),
+    )
+
+
+def join(first: Figure, second: Figure) -> Figure:
+    """Concatenate two figures into one mesh; the first keeps its numbers."""
+    return Figure(
+        rest=np.concatenate([first.rest, second.rest]),
+        weights=np.concatenate([first.weights, second.weights]),
+        indices=np.concatenate([first.indices, second.indices]),
+        coords=np.concatenate([first.coords, second.coords]),
+        cut=np.concatenate([first.cut, second.cut]),
+        triangles=np.concatenate([first.triangles, second.triangles + np.int32(len(first.rest))]),
+        surface=np.concatenate([first.surface, second.surface + np.int32(len(first.materials))]),
+        materials=first.materials + second.materials,
     )

@@ -15,9 +15,19 @@ from vireid.synvi.cameras import Camera, regdb_cameras, sysu_cameras
 from vireid.synvi.gait import Gait, draw_gait
 from vireid.synvi.outfit import COLOURFUL, STREET, Outfit, draw_outfit
 from vireid.synvi.scene import Shot, draw_shot
-from vireid.synvi.worlds import BANDS, draw_camera, draw_world_shot
+from vireid.synvi.worlds import BANDS, draw_camera, draw_companion, draw_world_shot
 
-__all__ = ["CROWD", "PRESETS", "Frame", "Identity", "Layout", "Plan", "Preset", "PresetName"]
+__all__ = [
+    "COMPANIONS",
+    "CROWD",
+    "PRESETS",
+    "Frame",
+    "Identity",
+    "Layout",
+    "Plan",
+    "Preset",
+    "PresetName",
+]
 
 Layout = Literal["sysu-mm01", "regdb", "worlds"]
 PresetName = Literal["demo", "standard", "pretrain"]
@@ -25,6 +35,11 @@ PresetName = Literal["demo", "standard", "pretrain"]
 # Raised whenever a change makes other pixels: a tree that was begun with other code is not
 # continued, and a data card says which code made it.
 GENERATOR = 1
+
+COMPANIONS = 4
+"""People of a world who appear as the second person in images of the others."""
+
+_COMPANY = 0.13  # share of images with a second person, before those without room for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +219,23 @@ class Plan:
             left, right, top, bottom = (float(m) for m in margins)
             shot = dataclasses.replace(shot, heading=heading, margins=(left, right, top, bottom))
         return shot, rng
+
+    def companion(self, frame: Frame) -> tuple[int, Shot] | None:
+        """Worlds form: the second person in an image, and how and where they walk; mostly None.
+
+        A few people of the world are the companions of all others: a companion says little about
+        whose image it is, and a process builds few figures.
+        """
+        first = self.world(frame.identity) * self.preset.people + 1
+        others = [n for n in range(first, first + self.preset.people) if n != frame.identity]
+        if self.layout != "worlds" or not others:
+            return None
+        rng = self.rng(8, frame.identity, frame.camera, frame.index)
+        if rng.random() >= _COMPANY:
+            return None
+        number = int(rng.choice(others[:COMPANIONS]))
+        shot = draw_companion(rng, self.cameras[frame.camera], self.shot(frame)[0])
+        return None if shot is None else (number, shot)
 
     def seen_from_behind(self, number: int) -> bool:
         """RegDB form: whether a person walks away from the cameras."""

@@ -1,4 +1,4 @@
-"""One image: a walking figure in front of a camera."""
+"""One image: a walking person in front of a camera, and sometimes a second one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vireid.synvi.cameras import Camera, Illumination
 from vireid.synvi.environments import Environment, Solid
 from vireid.synvi.gait import Gait, Pose, bone_transforms, draw_pose
 from vireid.synvi.materials import Kind, Material, table
+from vireid.synvi.parts import Figure, join
 from vireid.synvi.raster import Samples, rasterise
 from vireid.synvi.shading import ShadedImage, shade
 from vireid.synvi.skinning import Skinning
@@ -102,10 +103,25 @@ def _unit(v: Any) -> NDArray[np.float64]:
     return vector / np.linalg.norm(vector)
 
 
-def _pose_in_world(
-    person: Person, shot: Shot
-) -> tuple[Points, Points, NDArray[np.float32], NDArray[np.float32]]:
-    """World positions and normals, and where the two feet touch the ground ``[2, 2]``."""
+@dataclass(frozen=True, slots=True)
+class _Posed:
+    """Figures in the world.
+
+    Attributes:
+        figure: The figures in the rest pose, one mesh.
+        points: World positions of its vertices, float32 ``[n, 3]``.
+        normals: Their normals, float32 ``[n, 3]``.
+        feet: Where the two feet of each person touch the ground, float32 ``[people, 4]``.
+    """
+
+    figure: Figure
+    points: Points
+    normals: Points
+    feet: NDArray[np.float32]
+
+
+def _pose_in_world(person: Person, shot: Shot) -> _Posed:
+    """A person at the moment and the place of a shot."""
     bones = bone_transforms(person.template, person.body, person.gait, shot.pose)
     points, normals = person.skinning.pose(bones)
     angle = np.deg2rad(shot.heading)
@@ -123,7 +139,17 @@ def _pose_in_world(
     feet = np.stack(
         [bones[person.template.bone(f"foot.{side}")] @ _foot(person, side) for side in "LR"]
     ).astype(np.float32)
-    return world + shift, turned(normals), turned(feet)[:, :2] + shift[:2], shift
+    feet = (turned(feet)[:, :2] + shift[:2]).reshape(1, 4)
+    return _Posed(person.skinning.figure, world + shift, turned(normals), feet)
+
+
+def _both(first: _Posed, second: _Posed) -> _Posed:
+    return _Posed(
+        join(first.figure, second.figure),
+        np.concatenate([first.points, second.points]),
+        np.concatenate([first.normals, second.normals]),
+        np.concatenate([first.feet, second.feet]),
+    )
 
 
 def _foot(person: Person, side: str) -> NDArray[np.float64]:
@@ -132,9 +158,7 @@ def _foot(person: Person, side: str) -> NDArray[np.float64]:
     return np.array([ankle[0], ankle[1] - 0.06, ankle[2] - 0.06, 1.0])
 
 
-def _shadow_map(
-    skinning: Skinning, world: Points, light: Illumination, shot: Shot, lights: Any
-) -> NDArray[np.float32]:
+def _shadow_map(posed: _Posed, light: Illumination, shot: Shot, lights: Any) -> NDArray[np.float32]:
     """Depth towards the key light, ``[size, size]``; also fills in the map's frame."""
     angle = np.deg2rad(shot.key_turn)
     x, y, z = light.key
@@ -149,11 +173,11 @@ def _shadow_map(
     lights.shadow_scale, lights.shadow_depth = scale, 10.0
     if max(light.key_colour) <= 0:
         return np.zeros((_SHADOW_SIZE, _SHADOW_SIZE), dtype=np.float32)
-    away = world - centre.astype(np.float32)
+    away = posed.points - centre.astype(np.float32)
     frame = np.stack([right * scale, down * scale, key]).astype(np.float32)
     points = (away[:, None, :] * frame[None]).sum(axis=2)
     points += np.array([_SHADOW_SIZE / 2, _SHADOW_SIZE / 2, 10.0], dtype=np.float32)
-    figure = skinning.figure
+    figure = posed.figure
     seen = rasterise(points, figure.cut, figure.triangles, _SHADOW_SIZE, _SHADOW_SIZE)
     return seen.inverse_depth
 
@@ -269,14 +293,18 @@ def _crop(flat: Points, shot: Shot, size: tuple[int, int] | None) -> _Crop:
     return _Crop(x0, y0, step, shot.height, max(16, round((x1 - x0) / step)))
 
 
-def _mesh(person: Person, world: Points, normals: Points, seen: Samples, camera: Camera) -> Any:
-    skinning = person.skinning
+def _mesh(posed: _Posed, own: int, seen: Samples, camera: Camera) -> Any:
+    figure = posed.figure
     mesh = Mesh()
-    mesh.points = wp.array(world, dtype=wp.vec3, device="cpu", copy=False)
-    mesh.normals = wp.array(normals, dtype=wp.vec3, device="cpu", copy=False)
-    mesh.rest, mesh.coords, mesh.cut = skinning.rest, skinning.coords, skinning.cut
-    mesh.triangles, mesh.surface = skinning.triangles, skinning.surface
-    materials = table(list(skinning.figure.materials), camera.band)
+    mesh.own = own
+    mesh.points = wp.array(posed.points, dtype=wp.vec3, device="cpu", copy=False)
+    mesh.normals = wp.array(posed.normals, dtype=wp.vec3, device="cpu", copy=False)
+    mesh.rest = wp.from_numpy(figure.rest, dtype=wp.vec3, device="cpu")
+    mesh.coords = wp.from_numpy(figure.coords, dtype=wp.vec3, device="cpu")
+    mesh.cut = wp.from_numpy(figure.cut, dtype=wp.float32, device="cpu")
+    mesh.triangles = wp.from_numpy(figure.triangles, dtype=wp.vec3i, device="cpu")
+    mesh.surface = wp.from_numpy(figure.surface, dtype=wp.int32, device="cpu")
+    materials = table(list(figure.materials), camera.band)
     mesh.materials = wp.from_numpy(materials, dtype=wp.float32, device="cpu")
     mesh.triangle_id = wp.array(seen.triangle, dtype=wp.int32, device="cpu", copy=False)
     mesh.weights = wp.array(seen.weights, dtype=wp.vec2, device="cpu", copy=False)
@@ -289,6 +317,7 @@ def render_shot(
     camera: Camera,
     shot: Shot,
     *,
+    second: tuple[Person, Shot] | None = None,
     size: tuple[int, int] | None = None,
     oversampling: int = 2,
     scale: float = 1.0,
@@ -299,26 +328,31 @@ def render_shot(
         person: The identity.
         camera: The camera.
         shot: What was drawn for this image.
+        second: Another person, and a shot that says how and where that one walks; the box follows
+            the first person only.
         size: Rows and columns of the crop; None follows the person's outline.
         oversampling: Samples along each side of a pixel.
         scale: Factor on the crop's height when its size is free.
 
     Returns:
-        Linear radiance and the person's coverage.
+        Linear radiance and the first person's coverage.
     """
     if scale != 1.0 and size is None:
         shot = replace(shot, height=max(24, round(shot.height * scale)))
-    world, normals, feet, _ = _pose_in_world(person, shot)
+    posed = _pose_in_world(person, shot)
+    vertices, own = len(posed.points), len(posed.figure.triangles)
+    if second is not None:
+        posed = _both(posed, _pose_in_world(*second))
     eye = np.array(camera.eye)
     ahead = _unit(np.array(camera.target) - eye)
     right = _unit(np.cross(ahead, (0, 0, 1)))
     down = np.cross(ahead, right)
-    away = world - eye.astype(np.float32)
+    away = posed.points - eye.astype(np.float32)
     frame = np.stack([right, down, ahead]).astype(np.float32)
     seen_from = (away[:, None, :] * frame[None]).sum(axis=2)
     flat = seen_from[:, :2] / seen_from[:, 2:]
-    figure = person.skinning.figure
-    crop = _crop(flat[figure.cut > 0], shot, size)
+    figure = posed.figure
+    crop = _crop(flat[:vertices][figure.cut[:vertices] > 0], shot, size)
     fine = crop.step / oversampling
     corner = np.array([crop.left, crop.top], dtype=np.float32)
     points = np.concatenate([(flat - corner) / np.float32(fine), 1 / seen_from[:, 2:]], axis=1)
@@ -334,9 +368,9 @@ def render_shot(
     view.down, view.ahead = wp.vec3(*down), wp.vec3(*ahead)
     view.x0, view.y0, view.step, view.reach = crop.left, crop.top, fine, 1.0 / fine
     lights = _lights(camera.light, camera, shot, ahead)
-    lights.feet = wp.vec4(*(float(f) for f in feet.ravel()))
-    mesh = _mesh(person, world, normals, seen, camera)
-    shadow = _shadow_map(person.skinning, world, camera.light, shot, lights)
+    lights.feet = wp.from_numpy(posed.feet, dtype=wp.vec4, device="cpu")
+    mesh = _mesh(posed, own, seen, camera)
+    shadow = _shadow_map(posed, camera.light, shot, lights)
     mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
     shapes = _shapes(_in_front(camera, shot), camera, frame, crop)
     return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

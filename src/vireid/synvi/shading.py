@@ -304,16 +304,17 @@ def _surroundings(
                     share = _shadowed(mesh, lights, p, 0.0)
             sky = 0.45 + 0.55 * wp.min(p[2] / 0.5, 1.0)
             if n[2] > 0.5:
-                ax = p[0] - lights.feet[0]
-                ay = p[1] - lights.feet[1]
-                bx = p[0] - lights.feet[2]
-                by = p[1] - lights.feet[3]
-                body = wp.vec2(0.5 * (ax + bx), 0.5 * (ay + by))
-                sky = 1.0 - 0.5 * wp.exp(-(ax * ax + ay * ay) / 0.016)
-                sky = sky * (1.0 - 0.5 * wp.exp(-(bx * bx + by * by) / 0.016))
-                sky = sky * (1.0 - 0.4 * wp.exp(-wp.dot(body, body) / 0.16))
-                if p[2] > 0.05:
-                    sky = 1.0
+                sky = wp.float32(1.0)
+                if p[2] <= 0.05:
+                    for f in range(lights.feet.shape[0]):
+                        ax = p[0] - lights.feet[f][0]
+                        ay = p[1] - lights.feet[f][1]
+                        bx = p[0] - lights.feet[f][2]
+                        by = p[1] - lights.feet[f][3]
+                        body = wp.vec2(0.5 * (ax + bx), 0.5 * (ay + by))
+                        sky = sky * (1.0 - 0.5 * wp.exp(-(ax * ax + ay * ay) / 0.016))
+                        sky = sky * (1.0 - 0.5 * wp.exp(-(bx * bx + by * by) / 0.016))
+                        sky = sky * (1.0 - 0.4 * wp.exp(-wp.dot(body, body) / 0.16))
             lit = _lit(lights, p, n, look, share, sky, 0.0, shapes.materials[m, 13], albedo)
             out = wp.vec4(lit[0], lit[1], lit[2], 1.0)
     return out
@@ -343,13 +344,18 @@ def _shade(
             if covered:
                 depth = 1.0 / mesh.inverse_depth[y, x]
                 before = wp.vec4(0.0, 0.0, 0.0, 0.0)
-                if shapes.front > 0:
-                    before = _surroundings(mesh, shapes, lights, view, ray, shapes.front, depth)
+                hiding = shapes.front
+                mask = wp.float32(1.0)
+                if mesh.triangle_id[y, x] >= mesh.own:
+                    hiding = shapes.visible
+                    mask = 0.0
+                if hiding > 0:
+                    before = _surroundings(mesh, shapes, lights, view, ray, hiding, depth)
                 if before[3] > 0.0:
                     total += wp.vec4(before[0], before[1], before[2], 0.0)
                 else:
-                    own = _figure(mesh, lights, view, x, y)
-                    total += wp.vec4(own[0], own[1], own[2], 1.0)
+                    colour = _figure(mesh, lights, view, x, y)
+                    total += wp.vec4(colour[0], colour[1], colour[2], mask)
             else:
                 seen = _surroundings(mesh, shapes, lights, view, ray, shapes.visible, 1.0e8)
                 if seen[3] > 0.0:
@@ -365,7 +371,7 @@ class ShadedImage:
 
     Attributes:
         radiance: Linear radiance, float32 ``[h, w, 3]``.
-        mask: Fraction of each pixel covered by the figure, float32 ``[h, w]``.
+        mask: Fraction of each pixel covered by the person whose image this is, float32 ``[h, w]``.
     """
 
     radiance: NDArray[np.float32]
@@ -378,7 +384,7 @@ def shade(
     """Colour a crop.
 
     Args:
-        mesh: The posed, rasterised figure (`Mesh`).
+        mesh: The posed, rasterised figures (`Mesh`).
         shapes: The environment (`Shapes`).
         view: The camera (`View`).
         lights: The light (`Lights`).
@@ -387,7 +393,7 @@ def shade(
         oversampling: Samples along each side of a pixel.
 
     Returns:
-        Linear radiance and the figure's coverage.
+        Linear radiance and the person's coverage.
     """
     image = np.zeros((height, width, 4), dtype=np.float32)
     target = wp.array(image, dtype=wp.vec4, device="cpu", copy=False)

@@ -58,11 +58,8 @@ class Skinning:
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
-        self.rest: Any = wp.from_numpy(figure.rest, dtype=wp.vec3, device="cpu")
-        self.coords: Any = wp.from_numpy(figure.coords, dtype=wp.vec3, device="cpu")
-        self.cut: Any = wp.from_numpy(figure.cut, dtype=wp.float32, device="cpu")
-        self.triangles: Any = wp.from_numpy(figure.triangles, dtype=wp.vec3i, device="cpu")
-        self.surface: Any = wp.from_numpy(figure.surface, dtype=wp.int32, device="cpu")
+        self._rest: Any = wp.from_numpy(figure.rest, dtype=wp.vec3, device="cpu")
+        self._triangles: Any = wp.from_numpy(figure.triangles, dtype=wp.vec3i, device="cpu")
         self._weights: Any = wp.from_numpy(figure.weights, dtype=wp.float32, device="cpu")
         self._indices: Any = wp.from_numpy(figure.indices, dtype=wp.int32, device="cpu")
 
@@ -82,9 +79,9 @@ class Skinning:
         wp.launch(
             _skin,
             dim=len(points),
-            inputs=[self.rest, self._weights, self._indices, maps, posed],
+            inputs=[self._rest, self._weights, self._indices, maps, posed],
             device="cpu",
         )
         target = wp.array(normals, dtype=wp.vec3, device="cpu", copy=False)
-        wp.launch(_normals, dim=1, inputs=[posed, self.triangles, target], device="cpu")
+        wp.launch(_normals, dim=1, inputs=[posed, self._triangles, target], device="cpu")
         return points, normals

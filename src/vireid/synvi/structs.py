@@ -9,7 +9,10 @@ __all__ = ["Lights", "Mesh", "Shapes", "View"]
 
 @wp.struct
 class Mesh:
-    """The posed figure: per vertex, per triangle, and what the rasteriser found."""
+    """The posed figures: per vertex, per triangle, and what the rasteriser found.
+
+    The first `own` triangles belong to the person whose image this is.
+    """
 
     points: wp.array(dtype=wp.vec3)
     normals: wp.array(dtype=wp.vec3)
@@ -23,6 +26,7 @@ class Mesh:
     weights: wp.array2d(dtype=wp.vec2)
     inverse_depth: wp.array2d(dtype=float)
     shadow: wp.array2d(dtype=float)
+    own: int
 
 
 @wp.struct
@@ -79,5 +83,5 @@ class Lights:
     shadow_centre: wp.vec3
     shadow_scale: float
     shadow_depth: float
-    feet: wp.vec4  # x, y of both feet
+    feet: wp.array(dtype=wp.vec4)  # x, y of both feet of each person
     thermal: int

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -18,16 +18,19 @@ from vireid.files import write_atomic
 from vireid.synvi import raster, shading, skinning, warp_init
 from vireid.synvi.body import Body, Template
 from vireid.synvi.clothing_mesh import build_figure
-from vireid.synvi.presets import Frame, Plan
+from vireid.synvi.presets import COMPANIONS, Frame, Plan
 from vireid.synvi.regions import Regions, regions_of
 from vireid.synvi.scene import Person, render_shot
 from vireid.synvi.sensors import develop, encode_bmp, encode_jpeg
 from vireid.synvi.shading import ShadedImage
 from vireid.synvi.skinning import Skinning
 
-__all__ = ["Renderer", "compile_kernels", "render_task", "start_worker"]
+__all__ = ["Bodies", "Renderer", "compile_kernels", "render_task", "start_worker"]
 
 _REGDB_SIZE = (128, 64)  # rows, columns
+
+Bodies = dict[int, Body]
+"""Rest shapes of the people of some images, by number."""
 
 
 def compile_kernels() -> None:
@@ -39,11 +42,19 @@ def compile_kernels() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """The state of a process that renders identities of a plan."""
+    """The state of a process that renders identities of a plan.
+
+    Attributes:
+        plan: The plan.
+        template: What all bodies share.
+        regions: Regions of the template.
+        people: The people built last, by number; the latest is last.
+    """
 
     plan: Plan
     template: Template
     regions: Regions
+    people: dict[int, Person] = field(default_factory=dict)
 
     @classmethod
     def build(cls, plan: Plan, template: Template) -> Renderer:
@@ -52,14 +63,25 @@ class Renderer:
         return cls(plan, template, regions_of(template))
 
     def person(self, number: int, body: Body) -> Person:
-        """Build an identity with its clothes."""
-        identity = self.plan.identity(number)
-        figure = build_figure(self.template, self.regions, body, identity.outfit)
-        return Person(self.template, body, identity.gait, Skinning(figure))
+        """Build an identity with its clothes, or take one that was built shortly before."""
+        person = self.people.pop(number, None)
+        if person is None:
+            identity = self.plan.identity(number)
+            figure = build_figure(self.template, self.regions, body, identity.outfit)
+            person = Person(self.template, body, identity.gait, Skinning(figure))
+        self.people[number] = person
+        if len(self.people) > COMPANIONS + 2:  # an identity, and all who may accompany it
+            del self.people[next(iter(self.people))]
+        return person
 
-    def _see(self, person: Person, frame: Frame) -> tuple[ShadedImage, np.random.Generator]:
+    def _see(self, bodies: Bodies, frame: Frame) -> tuple[ShadedImage, np.random.Generator]:
         """One image up to the sensor, and the generator for the sensor."""
         plan = self.plan
+        person = self.person(frame.identity, bodies[frame.identity])
+        company = plan.companion(frame)
+        second = None
+        if company is not None:
+            second = self.person(company[0], bodies[company[0]]), company[1]
         shot, rng = plan.shot(frame)
         camera = plan.cameras[frame.camera]
         size = _REGDB_SIZE if plan.layout == "regdb" else None
@@ -68,33 +90,33 @@ class Renderer:
             person,
             camera,
             shot,
+            second=second,
             size=size,
             oversampling=preset.oversampling,
             scale=preset.scale,
         )
         return seen, rng
 
-    def mask(self, person: Person, frame: Frame) -> NDArray[np.float32]:
+    def mask(self, bodies: Bodies, frame: Frame) -> NDArray[np.float32]:
         """The person's coverage of one image, float32 ``[h, w]``."""
-        return self._see(person, frame)[0].mask
+        return self._see(bodies, frame)[0].mask
 
-    def image(self, person: Person, frame: Frame) -> tuple[NDArray[np.uint8], int]:
+    def image(self, bodies: Bodies, frame: Frame) -> tuple[NDArray[np.uint8], int]:
         """Render and develop one image.
 
         Returns:
             The image, uint8 ``[h, w, 3]``, and its JPEG quality.
         """
         camera = self.plan.cameras[frame.camera]
-        seen, rng = self._see(person, frame)
+        seen, rng = self._see(bodies, frame)
         image = develop(seen.radiance, camera.sensor, camera.band, rng)
         low, high = camera.sensor.quality
         return image, int(rng.integers(low, high + 1))
 
-    def render(self, root: Path, body: Body, frames: list[Frame]) -> int:
+    def render(self, root: Path, bodies: Bodies, frames: list[Frame]) -> int:
         """Render images of one identity to files; returns how many."""
-        person = self.person(frames[0].identity, body)
         for frame in frames:
-            image, quality = self.image(person, frame)
+            image, quality = self.image(bodies, frame)
             bitmap = frame.path.endswith(".bmp")
             content = encode_bmp(image) if bitmap else encode_jpeg(image, quality)
             write_atomic(root / frame.path, content)
@@ -120,8 +142,8 @@ def start_worker(plan: Plan, template: Template) -> None:
     _renderer = Renderer.build(plan, template)
 
 
-def render_task(root: Path, body: Body, frames: list[Frame]) -> int:
+def render_task(root: Path, bodies: Bodies, frames: list[Frame]) -> int:
     """Render some images of one identity in a pool's process; returns how many."""
     if _renderer is None:
         raise RuntimeError("start_worker was not called in this process")
-    return _renderer.render(root, body, frames)
+    return _renderer.render(root, bodies, frames)

@@ -2,7 +2,7 @@
 
 Each world has its own people and six cameras of its own: two visible, two near-infrared and two
 thermal ones. Every camera draws its place, position, illumination and sensor; every image its
-heading, box and occluder.
+heading, box and occluder, and sometimes a second person.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vireid.synvi.cameras import Camera, Illumination, Sensor, Triple
+from vireid.synvi.environments import Solid
 from vireid.synvi.gait import draw_pose
 from vireid.synvi.materials import Band
 from vireid.synvi.places import draw_place
 from vireid.synvi.scene import Shot
 
-__all__ = ["BANDS", "draw_camera", "draw_world_shot"]
+__all__ = ["BANDS", "draw_camera", "draw_companion", "draw_world_shot"]
 
 BANDS: tuple[Band, ...] = (
     "visible",
@@ -211,3 +213,52 @@ def draw_world_shot(rng: np.random.Generator, camera: Camera) -> Shot:
         key_turn=float(rng.normal(0, 25)),
         occluder=(float(rng.uniform(-1, 1)), width, height, form),
     )
+
+
+def draw_companion(rng: np.random.Generator, camera: Camera, shot: Shot) -> Shot | None:
+    """Draw how and where a second person walks, so that the box of the first shows a part of them.
+
+    Args:
+        rng: Source of randomness.
+        camera: The camera.
+        shot: The image of the first person.
+
+    Returns:
+        The first person's shot with the pose, heading and position of the second; None if the
+        surroundings leave no room.
+    """
+    eye, first = np.array(camera.eye[:2]), np.array(shot.position)
+    distance = float(np.linalg.norm(first - eye))
+    towards = (first - eye) / distance
+    across = np.array([towards[1], -towards[0]])
+    for _ in range(8):
+        where, heading = rng.random(), float(rng.uniform(0, 360))
+        if where < 0.45:
+            far = distance + float(rng.uniform(0.6, 4.0))
+        elif where < 0.65 and distance > 2.6:
+            far = max(distance - float(rng.uniform(0.6, 2.0)), 1.8)
+        else:  # they walk together
+            far = distance + float(rng.uniform(-0.25, 0.25))
+            heading = shot.heading + float(rng.normal(0, 12))
+        # Half a body's width in metres at the first person's distance.
+        half = 0.24 * distance / far
+        nearest = 0.45 if abs(far - distance) < 0.5 else 0.1 + half * (far < distance)
+        aside = float(rng.choice((-1, 1)) * rng.uniform(nearest, max(0.3 + half, nearest + 0.1)))
+        second = eye + towards * far + across * (aside * far / distance)
+        if _open_ground(camera.environment.solids, first, second):
+            position = (float(second[0]), float(second[1]))
+            return replace(shot, pose=draw_pose(rng), heading=heading, position=position)
+    return None
+
+
+def _open_ground(
+    solids: tuple[Solid, ...], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> bool:
+    """Whether people can stand all the way between two points of the ground."""
+    for solid in solids:
+        if solid.low[2] < 1.7 and solid.high[2] > 0.1:
+            low, high = np.array(solid.low[:2]) - 0.3, np.array(solid.high[:2]) + 0.3
+            points = start + np.linspace(0.2, 1, 9)[:, None] * (end - start)
+            if ((points > low) & (points < high)).all(axis=1).any():
+                return False
+    return True
