@@ -111,6 +111,8 @@ class ImageInfo:
         camera: The camera, free text; empty if unknown.
         identity: The person, free text; empty if unknown.
         time: When it was taken; None if unknown.
+        tracklet: Name of the tracklet, the images of one person in one passage of a camera, unique
+            within the camera; empty if unknown.
         note: Free text.
         sha256: SHA-256 of the file's bytes in hexadecimal; empty until the file is read.
         added: When it was added to a gallery; None before that.
@@ -122,6 +124,7 @@ class ImageInfo:
     camera: str = ""
     identity: str = ""
     time: datetime | None = None
+    tracklet: str = ""
     note: str = ""
     sha256: str = ""
     added: datetime | None = None
@@ -131,7 +134,7 @@ class ImageInfo:
             time = getattr(self, name)
             if time is not None:
                 object.__setattr__(self, name, in_utc(time))
-        for name in ("camera", "identity", "note"):
+        for name in ("camera", "identity", "tracklet", "note"):
             text = unicodedata.normalize("NFC", getattr(self, name))
             object.__setattr__(self, name, text)
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Self
@@ -167,6 +168,31 @@ class TestAdd:
         printed = vireid("gallery", "add", "--skip-bad", *words)
         assert "holds 8 entries: 2 new; 6 were already there" in printed
         assert "1 image was skipped:\n  '" in printed
+
+    @pytest.mark.parametrize(
+        ("name", "pattern", "expected"),
+        [
+            (
+                "cam3_20240531T221500_t7_0.png",
+                "cam{camera}_{time:%Y%m%dT%H%M%S}_t{tracklet}_{}",
+                "7",
+            ),
+            ("0002_c3s1_000451_03.png", "auto", ""),
+        ],
+    )
+    def test_what_names_say_comes_along(
+        self, run: Path, tmp_path: Path, vireid: Vireid, name: str, pattern: str, expected: str
+    ) -> None:
+        (tmp_path / name).write_bytes(photograph(0))
+        words = [tmp_path / name, "--pattern", pattern]
+        vireid("gallery", "add", tmp_path / "people", "--run", run, *words)
+        vireid("encode", run, *words, "--out", tmp_path / "a.parquet")
+        [batch] = FeatureFile(tmp_path / "a.parquet")
+        info = rows_in(tmp_path / "people")[name].info
+        assert info == replace(batch.images[0].info, guessed=False, added=info.added)
+        assert (info.camera, info.tracklet) == ("3", expected)
+        assert info.time == (datetime(2024, 5, 31, 22, 15, tzinfo=UTC) if expected else None)
+        assert info.identity == ("" if expected else "0002")
 
     def test_another_networks_gallery_is_refused(
         self, place: Path, images: Path, night: Path, tmp_path: Path, refused: Vireid

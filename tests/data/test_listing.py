@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.helpers.messages import refused
 from tests.helpers.trees import save_manifest, write_manifest
 
 from vireid.data.layouts import Manifest
+from vireid.data.layouts.pattern import PathPattern
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError
 from vireid.types import ImageInfo, Modality
@@ -109,6 +111,8 @@ class TestFiles:
         ]
 
 
+_COLUMNS = ("path", "modality", "camera", "identity", "time", "tracklet", "note")
+
 ROWS: list[dict[str, Any]] = [
     {
         "path": "day/a.jpg",
@@ -116,6 +120,7 @@ ROWS: list[dict[str, Any]] = [
         "camera": "entrance",
         "identity": "",
         "time": "2024-05-31T12:00:00+02:00",
+        "tracklet": "7",
         "note": "two bags, red",
     },
     {
@@ -124,9 +129,10 @@ ROWS: list[dict[str, Any]] = [
         "camera": "",
         "identity": "Ada",
         "time": "2024-05-31 23:10:00.5",
+        "tracklet": "",
         "note": "",
     },
-    {"path": "c.png", "modality": "", "camera": "7", "identity": "", "time": "", "note": ""},
+    {**dict.fromkeys(_COLUMNS, ""), "path": "c.png", "camera": "7"},
 ]
 
 
@@ -141,6 +147,7 @@ class TestManifests:
                 modality=Modality.VISIBLE,
                 camera="entrance",
                 time=datetime(2024, 5, 31, 12, tzinfo=summer),
+                tracklet="7",
                 note="two bags, red",
             ),
             ImageInfo(
@@ -229,3 +236,48 @@ class TestManifests:
         ):
             (tmp_path / "list.csv").write_text(text)
             assert expected in refused(lambda: list_images([str(tmp_path / "list.csv")]))
+
+
+class TestPatterns:
+    def test_the_end_of_a_path_gives_what_the_manifest_does_not(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        name = "cam3_20240531T221500_t7_0.jpg"
+        nested, plain, other, listed = touch(
+            tmp_path, f"a/b/{name}", name, "a/other.jpg", f"list/{name}"
+        )
+        row = {"path": name, "camera": "yard", "identity": "Ada"}
+        manifest = save_manifest(tmp_path / "list/list.csv", [row])
+        pattern = PathPattern("cam{camera}_{time:%Y%m%dT%H%M%S}_t{tracklet}_{any}.jpg")
+        sources = [tmp_path / "a", plain, manifest]
+        found = list_images(sources, camera="roof", pattern=pattern)
+        time = datetime(2024, 5, 31, 22, 15, tzinfo=UTC)
+        read = ImageInfo(path=nested, camera="3", time=time, tracklet="7")
+        assert found == [
+            read,
+            ImageInfo(path=other, camera="roof"),
+            replace(read, path=plain),
+            replace(read, path=listed, camera="yard", identity="Ada"),
+        ]
+        assert (
+            "matches 3 of 4 images and gives their camera, time (UTC unless it has an offset),"
+            f" tracklet; the others get nothing from it: '{other}'.\n"
+        ) in capsys.readouterr().err
+
+    def test_two_stars_start_at_the_folder_that_is_named(self, tmp_path: Path) -> None:
+        (file,) = touch(tmp_path, "people/hall/2024/06/1.jpg")
+        for source in (tmp_path / "people", tmp_path / "people/**/*.jpg"):
+            [image] = list_images([source], pattern=PathPattern("{camera}/**/{}.jpg"))
+            assert (image.path, image.camera) == (file, "hall")
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("{modality}_{}", "/x_2024.jpg' has the modality 'x'; expected visible"),
+            ("{any}_{time}.jpg", "/x_2024.jpg' has the time '2024'; expected ISO 8601"),
+            ("cam{camera}_{}", "None of 1 image matches the pattern 'cam{camera}_{}': "),
+        ],
+    )
+    def test_a_pattern_that_does_not_fit(self, tmp_path: Path, pattern: str, expected: str) -> None:
+        touch(tmp_path, "x_2024.jpg")
+        assert expected in refused(lambda: list_images([tmp_path], pattern=PathPattern(pattern)))

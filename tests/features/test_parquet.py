@@ -36,6 +36,7 @@ images = st.builds(
     camera=texts,
     identity=texts,
     time=moments,
+    tracklet=texts,
     note=texts,
     added=moments,
 )

@@ -24,6 +24,7 @@ from tests.gallery.toys import (
     OTHER,
     START,
     TIMES,
+    TRACKLETS,
     NewGallery,
     by_id,
     changed,
@@ -81,6 +82,7 @@ def some_filters() -> st.SearchStrategy[Filters]:
         since=times(),
         until=times(),
         identities=st.lists(st.sampled_from(IDENTITIES) | TEXTS, max_size=3).map(tuple),
+        tracklets=st.lists(st.sampled_from(TRACKLETS) | TEXTS, max_size=3).map(tuple),
         note=st.just("") | parts | st.sampled_from(NOTES) | TEXTS,
         ids=st.just(()) | st.lists(ids, min_size=1, max_size=60).map(tuple),
         without_ids=st.lists(ids, max_size=60).map(tuple),
@@ -269,7 +271,9 @@ def test_limit_below_one_is_refused(filled: Gallery) -> None:
         filled.search(unit(0)[None], limit=0)
 
 
-@pytest.mark.parametrize("field", ["cameras", "identities", "ids", "without_ids", "note"])
+@pytest.mark.parametrize(
+    "field", ["cameras", "identities", "tracklets", "ids", "without_ids", "note"]
+)
 def test_filter_with_invalid_unicode_is_refused(filled: Gallery, field: str) -> None:
     text = "\ud800"
     filters = Filters(**{field: text if field == "note" else (text,)})  # type: ignore[arg-type]
@@ -283,15 +287,15 @@ def test_filter_with_invalid_unicode_is_refused(filled: Gallery, field: str) -> 
 
 
 @any_example
-@given(texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), time=st.datetimes(timezones=st.timezones()))
+@given(
+    texts=st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), time=st.datetimes(timezones=st.timezones())
+)
 def test_any_text_and_time_round_trips(
-    growing: Gallery, texts: tuple[str, str, str, str], time: datetime
+    growing: Gallery, texts: tuple[str, str, str, str, str], time: datetime
 ) -> None:
-    name, camera, identity, note = texts
-    number = growing.count()
-    one = changed(
-        row(number), path=Path(name), camera=camera, identity=identity, note=note, time=time
-    )
+    name, camera, identity, tracklet, note = texts
+    labels = {"camera": camera, "identity": identity, "tracklet": tracklet, "note": note}
+    one = changed(row(growing.count()), path=Path(name), time=time, **labels)
     growing.add([one])
     found = growing.entry(one.info.id)
     assert found is not None
@@ -299,7 +303,7 @@ def test_any_text_and_time_round_trips(
     since = found.info.time
     assert since is not None
     until = since + timedelta(microseconds=1)
-    exactly = Filters(cameras=(camera,), note=note, since=since, until=until)
+    exactly = Filters(cameras=(camera,), tracklets=(tracklet,), note=note, since=since, until=until)
     assert one.info in [other.info for other in growing.rows(exactly)]
 
 

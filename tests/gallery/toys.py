@@ -27,6 +27,7 @@ NewGallery = Callable[..., Gallery]
 
 CAMERAS = ("", "entrance", "Entrance", "north 2", 'with "quotes"', "Tür 3")
 IDENTITIES = ("", "0001", "0002", "Ann")
+TRACKLETS = ("", "7", "é 8")
 NOTES = ("", "red coat", "Red Coat, backpack", "STRASSE", "straße", "İstanbul", "50 % off_x*")
 TIMES = (
     None,
@@ -63,6 +64,7 @@ def row(number: int) -> IndexedImage:
         camera=CAMERAS[number % len(CAMERAS)],
         identity=IDENTITIES[number // 2 % len(IDENTITIES)],
         time=TIMES[number // 3 % len(TIMES)],
+        tracklet=TRACKLETS[number % len(TRACKLETS)],
         note=NOTES[number % len(NOTES)],
     )
     return IndexedImage(entry, unit(number), picture(number))
@@ -85,6 +87,8 @@ def matches(row: IndexedImage, filters: Filters) -> bool:
     if filters.until is not None and (entry.time is None or entry.time >= filters.until):
         return False
     if filters.identities and entry.identity not in filters.identities:
+        return False
+    if filters.tracklets and entry.tracklet not in filters.tracklets:
         return False
     if filters.note.casefold() not in entry.note.casefold():
         return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from vireid.cli._flags import Switch
 from vireid.data.inspection import describe_guesses
 from vireid.data.layouts._common import many
+from vireid.data.layouts.pattern import AUTO, PathPattern, guess_pattern
 from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, GalleryError, ImageError
@@ -40,6 +41,10 @@ class ImageOptions:
     has no colour."""
     camera: str = ""
     """Camera where the manifest gives none."""
+    pattern: str = ""
+    """Pattern of the ends of image paths, for what the manifest does not give, such as
+    'cam{camera}_{time:%Y%m%dT%H%M%S}_{any}.jpg' (also {identity}, {tracklet} and {modality}; {} is
+    any text, ** any folders); auto recognises the names of known data sets."""
     skip_bad: Switch = False
     """Skip and list unreadable images instead of stopping at the first."""
     tone_mapping: str = ""
@@ -70,7 +75,17 @@ class ImageOptions:
             VireidError: As :func:`~vireid.data.listing.list_images`.
         """
         modality = Modality(self.modality) if self.modality else None
-        return list_images(sources, modality=modality, camera=self.camera)
+        pattern = self.pattern
+        if pattern == AUTO:
+            ends = ["/".join(info.path.parts[-4:]) for info in list_images(sources)]
+            guess = guess_pattern(ends)
+            pattern = guess.pattern.rpartition("**/")[2]
+        return list_images(
+            sources,
+            modality=modality,
+            camera=self.camera,
+            pattern=PathPattern(pattern) if pattern else None,
+        )
 
     @contextlib.contextmanager
     def hint(self) -> Iterator[None]:

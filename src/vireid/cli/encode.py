@@ -49,7 +49,7 @@ def encode(
         run: Finished run folder or export.
         images: Image files, folders (searched recursively), quoted patterns ('day/**/*.jpg'),
             and manifests: .csv or .parquet files with a column path and, optionally, modality,
-            camera, identity, time (ISO 8601, UTC unless it has an offset) and note.
+            camera, identity, time (ISO 8601, UTC unless it has an offset), tracklet and note.
         out: Output file, ending in .parquet; with --shard-rows the output folder.
         shard_rows: Write a folder of Parquet files with this many images each, for galleries
             too large for one file; 10000 is a good value.

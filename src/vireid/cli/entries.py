@@ -32,6 +32,7 @@ def entry_filters(
     since: Annotated[str, DEFAULT] = "",
     until: Annotated[str, DEFAULT] = "",
     identity: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    tracklet: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     note: Annotated[str, DEFAULT] = "",
 ) -> Filters:
     """Build filters of entries from the values of flags; all given ones must match.
@@ -43,6 +44,7 @@ def entry_filters(
             unless it has an offset.
         until: Taken before this time.
         identity: Shows this identity.
+        tracklet: Of this tracklet; names are unique within a camera, so give --camera too.
         note: Note contains this text.
 
     Raises:
@@ -54,6 +56,7 @@ def entry_filters(
         since=_time("--since", since),
         until=_time("--until", until),
         identities=identity,
+        tracklets=tracklet,
         note=note,
     )
     if filters.since and filters.until and filters.since >= filters.until:

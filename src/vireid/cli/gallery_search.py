@@ -152,6 +152,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
             "time (UTC)": format_time(best.info.time, sep=" ") if best.info.time else "",
             "modality": str(best.info.modality),
             "identity": printable(best.info.identity),
+            "tracklet": printable(best.info.tracklet),
             "alike": f"+ {len(others)}" if others else "",
             "image": printable(str(best.info.path)),
         }
@@ -200,6 +201,7 @@ def _entry(hit: Hit) -> dict[str, Any]:
         "modality": info.modality,
         "time": info.time and format_time(info.time),
         "identity": info.identity,
+        "tracklet": info.tracklet,
         "note": info.note,
         "added": info.added and format_time(info.added),
     }

@@ -2,14 +2,15 @@
 
 A manifest is a CSV, TSV or Parquet file; only the column ``path`` is required:
 
-    path,modality,camera,identity,time,note
-    day/a.jpg,visible,entrance,,2024-05-31T12:00:00+02:00,
-    night/b.png,infrared,yard,Ada,,seen twice
+    path,modality,camera,identity,time,tracklet,note
+    day/a.jpg,visible,entrance,,2024-05-31T12:00:00+02:00,7,
+    night/b.png,infrared,yard,Ada,,,seen twice
 
-``path`` is relative to the manifest's folder unless it is absolute. ``camera`` and ``identity`` are
-free text, ``modality`` is a key of :data:`~vireid.data.rows.MODALITIES`, ``time`` is in ISO 8601
-(UTC unless it has an offset). Other columns are ignored, so a training manifest, or a file that
-``vireid encode`` or ``vireid gallery export`` wrote, works too.
+``path`` is relative to the manifest's folder unless it is absolute. ``camera``, ``identity`` and
+``tracklet`` (unique within a camera) are free text, ``modality`` is a key of
+:data:`~vireid.data.rows.MODALITIES`, ``time`` is in ISO 8601 (UTC unless it has an offset). Other
+columns are ignored, so a training manifest, or a file that ``vireid encode`` or ``vireid gallery
+export`` wrote, works too. A pattern reads the same from paths (:mod:`vireid.data.layouts.pattern`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vireid.data.layouts._common import plain_path
+from vireid.data.layouts._common import many, plain_path
+from vireid.data.layouts.pattern import PathPattern
 from vireid.data.rows import TABLES, Columns, parse_modality, read_rows
 from vireid.data.walk import Walk, split_images, walk
 from vireid.errors import ConfigError, DatasetError, first_few
@@ -36,7 +39,8 @@ from vireid.types import ImageInfo, Modality
 __all__ = ["list_images"]
 
 _COLUMNS = Columns(
-    required=("path",), optional=("modality", "camera", "identity", "time", "note", "added")
+    required=("path",),
+    optional=("modality", "camera", "identity", "time", "tracklet", "note", "added"),
 )
 
 
@@ -45,6 +49,7 @@ def list_images(
     *,
     modality: Modality | None = None,
     camera: str = "",
+    pattern: PathPattern | None = None,
 ) -> list[ImageInfo]:
     """List images, each once, in the order of their sources.
 
@@ -53,8 +58,10 @@ def list_images(
             patterns such as ``day/**/*.jpg``, and manifests (``.csv``, ``.parquet``). What is left
             out of folders and patterns is logged. The name of an existing file or folder is no
             pattern.
-        modality: Modality where the manifest gives none.
-        camera: Camera where the manifest gives none.
+        modality: Modality where neither manifest nor pattern gives one.
+        camera: Camera likewise.
+        pattern: Pattern of the ends of paths, which gives what manifests do not; how many images
+            match is logged.
 
     Returns:
         At least one image. Files named by a manifest or a link need not exist.
@@ -62,7 +69,7 @@ def list_images(
     Raises:
         ConfigError: No source is given.
         DatasetError: A source does not exist or names no image, a manifest cannot be read or has
-            an invalid cell, or two sources contradict each other.
+            an invalid cell, two sources contradict each other, or no image matches the pattern.
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
@@ -73,11 +80,16 @@ def list_images(
         )
     found: dict[str, ImageInfo] = {}
     folders: dict[str, str] = {}
+    roots: dict[str, Path] = {}
     for source in sources:
-        for image in _named_by(os.fspath(source)):
+        root, images = _named_by(os.fspath(source))
+        for image in images:
             # Links and paths with .. may lead to the same file.
             key = _real_path(str(image.path), folders)
             found[key] = _merge(found[key], image) if key in found else image
+            roots.setdefault(key, root)
+    if pattern:
+        found = _filled_in(found, pattern, roots)
     return [
         replace(image, modality=image.modality or modality, camera=image.camera or camera)
         if (modality and not image.modality) or (camera and not image.camera)
@@ -95,8 +107,10 @@ def _real_path(path: str, folders: dict[str, str]) -> str:
     return os.path.realpath(real) if name == ".." or os.path.islink(real) else real  # noqa: PTH114
 
 
-def _named_by(source: str) -> Iterable[ImageInfo]:
+def _named_by(source: str) -> tuple[Path, list[ImageInfo]]:
+    """The images of a source, and the folder where the pattern of their paths starts."""
     path, files, remark = Path(source), list[Path](), ""
+    root = path
     if not source:
         # An unset shell variable must not mean the current folder.
         problem = "is empty"
@@ -104,10 +118,11 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
         files, remark = split_images(walk([path]))
         problem = "is a folder without any image in it or below"
     elif path.suffix.lower() in TABLES and path.is_file():
-        return _read_manifest(path)
+        return path.parent, _read_manifest(path)
     elif path.is_file() or path.is_symlink():
-        return [ImageInfo(path=path)]
+        return Path(), [ImageInfo(path=path)]
     elif glob.has_magic(source):
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
         files, remark = split_images(_matches(source))
         problem = "is a pattern that no image matches"
     elif "://" in source:
@@ -127,7 +142,46 @@ def _named_by(source: str) -> Iterable[ImageInfo]:
         )
     if remark:
         log(printable(f"'{source}': {remark}"))
-    return [ImageInfo(path=file) for file in files]
+    return root, [ImageInfo(path=file) for file in files]
+
+
+def _filled_in(
+    images: Mapping[str, ImageInfo], pattern: PathPattern, roots: Mapping[str, Path]
+) -> dict[str, ImageInfo]:
+    """The images with what a pattern gives and they do not have yet."""
+    filled, others = {}, list[str]()
+    for key, image in images.items():
+        fields = pattern.match_end(image.path, roots[key])
+        filled[key] = image if fields is None else _fill_in(image, fields, pattern)
+        others += [str(image.path)] if fields is None else []
+    if len(others) == len(images):
+        raise DatasetError(
+            f"None of {many(len(images), 'image')} matches the pattern '{pattern.pattern}':"
+            f" {first_few(others)}; expected it to describe the ends of their paths; fix it."
+        )
+    notes = {"time": "time (UTC unless it has an offset)", "split": "split (not used)"}
+    given = ", ".join(notes.get(name, name) for name in pattern.fields) or "nothing"
+    rest = f"; the others get nothing from it: {first_few(others)}" if others else ""
+    log(
+        f"The pattern '{pattern.pattern}' matches {len(images) - len(others):,} of"
+        f" {many(len(images), 'image')} and gives their {given}{rest}."
+    )
+    return filled
+
+
+def _fill_in(image: ImageInfo, fields: Mapping[str, str], pattern: PathPattern) -> ImageInfo:
+    values: dict[str, Any] = dict(fields)
+    values.pop("split", None)
+    for name, parse in (("modality", parse_modality), ("time", parse_time)):
+        if name in values:
+            try:
+                values[name] = parse(values[name])
+            except ValueError as error:
+                raise DatasetError(
+                    f"'{image.path}' has the {name} {error}, as the pattern '{pattern.pattern}'"
+                    " reads it; fix the pattern, or rename the file."
+                ) from None
+    return replace(image, **{n: value for n, value in values.items() if not getattr(image, n)})
 
 
 def _matches(pattern: str) -> Walk:
@@ -190,10 +244,13 @@ def _read_manifest(file: Path) -> list[ImageInfo]:
             camera=camera,
             identity=identity,
             time=time,
+            tracklet=tracklet,
             note=note,
             added=added,
         )
-        for path, modality, camera, identity, time, note, added in zip(*cells, strict=True)
+        for path, modality, camera, identity, time, tracklet, note, added in zip(
+            *cells, strict=True
+        )
     ]
 
 

@@ -398,7 +398,8 @@ def _open_batches(file: Path) -> Iterator[_Batches]:
 
 
 def _known(image: ImageInfo) -> tuple[object, ...]:
-    return image.modality, image.camera, image.identity, image.time, image.note, image.added
+    texts = image.camera, image.identity, image.tracklet, image.note
+    return image.modality, *texts, image.time, image.added
 
 
 def _key(image: ImageInfo, model: ModelInfo) -> str:

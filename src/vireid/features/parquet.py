@@ -3,7 +3,7 @@
     path        text: absolute, or the name alone of an uploaded image
     modality    text: visible or infrared
     guessed     boolean: whether the modality was guessed from the image
-    camera, identity, note    texts, empty if unknown
+    camera, identity, tracklet, note    texts, empty if unknown
     sha256      text: SHA-256 of the image file's bytes
     time, added               timestamps in UTC, or null; see ImageInfo
     thumbnail   bytes: a small JPEG; empty if there is none
@@ -43,7 +43,8 @@ __all__ = [
 _GROUP = 1024
 """Rows per group, the most that is held in memory beyond one batch."""
 _TIMES = ("time", "added")
-_FACTS = ("path", "sha256", "modality", "guessed", "camera", "identity", "note", *_TIMES)
+_TEXTS = ("camera", "identity", "tracklet", "note")
+_FACTS = ("path", "sha256", "modality", "guessed", *_TEXTS, *_TIMES)
 """The columns that are fields of ImageInfo."""
 
 

@@ -58,7 +58,7 @@ def check_rows(rows: Sequence[IndexedImage], model: ModelInfo) -> None:
             )
         if info.modality is None:
             raise GalleryError(f"Image {name} has no modality; expected visible or infrared.")
-        texts = (str(info.path), info.camera, info.identity, info.note)
+        texts = (str(info.path), info.camera, info.identity, info.tracklet, info.note)
         _check_texts(texts, f"image {name}")
         if row.feature.ndim != 1:
             raise GalleryError(
@@ -90,7 +90,10 @@ def check_filters(filters: Filters) -> None:
         GalleryError: A text is not valid Unicode.
     """
     _check_texts(
-        (*filters.cameras, *filters.identities, filters.note, *filters.ids, *filters.without_ids),
+        (
+            *(*filters.cameras, *filters.identities, *filters.tracklets, filters.note),
+            *(*filters.ids, *filters.without_ids),
+        ),
         "a filter",
     )
 

@@ -36,6 +36,7 @@ INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
     "camera": "keyword",
     "modality": "keyword",
     "identity": "keyword",
+    "tracklet": "keyword",
     "folded_note": "keyword",
     "time": "datetime",
     "retained_since": "datetime",
@@ -72,6 +73,8 @@ class Conditions(Generic[ConditionT]):
             yield self.any_of("modality", [filters.modality.value])
         if filters.identities:
             yield self.any_of("identity", list(filters.identities))
+        if filters.tracklets:
+            yield self.any_of("tracklet", list(filters.tracklets))
         if filters.note:
             yield self.contains("folded_note", filters.note.casefold())
         if filters.since is not None or filters.until is not None:
@@ -101,6 +104,7 @@ def payload_of(row: IndexedImage) -> dict[str, Any]:
         "modality": info.modality,
         "camera": info.camera,
         "identity": info.identity,
+        "tracklet": info.tracklet,
         "note": info.note,
         "folded_note": info.note.casefold(),
         THUMBNAIL: base64.b64encode(row.thumbnail).decode(),
@@ -124,6 +128,8 @@ def info_of(id: str, payload: Mapping[str, Any] | None) -> ImageInfo:
             modality=Modality(found["modality"]),
             camera=found["camera"],
             identity=found["identity"],
+            # Entries that were added before there were tracklets have none.
+            tracklet=found.get("tracklet", ""),
             note=found["note"],
             time=None if time is None else parse_time(time),
             added=parse_time(found["added"]),

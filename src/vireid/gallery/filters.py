@@ -27,6 +27,7 @@ class Filters:
         since: Taken at this time or later; entries without a time do not match.
         until: Taken before this time; entries without a time do not match.
         identities: One of these identities.
+        tracklets: One of these tracklets; their names are unique within a camera.
         note: The note contains this text, ignoring case.
         ids: One of these entries.
         without_ids: None of these entries.
@@ -38,6 +39,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     identities: tuple[str, ...] = ()
+    tracklets: tuple[str, ...] = ()
     note: str = ""
     ids: tuple[str, ...] = ()
     without_ids: tuple[str, ...] = ()
@@ -49,7 +51,7 @@ class Filters:
             if time is not None:
                 object.__setattr__(self, name, in_utc(time))
         # As entries keep their texts.
-        for name in ("cameras", "identities"):
+        for name in ("cameras", "identities", "tracklets"):
             texts = tuple(unicodedata.normalize("NFC", text) for text in getattr(self, name))
             object.__setattr__(self, name, texts)
         object.__setattr__(self, "note", unicodedata.normalize("NFC", self.note))

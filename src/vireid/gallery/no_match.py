@@ -60,6 +60,7 @@ def _given(filters: Filters) -> list[tuple[Field, tuple[str, ...]]]:
     every: list[tuple[Field, tuple[str, ...]]] = [
         ("camera", filters.cameras),
         ("identity", filters.identities),
+        ("tracklet", filters.tracklets),
         ("modality", modality),
     ]
     return [(field, values) for field, values in every if any(values)]

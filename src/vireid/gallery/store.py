@@ -35,7 +35,7 @@ the hits requested."""
 PAGE = 256
 """Rows per request when iterating over a store."""
 
-Field = Literal["camera", "modality", "identity"]
+Field = Literal["camera", "modality", "identity", "tracklet"]
 """A field by which entries are counted."""
 
 FACETS = 1_000

@@ -4,7 +4,7 @@
     {modality}/**/{identity}_c{camera}_{time:%Y%m%dT%H%M%S}_{}
     {time:%Y-%m-%d}/{camera}/{identity}_{time:%H%M%S}{}
 
-- ``{identity}``, ``{modality}``, ``{split}``, ``{camera}``: labels;
+- ``{identity}``, ``{modality}``, ``{split}``, ``{camera}``, ``{tracklet}``: labels;
 - ``{time}``: a date in ISO 8601, or ``{time:FORMAT}`` with the directives of ``strptime``; several
   are read as one time;
 - ``{}``, ``{name}``, and ``{any}`` with or without a number: any text, as often as needed;
@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from vireid.data.layouts._custom import SPLIT_WORDS
@@ -33,7 +34,7 @@ from vireid.errors import ConfigError, DatasetError, first_few
 
 __all__ = ["AUTO", "FIELDS", "Guess", "PathPattern", "guess_pattern"]
 
-FIELDS = ("identity", "modality", "split", "camera", "time")
+FIELDS = ("identity", "modality", "split", "camera", "time", "tracklet")
 """The fields that are read."""
 
 AUTO = "auto"
@@ -68,6 +69,7 @@ class PathPattern:
 
     def __init__(self, pattern: str, *, required: Collection[str] = ()) -> None:
         self.pattern = pattern
+        self._depth = pattern.count("/") + 1
         self._formats: list[str] = []
         self._fields: list[str] = []
         try:
@@ -103,6 +105,27 @@ class PathPattern:
                 return None
             found["time"] = time.isoformat()
         return found
+
+    def match_end(self, path: Path, root: Path) -> dict[str, str] | None:
+        """The fields of the end of a path: of as many folders as the pattern has.
+
+        Args:
+            path: The path.
+            root: The folder where a pattern with ``**``, which has any number, starts.
+
+        Returns:
+            As :meth:`match`.
+        """
+        if "**" not in self.pattern:
+            return self.match("/".join(path.parts[-self._depth :]))
+        return self.match(
+            (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+        )
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that it reads, of :data:`FIELDS`."""
+        return [n for n in FIELDS if n in self._fields or (n == "time" and self._formats)]
 
     def _joined(self) -> str:
         """The regular expression of all parts."""
@@ -171,7 +194,7 @@ class PathPattern:
         if self._formats and not date:
             raise ValueError("has a time without year, month and day")
         for name in required:
-            if name not in self._fields and not (name == "time" and self._formats):
+            if name not in self.fields:
                 raise ValueError(f"has no field '{{{name}}}'")
 
 
