@@ -77,6 +77,20 @@ def test_cameras_differ_and_do_not_depend_on_the_number_of_worlds() -> None:
     assert max(distances) > 1.5 * min(distances)
 
 
+def test_half_of_the_infrared_cameras_hang_next_to_a_visible_one() -> None:
+    preset = Preset("n", 30, 0, 1, (1, 1, 1, 1, 1, 1), people=1)
+    cameras = resolve("worlds", preset, 0).cameras
+    paired = 0
+    for start in range(0, len(cameras), len(BANDS)):
+        world = cameras[start : start + len(BANDS)]
+        for i in range(2, len(BANDS)):
+            gap = float(np.linalg.norm(np.array(world[i].eye) - np.array(world[i % 2].eye)))
+            same = world[i].environment == world[i % 2].environment
+            assert same == (gap < 0.8)
+            paired += same
+    assert 0.35 < paired / (4 * 31) < 0.65
+
+
 def test_nothing_of_a_place_stands_between_the_camera_and_the_person() -> None:
     for seed in range(60):
         camera = draw_camera(np.random.default_rng(seed), 1, BANDS[seed % 6])

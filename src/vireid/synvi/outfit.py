@@ -114,6 +114,8 @@ class Wardrobe:
         coats: Factor on the odds of coats and jackets.
         loose: Greatest factor on the distance of the cloth from the body.
         creases: Greatest depth of the creases, 0 to 1.
+        warmth: Spread of the thermal radiance among garments of one cut.
+        prints: Spread of the thermal radiance between the two tones of a pattern.
     """
 
     plain: float = 1.0
@@ -122,11 +124,15 @@ class Wardrobe:
     coats: float = 1.0
     loose: float = 1.0
     creases: float = 0.0
+    warmth: float = 0.09
+    prints: float = 0.0
 
 
 COLOURFUL = Wardrobe()
 """Distinct colours and patterns: the SYSU-MM01 and RegDB forms."""
-STREET = Wardrobe(plain=2.2, dark=1.8, muted=0.7, coats=1.6, loose=2.0, creases=1.0)
+STREET = Wardrobe(
+    plain=2.2, dark=1.8, muted=0.7, coats=1.6, loose=2.0, creases=1.0, warmth=0.13, prints=0.06
+)
 """Dark, grey and plain clothes as often as in the street: the worlds."""
 
 
@@ -236,12 +242,15 @@ def _cloth(
         print_ = _infrared_dye(rng)
     if rng.random() < 0.25:  # a dye that is transparent to the infrared: its pattern vanishes
         print_ = ground * float(np.exp(rng.normal(0, 0.04)))
-    heat = float(np.clip(warmth + rng.normal(0, 0.09), 0.12, 0.85))
+    heat = float(np.clip(warmth + rng.normal(0, wardrobe.warmth), 0.12, 0.85))
+    print_heat = heat
+    if wardrobe.prints:
+        print_heat = float(np.clip(heat + rng.normal(0, wardrobe.prints), 0.1, 0.9))
     a, b, c, d = lengths
     return Material(
         visible=(first, second),
         infrared=(ground, print_),
-        warmth=(heat, heat),
+        warmth=(heat, print_heat),
         kind=kind,
         frequency=frequency,
         duty=duty,

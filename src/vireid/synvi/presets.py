@@ -187,8 +187,12 @@ class Plan:
         """The cameras of the layout; in the worlds form those of all worlds."""
         if self.layout == "worlds":
             worlds = self.preset.identities // self.preset.people
-            bands = BANDS * worlds
-            return tuple(draw_camera(self.rng(7, i), i + 1, band) for i, band in enumerate(bands))
+            cameras: list[Camera] = []
+            for i, band in enumerate(BANDS * worlds):
+                # The first and second camera of a band go with the first and second visible one.
+                partner = cameras[i - i % len(BANDS) + i % 2] if band != "visible" else None
+                cameras.append(draw_camera(self.rng(7, i), i + 1, band, partner=partner))
+            return tuple(cameras)
         return sysu_cameras() if self.layout == "sysu-mm01" else regdb_cameras()
 
     def world(self, number: int) -> int:
@@ -208,7 +212,8 @@ class Plan:
         rng = self.rng(1, frame.identity, frame.camera, frame.index)
         camera = self.cameras[frame.camera]
         if self.layout == "worlds":
-            return draw_world_shot(rng, camera), rng
+            behind = self.seen_from_behind(frame.identity)
+            return draw_world_shot(rng, camera, away=behind), rng
         shot = draw_shot(rng, camera)
         if self.layout == "regdb":
             # RegDB filmed each person in one direction.
@@ -238,7 +243,7 @@ class Plan:
         return None if shot is None else (number, shot)
 
     def seen_from_behind(self, number: int) -> bool:
-        """RegDB form: whether a person walks away from the cameras."""
+        """RegDB and worlds form: whether a person walks away from the cameras."""
         return bool(self.rng(2, number).random() < 0.6)
 
     def splits(self) -> dict[str, list[int]]:

@@ -198,6 +198,7 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
         gz = wp.noise(weave, q + wp.vec3(0.0, 0.0, h)) - base
         n = wp.normalize(n - (folds / h * 0.5) * wp.vec3(gx, gy, gz))
     creases = mesh.materials[m, 18]
+    ridge = float(0.0)  # noqa: UP018 (a variable of the kernel, not a constant)
     if creases > 0.0:
         # Cloth that is pressed together along a limb creases across it; long waves hang down.
         f = mesh.materials[m, 15]
@@ -219,16 +220,21 @@ def _figure(mesh: Mesh, lights: Lights, view: View, x: int, y: int) -> wp.vec3:
         wx = wp.noise(wave, p1 + wp.vec3(h, 0.0, 0.0)) - w0
         wy = wp.noise(wave, p1 + wp.vec3(0.0, h, 0.0)) - w0
         n = wp.normalize(n - (creases * 0.3 / h) * wp.vec3(wx, wy, 0.0))
+        ridge = base
         if lights.thermal == 0:
             albedo = albedo * (1.0 - 0.2 * creases * wp.smoothstep(0.6, 1.0, base))
     occlusion = _occlusion(mesh, x, y, view.reach)
     colour = albedo
     if lights.thermal == 1:
         facing = wp.max(-wp.dot(n, look), 0.0)
-        warm = albedo[0] * (0.86 + 0.14 * facing) * (1.06 - 0.06 * occlusion)
+        slope = 0.14 + 0.16 * wp.min(creases, 1.0)
+        warm = albedo[0] * (1.0 - slope + slope * facing) * (1.06 - 0.06 * occlusion)
         warm += 0.05 * blotches(seed, rest * 7.0)
-        # Cloth that stands off the body is colder.
-        warm -= 0.04 * creases * wp.noise(wp.rand_init(seed + 12), rest * 9.0)
+        if creases > 0.0:
+            # Cloth that stands off the body is colder, and so are double hems and ridges.
+            warm -= 0.05 * wp.noise(wp.rand_init(seed + 12), rest * 9.0)
+            warm -= 0.06 * (1.0 - wp.smoothstep(0.008, 0.03, edge))
+            warm -= 0.08 * creases * wp.smoothstep(0.5, 1.0, ridge)
         # The trunk is warmer than the legs, below cloth.
         warm += 0.06 * wp.clamp((rest[2] + 0.2) * 1.2, -1.0, 1.0)
         colour = wp.vec3(warm, warm, warm)

@@ -32,13 +32,17 @@ BANDS: tuple[Band, ...] = (
 """The bands of a world's cameras."""
 
 
-def draw_camera(rng: np.random.Generator, number: int, band: Band) -> Camera:
+def draw_camera(
+    rng: np.random.Generator, number: int, band: Band, *, partner: Camera | None = None
+) -> Camera:
     """Draw a camera, its place and its illumination.
 
     Args:
         rng: Source of randomness.
         number: The camera's number in the tree, from 1.
         band: Its spectral band.
+        partner: A visible camera of the same world. Half of the infrared cameras hang next to
+            theirs and look at the same place, as the two lenses of RegDB's camera do.
     """
     outdoors = bool(rng.random() < 0.6)
     distance = float(np.exp(rng.uniform(np.log(3.2), np.log(11 if outdoors else 5.5))))
@@ -53,12 +57,18 @@ def draw_camera(rng: np.random.Generator, number: int, band: Band) -> Camera:
             illumination = _near_infrared_light(rng, outdoors, distance)
             sensor = _near_infrared_sensor(rng)
         sensor = replace(sensor, exposure=_exposure(rng, illumination, distance))
-    low = int(np.exp(rng.uniform(np.log(64), np.log(190))))
+    low = int(np.exp(rng.uniform(np.log(76), np.log(190))))
+    place = draw_place(rng, outdoors=outdoors)
+    eye = (side, -float(np.sqrt(max(distance**2 - side**2, 1.0))), height)
+    if partner is not None and rng.random() < 0.5:
+        place = partner.environment
+        x, y, z = (float(v) for v in np.array(partner.eye) + rng.normal(0, 0.12, 3))
+        eye = (x, y, z)
     return Camera(
         number,
         band,
-        draw_place(rng, outdoors=outdoors),
-        (side, -float(np.sqrt(max(distance**2 - side**2, 1.0))), height),
+        place,
+        eye,
         (float(rng.normal(0, 0.15)), 0.6, 0.9),
         (-1.3, 1.3, -1.0, 1.6),
         (low, int(low * rng.uniform(1.2, 1.8))),
@@ -141,10 +151,10 @@ def _visible_sensor(rng: np.random.Generator) -> Sensor:
         balance=_tint(rng, 0.07),
         saturation=float(rng.uniform(0.45, 1.2)),
         contrast=float(rng.uniform(0, 0.8)),
-        shot=float(np.exp(rng.uniform(np.log(0.0002), np.log(0.004)))),
-        read=float(np.exp(rng.uniform(np.log(0.003), np.log(0.03)))),
-        blur=float(rng.uniform(0.4, 1.3)),
-        motion=float(rng.uniform(1, 3.5)),
+        shot=float(np.exp(rng.uniform(np.log(0.0002), np.log(0.0025)))),
+        read=float(np.exp(rng.uniform(np.log(0.003), np.log(0.02)))),
+        blur=float(rng.uniform(0.4, 1.2)),
+        motion=float(rng.uniform(1, 2.5)),
         vignette=float(rng.uniform(0, 0.15)),
         quality=(quality, quality + 10),
     )
@@ -156,7 +166,7 @@ def _near_infrared_sensor(rng: np.random.Generator) -> Sensor:
         balance=(1.0, 1.0, 1.0),
         saturation=1.0,
         spread=0.2,
-        blur=float(rng.uniform(0.5, 1.6)),
+        blur=float(rng.uniform(0.5, 1.4)),
         vignette=float(rng.uniform(0, 0.5)),
     )
 
@@ -167,21 +177,27 @@ def _thermal_sensor(rng: np.random.Generator) -> Sensor:
         spread=0.08,
         contrast=0.0,
         shot=0.0,
-        read=float(np.exp(rng.uniform(np.log(0.004), np.log(0.04)))),
-        blur=float(rng.uniform(0.6, 2.4)),
+        read=float(np.exp(rng.uniform(np.log(0.004), np.log(0.025)))),
+        blur=float(np.exp(rng.uniform(np.log(0.4), np.log(1.7)))),
         motion=1.5,
         quality=(quality, quality + 10),
         black_hot=bool(rng.random() < 0.2),
         # From white silhouettes to low contrast.
-        gain=float(np.exp(np.clip(rng.normal(0, 0.35), -0.8, 0.6))),
+        gain=float(np.exp(np.clip(rng.normal(0, 0.3), -0.6, 0.6))),
         level=float(rng.normal(0.03, 0.1)),
         halo=float(max(0.0, rng.normal(0.15, 0.25))),
-        drift=float(rng.uniform(0, 0.15)),
+        drift=float(rng.uniform(0, 0.1)),
     )
 
 
-def draw_world_shot(rng: np.random.Generator, camera: Camera) -> Shot:
-    """Draw one image: any heading, a box as a detector makes it, sometimes an occluder."""
+def draw_world_shot(rng: np.random.Generator, camera: Camera, *, away: bool) -> Shot:
+    """Draw one image: a heading, a box as a detector makes it, sometimes an occluder.
+
+    Args:
+        rng: Source of randomness.
+        camera: The camera.
+        away: Whether the person mostly walks away from the cameras rather than towards them.
+    """
     x0, x1, y0, y1 = camera.walk
     margins = rng.normal((0.04, 0.04, 0.04, 0.03), 0.04)
     # A shifted box: what it gains at one side it loses at the other.
@@ -199,9 +215,16 @@ def draw_world_shot(rng: np.random.Generator, camera: Camera) -> Shot:
     if rng.random() < camera.hidden:
         kinds = ((0.12, 3.0, 2), (0.9, 0.55, 0), (0.35, 1.2, 0), (0.5, 0.9, 1), (0.42, 1.7, 2))
         width, height, form = kinds[int(rng.integers(len(kinds)))]
+    turn = rng.random()
+    if turn < 0.55:
+        heading = (180.0 if away else 0.0) + rng.normal(0, 25)
+    elif turn < 0.75:
+        heading = rng.choice((-90.0, 90.0)) + rng.normal(0, 20)
+    else:
+        heading = rng.uniform(0, 360)
     return Shot(
         pose=draw_pose(rng),
-        heading=float(rng.uniform(0, 360)),
+        heading=float(heading),
         position=(float(rng.uniform(x0, x1)), float(rng.uniform(y0, y1))),
         height=int(rng.integers(camera.heights[0], camera.heights[1] + 1)),
         margins=(left, right, top, bottom),
