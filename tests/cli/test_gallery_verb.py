@@ -502,7 +502,7 @@ class TestForget:
         words = ["gallery", "forget", place, "--id", id, "--id", other, "--camera", "street"]
         assert "1 entry was deleted" in vireid(*words)
         assert rows_in(place).keys() == rows.keys() - {"Ben 1.png"}
-        assert "7 rows read, 0 with faults" in vireid("gallery", "verify", place)
+        assert "7 rows read, 0 faults" in vireid("gallery", "verify", place)
 
     def test_what_is_kept_too_long(self, run: Path, tmp_path: Path, vireid: Vireid) -> None:
         for name in ("old.png", "new.png"):
@@ -542,7 +542,25 @@ class TestForget:
 
 class TestVerify:
     def test_a_whole_gallery(self, filled: Path, vireid: Vireid) -> None:
-        assert vireid("gallery", "verify", filled).startswith("8 rows read, 0 with faults")
+        assert vireid("gallery", "verify", filled).startswith("8 rows read, 0 faults")
+
+    def test_a_damaged_filter_index_is_rebuilt(
+        self, place: Path, vireid: Vireid, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Forgetting an identity does not miss the entry that the index has lost."""
+        [file] = place.glob("shard/segments/*/payload_index/*identity-map/page_0.dat")
+        data = file.read_bytes()
+        file.write_bytes(data.replace(b"Ben", b"Bfn", 1))
+        assert main(["gallery", "verify", str(place)]) == 2
+        assert "The filter index of 'identity' does not match" in capsys.readouterr().out
+        vireid("gallery", "verify", place, "--rebuild")
+        (file,) = place.glob("shard/segments/*/payload_index/*identity-map/page_0.dat")
+        file.write_bytes(file.read_bytes().replace(b"Ben", b"Bfn", 1))
+        before = rows_in(place)
+        printed = vireid("gallery", "forget", place, "--identity", "Ben", "--yes")
+        assert "entries were deleted" in printed
+        left = rows_in(place)
+        assert left.keys() == {name for name in before if not name.startswith("Ben")}
 
     def test_images_that_are_gone_are_listed(
         self, place: Path, run: Path, night: Path, vireid: Vireid

@@ -10,7 +10,7 @@ import random
 import shutil
 import threading
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,11 +29,12 @@ from tests.gallery.processes import (
     small_steps,
     write_half,
 )
-from tests.gallery.toys import MODEL, OTHER, changed, row, same
+from tests.gallery.toys import MODEL, OTHER, START, changed, matches, row, same
 
 from vireid.errors import ConfigError, GalleryError
-from vireid.gallery import Filters, Gallery, embedded, open_gallery
+from vireid.gallery import EVERYTHING, Filters, Gallery, _engine, embedded, open_gallery
 from vireid.gallery._about import About, read_about
+from vireid.gallery._indexes import IndexComparison
 from vireid.gallery._payload import payload_of
 from vireid.gallery.embedded import EmbeddedStore
 from vireid.types import ModelInfo
@@ -391,6 +392,91 @@ def test_changed_features_are_detected(made: Path) -> None:
     with open_gallery(made) as gallery:
         [fault] = gallery.verify().faults
     assert "has the norm" in fault
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "filters"),
+    [
+        ("identity-map/page_0.dat", b"0001", Filters(identities=("0001",))),  # growing segment
+        ("identity-map/values_to_points.bin", b"0001", Filters(identities=("0001",))),
+        ("folded_n-map/page_0.dat", b"red coat", Filters(note="red coat")),
+        ("time-numeric/point_to_values.bin", b"", Filters(since=START)),
+    ],
+)
+def test_flipped_bit_in_a_filter_index(
+    place: Path, files: str, text: bytes, filters: Filters, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Verification finds it, rebuilding repairs it, and deletion does not rely on the index."""
+    rows = [row(number) for number in range(60)]
+    expected = {one.info.id for one in rows if matches(one, filters)}
+    with (
+        nullcontext() if "page_0" in files else small_steps(),
+        open_gallery(place, model=MODEL, create=True) as gallery,
+    ):
+        gallery.add(rows)
+    for file in place.glob(f"shard/segments/*/payload_index/*{files}"):
+        data = bytearray(file.read_bytes())
+        found = data.rfind(text) if text else len(data) - 8
+        if found != -1:
+            data[found + len(text) - 1] ^= 2
+            file.write_bytes(data)
+            break
+    other = place.parent / "rebuilt"
+    shutil.copytree(place, other)
+    with open_gallery(other, rebuild=True) as gallery:
+        assert gallery.verify().passed
+        assert {one.info.id for one in gallery.rows(filters)} == expected
+    shutil.rmtree(other)
+    with open_gallery(place, write=True) as gallery:
+        [fault] = gallery.verify().faults
+        assert f"The filter index of '{files[:4]}" in fault
+        assert gallery.delete(filters) == len(expected)
+        assert {one.info.id for one in gallery.rows()} == {r.info.id for r in rows} - expected
+    if text:
+        assert "The filter indexes of" in capsys.readouterr().err
+
+
+def test_filter_index_that_the_engine_cannot_open_is_rebuilt(made: Path) -> None:
+    segment_file(made, "payload_index/*camera-null/is_null/status.dat").write_bytes(b"")
+    with pytest.raises(GalleryError, match=r"cannot be used: .*verify --rebuild"):
+        open_gallery(made, write=True)
+    with open_gallery(made, rebuild=True) as gallery:
+        assert gallery.verify().passed
+        assert numbers_in(gallery) == set(range(100))
+
+
+def test_rebuilding_is_finished_after_a_kill(made: Path) -> None:
+    """Between discarding the indexes and building them."""
+    _engine.drop_indexes(made / "shard")
+    with open_gallery(made, write=True) as gallery:
+        assert gallery.verify().passed
+        assert numbers_in(gallery) == set(range(100))
+
+
+def test_rows_changed_by_others_are_no_fault_of_an_index(few: Path) -> None:
+    with open_gallery(few, write=True) as gallery:
+        store = gallery._store
+        comparison = IndexComparison(store)
+        for one in store.rows(EVERYTHING):
+            comparison.add(one)
+        gallery.add([row(number) for number in range(5, 20)])
+        gallery.delete(Filters(ids=(row(2).info.id,)))
+        assert list(comparison.faults()) == []
+
+
+def test_deletion_says_that_a_damaged_row_may_match(few: Path) -> None:
+    ann, damaged = row(2), row(4)
+    with open_gallery(few, write=True) as gallery:
+        store = gallery._store
+        assert isinstance(store, EmbeddedStore)
+        with store._open() as shard:
+            change = edge.UpdateOperation.set_payload([damaged.info.id], {"sha256": "ab" * 32})
+            shard.update(change)
+            shard.flush()
+        with pytest.raises(GalleryError, match=r"2 entries .* were deleted, but 1 cannot be read"):
+            gallery.delete(Filters(identities=(ann.info.identity,)))
+        assert gallery.count() == 3
+        assert gallery.delete(Filters(ids=(damaged.info.id,))) == 1
 
 
 def test_missing_segment_is_detected_until_its_rows_are_back(made: Path) -> None:

@@ -480,7 +480,7 @@ def test_verification_passes(filled: Gallery, tmp_path: Path) -> None:
     assert found.passed
     assert found.rows == len(ROWS)
     assert set(found.missing) == {one.info.file for one in ROWS if one.info.file is not None}
-    assert f"{len(ROWS)} rows read, 0 with faults" in str(found)
+    assert f"{len(ROWS)} rows read, 0 faults" in str(found)
 
 
 def test_verification_lists_missing_images(new_gallery: NewGallery, tmp_path: Path) -> None:
@@ -509,7 +509,7 @@ def test_verification_prints_a_readable_summary() -> None:
     """One line each, at most 20."""
     found = Verification(rows=1234, missing=tuple(Path(f"/{n}\x1b\n.jpg") for n in range(1234)))
     head, files, *listed, rest = str(found).splitlines()
-    assert head == "1,234 rows read, 0 with faults"
+    assert head == "1,234 rows read, 0 faults"
     assert files == "1,234 image files are no longer at their path"
     assert listed == [rf"  /{n}\x1b\n.jpg" for n in range(20)]
     assert rest == "  and 1,214 more"

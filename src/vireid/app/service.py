@@ -250,7 +250,7 @@ class Service:
         """
         filters = request.filters()
         with self._write_lock:
-            count = self.gallery.count(filters)
+            count = len(self.gallery.select(filters))
             if count != request.expected:
                 raise ChangedError(
                     f"The gallery holds {count} entries of these; expected {request.expected}. "

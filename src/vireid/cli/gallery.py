@@ -220,10 +220,12 @@ def forget(
             " one; to delete everything, delete the gallery's folder or collection."
         )
     with open_gallery(gallery, write=True) as opened:
-        number = opened.count(filters)
+        selected = opened.select(filters)
+        number = len(selected)
         if number > 1 and not yes:
-            rows = opened.rows(filters, features=False, thumbnails=False)
-            names = [printable(str(row.info.path)) for row in islice(rows, 3)]
+            some = Filters(ids=selected[:3])
+            rows = opened.rows(some, features=False, thumbnails=False)
+            names = [printable(str(row.info.path)) for row in rows]
             rest = f" and {number - len(names):,} more" if number > len(names) else ""
             raise ConfigError(
                 f"{number:,} entries of '{gallery}' would be deleted for good:"
@@ -370,17 +372,20 @@ def standardise(
     return found
 
 
-def verify(gallery: Place, /, *, gone: Ids = ()) -> Verification:
-    """Read every entry of a gallery; report damaged entries and missing image files.
+def verify(gallery: Place, /, *, gone: Ids = (), rebuild: Switch = False) -> Verification:
+    """Read every entry of a gallery, and compare the filter indexes with the entries.
+
+    Reports damaged entries and indexes, and missing image files.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
         gone: Also search for traces of the deleted entry with this id.
+        rebuild: First discard the filter indexes and build them from the entries.
 
     Returns:
         The report.
     """
-    with open_gallery(gallery) as opened:
+    with open_gallery(gallery, rebuild=rebuild) as opened:
         found = opened.verify(deleted=gone)
     echo(found)
     _require_whole(found, gallery)
@@ -461,7 +466,7 @@ def _same(one: str, other: str) -> bool:
 def _forget(gallery: Gallery, filters: Filters) -> int:
     """Delete entries, print how many, and verify the deletion."""
     # Read now, to search for their traces afterwards.
-    gone = _readable(gallery, filters)
+    gone = _readable(gallery, gallery.select(filters)[:PROVED])
     with on_stop(lambda: "some entries may be left: run the same command again to finish."):
         number = gallery.delete(filters)
     if not number:
@@ -479,13 +484,13 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
     return number
 
 
-def _readable(gallery: Gallery, filters: Filters) -> list[IndexedImage | str]:
-    """The entries as far as they are readable; of damaged ones the ids, if given."""
+def _readable(gallery: Gallery, ids: Sequence[str]) -> Sequence[IndexedImage | str]:
+    """The entries, or only their ids if one of them is damaged."""
     try:
-        return list(islice(gallery.rows(filters), PROVED))
+        return list(gallery.rows(Filters(ids=tuple(ids)))) if ids else []
     except GalleryError as error:
         log(f"Some entries cannot be read, so fewer traces can be verified: {error}")
-        return [id for id in filters.ids if gallery.count(replace(filters, ids=(id,)))]
+        return ids
 
 
 def _require_whole(found: Verification, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,12 +12,24 @@ from typing import TypeAlias
 import qdrant_edge as edge
 
 from vireid.errors import GalleryError
-from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions
+from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, Lookup
 from vireid.gallery.filters import Filters
 from vireid.gallery.store import EF_CONSTRUCT, LINKS
 from vireid.times import format_time
 
-__all__ = ["as_filter", "create", "engine_errors", "load", "selected"]
+__all__ = [
+    "TEMPORARY",
+    "as_filter",
+    "complete_indexes",
+    "create",
+    "drop_indexes",
+    "engine_errors",
+    "load",
+    "selected",
+]
+
+TEMPORARY = "temp_segments"
+"""The folder in a shard where the engine builds segments; what a kill leaves there is discarded."""
 
 SEGMENT_KB = 100_000
 """Kilobytes of features at which a segment is sealed; further rows go to a new one."""
@@ -26,19 +39,36 @@ def create(path: Path, dimension: int) -> edge.EdgeShard:
     """Create an empty shard without a graph, with an index for each filtered field."""
     path.mkdir()
     shard = edge.EdgeShard.create(str(path), _config(dimension, graph=False))
-    kinds = {
-        "keyword": edge.PayloadSchemaType.Keyword,
-        "datetime": edge.PayloadSchemaType.Datetime,
-    }
-    for key, kind in INDEXED.items():
-        shard.update(edge.UpdateOperation.create_field_index(key, kinds[kind]))
-    shard.flush()
+    complete_indexes(shard)
     return shard
 
 
 def load(path: Path, dimension: int, *, graph: bool) -> edge.EdgeShard:
     """Open a shard; its segments gain or lose their graphs at the next optimisation."""
     return edge.EdgeShard.load(str(path), _config(dimension, graph=graph))
+
+
+def complete_indexes(shard: edge.EdgeShard) -> None:
+    """Build the filter indexes that are missing from the payloads."""
+    kinds = {
+        "keyword": edge.PayloadSchemaType.Keyword,
+        "datetime": edge.PayloadSchemaType.Datetime,
+    }
+    missing = INDEXED.keys() - shard.info().payload_schema.keys()
+    for key in sorted(missing):
+        shard.update(edge.UpdateOperation.create_field_index(key, kinds[INDEXED[key]]))
+    if missing:
+        shard.flush()
+
+
+def drop_indexes(path: Path) -> None:
+    """Remove the filter indexes of a shard that is not open, whether they can be read or not."""
+    discarded = path / TEMPORARY
+    discarded.mkdir(exist_ok=True)
+    for index in path.glob("segments/*/payload_index"):
+        # Renamed first: the engine cannot open a half of it after a kill.
+        index.rename(discarded / index.parent.name)
+    shutil.rmtree(discarded)
 
 
 def _config(dimension: int, *, graph: bool) -> edge.EdgeConfig:
@@ -77,10 +107,11 @@ _CONDITIONS: Conditions[_Condition] = Conditions(
     between=_between,
     ids=lambda ids: edge.HasIdCondition(set(ids)),
     none_of=lambda ids: edge.Filter(must_not=[edge.HasIdCondition(set(ids))]),
+    neither=lambda condition: edge.Filter(must_not=[condition]),
 )
 
 
-def as_filter(filters: Filters) -> edge.Filter:
+def as_filter(filters: Filters | Lookup) -> edge.Filter:
     """Filters as those of the engine."""
     return edge.Filter(must=list(_CONDITIONS.of(filters)))
 
@@ -104,6 +135,6 @@ def engine_errors(folder: Path) -> Iterator[None]:
     except BaseException as error:  # a panic of the engine is not an Exception
         raise GalleryError(
             f"The gallery '{folder}' cannot be used: {error}. If the disk is full, free space and "
-            "try again; if files are damaged, restore a copy or create the gallery again with "
-            "`vireid gallery add`."
+            "try again; if files are damaged, try `vireid gallery verify --rebuild`, restore a "
+            "copy, or create the gallery again with `vireid gallery add`."
         ) from error

@@ -6,7 +6,7 @@ import base64
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,6 +22,7 @@ __all__ = [
     "INDEXED",
     "THUMBNAIL",
     "Conditions",
+    "Lookup",
     "info_of",
     "is_id",
     "payload_of",
@@ -44,6 +45,22 @@ INDEXED: Mapping[str, Literal["keyword", "datetime"]] = {
 """The filtered keys, with the type of their index."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a filter index is asked when it is compared with the rows.
+
+    Attributes:
+        key: The indexed key.
+        value: A text, or a time in UTC.
+        without: None asks for all rows with the value, which the index finds by value. Ids ask for
+            those of them without the value, for which it looks up each row.
+    """
+
+    key: str
+    value: str | datetime
+    without: tuple[str, ...] | None = None
+
+
 ConditionT = TypeVar("ConditionT")
 
 
@@ -57,6 +74,7 @@ class Conditions(Generic[ConditionT]):
         between: The time at a key exists, is not before the first, and is before the second.
         ids: The point has one of these ids.
         none_of: The point has none of these ids.
+        neither: The opposite of a condition.
     """
 
     any_of: Callable[[str, list[str]], ConditionT]
@@ -64,9 +82,13 @@ class Conditions(Generic[ConditionT]):
     between: Callable[[str, datetime | None, datetime | None], ConditionT]
     ids: Callable[[list[str]], ConditionT]
     none_of: Callable[[list[str]], ConditionT]
+    neither: Callable[[ConditionT], ConditionT]
 
-    def of(self, filters: Filters) -> Iterator[ConditionT]:
+    def of(self, filters: Filters | Lookup) -> Iterator[ConditionT]:
         """The conditions that the payloads of matching entries fulfil, all of them."""
+        if isinstance(filters, Lookup):
+            yield from self._of_lookup(filters)
+            return
         if filters.cameras:
             yield self.any_of("camera", list(filters.cameras))
         if filters.modality is not None:
@@ -85,6 +107,18 @@ class Conditions(Generic[ConditionT]):
             yield self.ids([id for id in filters.ids if is_id(id)])
         if excluded := [id for id in filters.without_ids if is_id(id)]:
             yield self.none_of(excluded)
+
+    def _of_lookup(self, lookup: Lookup) -> Iterator[ConditionT]:
+        key, value = lookup.key, lookup.value
+        if isinstance(value, str):
+            condition = self.any_of(key, [value])
+        else:
+            condition = self.between(key, value, value + timedelta(microseconds=1))
+        if lookup.without is None:
+            yield condition
+        else:
+            yield self.ids(list(lookup.without))
+            yield self.neither(condition)
 
 
 def is_id(text: str) -> bool:

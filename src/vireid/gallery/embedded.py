@@ -30,8 +30,17 @@ import qdrant_edge as edge
 from vireid.errors import GalleryError
 from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_folder, read_about, write_about
-from vireid.gallery._engine import as_filter, create, engine_errors, load, selected
-from vireid.gallery._payload import payload_of
+from vireid.gallery._engine import (
+    TEMPORARY,
+    as_filter,
+    complete_indexes,
+    create,
+    drop_indexes,
+    engine_errors,
+    load,
+    selected,
+)
+from vireid.gallery._payload import Lookup, payload_of
 from vireid.gallery._traces import find_bytes
 from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.locks import AccessQueue, WriterLock
@@ -54,6 +63,7 @@ class EmbeddedStore(Store):
         folder: The gallery's folder.
         model: The network of a gallery to create if there is none; None only opens one.
         write: Rows will be added or deleted.
+        rebuild: Discard the filter indexes and build them from the rows; implies ``write``.
         lock_timeout: Seconds to wait for another process to close the segments.
 
     Raises:
@@ -62,7 +72,13 @@ class EmbeddedStore(Store):
     """
 
     def __init__(
-        self, folder: Path, *, model: ModelInfo | None = None, write: bool, lock_timeout: float
+        self,
+        folder: Path,
+        *,
+        model: ModelInfo | None = None,
+        write: bool,
+        rebuild: bool = False,
+        lock_timeout: float,
     ) -> None:
         self._folder = folder
         self._lock_timeout = lock_timeout
@@ -70,13 +86,14 @@ class EmbeddedStore(Store):
         self._closed = threading.Event()
         self._writer: WriterLock | None = None
         self._failed = False
+        self._rebuild = rebuild
         self._shard: edge.EdgeShard | None = None
         self._graph = False
         check_folder(folder, may_create=model is not None)
         with ExitStack() as locks:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                if write:
+                if write or rebuild:
                     self._writer = WriterLock(folder)
                     locks.callback(self._writer.close)
                 self._access = AccessQueue(folder)
@@ -134,17 +151,14 @@ class EmbeddedStore(Store):
         with self._open() as shard:
             return shard.count(edge.CountRequest(filter=as_filter(filters), exact=True))
 
-    def delete(self, filters: Filters) -> int:
+    def delete(self, ids: Sequence[str]) -> None:
         """Delete rows, and rewrite the segments that contained them."""
-        wanted = as_filter(filters)
         with self._open() as shard:
-            count = shard.count(edge.CountRequest(filter=wanted, exact=True))
             about = read_about(self._folder)
-            write_about(self._folder, replace(about, rows=max(0, about.rows - count)))
-            shard.update(edge.UpdateOperation.delete_points_by_filter(wanted))
+            write_about(self._folder, replace(about, rows=max(0, about.rows - len(ids))))
+            shard.update(edge.UpdateOperation.delete_points(list(ids)))
             shard.flush()
             _rewrite_segments(shard)
-            return count
 
     def index(self) -> None:
         """Build the graph of each sealed segment; the growing one is searched exactly.
@@ -209,7 +223,7 @@ class EmbeddedStore(Store):
             return shard.query_batch(edge.QueryBatchRequest(requests))
 
     def _scroll(
-        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+        self, filters: Filters | Lookup, offset: Any, *, features: bool, thumbnails: bool
     ) -> tuple[Iterable[Any], Any]:
         request = edge.ScrollRequest(
             offset=offset,
@@ -258,7 +272,10 @@ class EmbeddedStore(Store):
         self._graph = about.graph
         if self._writer is not None:
             # Left by a kill while a segment was built; the engine does not remove it.
-            shutil.rmtree(path / "temp_segments", ignore_errors=True)
+            shutil.rmtree(path / TEMPORARY, ignore_errors=True)
+        if self._rebuild:
+            drop_indexes(path)
+            self._rebuild = False
         return load(path, about.model.dimension, graph=about.graph)
 
     def _release(self) -> None:
@@ -300,6 +317,7 @@ class EmbeddedStore(Store):
         """Finish what a kill interrupted, such as a deletion."""
         with self._open() as shard:
             clear_temporaries(self._folder)
+            complete_indexes(shard)
             if interrupted:
                 # The growing segment may contain bytes of a batch that was never acknowledged and
                 # belongs to no row. With a deleted row in it, the segment is rewritten.

@@ -56,6 +56,26 @@ class Filters:
             object.__setattr__(self, name, texts)
         object.__setattr__(self, "note", unicodedata.normalize("NFC", self.note))
 
+    def match(self, info: ImageInfo) -> bool:
+        """Whether an entry meets all conditions, from its own values instead of an index."""
+        kept = info.retained_since
+        return (
+            (not self.cameras or info.camera in self.cameras)
+            and self.modality in {None, info.modality}
+            and (self.since is None or (info.time is not None and info.time >= self.since))
+            and (self.until is None or (info.time is not None and info.time < self.until))
+            and (not self.identities or info.identity in self.identities)
+            and self.note.casefold() in info.note.casefold()
+            and (not self.ids or info.id in self.ids)
+            and info.id not in self.without_ids
+            and (self.retained_before is None or (kept is not None and kept < self.retained_before))
+        )
+
+    @property
+    def only_ids(self) -> bool:
+        """Whether entries are named by their ids alone."""
+        return bool(self.ids) and self == Filters(ids=self.ids, without_ids=self.without_ids)
+
 
 EVERYTHING = Filters()
 """No condition: every entry."""

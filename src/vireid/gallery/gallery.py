@@ -26,7 +26,7 @@ from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
-from vireid.log import printable
+from vireid.log import log, printable
 from vireid.standardisation import Standardisation
 from vireid.types import IndexedImage, ModelInfo, id_of
 
@@ -267,6 +267,9 @@ class Gallery(Closeable):
         contained them are rewritten, which takes about a second per 100 MB of features in them (see
         :mod:`vireid.gallery.embedded`). A server removes their bytes later.
 
+        The entries are found by their own values, not by the filter indexes, which may be damaged;
+        this reads the metadata of the whole gallery unless ``filters`` are ids.
+
         Args:
             filters: The entries; at least one condition.
 
@@ -275,9 +278,40 @@ class Gallery(Closeable):
 
         Raises:
             ConfigError: There is no condition, which would delete everything.
-            GalleryError: The gallery was opened read-only.
+            GalleryError: The gallery was opened read-only; entries are still there; or the others
+                were deleted, but a damaged one may match too.
         """
         self._check_write()
+        ids, faults = self._select(filters)
+        if ids:
+            self._store.delete(sorted(ids))
+        if left := self._store.existing(sorted(ids)):
+            raise GalleryError(
+                f"{len(left)} of {len(ids)} entries of '{self.location}' are still there after"
+                f" their deletion, such as '{min(left)}'; expected none: restore a copy of the"
+                " gallery or create it again."
+            )
+        if faults:
+            raise GalleryError(
+                f"{len(ids)} entries of '{self.location}' were deleted, but {len(faults)} cannot be"
+                f" read and may belong to them too: {faults[0]}"
+            )
+        return len(ids)
+
+    def select(self, filters: Filters) -> tuple[str, ...]:
+        """The ids of entries, by their own values instead of the filter indexes.
+
+        This is what :meth:`delete` deletes. If the indexes give other entries, that is logged.
+
+        Args:
+            filters: The entries; at least one condition.
+
+        Raises:
+            ConfigError: There is no condition.
+        """
+        return tuple(sorted(self._select(filters)[0]))
+
+    def _select(self, filters: Filters) -> tuple[set[str], list[str]]:
         check_filters(filters)
         if replace(filters, without_ids=()) == EVERYTHING:
             raise ConfigError(
@@ -285,7 +319,14 @@ class Gallery(Closeable):
                 "identity, a camera, a time or another condition: to delete all of it, remove its "
                 "folder or collection."
             )
-        return self._store.delete(filters)
+        ids, faults = self._store.select(filters)
+        if not filters.only_ids and (wrong := (ids ^ self._store.indexed(filters))):
+            log(
+                f"The filter indexes of '{self.location}' are damaged: they give"
+                f" {len(wrong)} other entries than the entries' own values, which are used; rebuild"
+                f" them with `vireid gallery verify --rebuild`."
+            )
+        return ids, faults
 
     def expire(self, older_than: timedelta, *, now: datetime) -> int:
         """Delete the entries that are older than a retention period.
@@ -366,6 +407,7 @@ def open_gallery(
     model: ModelInfo | None = None,
     write: bool = False,
     create: bool = False,
+    rebuild: bool = False,
     options: ServerOptions = DEFAULT_OPTIONS,
     lock_timeout: float = 30.0,
 ) -> Gallery:
@@ -376,6 +418,7 @@ def open_gallery(
         model: The network in use; a gallery of another network is refused. None accepts any.
         write: Rows will be added or deleted; a folder has one writer at a time.
         create: Create the gallery, for ``model``, if there is none; implies ``write``.
+        rebuild: Discard the filter indexes and build them from the entries; implies ``write``.
         options: Connection options of a server.
         lock_timeout: Seconds to wait for another process to release a folder's files.
 
@@ -388,9 +431,14 @@ def open_gallery(
         raise ConfigError(
             "A new gallery needs to know its network; pass the model to open_gallery."
         )
-    new, write = model if create else None, write or create
+    new, write = model if create else None, write or create or rebuild
     store = _open_store(
-        location, model=new, write=write, options=options, lock_timeout=lock_timeout
+        location,
+        model=new,
+        write=write,
+        rebuild=rebuild,
+        options=options,
+        lock_timeout=lock_timeout,
     )
     try:
         if model is not None:
@@ -406,6 +454,7 @@ def _open_store(
     *,
     model: ModelInfo | None,
     write: bool,
+    rebuild: bool,
     options: ServerOptions,
     lock_timeout: float,
 ) -> Store:
@@ -415,10 +464,15 @@ def _open_store(
         if str(location).startswith(("http://", "https://")):
             from vireid.gallery.server import connect
 
-            return connect(str(location), model=model, options=options)
+            store = connect(str(location), model=model, options=options)
+            if rebuild:
+                store.rebuild_indexes()
+            return store
         from vireid.gallery.embedded import EmbeddedStore
 
-        return EmbeddedStore(Path(location), model=model, write=write, lock_timeout=lock_timeout)
+        return EmbeddedStore(
+            Path(location), model=model, write=write, rebuild=rebuild, lock_timeout=lock_timeout
+        )
     except ModuleNotFoundError as error:
         raise GalleryError(
             f"A gallery needs the package '{error.name}', which cannot be found; install it with "

@@ -23,7 +23,7 @@ from vireid.errors import GalleryError
 from vireid.gallery._about import VERSION
 from vireid.gallery._about import check_version as check_format
 from vireid.gallery._connection import check_version, open_client, server_errors
-from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, payload_of
+from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, Lookup, payload_of
 from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import (
@@ -146,19 +146,24 @@ class ServerStore(Store):
             )
         return found.count
 
-    def delete(self, filters: Filters) -> int:
+    def delete(self, ids: Sequence[str]) -> None:
         """Delete rows; the server removes their bytes from its files later."""
-        count = self.count(filters)
-        with self._invalidating(), self._errors():
-            self._client.delete(
-                self._collection,
-                models.FilterSelector(filter=_as_filter(filters)),
-                wait=True,
-            )
-        return count
+        waiting = iter(ids)
+        while some := list(islice(waiting, _REQUEST)):
+            with self._invalidating(), self._errors():
+                self._client.delete(
+                    self._collection, models.PointIdsList(points=list(some)), wait=True
+                )
 
     def index(self) -> None:
         """Do nothing: the server builds the graph by itself, segment by segment."""
+
+    def rebuild_indexes(self) -> None:
+        """Discard the filter indexes and build them from the rows."""
+        with self._errors():
+            for key in INDEXED:
+                self._client.delete_payload_index(self._collection, key, wait=True)
+            self._create_indexes()
 
     def close(self) -> None:
         """Close the connection."""
@@ -189,7 +194,7 @@ class ServerStore(Store):
         return [answer.points for answer in answers]
 
     def _scroll(
-        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+        self, filters: Filters | Lookup, offset: Any, *, features: bool, thumbnails: bool
     ) -> tuple[Iterable[Any], Any]:
         with self._errors():
             return self._client.scroll(
@@ -236,13 +241,16 @@ class ServerStore(Store):
                 shard_number=options.collection.shards,
                 replication_factor=options.collection.replicas,
             )
-        for key, kind in INDEXED.items():
-            schema = models.PayloadSchemaType(kind)
-            self._client.create_payload_index(self._collection, key, schema, wait=True)
+        self._create_indexes()
         with self._invalidating():
             self._client.update_collection(
                 self._collection, metadata={_VERSION: VERSION, _MODEL: asdict(model)}
             )
+
+    def _create_indexes(self) -> None:
+        for key, kind in INDEXED.items():
+            schema = models.PayloadSchemaType(kind)
+            self._client.create_payload_index(self._collection, key, schema, wait=True)
 
     def _errors(self) -> AbstractContextManager[None]:
         return server_errors(self._url, self._collection)
@@ -318,10 +326,11 @@ _CONDITIONS: Conditions[_Condition] = Conditions(
     ),
     ids=lambda ids: models.HasIdCondition(has_id=list(ids)),
     none_of=lambda ids: models.Filter(must_not=[models.HasIdCondition(has_id=list(ids))]),
+    neither=lambda condition: models.Filter(must_not=[condition]),
 )
 
 
-def _as_filter(filters: Filters) -> models.Filter:
+def _as_filter(filters: Filters | Lookup) -> models.Filter:
     """Filters as those of the server."""
     return models.Filter(must=list(_CONDITIONS.of(filters)))
 

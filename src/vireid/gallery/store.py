@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.gallery._payload import info_of, row_of, thumbnail_of
+from vireid.errors import GalleryError
+from vireid.gallery._payload import Lookup, info_of, is_id, row_of, thumbnail_of
 from vireid.gallery.filters import Filters, Hit
 from vireid.types import IndexedImage, ModelInfo
 
@@ -88,12 +89,8 @@ class Store(ABC):
         """The number of rows."""
 
     @abstractmethod
-    def delete(self, filters: Filters) -> int:
-        """Delete rows, and their bytes from the store's files.
-
-        Returns:
-            The number of deleted rows.
-        """
+    def delete(self, ids: Sequence[str]) -> None:
+        """Delete rows, and their bytes from the store's files."""
 
     @abstractmethod
     def close(self) -> None:
@@ -123,7 +120,7 @@ class Store(ABC):
 
     @abstractmethod
     def _scroll(
-        self, filters: Filters, offset: Any, *, features: bool, thumbnails: bool
+        self, filters: Filters | Lookup, offset: Any, *, features: bool, thumbnails: bool
     ) -> tuple[Iterable[Any], Any]:
         """A page of points in the order of their ids, and the offset of the next page or None."""
 
@@ -185,11 +182,40 @@ class Store(ABC):
             features: Return the features; otherwise they are arrays of length 0.
             thumbnails: Return the thumbnails; otherwise they are empty.
         """
+        for record in self._records(filters, features=features, thumbnails=thumbnails):
+            yield row_of(str(record.id), record.payload, record.vector if features else [])
+
+    def select(self, filters: Filters) -> tuple[set[str], list[str]]:
+        """Compare the values of the rows themselves with filters, without the filter indexes.
+
+        Returns:
+            The ids of the rows that match, and a sentence for each row that cannot be read and may
+            match too.
+        """
+        if filters.only_ids:
+            ids = [id for id in filters.ids if is_id(id)]
+            return self.existing(ids) - set(filters.without_ids), []
+        found, faults = set[str](), list[str]()
+        for record in self._records(Filters(ids=filters.ids)):
+            try:
+                if filters.match(info_of(str(record.id), record.payload)):
+                    found.add(str(record.id))
+            except GalleryError as error:
+                faults.append(str(error))
+        return found, faults
+
+    def indexed(self, lookup: Filters | Lookup) -> set[str]:
+        """The ids of the rows that match by the filter indexes."""
+        return {str(record.id) for record in self._records(lookup)}
+
+    def _records(
+        self, filters: Filters | Lookup, *, features: bool = False, thumbnails: bool = False
+    ) -> Iterator[Any]:
+        """Points in the order of their ids, page by page."""
         offset = None
         while True:
             page, offset = self._scroll(filters, offset, features=features, thumbnails=thumbnails)
-            for record in page:
-                yield row_of(str(record.id), record.payload, record.vector if features else [])
+            yield from page
             if offset is None:
                 return
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vireid.data.layouts._common import many
 from vireid.errors import GalleryError
 from vireid.gallery._checks import check_rows
+from vireid.gallery._indexes import IndexComparison
 from vireid.gallery._payload import is_id, payload_of
 from vireid.gallery._traces import SHORTEST
 from vireid.gallery.filters import EVERYTHING
@@ -46,7 +48,7 @@ class Verification:
 
     Attributes:
         rows: Number of rows read; None if only traces of deleted entries were searched for.
-        faults: Faults of the rows, a sentence each.
+        faults: Faults of the rows and of the filter indexes, a sentence each.
         missing: Image files that are no longer at their path; no fault, since searching does not
             need them.
         deleted: Number of deleted entries whose traces were searched for.
@@ -68,7 +70,7 @@ class Verification:
     def __str__(self) -> str:
         lines = []
         if self.rows is not None:
-            lines.append(f"{self.rows:,} rows read, {len(self.faults):,} with faults")
+            lines.append(f"{self.rows:,} rows read, {many(len(self.faults), 'fault')}")
             lines += _listed(self.faults)
         if self.missing:
             lines.append(f"{len(self.missing):,} image files are no longer at their path")
@@ -117,15 +119,18 @@ def verify(
 
 
 def _read(store: Store) -> Verification:
-    """Read every row."""
+    """Read every row, and compare the filter indexes with them."""
     rows, faults, missing = 0, list[str](), list[Path]()
+    comparison = IndexComparison(store)
     try:
         for row in store.rows(EVERYTHING):
             rows += 1
             faults += _faults(row, store)
+            comparison.add(row)
             # Path.exists raises if a name is too long or a folder is not accessible.
             if row.info.file is not None and not os.path.exists(row.info.file):  # noqa: PTH110
                 missing.append(row.info.file)
+        faults += comparison.faults()
     except GalleryError as error:
         faults.append(f"Reading ended after {rows} rows: {error}")
     if missing_rows := store.count_lost():
