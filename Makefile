@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--editable ".[synvi,pretrained,tensorboard,app,export]" --group dev
+		--editable ".[synvi,pretrained,tensorboard,app,export,video]" --group dev
 	touch $(STAMP)
 	@echo "Installed. Executables are in $(BIN)."
 

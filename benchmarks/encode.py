@@ -35,9 +35,9 @@ from benchmarks.roofline import (
 from benchmarks.synthetic import write_images
 from vireid.data.layouts import DataSource
 from vireid.errors import ExportError
-from vireid.features.optional_packages import require_packages
 from vireid.features.runtimes import ExportPrecision
 from vireid.log import log
+from vireid.optional_packages import require_packages
 from vireid.runs import Precision
 from vireid.types import Modality
 

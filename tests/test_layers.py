@@ -10,7 +10,7 @@ ROOT = Path(vireid.__file__).parent
 
 LAYERS = (
     ("errors", "times"),
-    ("types", "files", "log"),
+    ("types", "files", "log", "optional_packages"),
     ("distributed", "standardisation"),
     ("nn", "losses", "data"),
     ("methods",),
@@ -19,6 +19,7 @@ LAYERS = (
     ("export", "evaluation"),
     ("gallery",),
     ("openset",),
+    ("video",),
     ("reports",),
     ("app", "synvi"),
     ("cli",),

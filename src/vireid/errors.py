@@ -6,6 +6,7 @@
     │   └── ImageError     one image that cannot be read
     │       ├── TooLargeError     an upload with more pixels than are decoded
     │       └── UnknownKindError  an upload that is no picture of a kind that is taken
+    ├── VideoError         a video or stream that cannot be read
     ├── CacheError         a packed image cache that cannot be written
     ├── WeightsError       a weights file that does not fit the network, or is damaged
     ├── RunError           a run folder that is missing, damaged or of another configuration
@@ -50,6 +51,10 @@ class TooLargeError(ImageError):
 
 class UnknownKindError(ImageError):
     """An upload that is no picture of a kind that is taken."""
+
+
+class VideoError(VireidError):
+    """A video or stream that cannot be read; the message names it."""
 
 
 class CacheError(VireidError):

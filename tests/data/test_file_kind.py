@@ -142,7 +142,7 @@ def test_what_is_left_out_of_a_folder_is_said_once(
     os.mkfifo(tmp_path / "pipe")  # opening it would never return
     said = (
         "3 files are not read: 2 HEIC images (convert them to JPEG or PNG; 'a.heic', 'b.HEIC'),"
-        " an MP4 video (extract the frames, for example with ffmpeg -i FILE frames/%06d.jpg;"
+        " an MP4 video (run `vireid detect` on it and pass the manifest that it writes;"
         " 'c.mp4')."
     )
     assert refused(lambda: list_images([str(tmp_path)])).endswith(f"check its name. {said}")
@@ -158,7 +158,7 @@ def test_what_is_left_out_of_a_folder_is_said_once(
 def test_an_address_is_no_file(address: str) -> None:
     message = refused(lambda: list_images([address]))
     assert message.startswith(f"'{address}' is the address of a stream or a server; expected files")
-    assert "ffmpeg" in message
+    assert "`vireid detect`" in message
 
 
 def test_the_password_of_a_camera_is_not_repeated() -> None:
@@ -253,7 +253,7 @@ class TestWalk:
     [
         ("a Git LFS pointer to a file that was not fetched", "fetch it with git lfs pull"),
         ("a web page (HTML)", "download it again"),
-        ("an MP4 video", "extract the frames"),
+        ("an MP4 video", "run `vireid detect` on it"),
     ],
 )
 def test_a_table_that_is_none(name: str, words: str, fix: str, tmp_path: Path) -> None:

@@ -37,7 +37,6 @@ from vireid.features.exported_backend import (
     open_graphs,
     read_info,
 )
-from vireid.features.optional_packages import package
 from vireid.features.runtimes import (
     INPUT,
     OUTPUT,
@@ -49,6 +48,7 @@ from vireid.features.torch_backend import TorchBackend
 from vireid.files import held
 from vireid.methods import DLISConfig, Method, Recipe
 from vireid.methods.method import Losses
+from vireid.optional_packages import package
 from vireid.runs import Run, RunFolder
 from vireid.types import CrossModalBatch, ImageRecord, Modality
 

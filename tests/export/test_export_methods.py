@@ -11,9 +11,9 @@ from tests.methods.test_contract import CLASSES, ONE_PATH, PUBLISHED, SIZE, smal
 
 from vireid.export.graph import NetworkPath, network_graph
 from vireid.export.resize import PIXELS
-from vireid.features.optional_packages import package
 from vireid.features.runtimes import OUTPUT
 from vireid.features.torch_backend import TorchBackend
+from vireid.optional_packages import package
 from vireid.types import Modality
 
 # TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds. dlis-strong has

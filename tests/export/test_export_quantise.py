@@ -12,8 +12,8 @@ from vireid.export.graph import network_graph
 from vireid.export.quantise import float32_operations, quantise
 from vireid.export.resize import PIXELS
 from vireid.features import runtimes
-from vireid.features.optional_packages import package, quiet
 from vireid.features.runtimes import OUTPUT
+from vireid.optional_packages import package, quiet
 
 SIZE = (16, 8)
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from vireid.data.images import MAX_SIDE, resized
 from vireid.export.resize import PIXELS, resize_graph
-from vireid.features.optional_packages import package
 from vireid.features.runtimes import INPUT
+from vireid.optional_packages import package
 
 SIZE = (48, 20)
 RUNTIMES = ("onnxruntime", "openvino")

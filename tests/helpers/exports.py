@@ -11,9 +11,9 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from vireid.export import writing
 from vireid.export.graph import NetworkPath, network_graph
-from vireid.features.optional_packages import package
 from vireid.nn import backbone
 from vireid.nn.weights import fingerprint
+from vireid.optional_packages import package
 
 
 @contextmanager

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "Compare two evaluated runs by a paired bootstrap over identities.",
     "leaderboard": "Rank evaluated runs; only comparable results share a table.",
     "score": "Score features computed by another network; no image is read.",
+    "detect": "Find the people in videos, frames and streams; write their best crops.",
     "encode": "Extract features with a trained model into a file or a folder of shards.",
     "export": "Export a trained model to ONNX or OpenVINO, preprocessing included.",
     "gallery": "Add images to a gallery, search it, and maintain it.",

@@ -34,6 +34,7 @@ __all__ = [
     "describe_left_out",
     "is_image",
     "is_raw",
+    "is_video",
     "kind_of",
     "kinds_left_out",
     "mistaken_for",
@@ -80,7 +81,7 @@ def _archive(name: str, article: str = "a") -> FileKind:
     return FileKind(f"{article} {name} archive", f"{name} archives", "unpack {} first")
 
 
-_FRAMES = "extract the frames, for example with ffmpeg -i FILE frames/%06d.jpg"
+_FRAMES = "run `vireid detect` on {} and pass the manifest that it writes"
 _AGAIN = "copy or download {} again"
 
 _JPEG = _read("JPEG", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
@@ -275,6 +276,15 @@ def is_image(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     return path.suffix.lower() in _ENDINGS or bool(kind_of(path).format)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a video.
+
+    Args:
+        path: The file.
+    """
+    return kind_of(path).fix == _FRAMES
 
 
 def kind_of(file: Path | bytes) -> FileKind:

@@ -129,9 +129,9 @@ def _named_by(source: str) -> tuple[Path, list[ImageInfo]]:
         # A camera's address may hold a password.
         address = re.sub("//[^/@]*@", "//***@", source)
         raise DatasetError(
-            f"'{address}' is the address of a stream or a server; expected files on this machine,"
-            " because streams are not read yet; save frames first, for example with ffmpeg -i"
-            " ADDRESS -vf fps=2 frames/%06d.jpg, or download the files, and pass their folder."
+            f"'{address}' is the address of a stream or a server; expected files on this machine;"
+            " run `vireid detect` on a stream and pass the manifest that it writes, or download the"
+            " files and pass their folder."
         )
     else:
         problem = "does not exist" if not path.exists() else "is no ordinary file"

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from vireid.data.transforms import normalise
 from vireid.errors import ExportError
 from vireid.export.resize import PIXELS, resize_graph
-from vireid.features.optional_packages import package, quiet
 from vireid.features.runtimes import OUTPUT
 from vireid.methods import Method
+from vireid.optional_packages import package, quiet
 from vireid.types import Modality
 
 __all__ = ["NetworkPath", "network_graph", "resizing_of", "with_resizing"]

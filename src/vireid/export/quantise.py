@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.export.resize import PIXELS
-from vireid.features.optional_packages import package, quiet
 from vireid.log import log
+from vireid.optional_packages import package, quiet
 
 __all__ = ["float32_operations", "quantise"]
 

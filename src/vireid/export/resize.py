@@ -30,8 +30,8 @@ from __future__ import annotations
 from typing import Any
 
 from vireid.data.images import MAX_SIDE
-from vireid.features.optional_packages import package
 from vireid.features.runtimes import INPUT
+from vireid.optional_packages import package
 
 __all__ = ["PIXELS", "resize_graph"]
 

@@ -36,11 +36,11 @@ from vireid.features.exported_backend import (
     sha256_of,
 )
 from vireid.features.extractor import about_run, trained_network
-from vireid.features.optional_packages import package, quiet, require_packages
 from vireid.features.runtimes import ExportPrecision, Format
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.files import held, sync, write_atomic
 from vireid.log import log
+from vireid.optional_packages import package, quiet, require_packages
 from vireid.runs import RunFolder
 from vireid.types import Modality
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.errors import ExportError
-from vireid.features.optional_packages import package, quiet
+from vireid.optional_packages import package, quiet
 
 __all__ = [
     "INPUT",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vireid.errors import ExportError
-from vireid.features.optional_packages import package
+from vireid.optional_packages import package
 
 # Records every attempt to connect or to fork.
 SCRIPT = """
@@ -20,7 +20,7 @@ def watch(event, args):
 sys.addaudithook(watch)
 {before}
 import numpy as np
-from vireid.features.optional_packages import package, quiet
+from vireid.optional_packages import package, quiet
 openvino, nncf = package("openvino"), package("nncf")
 with quiet():
     given = openvino.opset8.parameter([1, 4], np.float32, "x")

@@ -1,4 +1,4 @@
-"""Lazy imports of the packages that exports need, without telemetry.
+"""Lazy imports of optional packages, without telemetry.
 
 openvino and nncf depend on openvino-telemetry, which reports each import and conversion to its
 vendor unless the user has opted out, and waits for an answer where there is no network. If vireid
@@ -26,12 +26,13 @@ __all__ = ["package", "quiet", "require_packages"]
 _TELEMETRY = "openvino_telemetry"
 
 
-def require_packages(*names: str, purpose: str) -> None:
+def require_packages(*names: str, purpose: str, extra: str = "export") -> None:
     """Fail early if a package is missing.
 
     Args:
         names: The packages.
         purpose: What needs them, as the subject of a sentence.
+        extra: The extra of vireid that installs them.
 
     Raises:
         ExportError: One of them is not installed.
@@ -40,20 +41,21 @@ def require_packages(*names: str, purpose: str) -> None:
     if missing:
         raise ExportError(
             f"{purpose} needs the packages {', '.join(names)}, but {' and '.join(missing)} cannot"
-            " be found; install them with `pip install 'vireid[export]'`."
+            f" be found; install them with `pip install 'vireid[{extra}]'`."
         )
 
 
-def package(name: str) -> Any:
+def package(name: str, *, extra: str = "export") -> Any:
     """Import a package without its messages and without telemetry.
 
     Args:
         name: The name of the package or module.
+        extra: The extra of vireid that installs it.
 
     Raises:
         ExportError: It is not installed.
     """
-    require_packages(name.partition(".")[0], purpose=f"'{name}'")
+    require_packages(name.partition(".")[0], purpose=f"'{name}'", extra=extra)
     _silence_telemetry()
     with quiet():
         return importlib.import_module(name)

@@ -1,0 +1,23 @@
+"""People in videos, frames, images of scenes and streams: detection, tracking, best crops."""
+
+from vireid.video.detectors import Detector, MultiPose, NanoDet, load_detector
+from vireid.video.frames import Frame, FrameFolder, SceneImage, Source, Stream, VideoFile
+from vireid.video.people import DetectOptions, People, detect_people
+from vireid.video.tracking import Tracker
+
+__all__ = [
+    "DetectOptions",
+    "Detector",
+    "Frame",
+    "FrameFolder",
+    "MultiPose",
+    "NanoDet",
+    "People",
+    "SceneImage",
+    "Source",
+    "Stream",
+    "Tracker",
+    "VideoFile",
+    "detect_people",
+    "load_detector",
+]

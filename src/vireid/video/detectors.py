@@ -1,0 +1,189 @@
+"""Detectors of people: a frame in, boxes out.
+
+A detector is any object with a method ``boxes``, see :class:`Detector`. Two come with the package
+``vireid-models``: NanoDet-g (RangiLyu/nanodet, Apache-2.0), the default, and MoveNet MultiPose
+(Google, Apache-2.0), which finds up to six people a frame.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vireid.errors import ConfigError
+from vireid.optional_packages import package, quiet
+
+__all__ = ["Detector", "DetectorName", "MultiPose", "NanoDet", "load_detector"]
+
+DetectorName = Literal["nanodet", "multipose"]
+
+_THRESHOLD = 0.25
+"""Least score of a box. The tracker starts tracklets from higher ones only."""
+_OVERLAP = 0.6
+"""Intersection over union above which the lower of two boxes is removed."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds people in frames."""
+
+    name: str
+    """Its name and version: a run is only continued with the detector it was begun with."""
+
+    def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Find the people in a frame.
+
+        Args:
+            frame: RGB, uint8 ``[H, W, 3]``, upright.
+
+        Returns:
+            One row for each person, float32 ``[n, 5]``: left, top, right and bottom in pixels,
+            which may lie outside the frame, and a score in [0, 1].
+        """
+
+
+class _Network:
+    """An OpenVINO network on the CPU, loaded on first use."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    @cached_property
+    def _request(self) -> Any:
+        openvino = package("openvino", extra="video")
+        threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or len(os.sched_getaffinity(0))
+        with quiet():
+            compiled = openvino.Core().compile_model(
+                str(self._file),
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "INFERENCE_NUM_THREADS": threads,
+                },
+            )
+        return compiled.create_infer_request()
+
+    def run(self, images: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """All outputs for one input, in the order of the graph."""
+        answer = self._request.infer([images])
+        return [np.array(output) for output in answer.values()]
+
+
+class NanoDet:
+    """NanoDet-g on COCO, of whose 80 classes the first, person, is used.
+
+    Args:
+        file: The OpenVINO IR (``.xml``, with its ``.bin``).
+    """
+
+    name = "nanodet-g"
+    _SIDE = 416
+    _STRIDES = (8, 16, 32)
+    _BINS = 11
+
+    def __init__(self, file: Path) -> None:
+        self._network = _Network(file)
+
+    def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As :meth:`Detector.boxes`."""
+        padded, scale = _fitted(frame, self._SIDE)
+        # BGR, as it was trained.
+        values = padded[:, :, ::-1].astype(np.float32)
+        values = (values - _BGR_MEAN) / _BGR_DEVIATION
+        outputs = self._network.run(values.transpose(2, 0, 1)[None])
+        found = [
+            self._decoded(scores[0, :, 0], distances[0], stride)
+            for scores, distances, stride in zip(
+                outputs[:3], outputs[3:], self._STRIDES, strict=True
+            )
+        ]
+        boxes = np.concatenate(found)
+        boxes[:, :4] /= scale
+        return _without_overlaps(boxes)
+
+    def _decoded(
+        self, scores: NDArray[np.float32], distances: NDArray[np.float32], stride: int
+    ) -> NDArray[np.float32]:
+        """The boxes of one feature map above the threshold, in pixels of the input."""
+        [places] = np.nonzero(scores > _THRESHOLD)
+        bins = distances[places].reshape(-1, 4, self._BINS)
+        shares = np.exp(bins - bins.max(axis=2, keepdims=True))
+        shares /= shares.sum(axis=2, keepdims=True)
+        left, top, right, bottom = (shares @ np.arange(self._BINS, dtype=np.float32)).T * stride
+        y, x = np.divmod(places, self._SIDE // stride)
+        x, y = (x + 0.5) * stride, (y + 0.5) * stride
+        rows = np.stack([x - left, y - top, x + right, y + bottom, scores[places]], axis=1)
+        return rows.astype(np.float32)
+
+
+_BGR_MEAN = np.array([103.53, 116.28, 123.675], dtype=np.float32)
+_BGR_DEVIATION = np.array([57.375, 57.12, 58.395], dtype=np.float32)
+
+
+class MultiPose:
+    """MoveNet MultiPose Lightning: up to six people a frame, each found with its joints.
+
+    Args:
+        file: The OpenVINO IR (``.xml``, with its ``.bin``).
+    """
+
+    name = "movenet-multipose"
+    _SIDE = 256
+
+    def __init__(self, file: Path) -> None:
+        self._network = _Network(file)
+
+    def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As :meth:`Detector.boxes`."""
+        padded, scale = _fitted(frame, self._SIDE)
+        [rows] = self._network.run(padded[None].astype(np.int32))
+        top, left, bottom, right, score = rows[0, :, 51:56].T
+        boxes = np.stack([left, top, right, bottom], axis=1) * (self._SIDE / scale)
+        found = np.concatenate([boxes, score[:, None]], axis=1).astype(np.float32)
+        return _without_overlaps(found[score > _THRESHOLD])
+
+
+def _fitted(frame: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
+    """A frame within a square, black below or at its right, and the scale."""
+    height, width = frame.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # Pillow averages when it shrinks; two of its steps are as good and quicker for large frames.
+    small = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    padded = np.zeros((side, side, 3), dtype=np.uint8)
+    padded[: size[1], : size[0]] = np.asarray(small)
+    return padded, scale
+
+
+def _without_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Non-maximum suppression."""
+    supervision = package("supervision", extra="video")
+    return boxes[supervision.box_non_max_suppression(boxes, iou_threshold=_OVERLAP)]
+
+
+def load_detector(name: str) -> Detector:
+    """Load a detector of the package ``vireid-models``.
+
+    Args:
+        name: ``nanodet`` or ``multipose``, or the path of a NanoDet-g in OpenVINO's format.
+
+    Raises:
+        ConfigError: There is no such detector, or the package is not installed.
+    """
+    if name.endswith(".xml") and Path(name).is_file():
+        return NanoDet(Path(name))
+    kinds = {"nanodet": NanoDet, "multipose": MultiPose}
+    if name not in kinds:
+        raise ConfigError(
+            f"--detector '{name}' is not known; expected {' or '.join(kinds)}, or the path of a"
+            " NanoDet-g (.xml)."
+        )
+    models = package("vireid_models", extra="video")
+    return kinds[name](Path(models.__path__[0]) / name / f"{name}.xml")

@@ -1,0 +1,178 @@
+"""Sources from what a user names: videos, folders, images and addresses."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from vireid.data.file_kind import describe_left_out, is_image, is_video, kind_of
+from vireid.data.layouts.pattern import PathPattern
+from vireid.data.walk import walk
+from vireid.errors import ConfigError, DatasetError, VideoError
+from vireid.log import log, printable
+from vireid.times import parse_time
+from vireid.video.frames import FrameFolder, SceneImage, Source, Stream, VideoFile, shown
+
+__all__ = ["open_sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """How sources are opened, as :func:`open_sources` takes it."""
+
+    camera: str
+    start: datetime | None
+    pattern: PathPattern | None
+    fps: float
+    limit: timedelta | None
+
+    def labels(self, path: Path, root: Path) -> tuple[str, datetime | None]:
+        """Camera and time of a file.
+
+        Raises:
+            ConfigError: The pattern does not match it, or gives no camera.
+        """
+        found: dict[str, str] = {}
+        if self.pattern:
+            name = path.relative_to(root).as_posix()
+            matched = self.pattern.match(name) or self.pattern.match(Path(name).stem)
+            if matched is None:
+                raise ConfigError(
+                    f"--pattern '{self.pattern.pattern}' does not match '{name}'; expected it to"
+                    " match the path of every file below its source; change the pattern."
+                )
+            found = matched
+        camera = found.get("camera") or self.camera
+        if not camera:
+            raise ConfigError(
+                f"'{path}' has no camera; expected its name as --camera, or {{camera}} in"
+                " --pattern; add one of them."
+            )
+        return camera, parse_time(found["time"]) if "time" in found else self.start
+
+
+def open_sources(
+    names: Sequence[str],
+    *,
+    camera: str,
+    start: datetime | None = None,
+    pattern: str = "",
+    fps: float = 5.0,
+    limit: timedelta | None = None,
+) -> list[Source]:
+    """Open sources.
+
+    Args:
+        names: Video files, images of scenes, folders (searched recursively for videos and images;
+            the images of a folder are the frames of one camera), and addresses of streams.
+        camera: The camera where the pattern gives none.
+        start: When the first frame was taken where the pattern gives none.
+        pattern: See :mod:`vireid.data.layouts.pattern`; camera and time of each file.
+        fps: Frames a second of folders of images without times.
+        limit: How long to read streams.
+
+    Returns:
+        At least one source. Of several, those that cannot be opened are left out and logged.
+
+    Raises:
+        ConfigError: No source is named, or one has no camera.
+        DatasetError: A source does not exist, or holds neither videos nor images.
+        VideoError: None can be opened.
+    """
+    if not names:
+        raise ConfigError("no source is named; expected videos, folders, images or addresses.")
+    opening = _Opening(camera, start, PathPattern(pattern) if pattern else None, fps, limit)
+    opened: list[Source] = []
+    errors: list[str] = []
+    seen: set[str] = set()
+    for name in names:
+        for source in _named_by(name, opening, errors):
+            if source.name in seen:
+                continue
+            seen.add(source.name)
+            opened.append(source)
+    if not opened:
+        raise VideoError(" ".join(errors))
+    for error in errors:
+        log(printable(error))
+    return opened
+
+
+def _named_by(name: str, opening: _Opening, errors: list[str]) -> Iterator[Source]:
+    path = Path(name)
+    if "://" in name:
+        yield _at_address(name, opening)
+    elif path.is_dir():
+        yield from _in_folder(path, opening, errors)
+    elif path.is_file():
+        camera, start = opening.labels(path, path.parent)
+        if is_image(path):
+            yield SceneImage(path, camera, start)
+        else:
+            yield from _video(path, camera, start, errors)
+    else:
+        problem = "is no ordinary file" if os.path.lexists(path) else "does not exist"
+        raise DatasetError(
+            f"'{name}' {problem}; expected a video, an image, a folder of them, or the address of"
+            " a stream (rtsp://, http://); check its name."
+        )
+
+
+def _at_address(address: str, opening: _Opening) -> Source:
+    if not opening.camera:
+        raise ConfigError(f"'{shown(address)}' has no camera; expected --camera; add it.")
+    if address.startswith(("http://", "https://")) and not opening.limit:
+        video = VideoFile(address, opening.camera, opening.start)
+        if video.duration:
+            return video
+    return Stream(address, opening.camera, limit=opening.limit)
+
+
+def _in_folder(folder: Path, opening: _Opening, errors: list[str]) -> Iterator[Source]:
+    walked = walk([folder])
+    frames: dict[tuple[Path, str], list[tuple[Path, datetime | None]]] = defaultdict(list)
+    others: list[Path] = []
+    number = 0
+    for file in walked.files:
+        if is_image(file):
+            camera, time = opening.labels(file, folder)
+            frames[file.parent, camera].append((file, time))
+        elif not file.name.startswith(".") and is_video(file):
+            camera, start = opening.labels(file, folder)
+            number += 1
+            yield from _video(file, camera, start, errors)
+        else:
+            others.append(file)
+    for (own, camera), found in frames.items():
+        files, times = zip(*found, strict=True)
+        given = opening.pattern is not None and any(time != opening.start for time in times)
+        yield FrameFolder(
+            own,
+            files,
+            camera,
+            rate=opening.fps,
+            start=opening.start,
+            times=times if given else (),
+        )
+    if not frames and not number:
+        raise DatasetError(
+            f"'{folder}' is a folder without any video or image in it or below; expected some;"
+            f" check its name. {describe_left_out(others)}".rstrip()
+        )
+    if remark := describe_left_out(others):
+        log(printable(f"'{folder}': {remark}"))
+
+
+def _video(
+    file: Path, camera: str, start: datetime | None, errors: list[str]
+) -> Iterator[VideoFile]:
+    try:
+        yield VideoFile(str(file), camera, start)
+    except VideoError as error:
+        kind = kind_of(file)
+        what = "" if is_video(file) else f" It seems to be {kind.one}."
+        errors.append(f"{error}{what}")
