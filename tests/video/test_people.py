@@ -101,8 +101,8 @@ def test_a_killed_run_continues_with_the_same_result(tmp_path: Path, calls: int)
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     # Also a line that was half written.
     journals = list((tmp_path / "out/.detect").iterdir())
-    with journals[0].open("ab") as file:
-        file.write(b"[1.5,[[1")
+    with journals[0].open("ab") as journal:
+        journal.write(b"[1.5,[[1")
     detector = BrightBoxes()
     people = detect(video, tmp_path / "out", detector)
     assert people.resumed == calls

@@ -165,7 +165,8 @@ def _fitted(frame: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], flo
 def _without_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Non-maximum suppression."""
     supervision = package("supervision", extra="video")
-    return boxes[supervision.box_non_max_suppression(boxes, iou_threshold=_OVERLAP)]
+    kept: NDArray[np.bool_] = supervision.box_non_max_suppression(boxes, iou_threshold=_OVERLAP)
+    return boxes[kept]
 
 
 def load_detector(name: str) -> Detector:
@@ -179,7 +180,10 @@ def load_detector(name: str) -> Detector:
     """
     if name.endswith(".xml") and Path(name).is_file():
         return NanoDet(Path(name))
-    kinds = {"nanodet": NanoDet, "multipose": MultiPose}
+    kinds: dict[str, type[NanoDet] | type[MultiPose]] = {
+        "nanodet": NanoDet,
+        "multipose": MultiPose,
+    }
     if name not in kinds:
         raise ConfigError(
             f"--detector '{name}' is not known; expected {' or '.join(kinds)}, or the path of a"

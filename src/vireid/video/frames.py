@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -86,7 +86,7 @@ class Source(ABC):
     tracked: bool = True
 
     @abstractmethod
-    def frames(self, fps: float, *, after: float = -1.0) -> Iterator[Frame]:
+    def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """Yield frames, at most one in each interval of 1/fps seconds.
 
         Args:
@@ -146,7 +146,7 @@ class VideoFile(Source):
             return f"{status.st_size} {status.st_mtime_ns}"
         return ""
 
-    def frames(self, fps: float, *, after: float = -1.0) -> Iterator[Frame]:
+    def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`; damaged parts are passed over and logged."""
         cell, last, seen = math.floor(after * fps + 1e-6), -1.0, False
         damage = _Damage(self.name)
@@ -226,7 +226,7 @@ class FrameFolder(Source):
             return (own - first).total_seconds() + number * 1e-3
         return number / self._rate
 
-    def frames(self, fps: float, *, after: float = -1.0) -> Iterator[Frame]:
+    def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`: every image, whatever ``fps`` is; bad ones are logged."""
         bad: list[str] = []
         good = False
@@ -296,7 +296,7 @@ class Stream(Source):
         assert self.start
         return f"{super().key}-{self.start:%Y%m%dT%H%M%S%f}"
 
-    def frames(self, fps: float, *, after: float = -1.0) -> Iterator[Frame]:
+    def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`; a stream that breaks off or stalls is opened again."""
         # Its first connection fails loudly: the address may be wrong.
         with _opened(self.address, patience=self._patience):
