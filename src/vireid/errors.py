@@ -9,6 +9,7 @@
     ├── VideoError         a video or stream that cannot be read
     ├── CacheError         a packed image cache that cannot be written
     ├── WeightsError       a weights file that does not fit the network, or is damaged
+    ├── PluginError        a plugin that is missing, changed or cannot be loaded
     ├── RunError           a run folder that is missing, damaged or of another configuration
     ├── ExportError        a network that cannot be exported, or a damaged or foreign export
     ├── TrainingError      training that cannot go on (a loss that is not finite)
@@ -63,6 +64,10 @@ class CacheError(VireidError):
 
 class WeightsError(VireidError):
     """A weights file that does not fit the network, or is damaged."""
+
+
+class PluginError(VireidError):
+    """A plugin that is missing, was changed, or cannot be loaded."""
 
 
 class RunError(VireidError):

@@ -228,12 +228,12 @@ def _strings(statement: ast.AST, configured: bool = False) -> Iterator[tuple[str
 
 
 def flags_of(command: str) -> set[str]:
-    """The flags in a command's help."""
+    """The flags in a command's help, and the one that all commands have."""
     printed = io.StringIO()
     words = HELP.get(command, tuple(command.split()))
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
         main([*words, "--help"])
-    return set(FLAG.findall(printed.getvalue()))
+    return {*FLAG.findall(printed.getvalue()), "--plugin"}
 
 
 def lacking(message: Message, command: str, flags: dict[str, set[str]]) -> set[str]:

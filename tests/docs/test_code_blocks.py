@@ -2,7 +2,7 @@
 
 A page's blocks run in order in one folder, in this process. Words such as DIR and RUN stand for
 what :func:`world` writes there. A block that cannot run here says so in the line before it:
-``<!-- not run: REASON -->``.
+``<!-- not run: REASON -->``. A Python block that begins with ``# NAME.py`` is saved as that file.
 """
 
 from __future__ import annotations
@@ -161,5 +161,8 @@ def test_every_block_runs(page: str, world: Path, few_people: None, trees: dict[
             for line in logical_lines(block.code):
                 run_shell(line, trees)
         else:
+            if file := re.match(r"# (\w+\.py)\n", block.code):
+                Path(file[1]).write_text(block.code + "\n")
+                continue
             code = block.code.replace('Path("DIR")', f"Path({str(trees['regdb'])!r})")
             exec(compile(code, f"{page}:{block.line}", "exec"), names)

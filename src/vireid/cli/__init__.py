@@ -60,16 +60,18 @@ def main(args: Sequence[str] | None = None) -> int:
     wait_passively()
     # Of metadata that cost no pixel; `check` reports those that are needed.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    words = list(sys.argv[1:] if args is None else args)
+    plugins, words = _split_plugins(sys.argv[1:] if args is None else args)
     if words and words[0] in _POSITIONALS:
         words = _with_positionals(words)
     return run_app(
         lambda: _app(words),
         words,
+        plugins,
         prog="vireid",
         description=(
             "Visible-infrared person re-identification: DLIS with PALM. Start with "
-            "`vireid demo`. Run any command with --help for its options."
+            "`vireid demo`. Run any command with --help for its options. Any command takes "
+            "--plugin FILE.py, once or several times: methods, layouts and other parts of your own."
         ),
     )
 
@@ -79,6 +81,14 @@ _POSITIONALS = {
     **dict.fromkeys(("encode", "evaluate", "export"), ("run",)),
 }
 """What these commands take by position, and others by flags of these names."""
+
+
+def _split_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The values of --plugin, and all other arguments."""
+    parser = argparse.ArgumentParser(prog="vireid", add_help=False, allow_abbrev=False)
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py")
+    known, rest = parser.parse_known_args(words)
+    return known.plugin, rest
 
 
 def _with_positionals(words: Sequence[str]) -> list[str]:
@@ -94,6 +104,7 @@ def _with_positionals(words: Sequence[str]) -> list[str]:
 def run_app(
     build: Callable[[], SubcommandApp],
     args: Sequence[str] | None,
+    plugins: Sequence[str] = (),
     *,
     prog: str,
     description: str,
@@ -106,6 +117,7 @@ def run_app(
     Args:
         build: Returns the commands.
         args: The arguments; those of the process by default.
+        plugins: Files of plugins.
         prog: Name of the program.
         description: Description in the program's help.
 
@@ -118,9 +130,12 @@ def run_app(
     try:
         import tyro
 
-        result = build().cli(
-            prog=prog, description=description, args=args, config=(tyro.conf.OmitArgPrefixes,)
-        )
+        from vireid.plugins import using
+
+        with using(plugins):
+            result = build().cli(
+                prog=prog, description=description, args=args, config=(tyro.conf.OmitArgPrefixes,)
+            )
         status = getattr(result, "exit_status", 0)
     except VireidError as error:
         status = _fail(prog, str(error), status=2)

@@ -8,13 +8,14 @@ seconds. A test compares the two. After a change of a recipe, write it again by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from json import dumps, loads
 
 from vireid.cli._flags import Switch
 from vireid.log import echo
+from vireid.plugins import plugins
 
 __all__ = ["Listing", "methods"]
 
@@ -66,9 +67,11 @@ def methods(*, json: Switch = False, measure: Switch = False) -> list[Listing]:
         measure: Count parameters and operations again instead of printing the saved counts.
 
     Returns:
-        One listing per recipe, by the year of the paper.
+        One listing per recipe, by the year of the paper; those of plugins at the end.
     """
-    found = _measured() if measure else _shipped()
+    found = [] if measure else _shipped()
+    if measure or plugins("methods"):
+        found += _measured(known={row.name for row in found})
     echo(dumps([asdict(row) for row in found], indent=2) if json else _table(found))
     return found
 
@@ -78,7 +81,8 @@ def _shipped() -> list[Listing]:
     return [Listing(**{**row, "size": tuple(row["size"])}) for row in rows]
 
 
-def _measured() -> list[Listing]:
+def _measured(known: Collection[str]) -> list[Listing]:
+    """The listings of all recipes but the known ones."""
     # Imported here because torch takes seconds.
     from vireid.methods import catalogue
     from vireid.methods.cost import cost
@@ -91,12 +95,13 @@ def _measured() -> list[Listing]:
             authors=entry.paper.authors,
             title=entry.paper.title,
             venue=entry.paper.venue,
-            backbone=entry.recipe.method.backbone,
+            backbone=entry.recipe.method.about()["backbone"],
             size=entry.recipe.method.size,
             **cost(entry.recipe.method)._asdict(),
             summary=entry.summary,
         )
         for name, entry in catalogue().items()
+        if name not in known
     ]
 
 

@@ -32,10 +32,9 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -61,7 +60,7 @@ PAPER = Paper(
 class AGWConfig(MethodConfig):
     """The options of AGW; the defaults are the published ones."""
 
-    kind: Annotated[Literal["agw"], tyro.conf.Suppress] = "agw"
+    kind: ClassVar[str] = "agw"
     non_local: bool = True
     """Insert non-local blocks after the last two blocks of layer2 and the last three of layer3."""
     squared: bool = False

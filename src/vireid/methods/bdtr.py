@@ -41,9 +41,8 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
-import tyro
 from torch import Tensor
 
 from vireid.losses import top_ranking_loss
@@ -66,7 +65,7 @@ PAPER = Paper(
 class BDTRConfig(EmbeddingConfig):
     """The options of BDTR; the defaults are the published ones."""
 
-    kind: Annotated[Literal["bdtr"], tyro.conf.Suppress] = "bdtr"
+    kind: ClassVar[str] = "bdtr"
     cpu_images: ClassVar[int] = 1  # more images of an identity would change the loss
     dim: int = 1024
     """Length of the embedding."""

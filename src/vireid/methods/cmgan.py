@@ -65,10 +65,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -95,7 +94,7 @@ PAPER = Paper(
 class CmGANConfig(MethodConfig):
     """The options of cmGAN; the defaults are those of its port."""
 
-    kind: Annotated[Literal["cmgan"], tyro.conf.Suppress] = "cmgan"
+    kind: ClassVar[str] = "cmgan"
     shared_from: StageName | None = "stem"
     """From this stage on both modalities use one trunk: stem is one network for both; None: wholly
     separate streams."""

@@ -59,10 +59,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -95,7 +94,7 @@ _CHANNELS: Mapping[str, int] = {Modality.VISIBLE: 3, Modality.INFRARED: 1}
 class D2RLConfig(OneStreamConfig):
     """The options of D2RL."""
 
-    kind: Annotated[Literal["d2rl"], tyro.conf.Suppress] = "d2rl"
+    kind: ClassVar[str] = "d2rl"
     share: float = 0.5
     """Fraction of the epochs that train the translators; the rest train the identities."""
     width: int = 32

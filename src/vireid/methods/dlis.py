@@ -30,10 +30,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,7 +72,7 @@ PAPER = Paper(
 class DLISConfig(MethodConfig):
     """The options of DLIS; the defaults are the reconstruction."""
 
-    kind: Annotated[Literal["dlis"], tyro.conf.Suppress] = "dlis"
+    kind: ClassVar[str] = "dlis"
     shared_from: StageName | None = None
     """First stage of the trunk that both modalities share; None: separate streams."""
     frozen: StageName | None = None

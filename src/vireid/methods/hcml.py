@@ -56,10 +56,9 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-import tyro
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,7 +78,7 @@ PAPER = replace(tone.PAPER, name="HCML")
 class HCMLConfig(tone.TONEOptions):
     """The options of TONE and of the metric."""
 
-    kind: Annotated[Literal["hcml"], tyro.conf.Suppress] = "hcml"
+    kind: ClassVar[str] = "hcml"
     components: int = 600
     """Principal components in which the metric is learned; fewer where TONE's embedding is shorter
     or there are fewer training images."""

@@ -77,6 +77,8 @@ class Phase(NamedTuple):
 class MethodConfig(ABC):
     """The options that all methods share."""
 
+    kind: ClassVar[str]
+    """The name of the method in config.yaml; every method has its own."""
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     backbone: BackboneName = "resnet50"

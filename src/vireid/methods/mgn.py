@@ -46,10 +46,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -86,7 +85,7 @@ _WHOLE = (0, 1, 4)
 class MGNConfig(MethodConfig):
     """The options of MGN; the defaults are those of the reproduction."""
 
-    kind: Annotated[Literal["mgn"], tyro.conf.Suppress] = "mgn"
+    kind: ClassVar[str] = "mgn"
     size: tuple[int, int] = (384, 128)
     """Height and width of the input, in pixels."""
     dim: int = 256

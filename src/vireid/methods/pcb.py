@@ -40,10 +40,9 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,7 +72,7 @@ PAPER = Paper(
 class PCBConfig(MethodConfig):
     """The options of PCB; the defaults are the published ones."""
 
-    kind: Annotated[Literal["pcb"], tyro.conf.Suppress] = "pcb"
+    kind: ClassVar[str] = "pcb"
     size: tuple[int, int] = (384, 128)
     """Height and width of the input, in pixels."""
     shared_from: StageName | None = "stem"

@@ -38,9 +38,8 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import ClassVar
 
-import tyro
 from torch import Tensor
 
 from vireid.losses import contrastive_loss
@@ -79,7 +78,7 @@ class TONEOptions(EmbeddingConfig):
 class TONEConfig(TONEOptions):
     """TONE; the defaults are the published ones."""
 
-    kind: Annotated[Literal["tone"], tyro.conf.Suppress] = "tone"
+    kind: ClassVar[str] = "tone"
 
     def build(self, *, classes: int) -> TONE:
         """Build the network for a number of training identities."""

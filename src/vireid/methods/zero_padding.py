@@ -45,10 +45,9 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import ClassVar
 
 import torch
-import tyro
 from torch import Tensor
 
 from vireid.data.pixels import grey
@@ -72,7 +71,7 @@ PAPER = Paper(
 class ZeroPaddingConfig(OneStreamConfig):
     """The options of deep zero-padding."""
 
-    kind: Annotated[Literal["zero-padding"], tyro.conf.Suppress] = "zero-padding"
+    kind: ClassVar[str] = "zero-padding"
 
     def build(self, *, classes: int) -> ZeroPadding:
         """Build the network for a number of training identities."""

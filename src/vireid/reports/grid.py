@@ -160,7 +160,6 @@ def _sections(recipe: Recipe[Any]) -> dict[str, tuple[str, str]]:
         field.name.replace("_", "-"): (section.name, field.name)
         for section in fields(recipe)
         for field in fields(getattr(recipe, section.name))
-        if field.name != "kind"
     }
 
 

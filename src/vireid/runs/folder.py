@@ -1,7 +1,8 @@
 """The run folder: the configuration of a training and its results.
 
 RUN/
-  config.yaml           the resolved options; `vireid train --resume RUN` starts from it
+  config.yaml           the resolved options, and the plugins that they need; `vireid train --resume
+                        RUN` starts from it
   data.json             what the network is trained on, to recognise it in evaluation
   metrics.jsonl         one line an epoch
   checkpoints/          of the last epochs, with the optimizer's state
@@ -15,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from torch import Tensor
 from vireid.data.provenance import Provenance
 from vireid.errors import ConfigError, RunError
 from vireid.files import clear_temporaries, held, write_atomic
+from vireid.methods.catalogue import origin_of
 from vireid.nn.weights import fingerprint
+from vireid.plugins import Origin, origin, require
 from vireid.runs.config import Run
 
 __all__ = ["RunFolder", "require_readable"]
@@ -99,9 +102,11 @@ class RunFolder:
 
         Raises:
             RunError: If there is none, or it is not one that vireid wrote.
+            PluginError: If it needs a plugin that is missing or was changed.
         """
         try:
-            return _from_yaml(self.config_file.read_text(encoding="utf-8"))
+            text = self.config_file.read_text(encoding="utf-8")
+            return _from_yaml(text, what=f"'{self.config_file}'")
         except (FileNotFoundError, NotADirectoryError) as error:
             why = "is a file" if self.path.is_file() else "has no config.yaml"
             raise RunError(
@@ -205,7 +210,7 @@ def require_readable(run: Run) -> None:
         ConfigError: If it would not: such a run could be trained, but neither loaded nor resumed.
     """
     try:
-        fault = _difference(run, _from_yaml(_to_yaml(run)), "the run")
+        fault = _difference(run, _from_yaml(_to_yaml(run), what="the run"), "the run")
     except ValidationError as error:
         first = error.errors()[0]
         fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -214,22 +219,29 @@ def require_readable(run: Run) -> None:
     if fault:
         raise ConfigError(
             f"The run '{run.name}' could be trained but not loaded: its config.yaml would not be "
-            f"read as the same run ({fault}); expected a method of `vireid methods`, and values of "
-            "the declared types."
+            f"read as the same run ({fault}); expected a method of `vireid methods` or of a plugin "
+            "(vireid.plugins), and values of the declared types."
         )
 
 
 def _to_yaml(run: Run) -> str:
     plain = TypeAdapter(Run).dump_python(run, mode="json", warnings=False)
+    found = (origin_of(run.name, run.recipe.method), origin("layouts", run.data.layout))
+    plugins = [asdict(one) for one in found if one]
     return yaml.safe_dump(
-        {"name": plain["name"], "recipe": plain["recipe"], **plain},
+        {"name": plain["name"], "recipe": plain["recipe"], **plain}
+        | ({"plugins": plugins} if plugins else {}),
         sort_keys=False,
         allow_unicode=True,
     )
 
 
-def _from_yaml(text: str) -> Run:
-    return TypeAdapter(Run).validate_python(yaml.safe_load(text))
+def _from_yaml(text: str, *, what: str) -> Run:
+    plain = yaml.safe_load(text)
+    if isinstance(plain, dict):
+        for one in TypeAdapter(list[Origin]).validate_python(plain.pop("plugins", [])):
+            require(one, what=what)
+    return TypeAdapter(Run).validate_python(plain)
 
 
 def _difference(own: object, read: object, name: str) -> str:

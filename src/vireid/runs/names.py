@@ -71,13 +71,13 @@ def options(run: Run) -> dict[str, str]:
     hidden = ("name", "recipe", "seed", "device", "start")
     others = {k: v for k, v in plain.items() if k not in hidden}
     start = {"weights": str(run.start)} if run.start else {}
-    return flat({"recipe": plain["recipe"], **others}) | start
+    return {"kind": run.recipe.method.kind} | flat({"recipe": plain["recipe"], **others}) | start
 
 
 def _defaults(recipe: str) -> dict[str, str]:
     """The options of a recipe; empty where there is no recipe of that name."""
     known = catalogue().get(recipe)
-    return flat(asdict(known.recipe)) if known else {}
+    return {"kind": known.recipe.method.kind} | flat(asdict(known.recipe)) if known else {}
 
 
 def flat(nested: Mapping[str, Any]) -> dict[str, str]:

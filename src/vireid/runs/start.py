@@ -125,9 +125,9 @@ def head_names(config: MethodConfig) -> tuple[str, ...]:
 
 def _differences(theirs: MethodConfig, own: MethodConfig) -> str:
     """Options of a network that differ from those of another, in words."""
+    if theirs.kind != own.kind:
+        return f"the method is {theirs.kind} there, {own.kind} here"
     there, here = (flat(asdict(config)) for config in (theirs, own))
-    if there["kind"] != here["kind"]:
-        return f"the method is {there['kind']} there, {here['kind']} here"
     return ", ".join(
         f"{name} {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
         for name in sorted({*there, *here} - {"weights"})

@@ -1,0 +1,1 @@
+"""Parts of vireid outside its package."""
