@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from vireid.synvi.body import Body, BodyModel
 from vireid.synvi.cameras import Sensor, sysu_cameras
+from vireid.synvi.clothing_mesh import build_figure
 from vireid.synvi.gait import Pose, bone_transforms
 from vireid.synvi.materials import COLUMNS, Kind, Material, table
-from vireid.synvi.outfit import draw_outfit
+from vireid.synvi.outfit import Garment, draw_outfit
 from vireid.synvi.parts import Figure
 from vireid.synvi.presets import Plan, resolve
 from vireid.synvi.raster import rasterise
@@ -159,3 +160,24 @@ def test_infrared_cameras_are_three_and_six_and_three_shares_a_room_with_two() -
     assert [n for n, c in cameras.items() if c.band != "visible"] == [3, 6]
     assert cameras[2].environment == cameras[3].environment
     assert len({c.environment.name for c in cameras.values()}) == 5
+
+
+def test_clothes_of_the_street_hang_in_folds(stage: tuple[Plan, Renderer, Body]) -> None:
+    plan, renderer, body = stage
+    outfit = plan.identity(1).outfit
+    assert outfit.top.material.creases == 0
+
+    def built(bottom: Garment) -> Figure:
+        made = replace(outfit, bottom=bottom)
+        return build_figure(renderer.template, renderer.regions, body, made)
+
+    for style, least in (("wide", 0.02), ("skirt", 0.02), ("leggings", 0.0)):
+        flat = replace(outfit.bottom, style=style)
+        creased = replace(flat, material=replace(flat.material, creases=1.0))
+        smooth, folded = built(flat), built(creased)
+        assert np.array_equal(smooth.triangles, folded.triangles)
+        moved = np.linalg.norm(folded.rest - smooth.rest, axis=1)
+        assert least <= moved.max() < 0.07
+        # Cloth hangs from the waist: above it nothing moves, and the shoes do not either.
+        assert moved[smooth.rest[:, 2] > 0.4].max() == 0
+        assert moved[smooth.surface_vertices(0)].max() == 0

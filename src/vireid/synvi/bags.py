@@ -42,16 +42,16 @@ def _strap(
     *,
     cut: Points,
     outer: float,
+    folds: Points,
     material: Material,
 ) -> Part | None:
     """A band on the outermost garment."""
-    offset = np.full(len(regions.z), outer + 0.008, dtype=np.float32)
     plain = replace(material, kind=Kind.PLAIN, folds=0.0)
     return layer(
         template,
         body,
         template.faces["tights"],
-        offset=offset,
+        offset=np.float32(outer + 0.008) + folds,
         cut=(cut - 3 * np.clip(regions.arm - 0.45, 0, 1)).astype(np.float32),
         coords=regions.coords,
         material=plain,
@@ -59,7 +59,7 @@ def _strap(
 
 
 def _backpack(
-    template: Template, regions: Regions, body: Body, bag: Garment, outer: float
+    template: Template, regions: Regions, body: Body, bag: Garment, outer: float, folds: Points
 ) -> list[Part | None]:
     width, depth, height = 0.29 * bag.loose, 0.15 * bag.loose, 0.42 * bag.loose
     ids = np.unique(template.faces["tights"])
@@ -90,13 +90,14 @@ def _backpack(
             regions,
             cut=straps.astype(np.float32),
             outer=outer,
+            folds=folds,
             material=bag.material,
         ),
     ]
 
 
 def _shoulder_bag(
-    template: Template, regions: Regions, body: Body, bag: Garment, outer: float
+    template: Template, regions: Regions, body: Body, bag: Garment, outer: float, folds: Points
 ) -> list[Part | None]:
     side = 1.0 if bag.length < 0.5 else -1.0
     width, depth, height = 0.30 * bag.loose, 0.11 * bag.loose, 0.24 * bag.loose
@@ -124,6 +125,7 @@ def _shoulder_bag(
             regions,
             cut=strap.astype(np.float32),
             outer=outer,
+            folds=folds,
             material=bag.material,
         ),
     ]
@@ -167,7 +169,7 @@ def _hand_bag(template: Template, body: Body, bag: Garment) -> list[Part | None]
 
 
 def parts(
-    template: Template, regions: Regions, body: Body, outfit: Outfit, outer: float
+    template: Template, regions: Regions, body: Body, outfit: Outfit, outer: float, folds: Points
 ) -> list[Part | None]:
     """Meshes of an identity's bags.
 
@@ -177,15 +179,16 @@ def parts(
         body: The identity's rest shape.
         outfit: The identity's appearance.
         outer: Distance of the outermost garment from the body (m).
+        folds: How much farther it stands off in its folds, ``[v]`` (m).
 
     Returns:
         The parts; None for an empty strap.
     """
     made: list[Part | None] = []
     if outfit.backpack is not None:
-        made += _backpack(template, regions, body, outfit.backpack, outer)
+        made += _backpack(template, regions, body, outfit.backpack, outer, folds)
     if outfit.shoulder_bag is not None:
-        made += _shoulder_bag(template, regions, body, outfit.shoulder_bag, outer)
+        made += _shoulder_bag(template, regions, body, outfit.shoulder_bag, outer, folds)
     if outfit.hand_bag is not None:
         made += _hand_bag(template, body, outfit.hand_bag)
     return made

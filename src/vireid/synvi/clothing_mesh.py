@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vireid.synvi import bags, hair
 from vireid.synvi.body import Body, Template
-from vireid.synvi.materials import Kind
+from vireid.synvi.materials import Kind, Material
 from vireid.synvi.outfit import Garment, Outfit
 from vireid.synvi.parts import Figure, Part, assemble, layer
 from vireid.synvi.regions import ANKLE, CROTCH, KNEE, NECK, SOLE, WAIST, Regions
@@ -159,6 +159,37 @@ def _trousers_offset(garment: Garment, regions: Regions) -> Field:
     return np.asarray(garment.loose + flare * below, dtype=np.float32)
 
 
+def _trousers_folds(garment: Garment, regions: Regions) -> Field:
+    """Depth of the folds of trousers, metres: deepest where they meet the shoes."""
+    below = np.clip((CROTCH - regions.z) / (CROTCH - ANKLE), 0, 1)
+    depth = {"wide": 0.05, "straight": 0.03, "shorts": 0.04, "slim": 0.012}
+    return np.asarray(depth.get(garment.style, 0.0) * below, dtype=np.float32)
+
+
+def _body_folds(garment: Garment, regions: Regions) -> Field:
+    """Depth of the folds of a top or coat, metres: they grow towards the hem and the cuffs."""
+    below = np.clip((0.4 - regions.z) / 0.4, 0, 1) * (1 - regions.arm)
+    return np.asarray(
+        np.minimum(1.2 * garment.loose, 0.03) * (below + 0.5 * regions.arm), dtype=np.float32
+    )
+
+
+def _drape(material: Material, regions: Regions, depth: Field) -> Field:
+    """Folds of hanging cloth: how much farther it stands off, ``[v]`` in metres.
+
+    Args:
+        material: The cloth; without creases it has no folds.
+        regions: Where the vertices are.
+        depth: Depth of the folds in metres, ``[v]``.
+    """
+    a, b, c, d = np.random.default_rng(material.seed).uniform(0, 2 * np.pi, 4)
+    x, y, z = regions.x, regions.y, regions.z
+    # Long waves that hang down, and shorter ones across them.
+    waves = np.sin(36 * x + 8 * z + a) + np.sin(36 * y - 7 * z + b)
+    waves = waves + 0.7 * np.sin(17 * x - 15 * y + 24 * z + c) + 0.5 * np.sin(52 * z + 9 * x + d)
+    return np.asarray(material.creases * depth * np.clip(0.5 + 0.25 * waves, 0, 1), np.float32)
+
+
 def _shoes(template: Template, body: Body, outfit: Outfit, regions: Regions, cut: Field) -> Part:
     material = replace(outfit.shoes.material, kind=Kind.PLAIN)
     if outfit.shoes.style == "sneaker":
@@ -217,7 +248,8 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
             template,
             body,
             tights,
-            offset=_trousers_offset(bottom, regions),
+            offset=_trousers_offset(bottom, regions)
+            + _drape(bottom.material, regions, _trousers_folds(bottom, regions)),
             cut=_under(cover.bottom, cover.top, cover.coat, *legs_hidden),
             coords=coords,
             material=bottom.material,
@@ -230,7 +262,8 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
             template,
             body,
             hull,
-            offset=(bottom.loose + flare * below).astype(np.float32),
+            offset=(bottom.loose + flare * below).astype(np.float32)
+            + _drape(bottom.material, regions, 0.06 * below),
             cut=_under(cover.skirt, cover.tails),
             coords=coords,
             material=bottom.material,
@@ -239,12 +272,16 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
     # Cloth rests on the shoulders and hangs free below.
     sleeves = 1.0 - 0.25 * regions.arm
     neck = np.clip((0.57 - regions.z) / 0.25, 0.3, 1.0)
+    # A coat keeps the top below it flat.
+    depth = _body_folds(top, regions) * np.float32(coat is None)
+    folds = _drape(top.material, regions, depth)
     parts.append(
         layer(
             template,
             body,
             tights,
-            offset=np.maximum((top.loose + 0.004) * sleeves * neck, 0.007).astype(np.float32),
+            offset=np.maximum((top.loose + 0.004) * sleeves * neck, 0.007).astype(np.float32)
+            + folds,
             cut=_under(cover.top, cover.coat),
             coords=coords,
             material=top.material,
@@ -253,7 +290,8 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
     outer = top.loose + 0.006
     if coat is not None:
         outer = 0.45 * top.loose + coat.loose
-        stand_off = (outer * sleeves * neck).astype(np.float32)
+        folds = _drape(coat.material, regions, _body_folds(coat, regions))
+        stand_off = (outer * sleeves * neck).astype(np.float32) + folds
         parts.append(
             layer(
                 template,
@@ -267,6 +305,7 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
         )
         if coat.style == "long-coat":
             flared = (outer + 0.035 * below).astype(np.float32)
+            flared = flared + _drape(coat.material, regions, 0.05 * below)
             parts.append(
                 layer(
                     template,
@@ -297,5 +336,5 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
     )
     parts.append(_eyes(template, body, outfit))
     parts += hair.parts(template, regions, body, outfit)
-    parts += bags.parts(template, regions, body, outfit, outer)
+    parts += bags.parts(template, regions, body, outfit, outer, folds)
     return assemble([part for part in parts if part is not None])
