@@ -19,7 +19,7 @@ LAYERS = (
     ("export", "evaluation"),
     ("gallery",),
     ("openset",),
-    ("video",),
+    ("video", "adaptation"),
     ("reports",),
     ("app", "synvi"),
     ("cli",),

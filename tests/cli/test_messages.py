@@ -48,7 +48,7 @@ NO_MESSAGES = {
 """CSS, and parts of command lines."""
 CONFIGURED = {
     *("train --resume", "demo", "difficulty", "methods", "evaluate", "compare", "leaderboard"),
-    *("encode", "export", "serve", "gallery add", "gallery search", "gallery calibrate"),
+    *("adapt", "encode", "export", "serve", "gallery add", "gallery search", "gallery calibrate"),
 }
 """Commands that read options from config.yaml, whose errors name the file and the value, or that
 have a fixed recipe."""
@@ -106,9 +106,11 @@ EXCEPTIONS = (
     Excepted("--pattern '{}' {}", CONFIGURED, "it quotes the run's option, and is no advice"),
     Excepted(
         "--batch-size {} is out",
-        {*_TRAIN, "difficulty", "serve", "gallery search"},
+        {*_TRAIN, "adapt", "difficulty", "serve", "gallery search"},
         "the default is in range",
     ),
+    Excepted("leave out --weights or --start", {"adapt"}, "it starts without weights"),
+    Excepted("(--backbone-factor)", {"adapt"}, "the factor is 1"),
     Excepted(
         "a larger --center-gate",
         {*TRAIN, "train --resume", "demo"} - {f"train {n}" for n in CENTER},

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Check the layout of a data set and the integrity of its images.",
     "methods": "List the methods: paper, backbone, input, feature, parameters, GFLOPs.",
     "train": "Train a recipe, or --resume a run.",
+    "adapt": "Adapt a network to unlabelled images of one's own cameras.",
     "evaluate": "Evaluate runs under the published protocol of their data set, or of another.",
     "ablate": "Train variants of a recipe and tabulate their results.",
     "compare": "Compare two evaluated runs by a paired bootstrap over identities.",

@@ -15,6 +15,7 @@ from tyro.extras import SubcommandApp
 
 from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
+from vireid.cli.adapt import continue_adaptation
 from vireid.data.cache import default_cache, open_images
 from vireid.data.file_kind import mistaken_for
 from vireid.data.tone_mapping import ToneMapping
@@ -180,6 +181,9 @@ def resume(
     _refuse_export(resume)
     run = RunFolder(resume).read_config()
     run = replace(run, data=run.data.at(root and root.absolute()), device=device or run.device)
+    if run.adaptation:
+        continue_adaptation(resume, run, cache=not output.no_cache)
+        return
     train_run(run, resume, resume=True, output=output, processes=processes)
 
 

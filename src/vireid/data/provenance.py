@@ -47,6 +47,7 @@ class Provenance:
         tested: Some of the test images; empty if there were none.
         test_fingerprint: :func:`content_fingerprint` of the test images; empty likewise.
         start: What the network was trained on before, if it started from a trained one.
+        labelled: Whether the labels of the images were used.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -56,14 +57,16 @@ class Provenance:
     tested: tuple[Sample, ...]
     test_fingerprint: str
     start: Provenance | None = None
+    labelled: bool = True
 
     @classmethod
-    def of(cls, layout: Layout, *, start: Provenance | None = None) -> Self:
+    def of(cls, layout: Layout, *, start: Provenance | None = None, labelled: bool = True) -> Self:
         """The record of a data set.
 
         Args:
             layout: The data set.
             start: The record of the network that the training starts from.
+            labelled: Whether the labels of the images are used.
 
         Raises:
             DatasetError: Its training images are not laid out as published.
@@ -78,12 +81,14 @@ class Provenance:
             tested=_samples(test),
             test_fingerprint=content_fingerprint(test) if test else "",
             start=start,
+            labelled=labelled,
         )
 
     @property
     def trained_on(self) -> str:
         """Everything that the network was trained on, in words."""
-        return f"{self.name}, before on {self.start.trained_on}" if self.start else self.name
+        name = self.name if self.labelled else f"{self.name} without labels"
+        return f"{name}, before on {self.start.trained_on}" if self.start else name
 
     def require_same_training(self, layout: Layout) -> None:
         """Refuse to continue the training on other images.

@@ -47,7 +47,14 @@ from vireid.evaluation._neighbours import (
     to_distance,
 )
 
-__all__ = ["KReciprocal", "QueryExpansion", "expand", "needed_bytes", "rerank"]
+__all__ = [
+    "KReciprocal",
+    "QueryExpansion",
+    "expand",
+    "jaccard_distances",
+    "needed_bytes",
+    "rerank",
+]
 
 _BLOCK_ENTRIES = 2_000_000  # entries of V held for one block of the gallery: some 120 MB
 
@@ -141,6 +148,51 @@ def rerank(
     encoding = _encode(_expanded_sets(neighbours, options.k1), rows, norms, farthest)
     _blend_jaccard(encoding, neighbours[:, : options.k2], options.weight, similarity)
     return similarity
+
+
+def jaccard_distances(
+    features: NDArray[np.float32], options: KReciprocal, *, most: float
+) -> sparse.csr_array:
+    """The k-reciprocal Jaccard distances J among images, as far as they are small.
+
+    Distances of features are computed in blocks of rows, and only the encoding and the result are
+    stored; both grow linearly with the number of images.
+
+    Args:
+        features: Features, ``[n, d]``, of any norm but zero.
+        options: Sizes of the neighbourhoods; ``weight`` is ignored.
+        most: Largest distance that is stored, in [0, 1).
+
+    Returns:
+        Sparse float64 ``[n, n]``, symmetric, with an entry for each distance of at most ``most``,
+        those of 0 and of an image to itself included.
+
+    Raises:
+        EvaluationError: A feature is zero or not finite.
+    """
+    check_shapes(features, features)
+    norms = row_norms(features, "image")
+    none = np.empty((0, len(features)), dtype=np.float32)
+    neighbours, farthest = _scan(features, norms, options, none)
+    encoding = _encode(_expanded_sets(neighbours, options.k1), features, norms, farthest)
+    closest = neighbours[:, : options.k2]
+    mean = (_neighbour_matrix(closest, 1 / closest.shape[1]) @ encoding).tocsr()
+    inverted = mean.T.tocsr()
+    indices, values, starts = list[NDArray[np.int32]](), list[NDArray[np.float64]](), [0]
+    for i in range(len(features)):
+        own = slice(mean.indptr[i], mean.indptr[i + 1])
+        shared = inverted[mean.indices[own]]
+        least = np.minimum(shared.data, np.repeat(mean.data[own], np.diff(shared.indptr)))
+        columns, position = np.unique(shared.indices, return_inverse=True)
+        overlap = np.bincount(position, weights=least)
+        # Rounding must not leave an image at a distance from itself.
+        distance = np.maximum(1 - overlap / (2 - overlap), 0)
+        near = distance <= most
+        indices.append(columns[near].astype(np.int32))
+        values.append(distance[near])
+        starts.append(starts[-1] + len(indices[-1]))
+    entries = (np.concatenate(values), np.concatenate(indices), np.array(starts))
+    return sparse.csr_array(entries, shape=(len(features), len(features)))
 
 
 def needed_bytes(queries: int, gallery: int, size: int, options: KReciprocal) -> int:

@@ -31,7 +31,13 @@ from vireid.features.extractor import FeatureExtractor, check_batch_size
 from vireid.features.inputs import ImageFiles, image_infos
 from vireid.types import ImageInfo, IndexedImage, Modality
 
-__all__ = ["ExtractedBatch", "Known", "extract_from_bytes", "extract_from_files"]
+__all__ = [
+    "ExtractedBatch",
+    "Known",
+    "extract_from_bytes",
+    "extract_from_files",
+    "read_image_file",
+]
 
 Known = Callable[[Sequence[str]], Collection[str]]
 """Returns those of the given SHA-256 hashes whose images need no feature."""
@@ -179,7 +185,7 @@ def _try_file(
 ) -> _Decoded | tuple[Path, str]:
     """An image, or the path and an error message of one that cannot be read."""
     try:
-        data = _read(info.path)
+        data = read_image_file(info.path)
         return _decode(replace(info, path=info.path.absolute()), data, size, tone_mapping)
     except ImageError as error:
         return info.path, str(error)
@@ -193,7 +199,15 @@ def _decode(
     return _Decoded(info, make_thumbnail(image), resized(image, size), remarks)
 
 
-def _read(path: Path) -> bytes:
+def read_image_file(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImageError: It is missing, no ordinary file, too large, or may not be read.
+    """
     try:
         # Parquet and JSON hold UTF-8 only.
         str(path).encode()

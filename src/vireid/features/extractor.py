@@ -450,6 +450,7 @@ def about_run(run: Run) -> dict[str, str]:
         "recipe": run.name,
         **method.about(),
         **({"weights": str(run.start)} if run.start else {}),
+        **({"adaptation": str(run.adaptation)} if run.adaptation else {}),
         "epochs": str(optimisation.epochs),
         "seed": str(run.seed),
         "precision": run.precision,

@@ -128,7 +128,7 @@ class AGW(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            features=F.normalize(necked.detach().float()),
+            features=F.normalize(necked.float()),
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:

@@ -220,7 +220,7 @@ class CmGAN(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            features=F.normalize(features.detach().float()),
+            features=F.normalize(features.float()),
         )
 
     def _features(self, batch: CrossModalBatch) -> Tensor:

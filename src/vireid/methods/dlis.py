@@ -239,7 +239,7 @@ class DLIS(Method):
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
                 features, labels, margin=config.margin
             )
-        return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features.detach())
+        return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features)
 
     def _center_gate(self, identity: Tensor) -> Tensor | float:
         """The center-loss gate: the factor of the hetero-center loss, in [0, 1].

@@ -110,7 +110,7 @@ class EmbeddingMethod(Method):
             terms={"identity": identity, **terms},
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            features=F.normalize(embeddings.detach()),
+            features=F.normalize(embeddings),
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:

@@ -32,7 +32,8 @@ class Losses(NamedTuple):
             ln(classes) for a uniform prediction. Detached.
         accuracy: Share of images that the mean logits of the classifiers classify correctly.
             Detached.
-        features: L2-normalised features of the batch, ``[n, d]``, visible first. Detached.
+        features: L2-normalised features of the batch, ``[n, d]``, visible first; with gradients,
+            for a loss that the caller adds.
         metrics: Other scalars to log by name, such as a discriminator's accuracy. Detached.
     """
 

@@ -159,7 +159,7 @@ class MGN(Method):
             },
             identity=identity.detach(),
             accuracy=(logits.mean(1).argmax(1) == labels).float().mean(),
-            features=_join(features.detach()),
+            features=_join(features),
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:

@@ -111,7 +111,7 @@ class OneStreamMethod(Method):
             terms={"identity": identity, **self.metric_terms(features, labels)},
             identity=identity.detach(),
             accuracy=(logits.argmax(1) == labels).float().mean(),
-            features=F.normalize(features.detach()),
+            features=F.normalize(features),
         )
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:

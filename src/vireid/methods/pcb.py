@@ -136,7 +136,7 @@ class PCB(Method):
         """Cross-entropy summed over the stripes."""
         images = torch.cat([batch.visible, batch.infrared])
         pooled, embeddings = self(images, batch.visible.shape[0])
-        features = gather_batch(self._join(pooled, embeddings).detach(), batch)
+        features = gather_batch(self._join(pooled, embeddings), batch)
         embeddings = gather_batch(embeddings, batch)
         # The features are not negative, so that the LeakyReLU of the classifiers has no effect.
         logits = self.heads.classify(embeddings).float()

@@ -1,10 +1,11 @@
 """Run folders: a training's configuration, its checkpoints and the trained network."""
 
-from vireid.runs.config import Device, Precision, Run, RunOptions, Selection, Start
+from vireid.runs.config import Adaptation, Device, Precision, Run, RunOptions, Selection, Start
 from vireid.runs.folder import RunFolder
 from vireid.runs.start import resolve_model, start_from
 
 __all__ = [
+    "Adaptation",
     "Device",
     "Precision",
     "Run",

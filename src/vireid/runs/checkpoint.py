@@ -23,7 +23,7 @@ from vireid.errors import RunError
 from vireid.files import write_atomic
 from vireid.nn.weights import fingerprint
 
-__all__ = ["TrainingState", "load", "newest", "write"]
+__all__ = ["TrainingState", "load", "newest", "read_state", "write"]
 
 
 @dataclass
@@ -127,6 +127,15 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
             "resumed; delete the folder to start it over."
         )
     return None, damaged
+
+
+def read_state(path: Path) -> TrainingState:
+    """The position in training of a checkpoint.
+
+    Raises:
+        RunError: If the file is damaged.
+    """
+    return _read(path)[1]
 
 
 def load(path: Path, model: nn.Module, optimizer: Optimizer) -> TrainingState:

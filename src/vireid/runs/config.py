@@ -13,7 +13,7 @@ from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError
 from vireid.methods import AnyMethod, Recipe
 
-__all__ = ["Device", "Precision", "Run", "RunOptions", "Selection", "Start"]
+__all__ = ["Adaptation", "Device", "Precision", "Run", "RunOptions", "Selection", "Start"]
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
@@ -82,6 +82,74 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """Adaptation to unlabelled images; a round is an epoch of training on labels drawn anew."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    within: int = 4
+    """Rounds of phase one, which trains within each modality only."""
+    clustering: Literal["average", "dbscan"] = "average"
+    """Clustering of each modality by Jaccard distances; more than 20,000 images of one are always
+    clustered by dbscan."""
+    cut: float = 0.7
+    """With average: largest mean distance of two clusters that become one, in (0, 1)."""
+    eps: float = 0.5
+    """With dbscan: largest distance of neighbours, in (0, 1)."""
+    min_images: int = 3
+    """Least images of a cluster; images of smaller ones are not trained on."""
+    k1: int = 20
+    """Number of neighbours among which reciprocal ones are searched."""
+    k2: int = 4
+    """Number of nearest images over which an encoding is averaged."""
+    matched: float = 0.5
+    """Share of the possible matches across modalities that the first round of phase two trains on;
+    rises to 1 over half of the remaining rounds."""
+    temperature: float = 0.05
+    """Temperature of the contrast with cluster centres."""
+    momentum: float = 0.8
+    """Share of a cluster centre that an image of the cluster leaves unchanged."""
+    average: float = 0.99
+    """Share of the averaged weights that a step leaves unchanged; 0: no averaging."""
+    settled: float = 0.98
+    """Agreement of the labels of consecutive rounds (normalised mutual information) from which
+    adaptation stops, once all matches are used; 1: never."""
+    measure: bool = False
+    """Measure the purity of clusters and the matches by the labels of the images; they are never
+    trained on."""
+    links: Path | None = None
+    """Corrections: a CSV file with the columns first, second (paths of images) and same (yes or
+    no)."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("within", 0), ("min_images", 2), ("k1", 1), ("k2", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"`vireid adapt --{name.replace('_', '-')} {getattr(self, name)}` is out of"
+                    f" range; expected at least {least}."
+                )
+        for name in ("cut", "eps", "matched", "temperature", "momentum", "average", "settled"):
+            value, least = getattr(self, name), name in ("momentum", "average")
+            if not (value >= 0 if least else value > 0) or value > 1 or (value == 1 and least):
+                raise ConfigError(
+                    f"`vireid adapt --{name} {value:g}` is out of range; expected a number from 0"
+                    " to 1."
+                )
+        for name in ("cut", "eps"):
+            if getattr(self, name) == 1:
+                raise ConfigError(
+                    f"`vireid adapt --{name} 1` makes one cluster of all images; expected less."
+                )
+
+    def __str__(self) -> str:
+        radius = f"cut {self.cut:g}" if self.clustering == "average" else f"eps {self.eps:g}"
+        return (
+            f"without labels ({self.clustering} {radius}, {self.within} rounds within the"
+            " modalities)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run(RunOptions):
     """Everything that determines the result of a training."""
 
@@ -93,3 +161,5 @@ class Run(RunOptions):
     """Seed of every random draw."""
     start: Start | None = None
     """The trained network that it starts from; see :func:`vireid.runs.start_from`."""
+    adaptation: Adaptation | None = None
+    """How it adapts to its images without labels; None: it is trained on the labels."""

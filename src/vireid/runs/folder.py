@@ -4,6 +4,7 @@ RUN/
   config.yaml           the resolved options, and the plugins that they need; `vireid train --resume
                         RUN` starts from it
   data.json             what the network is trained on, to recognise it in evaluation
+  images.csv            the images that `vireid adapt` was given; its data set
   metrics.jsonl         one line an epoch
   checkpoints/          of the last epochs, with the optimizer's state
   best.safetensors      with --select validation, the network of the best epoch so far
@@ -50,6 +51,7 @@ class RunFolder:
         self.path = path
         self.config_file = path / "config.yaml"
         self.data_file = path / "data.json"
+        self.images_file = path / "images.csv"
         self.metrics_file = path / "metrics.jsonl"
         self.best_file = path / "best.safetensors"
         self.model_file = path / "model.safetensors"
@@ -92,8 +94,9 @@ class RunFolder:
         clear_temporaries(self.path)
 
     def _write_config(self, run: Run) -> None:
+        verb = "adapt" if run.adaptation else "train"
         head = (
-            f"# vireid train {run.name}; continue with `vireid train --resume {self.path.name}`\n"
+            f"# vireid {verb} {run.name}; continue with `vireid train --resume {self.path.name}`\n"
         )
         write_atomic(self.config_file, (head + _to_yaml(run)).encode())
 

@@ -68,10 +68,12 @@ def overrides(runs: Iterable[Run]) -> dict[str, dict[str, str]]:
 def options(run: Run) -> dict[str, str]:
     """All that determines a run's result except its seed, by flag, as on the command line."""
     plain = asdict(run)
-    hidden = ("name", "recipe", "seed", "device", "start")
+    hidden = ("name", "recipe", "seed", "device", "start", "adaptation")
     others = {k: v for k, v in plain.items() if k not in hidden}
     start = {"weights": str(run.start)} if run.start else {}
-    return {"kind": run.recipe.method.kind} | flat({"recipe": plain["recipe"], **others}) | start
+    adaptation = flat({"adaptation": plain["adaptation"]}) if run.adaptation else {}
+    own = flat({"recipe": plain["recipe"], **others})
+    return {"kind": run.recipe.method.kind} | own | start | adaptation
 
 
 def _defaults(recipe: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from vireid.files import Closeable
 from vireid.runs import Run
 from vireid.types import CrossModalBatch, Modality
 
-__all__ = ["TrainingSet", "mix_seed"]
+__all__ = ["TrainingImages", "TrainingSet", "mix_seed"]
 
 
 def mix_seed(*numbers: int) -> int:
@@ -37,26 +37,22 @@ def mix_seed(*numbers: int) -> int:
     return int(state[0] >> np.uint64(1))
 
 
-class TrainingSet(Closeable):
-    """The training images of a run, its sampler and its augmentation.
+class TrainingImages(Closeable):
+    """The training images of a run and their augmentation, without their labels.
 
     Args:
-        run: The data and the batches.
+        run: The data and the augmentation.
         cache: Folder of the packed image cache; None decodes the images each time.
         shard: The shard of each batch that this process works on.
         progress: Show a bar while the cache is built.
 
     Attributes:
         records: The images, visible ones first.
-        classes: Number of training identities.
-        steps: Batches an epoch.
-        report: What is unusual about the identities, as a sentence, or an empty string.
+        visible: Number of visible images.
 
     Raises:
         DatasetError: If the data set is not laid out as published.
-        ConfigError: If there are fewer identities than a batch needs, or their number in a batch is
-            not a multiple of the number of processes; or the tone mapping names a camera that the
-            data set does not have.
+        ConfigError: If the tone mapping names a camera that the data set does not have.
     """
 
     def __init__(
@@ -67,12 +63,6 @@ class TrainingSet(Closeable):
         shard: BatchShard = WHOLE_BATCH,
         progress: bool = False,
     ) -> None:
-        if run.recipe.batch.identities % shard.world_size:
-            raise ConfigError(
-                f"{shard.world_size} processes cannot share '{run.recipe.batch.identities}' "
-                "identities a batch; expected a multiple of the number of processes: use as many "
-                "processes (--devices) as divide the identities."
-            )
         self._run, self._cache, self._shard, self._progress = run, cache, shard, progress
         self._images: ImageStack | None = None
         layout = run.data.open()
@@ -81,21 +71,9 @@ class TrainingSet(Closeable):
         cameras = {*layout.camera_names.values(), *(r.camera_name for r in records)}
         if unknown := self._tone_mapping.unknown(cameras):
             raise ConfigError(unknown)
-        classes = class_indices(records)
         by_modality = [[r for r in records if r.modality is m] for m in Modality]
         self.records = [record for own in by_modality for record in own]
-        self._visible = len(by_modality[0])
-        self._labels = np.array([classes[r.identity] for r in self.records])
-        self._sampler = CrossModalSampler(
-            self._labels[: self._visible],
-            self._labels[self._visible :],
-            identities=run.recipe.batch.identities,
-            images=run.recipe.batch.images,
-            seed=run.seed,
-        )
-        self.classes = len(classes)
-        self.steps = self._sampler.report.batches
-        self.report = str(self._sampler.report)
+        self.visible = len(by_modality[0])
 
     def close(self) -> None:
         """End the threads that decode images."""
@@ -118,20 +96,17 @@ class TrainingSet(Closeable):
             )
         return self._images
 
-    @property
-    def listing(self) -> str:
-        """All images with their labels, in order; independent of where the data set is."""
-        return "\n".join(
-            f"{os.path.relpath(r.path, self._run.data.root)} {r.identity} {r.camera} {r.modality}"
-            for r in self.records
-        )
-
-    def batches(
-        self, epoch: int, first_step: int, to_device: Callable[[Tensor], Tensor]
+    def augmented(
+        self,
+        plan: Sequence[BatchIndices],
+        epoch: int,
+        first_step: int,
+        to_device: Callable[[Tensor], Tensor],
     ) -> Iterator[CrossModalBatch]:
-        """The batches of an epoch from a step on, each decoded during the step before.
+        """Planned batches of an epoch from a step on, each decoded during the step before.
 
         Args:
+            plan: The images and the labels of all batches of the epoch.
             epoch: From 0.
             first_step: From 0; skipping the batches before it changes nothing in the others.
             to_device: Moves a tensor to the network's device.
@@ -140,7 +115,7 @@ class TrainingSet(Closeable):
             P·K visible images (twice as many with ``joint``, the second views last) and P·K
             infrared ones; with several processes, those of this process's identities.
         """
-        plan = self._sampler.epoch(epoch)[first_step:]
+        plan = plan[first_step:]
         decoded = prefetch(self._decode, [indices.shard(self._shard) for indices in plan])
         for step, (indices, (visible, infrared, names)) in enumerate(
             zip(plan, decoded, strict=True), start=first_step
@@ -152,7 +127,7 @@ class TrainingSet(Closeable):
 
     def _decode(self, indices: BatchIndices) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         """The pixels of the visible and of the infrared images, and all names."""
-        rows = np.concatenate([indices.visible, indices.infrared + self._visible])
+        rows = np.concatenate([indices.visible, indices.infrared + self.visible])
         pixels = self.open_images().fetch(rows)
         count = len(indices.visible)
         names = tuple(str(self.records[row].path) for row in rows)
@@ -178,6 +153,76 @@ class TrainingSet(Closeable):
             visible_labels=torch.cat([by_process, by_process], dim=1).flatten(),
             names=batch.names[: len(visible)] + batch.names,
         )
+
+
+class TrainingSet(TrainingImages):
+    """The training images of a run with their labels, and its sampler.
+
+    Args:
+        run: The data and the batches.
+        cache: Folder of the packed image cache; None decodes the images each time.
+        shard: The shard of each batch that this process works on.
+        progress: Show a bar while the cache is built.
+
+    Attributes:
+        classes: Number of training identities.
+        steps: Batches an epoch.
+        report: What is unusual about the identities, as a sentence, or an empty string.
+
+    Raises:
+        DatasetError: If the data set is not laid out as published.
+        ConfigError: If there are fewer identities than a batch needs, or their number in a batch is
+            not a multiple of the number of processes; or the tone mapping names a camera that the
+            data set does not have.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        cache: Path | None = None,
+        shard: BatchShard = WHOLE_BATCH,
+        progress: bool = False,
+    ) -> None:
+        if run.recipe.batch.identities % shard.world_size:
+            raise ConfigError(
+                f"{shard.world_size} processes cannot share '{run.recipe.batch.identities}' "
+                "identities a batch; expected a multiple of the number of processes: use as many "
+                "processes (--devices) as divide the identities."
+            )
+        super().__init__(run, cache=cache, shard=shard, progress=progress)
+        classes = class_indices(self.records)
+        self._labels = np.array([classes[r.identity] for r in self.records])
+        self._sampler = CrossModalSampler(
+            self._labels[: self.visible],
+            self._labels[self.visible :],
+            identities=run.recipe.batch.identities,
+            images=run.recipe.batch.images,
+            seed=run.seed,
+        )
+        self.classes = len(classes)
+        self.steps = self._sampler.report.batches
+        self.report = str(self._sampler.report)
+
+    @property
+    def listing(self) -> str:
+        """All images with their labels, in order; independent of where the data set is."""
+        return "\n".join(
+            f"{os.path.relpath(r.path, self._run.data.root)} {r.identity} {r.camera} {r.modality}"
+            for r in self.records
+        )
+
+    def batches(
+        self, epoch: int, first_step: int, to_device: Callable[[Tensor], Tensor]
+    ) -> Iterator[CrossModalBatch]:
+        """The batches of an epoch from a step on; see :meth:`TrainingImages.augmented`.
+
+        Args:
+            epoch: From 0.
+            first_step: From 0.
+            to_device: Moves a tensor to the network's device.
+        """
+        return self.augmented(self._sampler.epoch(epoch), epoch, first_step, to_device)
 
     def plain(
         self, modality: Modality, to_device: Callable[[Tensor], Tensor], *, batch_size: int = 64

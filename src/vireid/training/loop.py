@@ -127,7 +127,7 @@ def _metrics(losses: Losses, batch: CrossModalBatch) -> dict[str, float]:
     if losses.features is not None:
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         seen["cosine_same"], seen["cosine_different"] = mean_cosines(
-            losses.features, labels, len(batch.visible_labels)
+            losses.features.detach(), labels, len(batch.visible_labels)
         )
     seen |= losses.metrics
     return {name: value.detach().item() for name, value in seen.items()}

@@ -1,0 +1,113 @@
+"""What a round says of itself, and when it warns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vireid.types import Modality
+
+__all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
+
+_HUGE = 0.2
+"""Share of a modality's images from which one cluster is suspect, if it had fewer before."""
+_CHANCE = 0.6
+"""Among unrelated centres half of the nearest ones are mutual; up to here it is little more."""
+
+
+def lacking_images(counts: Mapping[Modality, int]) -> str:
+    """Why there are too few images to adapt to, as a sentence; empty if there are enough.
+
+    Args:
+        counts: Number of images by modality.
+    """
+    for modality, count in counts.items():
+        if count < 2:
+            return (
+                f"Adaptation got {count} {modality} image{'' if count == 1 else 's'} among"
+                f" {sum(counts.values()):,}; expected images of both modalities; add a folder of"
+                " the other, or give the right modalities in a manifest."
+            )
+    return ""
+
+
+def lacking_clusters(report: Mapping[str, Any]) -> str:
+    """Why there are too few clusters to adapt to, as a sentence; empty if there are enough.
+
+    Args:
+        report: What is known of a round.
+    """
+    for modality in Modality:
+        count = report[f"{modality}_clusters"]
+        if count < 2:
+            return (
+                f"The {modality} images make {count} cluster{'' if count == 1 else 's'}; expected"
+                " at least 2: several images of each of several people; add images, or change"
+                " its options: `vireid adapt --cut 0.8 --min-images 2`."
+            )
+    return ""
+
+
+def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """A warning of what looks wrong in a round's clusters and matches, or an empty string.
+
+    Args:
+        report: The round.
+        history: The rounds before.
+    """
+    found = []
+    first = history[0] if history else report
+    for m in Modality:
+        largest, clustered = report[f"{m}_largest"], report[f"{m}_clustered"]
+        if largest > _HUGE and report[f"{m}_clusters"] > 1:
+            found.append(
+                f"one cluster holds {largest:.0%} of the {m} images; if they are not one person,"
+                " adapt again with a lower value of `vireid adapt --cut`"
+            )
+        if 2 * report[f"{m}_clusters"] < first[f"{m}_clusters"]:
+            found.append(
+                f"the {m} clusters fell from {first[f'{m}_clusters']} to {report[f'{m}_clusters']}:"
+                " they swallow each other; adapt again with a lower `vireid adapt --cut` or --lr"
+            )
+        if not history and clustered < 0.5:
+            found.append(
+                f"only {clustered:.0%} of the {m} images are in a cluster, and the others are not"
+                " trained on; several images of each person are needed: add some, or adapt"
+                " again with `vireid adapt --cut 0.8 --min-images 2`"
+            )
+    clusters = [report[f"{m}_clusters"] for m in Modality]
+    if not history and 5 * min(clusters) < max(clusters):
+        found.append(
+            f"{clusters[0]} visible and {clusters[1]} infrared clusters cannot be the same people;"
+            " matches can be right for the fewer only"
+        )
+    if report["matched"] and min(clusters) >= 10 and report["mutual_matches"] < _CHANCE:
+        found.append(
+            f"{report['mutual_matches']:.0%} of the matches are mutual nearest clusters, and 50 %"
+            " would be by chance: the network does not yet recognise people across these"
+            " modalities, or few people are in both"
+        )
+    return f"Round {len(history) + 1}: {'; '.join(found)}." if found else ""
+
+
+def describe_round(number: int, rounds: int, report: Mapping[str, Any]) -> str:
+    """A line that describes the labels of a round.
+
+    Args:
+        number: The round, from 1.
+        rounds: The number of rounds.
+        report: What is known of it.
+    """
+    parts = [
+        f"{report[f'{m}_clusters']} {m} clusters ({report[f'{m}_clustered']:.0%} of the images,"
+        f" silhouette {report[f'{m}_silhouette']:.2f})"
+        for m in Modality
+    ]
+    parts += [
+        f"{report['matched']} matches ({report['mutual_matches']:.0%} mutual)",
+        f"agreement {report['agreement']:.2f}",
+    ]
+    if "right_matches" in report:
+        purities = " and ".join(f"{report[f'{m}_purity']:.3f}" for m in Modality)
+        parts.append(f"measured: purity {purities}, right matches {report['right_matches']:.1%}")
+    return f"round {number}/{rounds}: {', '.join(parts)}"

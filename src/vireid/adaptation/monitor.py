@@ -1,0 +1,122 @@
+"""What is known of the clusters and matches of a round, without labels and with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import normalized_mutual_info_score, silhouette_score
+
+from vireid.adaptation.matching import Matches
+from vireid.types import Modality
+
+__all__ = ["agreement", "describe_clusters", "measure", "purity"]
+
+_MOST_SILHOUETTES = 2_000
+"""Images of which the silhouette is computed; the time is quadratic."""
+
+
+def describe_clusters(
+    features: NDArray[np.float32], labels: NDArray[np.int64], modality: Modality
+) -> dict[str, Any]:
+    """Describe the clusters of a modality without labels of people.
+
+    Args:
+        features: Unit features of its images, ``[n, d]``.
+        labels: The cluster of each, int64 ``[n]``, -1: in none.
+        modality: The modality.
+
+    Returns:
+        By name, with the modality in front: ``clusters``; ``clustered``, the share of images in
+        one; ``largest``, the share of images in the largest; ``silhouette``, the mean over at most
+        2,000 images, in [-1, 1] (0 where there are fewer than 2 clusters).
+    """
+    inside = labels[labels >= 0]
+    sizes = np.bincount(inside) if len(inside) else np.zeros(1, dtype=np.int64)
+    rows = np.flatnonzero(labels >= 0)
+    rows = rows[:: max(1, -(-len(rows) // _MOST_SILHOUETTES))]
+    some = len(np.unique(labels[rows]))
+    silhouette = 0.0
+    if 2 <= some < len(rows):
+        silhouette = float(silhouette_score(features[rows], labels[rows], metric="cosine"))
+    found = {
+        "clusters": len(np.unique(inside)),
+        "clustered": len(inside) / max(len(labels), 1),
+        "largest": int(sizes.max()) / max(len(labels), 1),
+        "silhouette": silhouette,
+    }
+    return {f"{modality}_{name}": value for name, value in found.items()}
+
+
+def agreement(labels: NDArray[np.int64], before: NDArray[np.int64]) -> float:
+    """Normalised mutual information of two rounds' labels, in [0, 1].
+
+    Args:
+        labels: The label of each image, int64 ``[n]``, -1: none.
+        before: The same of the round before; images without a label in either round are left out.
+
+    Returns:
+        1 if they are equal up to numbering; 0 where no image has a label in both rounds.
+    """
+    both = (labels >= 0) & (before >= 0)
+    if not both.any():
+        return 0.0
+    return float(normalized_mutual_info_score(before[both], labels[both]))
+
+
+def purity(labels: NDArray[np.int64], identities: NDArray[np.int64]) -> float:
+    """Share of the clustered images that show the person most frequent in their cluster.
+
+    Args:
+        labels: The cluster of each image, int64 ``[n]``, -1: in none.
+        identities: The person of each, int64 ``[n]``, not negative.
+
+    Returns:
+        In [0, 1]; 0 where no image is in a cluster.
+    """
+    inside = labels >= 0
+    if not inside.any():
+        return 0.0
+    table = _counts(labels[inside], identities[inside])
+    return float(table.max(axis=1).sum() / inside.sum())
+
+
+def measure(
+    labels: Sequence[NDArray[np.int64]],
+    identities: Sequence[NDArray[np.int64]],
+    matches: Matches,
+) -> dict[str, float]:
+    """Measure clusters and matches by the identities of the images.
+
+    Args:
+        labels: The clusters of the visible and of the infrared images.
+        identities: Their identities, not negative.
+        matches: The matched clusters.
+
+    Returns:
+        ``visible_purity``, ``infrared_purity``, and ``right_matches``: the share of the matches
+        whose clusters have the same most frequent person.
+    """
+    found = {
+        f"{modality}_purity": purity(own, known)
+        for modality, own, known in zip(Modality, labels, identities, strict=True)
+    }
+    most = []
+    for own, known in zip(labels, identities, strict=True):
+        inside = own >= 0
+        people = np.unique(known[inside])
+        table = _counts(own[inside], known[inside])
+        most.append(people[table.argmax(axis=1)] if len(table) else people)
+    right = most[0][matches.visible] == most[1][matches.infrared]
+    found["right_matches"] = float(right.mean()) if len(right) else 0.0
+    return found
+
+
+def _counts(labels: NDArray[np.int64], identities: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each person is in each cluster, ``[clusters, people]``."""
+    _, people = np.unique(identities, return_inverse=True)
+    table = np.zeros((labels.max(initial=-1) + 1, people.max(initial=-1) + 1), dtype=np.int64)
+    np.add.at(table, (labels, people), 1)
+    return table

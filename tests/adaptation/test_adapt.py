@@ -1,0 +1,73 @@
+"""Adaptation from unlabelled folders to a run."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.training.test_loop import same_run
+
+from vireid.cli import main
+from vireid.features import load
+from vireid.runs import RunFolder
+
+OPTIONS = (
+    *(
+        "--rounds",
+        "3",
+        "--within",
+        "1",
+        "--k1",
+        "5",
+        "--cut",
+        "0.6",
+        "--k2",
+        "2",
+        "--min-images",
+        "3",
+    ),
+    *("--identities", "3", "--images", "2", "--settled", "1", "--device", "cpu"),
+)
+
+
+@pytest.fixture(scope="module")
+def adapted(finished: Path, cameras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "adapted"
+    folders = [str(cameras / name) for name in ("day", "night")]
+    assert main(["adapt", str(finished), *folders, "--out", str(out), *OPTIONS]) == 0
+    return out
+
+
+def test_the_result_is_a_run(adapted: Path, finished: Path, cameras: Path) -> None:
+    run = RunFolder(adapted).read_config()
+    assert run.adaptation is not None
+    assert run.start is not None
+    assert run.start.fingerprint == RunFolder(finished).read_model()[2]
+    found = load(adapted, device="cpu")
+    features = found.extract([*cameras.rglob("*.png")][:4], progress=False)
+    assert features.values.shape == (4, 16)
+    assert found.fingerprint != run.start.fingerprint
+    data = RunFolder(adapted).read_data()
+    assert not data.labelled
+    assert "without labels, before on " in data.trained_on
+
+
+def test_no_identity_is_written_or_used(adapted: Path) -> None:
+    with (adapted / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["identity"] for row in rows] == [str(n) for n in range(60)]
+    lines = [json.loads(line) for line in (adapted / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 3
+    assert not any("purity" in key or "right" in key for line in lines for key in line)
+
+
+def test_an_interrupted_adaptation_ends_as_if_it_had_not_been(
+    adapted: Path, tmp_path: Path
+) -> None:
+    again = shutil.copytree(adapted, tmp_path / "again")
+    (again / "model.safetensors").unlink()
+    newest = sorted((again / "checkpoints").iterdir())[-1]
+    newest.unlink()
+    assert main(["train", "--resume", str(again), "--device", "cpu"]) == 0
+    assert same_run(again, adapted)

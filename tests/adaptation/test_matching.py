@@ -1,0 +1,89 @@
+"""Matches across modalities, and what is measured of them."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireid.adaptation import matching
+from vireid.adaptation.heads import resize_heads, successors
+from vireid.adaptation.matching import match
+from vireid.adaptation.monitor import agreement, measure, purity
+from vireid.methods import DLISConfig
+
+
+def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = rows.astype(np.float32)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found
+
+
+def test_near_centres_are_matched_the_surest_first() -> None:
+    rng = np.random.default_rng(2)
+    centres = rng.normal(size=(12, 256))
+    noise = np.repeat([0.05, 1.5], 6)[:, None]
+    other = centres + noise * rng.normal(size=centres.shape)
+    order = rng.permutation(12)
+    found = match(unit(centres), unit(other[order]))
+    assert (order[found.infrared] == found.visible).all()
+    assert found.mutual == 12
+    assert sorted(found.first(0.5).visible) == list(range(6))
+
+
+def test_a_hub_does_not_take_all() -> None:
+    """A centre near to all others would be the nearest of each by the cosine."""
+    rng = np.random.default_rng(3)
+    people = rng.normal(size=(8, 16))
+    visible = np.concatenate([people, people.mean(axis=0, keepdims=True)])
+    infrared = people + 4 * people.mean(axis=0) + 0.3 * rng.normal(size=people.shape)
+    by_cosine = (unit(visible) @ unit(infrared).T).argmax(axis=0)
+    found = match(unit(visible), unit(infrared), neighbours=4)
+    assert np.count_nonzero(by_cosine == 8) > 1
+    assert np.count_nonzero(found.visible == found.infrared) >= 6
+
+
+def test_without_the_hungarian_method_mutual_neighbours_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    centres = unit(np.random.default_rng(4).normal(size=(6, 8)))
+    monkeypatch.setattr(matching, "_MOST_PAIRS", 1)
+    found = match(centres, centres[::-1].copy())
+    assert found.mutual == len(found.visible) == 6
+    assert (found.visible + found.infrared == 5).all()
+
+
+def test_no_cluster_makes_no_match() -> None:
+    none = np.zeros((0, 4), dtype=np.float32)
+    assert len(match(none, unit(np.eye(4))).visible) == 0
+
+
+def test_purity_and_right_matches() -> None:
+    labels = np.array([0, 0, 0, 1, 1, -1]), np.array([0, 1, 1, -1])
+    identities = np.array([7, 7, 9, 9, 9, 7]), np.array([9, 7, 7, 9])
+    assert purity(labels[0], identities[0]) == 4 / 5
+    eye = unit(np.eye(2))
+    right = measure(labels, identities, match(eye, eye[::-1].copy()))
+    assert right == {"visible_purity": 4 / 5, "infrared_purity": 1.0, "right_matches": 1.0}
+    assert measure(labels, identities, match(eye, eye))["right_matches"] == 0
+
+
+def test_agreement_ignores_the_numbering() -> None:
+    before = np.array([0, 0, 1, 1, 2, -1])
+    assert agreement(np.array([2, 2, 0, 0, 1, 1]), before) == 1
+    assert agreement(np.full(6, -1), before) == 0
+
+
+def test_classifiers_follow_the_identities() -> None:
+    before = np.array([0, 0, 0, 1, 1, -1, -1])
+    labels = np.array([1, 1, 2, 0, 0, 2, 2])
+    carried = successors(labels, before, 3)
+    assert carried.tolist() == [1, 0, -1]
+    config = DLISConfig(backbone="mobilenet_v2", weights="none", size=(64, 32), stripes=2, dim=8)
+    network = config.build(classes=2)
+    old = network.heads.classifier_weight.detach().clone()
+    parameter = network.heads.classifier_weight
+    changed = resize_heads(network, config, carried, seed=1)
+    assert parameter is network.heads.classifier_weight
+    assert any(parameter is found for found in changed)
+    assert parameter.shape == (2, 8, 3)
+    assert (parameter[:, :, 0] == old[:, :, 1]).all()
+    assert (parameter[:, :, 1] == old[:, :, 0]).all()
