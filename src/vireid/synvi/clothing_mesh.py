@@ -263,7 +263,7 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
             body,
             hull,
             offset=(bottom.loose + flare * below).astype(np.float32)
-            + _drape(bottom.material, regions, 0.06 * below),
+            + _drape(bottom.material, regions, 0.06 * below**2),
             cut=_under(cover.skirt, cover.tails),
             coords=coords,
             material=bottom.material,
@@ -305,7 +305,7 @@ def build_figure(template: Template, regions: Regions, body: Body, outfit: Outfi
         )
         if coat.style == "long-coat":
             flared = (outer + 0.035 * below).astype(np.float32)
-            flared = flared + _drape(coat.material, regions, 0.05 * below)
+            flared = flared + _drape(coat.material, regions, 0.05 * below**2)
             parts.append(
                 layer(
                     template,
