@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 import uuid
 from collections.abc import Mapping
@@ -152,6 +153,11 @@ class ImageInfo:
     def id(self) -> str:
         """Its id in galleries."""
         return id_of(self.sha256)
+
+    @property
+    def tracklet_key(self) -> str:
+        """Its camera and tracklet as JSON, unique in a gallery; empty without a tracklet."""
+        return json.dumps([self.camera, self.tracklet]) if self.tracklet else ""
 
     @property
     def retained_since(self) -> datetime | None:

@@ -310,7 +310,10 @@ class TestSearch:
         self, filled: Path, run: Path, images: Path, vireid: Vireid
     ) -> None:
         printed = vireid("gallery", "search", filled, "--run", run, images / "Cleo 1.png")
-        assert "among 7 entries.\nExcluded as query images: 1 entry.\n" in printed
+        assert (
+            "among 7 entries.\nExcluded as query images or of their tracklets: 1 entry.\n"
+            in printed
+        )
         assert "Cleo 1.png" not in {line["image"] for line in table(printed)}
 
     def test_filters(self, filled: Path, run: Path, night: Path, vireid: Vireid) -> None:
@@ -415,6 +418,36 @@ class TestSearch:
         )
         assert "3 images of one person (infrared) among" in told
 
+    def test_a_tracklet_is_a_result_and_a_query(
+        self, run: Path, tmp_path: Path, vireid: Vireid, refused: Vireid
+    ) -> None:
+        for person in range(3):
+            for frame in range(4):
+                grey = frame % 2 == 1
+                name = f"{('hall', 'yard')[grey]}_{person}_{frame}.png"
+                image = photograph(person, camera=int(grey), frame=frame, grey=grey)
+                (tmp_path / name).write_bytes(image)
+        place = tmp_path / "people"
+        pattern = ("--pattern", "{camera}_{tracklet}_{}.png")
+        vireid("gallery", "add", place, "--run", run, *tmp_path.glob("*.png"), *pattern)
+        words = ("gallery", "search", place, "--run", run, "--query-tracklet", "1")
+        printed = vireid(*words, "--query-camera", "yard", "--modality", "visible")
+        assert printed.startswith("Searched with 2 images of one person (infrared) among 6 entries")
+        lines = table(printed)
+        assert (lines[0]["tracklet"], lines[0]["alike"]) == ("1", "+ 1")
+        assert len(lines) == 3
+        found = json.loads(
+            vireid(*words, "--query-camera", "yard", "--modality", "visible", "--json")
+        )
+        assert found["left_out"] == 0
+        assert [group["images"] for group in found["groups"]] == [2, 2, 2]
+        assert float(lines[0]["mean"]) == pytest.approx(found["groups"][0]["mean_score"], abs=1e-3)
+        assert "is a tracklet of each of the cameras 'hall', 'yard'; expected one" in refused(
+            *words
+        )
+        words = ("gallery", "search", place, "--run", run, "--query-tracklet", "9")
+        assert "has no entry. No entry has the tracklet '9'; there are '0', '1'" in refused(*words)
+
     def test_frames_of_one_walk_are_one_line(
         self, place: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
     ) -> None:
@@ -430,7 +463,7 @@ class TestSearch:
         lines = table(printed)
         assert len(lines) == 4
         assert lines[0]["alike"] == "+ 3"
-        assert "alike: further near-duplicates; --each lists them." in printed
+        assert "alike: further images of the tracklet or near-duplicates (--each)." in printed
         each = vireid(*words, "--each")
         assert "alike" not in each
         assert [line["rank"] for line in table(each)] == [str(n) for n in range(1, 8)]

@@ -33,7 +33,7 @@ from tests.gallery.toys import MODEL, OTHER, START, changed, matches, row, same
 
 from vireid.errors import ConfigError, GalleryError
 from vireid.gallery import EVERYTHING, Filters, Gallery, _engine, embedded, open_gallery
-from vireid.gallery._about import About, read_about
+from vireid.gallery._about import VERSION, About, read_about
 from vireid.gallery._indexes import IndexComparison
 from vireid.gallery._payload import payload_of
 from vireid.gallery.embedded import EmbeddedStore
@@ -337,7 +337,7 @@ def segment_file(place: Path, name: str) -> Path:
 @pytest.mark.parametrize("version", [99, 0, "2", None])
 def test_a_gallery_of_another_version_is_refused(few: Path, version: object) -> None:
     content = json.loads((few / "gallery.json").read_text())
-    assert content["version"] == 1
+    assert content["version"] == VERSION
     (few / "gallery.json").write_text(json.dumps(content | {"version": version}))
     with pytest.raises(GalleryError, match=f"has the format version {version!r};"):
         open_gallery(few)

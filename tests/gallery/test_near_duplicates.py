@@ -33,11 +33,18 @@ def hit(
     camera: str = "hall",
     time: datetime | None = NOON,
     modality: Modality = Modality.VISIBLE,
+    tracklet: str = "",
 ) -> Hit:
     sha256 = hashlib.sha256(name.encode()).hexdigest()
     return Hit(
         ImageInfo(
-            sha256=sha256, path=Path(name), modality=modality, added=NOON, camera=camera, time=time
+            sha256=sha256,
+            path=Path(name),
+            modality=modality,
+            added=NOON,
+            camera=camera,
+            time=time,
+            tracklet=tracklet,
         ),
         score,
     )
@@ -67,6 +74,23 @@ def test_frames_of_one_tracklet_are_grouped_best_first() -> None:
     ]
     assert names(hits) == [["a", "a2", "a3"], ["b", "b2"]]
     assert names(hits[::-1]) == [["a", "a2", "a3"], ["b", "b2"]]
+
+
+def test_a_tracklet_is_a_group_whatever_its_features_and_times() -> None:
+    hits = [
+        hit("a", 0.9, tracklet="7"),
+        hit("other camera", 0.8, tracklet="7", camera="yard"),
+        hit("other tracklet", 0.7, tracklet="8"),
+        hit("no tracklet", 0.6),
+        hit("a2", 0.5, tracklet="7", time=NOON + timedelta(hours=1)),
+    ]
+    apart = [0.0, 0.0, 0.0, 0.0, 2.0]
+    assert names(hits, apart) == [
+        ["a", "a2"],
+        ["other camera"],
+        ["other tracklet"],
+        ["no tracklet"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -565,3 +565,11 @@ def test_threads_share_a_gallery(store: str, new_gallery: NewGallery) -> None:
         thread.join()
     assert not wrong
     assert gallery.count() == len(ROWS)
+
+
+def test_deleting_a_tracklet(filled: Gallery) -> None:
+    """Deletion goes by the entries' own values, which are compared without an index."""
+    filters = Filters(tracklets=("7",), cameras=("entrance",))
+    gone = {one.info.id for one in ROWS if matches(one, filters)}
+    assert 0 < len(gone) == filled.count(filters)
+    assert filled.select(filters) == tuple(sorted(gone))

@@ -36,7 +36,9 @@ def seen(person: int, frame: int) -> NDArray[np.float32]:
     return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
 
 
-def row(person: int, frame: int, *, modality: Modality = Modality.VISIBLE) -> IndexedImage:
+def row(
+    person: int, frame: int, *, modality: Modality = Modality.VISIBLE, tracklet: str = ""
+) -> IndexedImage:
     name = f"{person} {frame} {modality}"
     entry = ImageInfo(
         sha256=hashlib.sha256(name.encode()).hexdigest(),
@@ -44,7 +46,8 @@ def row(person: int, frame: int, *, modality: Modality = Modality.VISIBLE) -> In
         modality=modality,
         added=datetime(2026, 1, 1, tzinfo=UTC),
         camera=("hall", "street")[frame % 2],
-        identity=str(person),
+        identity="" if tracklet else str(person),
+        tracklet=tracklet,
     )
     return IndexedImage(entry, seen(person, frame))
 
@@ -234,3 +237,65 @@ def test_invalid_searches_are_refused(gallery: Gallery) -> None:
     gallery.save_calibration('{"fingerprint": "another"}')
     with pytest.raises(GalleryError, match="calibration"):
         search_gallery(gallery, seen(0, 9)[None], [NIGHT])
+
+
+class TestTracklets:
+    """Ten people whom each of two cameras saw for twelve frames; one image is in no tracklet."""
+
+    @pytest.fixture
+    def tracked(self, tmp_path: Path) -> Iterator[Gallery]:
+        rows = [row(p, f, tracklet=str(p)) for p in range(10) for f in range(24)]
+        with open_gallery(tmp_path / "tracked", model=MODEL, create=True) as made:
+            made.add([*rows, row(10, 0)])
+            yield made
+
+    def test_a_hit_is_a_whole_tracklet(self, tracked: Gallery) -> None:
+        query = seen(3, 99)
+        found = search_gallery(tracked, query[None], [NIGHT], limit=5)
+        assert [len(group) for group in found.groups] == [12] * 5
+        assert {(g[0].info.tracklet, g[0].info.camera) for g in found.groups[:2]} == {
+            ("3", "hall"),
+            ("3", "street"),
+        }
+        for group, mean in zip(found.groups, found.mean_scores, strict=True):
+            key = group[0].info.tracklet_key
+            values = np.stack([r.feature for r in tracked.rows() if r.info.tracklet_key == key])
+            assert mean == pytest.approx(float(mean_feature(values) @ query), abs=1e-6)
+            expected = sorted((float(v @ query) for v in values), reverse=True)
+            assert [hit.score for hit in group] == pytest.approx(expected, abs=1e-6)
+        assert found.hits[:5] == tuple(tracked.search(query[None], limit=5)[0])
+        assert len(found.hits) == 60
+
+    def test_filters_hold_within_tracklets(self, tracked: Gallery) -> None:
+        ids = tuple(r.info.id for r in tracked.rows() if r.info.tracklet == "3")[:5]
+        found = search_gallery(tracked, seen(3, 99)[None], [NIGHT], filters=Filters(ids=ids))
+        assert {hit.info.id for hit in found.hits} == set(ids)
+
+    def test_a_query_leaves_its_tracklet_out(self, tracked: Gallery) -> None:
+        own = row(3, 0, tracklet="3").info.id
+        found = search_gallery(tracked, seen(3, 0)[None], [NIGHT], leave_out={own}, limit=2)
+        assert (found.left_out, found.considered) == (12, 241 - 12)
+        best = found.groups[0][0].info
+        assert (best.tracklet, best.camera) == ("3", "street")
+
+    def test_a_tracklet_counts_as_one_person(
+        self, tracked: Gallery, calibration: Calibration
+    ) -> None:
+        tracked.save_calibration(calibration.to_json())
+        found = search_gallery(tracked, seen(3, 99)[None], [NIGHT], limit=5)
+        [top] = tracked.search(seen(3, 99)[None], limit=20)
+        images = {Modality.VISIBLE: 241, Modality.INFRARED: 0}
+        answer = calibration.answer(top, query=NIGHT, images=images, people=21)
+        alone = calibration.answer(top, query=NIGHT, images=images)
+        assert answer is not None
+        assert alone is not None
+        thresholds = [
+            calibration.match_threshold(
+                NIGHT, CameraView(Modality.VISIBLE), images=images, people=p
+            )
+            for p in (21, None)
+        ]
+        assert thresholds[0].high < thresholds[1].high  # type: ignore[union-attr]
+        assert (found.verdict, found.remark) == (answer.verdict, answer.note)
+        assert found.verdicts[:20] == answer.hits[:20]
+        assert len(found.verdicts) == len(found.hits) == 60

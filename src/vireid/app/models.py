@@ -70,6 +70,9 @@ class EntryFilters(_Strict):
         default=None, description="Taken before this time; UTC without an offset."
     )
     identity: Texts = Field(default=[], description="One of these; empty text: unknown.")
+    tracklet: Texts = Field(
+        default=[], description="One of these; names are unique within a camera."
+    )
     note: Text = Field(default="", description="The note contains this text, ignoring case.")
 
     def filters(self) -> Filters:
@@ -80,6 +83,7 @@ class EntryFilters(_Strict):
             since=self.since,
             until=self.until,
             identities=tuple(self.identity),
+            tracklets=tuple(self.tracklet),
             note=self.note,
         )
 
@@ -111,10 +115,17 @@ class SearchForm(EntryFilters):
 
     images: Images = []
     entry: Annotated[list[UUID], Field(max_length=MAX_IMAGES)] = Field(
-        default=[], description="Entries used as query images; they are excluded from the results."
+        default=[],
+        description="Entries used as query images; they are excluded from the results, with"
+        " their tracklets.",
+    )
+    tracklets: bool = Field(
+        default=False, description="Search with all images of the tracklets of these entries."
     )
     query_modality: GivenModality = None
-    limit: int = Field(default=20, ge=1, le=200, description="Maximum number of results.")
+    limit: int = Field(
+        default=20, ge=1, le=200, description="Maximum number of results; a tracklet is one."
+    )
 
     @model_validator(mode="after")
     def _some(self) -> Self:
@@ -192,6 +203,7 @@ class EntryInfo(_Record):
     camera: str
     identity: str
     time: datetime | None
+    tracklet: str
     note: str
     added: datetime
 
@@ -255,11 +267,16 @@ class SearchResponse(BaseModel):
 
     query: list[QueryImage]
     considered: int = Field(description="Number of entries that match the filters.")
-    left_out: int = Field(description="Number of matching entries excluded as query images.")
+    left_out: int = Field(
+        description="Number of matching entries excluded as query images or of their tracklets."
+    )
     verdict: Verdict | None = Field(description="Whether the gallery holds the query's person.")
     remark: str = Field(description="Why there is no verdict, or how to read it; may be empty.")
     groups: list[list[SearchHit]] = Field(
-        description="Results; a group holds near-duplicates, the best first."
+        description="Results; a group holds a tracklet or near-duplicates, the best first."
+    )
+    mean_scores: list[float | None] = Field(
+        description="Of each group that is a tracklet, the score of the mean feature of its images."
     )
 
 

@@ -172,7 +172,11 @@ class Service:
             self._extract(upload, ImageInfo(path=Path(upload.name), modality=form.query_modality))
             for upload in uploads
         ]
-        images = [*uploaded, *(self.entry(str(id)) for id in form.entry)]
+        entries = {str(id): self.entry(str(id)) for id in form.entry}
+        if form.tracklets:
+            whole = self.gallery.tracklets([row.info for row in entries.values()])
+            entries |= {row.info.id: row for row in whole}
+        images = [*uploaded, *entries.values()]
         found = search_gallery(
             self.gallery,
             np.stack([image.feature for image in images]),
@@ -199,6 +203,7 @@ class Service:
             verdict=found.verdict,
             remark=found.remark,
             groups=[[hits[hit.info.id] for hit in group] for group in found.groups],
+            mean_scores=list(found.mean_scores),
         )
         return response, tuple(image.thumbnail for image in uploaded)
 

@@ -17,15 +17,15 @@ from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
-from vireid.gallery import EVERYTHING, Hit, open_gallery
-from vireid.gallery.no_match import missing_field
+from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
+from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.log import echo, printable
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.times import format_time
-from vireid.types import Device, ImageInfo, Modality
+from vireid.types import Device, ImageInfo, IndexedImage, Modality
 
 __all__ = ["Query", "search"]
 
@@ -40,13 +40,17 @@ class Query:
     query_camera: str = ""
     """Camera of the query images, by its name in the gallery; selects the calibration's thresholds
     for that camera."""
+    query_tracklet: str = ""
+    """Instead of images, search with the gallery's entries of this tracklet (of --query-camera)."""
     device: Device | None = None
     """Device; the one used for training by default."""
 
 
 def search(
     gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")],
+    images: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")
+    ] = (),
     /,
     *,
     run: Path,
@@ -60,8 +64,8 @@ def search(
     """Search a gallery for the person shown in one or more images.
 
     All query images must show the same person. Entries of both modalities are searched unless
-    --modality selects one. Near-duplicates, such as consecutive frames of one camera, share a
-    line. A calibrated gallery adds a verdict to each result.
+    --modality selects one. Images of one tracklet, and near-duplicates, such as consecutive frames
+    of one camera, share a line. A calibrated gallery adds a verdict to each result.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
@@ -69,8 +73,8 @@ def search(
         run: Run folder of the gallery's model.
         query: Options for the query images.
         filters: Filters; all entries by default.
-        limit: Maximum number of results.
-        each: Do not group near-duplicates.
+        limit: Maximum number of results; a tracklet is one.
+        each: List every image; do not group tracklets and near-duplicates.
         exact: Exact search; very large galleries otherwise use a faster approximate index.
         json: Print JSON with entry ids instead of a table.
 
@@ -81,18 +85,29 @@ def search(
     from vireid.features import extract_from_files
 
     modality = Modality(query.query_modality) if query.query_modality else None
-    listed = list_images(images, modality=modality, camera=query.query_camera)
+    if query.query_tracklet and images:
+        raise ConfigError(
+            f"--query-tracklet '{query.query_tracklet}' is given with {many(len(images), 'image')};"
+            " expected one or the other; leave out the images."
+        )
+    listed = (
+        []
+        if query.query_tracklet
+        else list_images(images, modality=modality, camera=query.query_camera)
+    )
     extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(gallery, model=extractor.model_info) as opened:
         batches = list(extract_from_files(extractor, listed))
-        queries = [image.info for batch in batches for image in batch.images]
+        rows = [image for batch in batches for image in batch.images]
+        rows += _tracklet(opened, query) if query.query_tracklet else []
+        queries = [row.info for row in rows]
         found = search_gallery(
             opened,
-            np.concatenate([batch.values for batch in batches]),
+            np.stack([row.feature for row in rows]),
             [CameraView.of_image(info) for info in queries],
             filters=filters,
             limit=limit,
-            # A query image that is in the gallery would only find itself.
+            # A query image that is in the gallery would only find itself and its tracklet.
             leave_out={info.id for info in queries},
             exact=exact or None,
         )
@@ -102,26 +117,47 @@ def search(
         echo(_as_json(queries, found))
     else:
         print_converted(Counter(remark for batch in batches for remark in batch.remarks))
-        echo(_as_text(queries, found, each=each))
+        echo(_as_text(queries, found, each=limit if each else 0))
     return found
 
 
-def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: bool) -> str:
+def _tracklet(gallery: Gallery, query: Query) -> list[IndexedImage]:
+    """The entries of the tracklet that is the query."""
+    cameras = (query.query_camera,) if query.query_camera else ()
+    filters = Filters(tracklets=(query.query_tracklet,), cameras=cameras)
+    rows = list(gallery.rows(filters, thumbnails=False))
+    if not rows:
+        reason = missing_field(gallery, filters) or unknown_value(gallery, filters)
+        raise ConfigError(f"--query-tracklet '{query.query_tracklet}' has no entry. {reason}")
+    seen = sorted({row.info.camera for row in rows})
+    if len(seen) > 1:
+        raise ConfigError(
+            f"--query-tracklet '{query.query_tracklet}' is a tracklet of each of the cameras"
+            f" {first_few(seen)}; expected one; add --query-camera."
+        )
+    return rows
+
+
+def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: int) -> str:
+    """The results in words and a table: groups, or the best ``each`` images."""
     lines = [
         f"Searched with {_query_text(queries)} among {many(found.considered, 'entry', 'entries')}."
     ]
     if found.left_out:
-        lines.append(f"Excluded as query images: {many(found.left_out, 'entry', 'entries')}.")
+        entries = many(found.left_out, "entry", "entries")
+        lines.append(f"Excluded as query images or of their tracklets: {entries}.")
     if found.verdict:
         lines.append(f"Verdict: {found.verdict}.")
     if found.remark:
         lines.append(found.remark)
     if found.hits:
-        groups = [(hit,) for hit in found.hits] if each else found.groups
+        groups = [(hit,) for hit in found.hits[:each]] if each else found.groups
         table = _table(groups, found)
         lines += ["", markdown_table(table, left=len(table[0]))]
-        if len(groups) < len(found.hits):
-            lines += ["", "alike: further near-duplicates; --each lists them."]
+        if "mean" in table[0]:
+            lines += ["", "mean: the score of the mean feature of a tracklet."]
+        if "alike" in table[0]:
+            lines += ["", "alike: further images of the tracklet or near-duplicates (--each)."]
     else:
         lines.append("No entries match the filters.")
     return "\n".join(lines)
@@ -143,10 +179,16 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
     """A line a group, by its best hit; columns that say nothing are left out."""
     verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
     ranks = {hit.info.id: rank for rank, hit in enumerate(found.hits, 1)}
+    means = {
+        group[0].info.id: f"{mean:.3f}"
+        for group, mean in zip(found.groups, found.mean_scores, strict=True)
+        if mean is not None and len(group) > 1
+    }
     lines = [
         {
             "rank": str(ranks[best.info.id]),
             "score": f"{best.score:.3f}",
+            "mean": means.get(best.info.id, "") if groups is found.groups else "",
             "verdict": str(verdicts.get(best.info.id, "")),
             "camera": printable(best.info.camera),
             "time (UTC)": format_time(best.info.time, sep=" ") if best.info.time else "",
@@ -180,6 +222,18 @@ def _as_json(queries: Sequence[ImageInfo], found: SearchResult) -> str:
             "left_out": found.left_out,
             "verdict": found.verdict,
             "remark": found.remark,
+            "groups": [
+                {
+                    "group": n,
+                    "tracklet": hits[0].info.tracklet,
+                    "images": len(hits),
+                    "score": round(hits[0].score, 6),
+                    "mean_score": mean and round(mean, 6),
+                }
+                for n, (hits, mean) in enumerate(
+                    zip(found.groups, found.mean_scores, strict=True), 1
+                )
+            ],
             "hits": [
                 {"rank": rank, "group": groups[hit.info.id], "verdict": verdict, **_entry(hit)}
                 for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)

@@ -22,7 +22,7 @@ __all__ = [
     "write_about",
 ]
 
-VERSION = 1
+VERSION = 2
 """The version of the format of galleries, in folders and on servers."""
 
 OWN_FILES = {"shard", "writer.lock", "writer.json", "shard.lock", "queue.lock"}

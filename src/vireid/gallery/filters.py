@@ -65,6 +65,7 @@ class Filters:
             and (self.since is None or (info.time is not None and info.time >= self.since))
             and (self.until is None or (info.time is not None and info.time < self.until))
             and (not self.identities or info.identity in self.identities)
+            and (not self.tracklets or info.tracklet in self.tracklets)
             and self.note.casefold() in info.note.casefold()
             and (not self.ids or info.id in self.ids)
             and info.id not in self.without_ids

@@ -10,7 +10,7 @@ every feature.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
 from vireid.log import log, printable
 from vireid.standardisation import Standardisation
-from vireid.types import IndexedImage, ModelInfo, id_of
+from vireid.types import ImageInfo, IndexedImage, ModelInfo, id_of
 
 __all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
@@ -249,6 +249,33 @@ class Gallery(Closeable):
         """
         check_filters(filters)
         return self._store.rows(filters, features=features, thumbnails=thumbnails)
+
+    def tracklets(
+        self,
+        infos: Iterable[ImageInfo],
+        filters: Filters = EVERYTHING,
+        *,
+        features: bool = True,
+    ) -> Iterator[IndexedImage]:
+        """Iterate over the entries of the tracklets of some images, without thumbnails.
+
+        Args:
+            infos: The images; one without a tracklet adds none.
+            filters: Further conditions on the entries.
+            features: As in :meth:`rows`.
+        """
+        tracked = {info.tracklet_key: info for info in infos if info.tracklet}
+        if not tracked:
+            return
+        # All tracklets of these names in these cameras, of which some may be others.
+        wider = replace(
+            filters,
+            cameras=tuple({info.camera for info in tracked.values()}),
+            tracklets=tuple({info.tracklet for info in tracked.values()}),
+        )
+        for row in self.rows(wider, features=features, thumbnails=False):
+            if row.info.tracklet_key in tracked:
+                yield row
 
     def count(self, filters: Filters = EVERYTHING) -> int:
         """The number of entries."""

@@ -1,4 +1,4 @@
-"""Several images of one person: near-duplicates among hits, and several images as one query."""
+"""Several images of one person: tracklets and near-duplicates of hits, several query images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ _MIN_NORM = 1e-3  # a shorter mean has no meaningful direction
 def group_near_duplicates(
     hits: Sequence[Hit], *, min_cosine: float = MIN_COSINE, max_gap: timedelta = MAX_GAP
 ) -> list[list[Hit]]:
-    """Group hits that are nearly the same, such as frames of one tracklet.
+    """Group hits of one tracklet, and hits that are nearly the same.
 
-    A hit joins the first group whose best hit has the same camera and modality, a time at most
-    ``max_gap`` away where both are known, and a similar feature. Without a camera two images may be
-    of any two cameras, so both times must be known. Identities play no part.
+    Hits with a tracklet are grouped by it alone. Another hit joins the first group without one
+    whose best hit has the same camera and modality, a time at most ``max_gap`` away where both are
+    known, and a similar feature. Without a camera two images may be of any two cameras, so both
+    times must be known. Identities play no part.
 
     Args:
         hits: The hits, in any order; one without a feature is a group of its own.
@@ -47,11 +48,15 @@ def group_near_duplicates(
     for hit in sorted(hits, key=lambda hit: -hit.score):
         for members in groups:
             best = members[0]
-            if _may_be_one_tracklet(best.info, hit.info, max_gap) and (
-                best.feature is not None
-                and hit.feature is not None
-                and float(best.feature @ hit.feature) >= min_cosine
-            ):
+            if best.info.tracklet or hit.info.tracklet:
+                alike = best.info.tracklet_key == hit.info.tracklet_key
+            else:
+                alike = _may_be_one_tracklet(best.info, hit.info, max_gap) and (
+                    best.feature is not None
+                    and hit.feature is not None
+                    and float(best.feature @ hit.feature) >= min_cosine
+                )
+            if alike:
                 members.append(hit)
                 break
         else:

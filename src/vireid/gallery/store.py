@@ -36,7 +36,7 @@ the hits requested."""
 PAGE = 256
 """Rows per request when iterating over a store."""
 
-Field = Literal["camera", "modality", "identity", "tracklet"]
+Field = Literal["camera", "modality", "identity", "tracklet", "tracklet_key"]
 """A field by which entries are counted."""
 
 FACETS = 1_000

@@ -1,10 +1,11 @@
-"""A search of a gallery: hits, near-duplicates among them, and a verdict if it is calibrated.
+"""A search of a gallery: tracklets and other hits, and a verdict if it is calibrated.
 
     result = search_gallery(gallery, features, views)
     print(result.verdict or result.remark, [hits[0].info.name for hits in result.groups])
 
 On a server this is one nearest-neighbour request and one count by modality, and with a calibration
-one more count by identity.
+one more count by identity. Tracklets take one to three more requests, to complete the results, to
+read the tracklets whole, and to count them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +30,20 @@ from vireid.types import Modality
 
 __all__ = ["SearchResult", "search_gallery"]
 
+_MOST = 64
+"""Entries read at most to complete the results, as a multiple of their number."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """The result of a search.
 
     Attributes:
-        hits: The entries most similar to the query, best first.
-        groups: The same hits, with near-duplicates in one group; each group best first.
+        hits: The entries most similar to the query and all others of their tracklets, best first.
+        groups: The same hits; a group is a tracklet, or near-duplicates. Groups are in the order of
+            their best hits, and each is best first.
+        mean_scores: Of each group that is a tracklet, the cosine of the query and the mean feature
+            of its entries; None of other groups.
         considered: Number of entries searched.
         left_out: Number of other entries that match the filters but were left out as requested.
         verdict: Whether the person is in the gallery; None where this cannot be decided.
@@ -46,6 +54,7 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     groups: tuple[tuple[Hit, ...], ...]
+    mean_scores: tuple[float | None, ...]
     considered: int
     left_out: int
     verdict: Verdict | None
@@ -70,8 +79,8 @@ def search_gallery(
         features: Unit features of the images, float32 ``[q, d]``, q at least 1.
         views: View of each image.
         filters: The entries searched.
-        limit: Maximum number of hits.
-        leave_out: Ids of entries to leave out, such as the query images themselves.
+        limit: Maximum number of hits, of which each tracklet counts as one.
+        leave_out: Ids of entries to leave out with their tracklets, such as the query images.
         exact: As in :meth:`~vireid.gallery.Gallery.search`.
 
     Raises:
@@ -81,26 +90,44 @@ def search_gallery(
     """
     if limit < 1:
         raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
+    query = mean_feature(features)
     left_out = tuple(set(leave_out).intersection(filters.ids or leave_out))
-    searched = replace(filters, without_ids=(*filters.without_ids, *left_out))
-    # The same request counts the entries that are left out: as the hits of a second query.
-    by_query = [searched, replace(filters, ids=left_out)] if left_out else [searched]
-    found, *excluded = gallery.search(
-        mean_feature(features)[None].repeat(len(by_query), axis=0),
-        filters=by_query,
-        limit=max(limit, len(left_out)),
-        exact=exact,
-        with_features=True,
-    )
-    hits = tuple(found[:limit])
+    number = limit
+    while True:
+        searched = replace(filters, without_ids=(*filters.without_ids, *left_out))
+        # The same request counts the entries that are left out: as the hits of a second query.
+        by_query = [searched, replace(filters, ids=left_out)] if left_out else [searched]
+        found, *excluded = gallery.search(
+            query[None].repeat(len(by_query), axis=0),
+            filters=by_query,
+            limit=max(number, len(left_out)),
+            exact=exact,
+            with_features=True,
+        )
+        own = [hit.info for hits in excluded for hit in hits]
+        rows = gallery.tracklets(own, filters, features=False)
+        if others := {row.info.id for row in rows}.difference(left_out):
+            left_out += tuple(others)
+            continue
+        hits = tuple(found[:number])
+        groups = group_near_duplicates(hits)
+        tracked = any(hit.info.tracklet for hit in hits)
+        if not tracked or len(groups) >= limit or not limit <= len(hits) == number < _MOST * limit:
+            break
+        number *= 4
+    groups, mean_scores = _whole(gallery, groups[:limit], query, searched)
+    listed = tuple(sorted(chain(*groups), key=lambda hit: (-hit.score, hit.info.id)))
     counts = gallery.count_by("modality", searched)
     # Another process may have deleted entries since they were found.
-    listed = Counter(hit.info.modality for hit in hits)
-    images = {m: max(counts.get(m, 0), listed[m]) for m in Modality}
-    answer, remark = _judge(gallery, hits, views, filters, images)
+    there = Counter(
+        hit.info.modality for hit in {hit.info.id: hit for hit in hits + listed}.values()
+    )
+    images = {m: max(counts.get(m, 0), there[m]) for m in Modality}
+    answer, remark = _judge(gallery, hits, listed, views, filters, images)
     return SearchResult(
-        hits=hits,
-        groups=tuple(map(tuple, group_near_duplicates(hits))),
+        hits=listed,
+        groups=tuple(map(tuple, groups)),
+        mean_scores=mean_scores,
         considered=sum(images.values()),
         left_out=sum(map(len, excluded)),
         verdict=answer.verdict if answer else None,
@@ -109,9 +136,36 @@ def search_gallery(
     )
 
 
+def _whole(
+    gallery: Gallery,
+    groups: Sequence[Sequence[Hit]],
+    query: NDArray[np.float32],
+    filters: Filters,
+) -> tuple[list[list[Hit]], tuple[float | None, ...]]:
+    """Groups with all entries of their tracklets, and the scores of the mean features."""
+    hits = {hit.info.id: hit for group in groups for hit in group}
+    members: dict[str, dict[str, Hit]] = {}
+    sums: dict[str, NDArray[np.float32]] = {}
+    best = (group[0].info for group in groups)
+    for row in gallery.tracklets(best, filters):
+        info, key = row.info, row.info.tracklet_key
+        score = float(np.clip(row.feature @ query, -1, 1))
+        members.setdefault(key, {})[info.id] = hits.get(info.id) or Hit(info, score)
+        sums[key] = sums.get(key, 0) + row.feature
+    whole, mean_scores = list[list[Hit]](), list[float | None]()
+    for group in groups:
+        key = group[0].info.tracklet_key
+        own = members.get(key, {}) | {hit.info.id: hit for hit in group}
+        whole.append(sorted(own.values(), key=lambda hit: (-hit.score, hit.info.id)))
+        norm = np.linalg.norm(sums[key]) if key in sums else 0
+        mean_scores.append(float(sums[key] @ query / norm) if norm else None)
+    return whole, tuple(mean_scores)
+
+
 def _judge(
     gallery: Gallery,
     hits: Sequence[Hit],
+    listed: Sequence[Hit],
     views: Sequence[CameraView],
     filters: Filters,
     images: Mapping[Modality, int],
@@ -125,12 +179,25 @@ def _judge(
     if len(views) > 1:
         return None, "No verdict: the calibration is for searches with one image."
     calibration = _parse(text, gallery.model.fingerprint)
-    identities = gallery.count_by("identity", filters)
-    people = None if "" in identities else len(identities)
+    people = _most_people(gallery, hits, filters)
     answer = calibration.answer(hits, query=views[0], images=images, people=people)
-    if answer is None:
+    each = calibration.answer(listed, query=views[0], images=images, people=people)
+    if answer is None or each is None:
         return None, "No verdict: these modalities are not calibrated."
-    return answer, answer.note
+    return replace(answer, hits=each.hits), answer.note
+
+
+def _most_people(gallery: Gallery, hits: Sequence[Hit], filters: Filters) -> int | None:
+    """The most people that the entries show: one in a tracklet; None is one in each entry."""
+    bounds = []
+    identities = gallery.count_by("identity", filters)
+    if "" not in identities:
+        bounds.append(len(identities))
+    if any(hit.info.tracklet for hit in hits):
+        tracklets = gallery.count_by("tracklet_key", filters)
+        single = tracklets.pop("", 0)
+        bounds.append(len(tracklets) + single)
+    return min(bounds, default=None)
 
 
 @lru_cache(maxsize=4)

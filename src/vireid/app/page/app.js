@@ -63,11 +63,11 @@ async function find(signal) {
   const context = {
     // The server lists uploads first.
     list, info, query: query.find((one) => one instanceof Upload) ?? query[0],
-    queryModality: answer.query[0].modality, images: query.length,
+    queryModality: answer.query[0].modality, images: answer.query.length,
     remark: answer.remark, room: query.length < info.limits.images,
   };
   const count = showResults(answer, (result) => detail.open(result, context));
-  $("more").hidden = count < limit || limit >= MOST || count >= answer.considered;
+  $("more").hidden = answer.groups.length < limit || limit >= MOST || count >= answer.considered;
   explain(count === 0);
   announce(count === 0 ? "No results" : plural(count, "result"));
 }
@@ -259,7 +259,7 @@ function wire() {
     attempt(() => search({ more: true }));
   });
   detail.wire({
-    search: (entry) => { use([new GalleryEntry(entry)]); $("results").focus(); },
+    search: (entry, how) => { use([new GalleryEntry(entry, how)]); $("results").focus(); },
     join: (entry) => use([...query, new GalleryEntry(entry)]),
     remove: deleting.confirmDelete,
   });

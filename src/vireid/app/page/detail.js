@@ -21,6 +21,10 @@ export function wire(act) {
   $("previous").addEventListener("click", () => move(-1));
   $("next").addEventListener("click", () => move(1));
   $("search-this").addEventListener("click", () => { $("detail").close(); act.search(entry()); });
+  $("search-tracklet").addEventListener("click", () => {
+    $("detail").close();
+    act.search(entry(), { tracklet: true });
+  });
   $("join-this").addEventListener("click", () => { $("detail").close(); act.join(entry()); });
   $("delete-this").addEventListener("click", () => act.remove(entry()));
   $("attention-on").addEventListener("change", attend);
@@ -60,6 +64,7 @@ async function show() {
   $("attention-text").textContent = "";
   allow($("previous"), at > 0, $("next"));
   allow($("next"), at < shown.list.length - 1, $("previous"));
+  $("search-tracklet").hidden = entry.tracklet === "";
   const [thing, number] = rank === undefined ? ["Image", at + 1] : ["Result", rank];
   $("detail-title").textContent = `${thing} ${number} of ${shown.list.length}`;
   $("detail-score").replaceChildren(...rank === undefined ? [] : [
@@ -69,7 +74,8 @@ async function show() {
   ]);
   facts($("detail-facts"), [
     ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time, { named: true })],
-    ["Modality", entry.modality], ["Identity", entry.identity], ["Note", entry.note],
+    ["Modality", entry.modality], ["Identity", entry.identity], ["Tracklet", entry.tracklet],
+    ["Note", entry.note],
     ["File name", entry.name], ["Added", when(entry.added, { named: true })],
   ]);
   $("result-image").alt = entry.name;

@@ -18,15 +18,19 @@ export class Upload {
 
 /** A query image from the gallery. */
 export class GalleryEntry {
-  constructor(entry) {
+  constructor(entry, { tracklet = false } = {}) {
     this.id = entry.id;
+    this.tracklet = tracklet; // whether its whole tracklet is the query
     this.name = entry.name;
     this.identity = entry.identity;
   }
 
   url() { return imageUrl(this.id, { full: true }); }
 
-  into(form) { form.append("entry", this.id); }
+  into(form) {
+    form.append("entry", this.id);
+    if (this.tracklet) form.set("tracklets", "true");
+  }
 }
 
 export function showQuery(query, remove) {

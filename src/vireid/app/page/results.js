@@ -59,13 +59,14 @@ function card(found, open, inner = false) {
   return el("li", { className: inner ? "card inner" : "card" }, button);
 }
 
-/** The best card of a group, and a button that shows its near-duplicates. */
-function groupOf(group, open) {
+/** The best card of a group, and a button that shows the rest of its tracklet or near-duplicates. */
+function groupOf(group, mean, open) {
   const best = card(group[0], open);
   if (group.length === 1) return best;
   const others = group.slice(1).map((found) => card(found, open, true));
   const more = el("button", { type: "button", className: "link alike" },
-    plural(others.length, "near-duplicate"));
+    mean === null ? plural(others.length, "near-duplicate")
+      : `${others.length} more of the tracklet, mean ${score(mean)}`);
   more.setAttribute("aria-expanded", "false");
   more.addEventListener("click", () => {
     const shown = more.getAttribute("aria-expanded") === "true";
@@ -80,16 +81,20 @@ function groupOf(group, open) {
 export function showResults(answer, open) {
   const count = answer.groups.flat().length;
   const considered = plural(answer.considered, "image");
-  const most = count < answer.considered ? `The ${count} most similar of ${considered}`
+  const results = plural(answer.groups.length, "result");
+  const most = answer.mean_scores.some((mean) => mean !== null)
+    ? `${results} (${plural(count, "image")}) of ${considered}`
+    : count < answer.considered ? `The ${count} most similar of ${considered}`
     : `All ${considered}, most similar first`;
   $("results-title").textContent = count === 0 ? "No results" : most;
   $("verdict").replaceChildren(verdict(answer.verdict));
   const excluded = answer.left_out === 0 ? "" : answer.left_out === 1
     ? "The query image is in the gallery and is excluded."
-    : `${answer.left_out} query images are in the gallery and are excluded.`;
+    : `${answer.left_out} images of the query or of its tracklets are in the gallery and are excluded.`;
   $("remark").textContent = count === 0 ? excluded
     : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${excluded}`.trim();
-  $("grid").replaceChildren(...answer.groups.map((group) => groupOf(group, open)));
+  $("grid").replaceChildren(...answer.groups.map((group, n) =>
+    groupOf(group, answer.mean_scores[n], open)));
   return count;
 }
 
