@@ -94,7 +94,10 @@ def test_sysu_in_the_official_protocol(tmp_path: Path, capsys: pytest.CaptureFix
             "train dlis --layout regdb --root {regdb} --out x --weights none --device cuda",
             ["--device 'cuda' needs a GPU"],
         ),
-        ("train dlis-gpu --out x", ["'dlis-gpu' is no recipe", "tslfn-strong, dlis, dlis-strong,"]),
+        (
+            "train dlis-gpu --out x",
+            ["'dlis-gpu' is no recipe", "tslfn-strong, dlis, dlis-strong, dlis-transfer,"],
+        ),
         ("train --layout regdb --root {regdb}", ["'--layout' is no recipe", "train --resume RUN"]),
         ("train", ["'' is no recipe"]),
         ("evaluate --run nowhere", ["'nowhere' is no run folder"]),

@@ -268,3 +268,19 @@ def test_features_do_not_depend_on_freezing() -> None:
         config = dataclasses.replace(SMALL, frozen=frozen, frozen_norms=bool(frozen))
         features.append(DLIS(config, classes=5).eval().extract_features(images, Modality.VISIBLE))
     assert torch.equal(*features)
+
+
+def test_a_feature_is_the_embeddings_the_pooled_stripes_or_both() -> None:
+    def features(kind: str) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = dataclasses.replace(SMALL, feature=kind).build(classes=3)  # type: ignore[arg-type]
+        torch.manual_seed(1)
+        with torch.inference_mode():
+            images = torch.randn(2, 3, *SMALL.size)
+            return network.eval().extract_features(images, Modality.INFRARED)
+
+    embedding, pooled, both = features("embedding"), features("pooled"), features("both")
+    assert embedding.shape[1] == SMALL.stripes * SMALL.dim
+    assert pooled.shape[1] % SMALL.stripes == 0
+    torch.testing.assert_close(both, torch.cat([embedding, pooled], dim=1) / 2**0.5)
+    assert (embedding[0] @ embedding[1]).item() != pytest.approx((pooled[0] @ pooled[1]).item())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, SerializationInfo, TypeAdapter
@@ -112,6 +112,11 @@ def catalogue() -> dict[str, Entry]:
             dlis.PAPER,
             "DLIS with improvements of later work: good results in few epochs, on a CPU too.",
         ),
+        "dlis-transfer": Entry(
+            dlis.transfer_recipe(),
+            dlis.PAPER,
+            "DLIS for other cameras and people than the training's: for SynVI worlds.",
+        ),
         "agw": Entry(
             agw.recipe(),
             agw.PAPER,
@@ -129,6 +134,11 @@ def catalogue() -> dict[str, Entry]:
         recipes[f"{name}-cpu"] = Entry(
             on_cpu(entry.recipe), entry.paper, f"{name} for two CPU cores."
         )
+    # Its batches and rates are those for ImageNet's features everywhere.
+    transfer = dlis.transfer_recipe()
+    recipes["dlis-transfer-cpu"] = replace(
+        recipes["dlis-transfer-cpu"], recipe=replace(transfer, method=transfer.method.on_cpu())
+    )
     return recipes
 
 

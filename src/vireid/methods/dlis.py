@@ -39,8 +39,12 @@ from torch.nn import functional as F
 from vireid.data.transforms import Augmentation
 from vireid.distributed.gather import gather_batch
 from vireid.errors import ConfigError
-from vireid.losses import batch_hard_triplet_loss, hetero_center_loss
-from vireid.methods._checks import check_non_negative
+from vireid.losses import (
+    batch_hard_triplet_loss,
+    cross_modal_contrastive_loss,
+    hetero_center_loss,
+)
+from vireid.methods._checks import check_non_negative, check_positive
 from vireid.methods.method import Losses, Method, MethodConfig
 from vireid.methods.recipe import Batch, Optimisation, Paper, Recipe
 from vireid.nn import PALM, GeM, StripeHeads, StripePool, TwoStream, build_stages, join_stripes
@@ -56,6 +60,7 @@ __all__ = [
     "DLISConfig",
     "recipe",
     "strong_recipe",
+    "transfer_recipe",
     "without_palm",
 ]
 
@@ -101,6 +106,9 @@ class DLISConfig(MethodConfig):
     cannot collapse to one point."""
     pooling: Literal["average", "gem"] = "average"
     """How a stripe is pooled."""
+    feature: Literal["embedding", "pooled", "both"] = "embedding"
+    """What the feature of an image is: the embeddings of the stripes, the pooled stripes before the
+    embedding, or both with equal weight. Training does not depend on it."""
     center: float = 0.5
     """lambda, the weight of the hetero-center loss."""
     center_reduction: Literal["sum", "mean"] = "sum"
@@ -114,6 +122,13 @@ class DLISConfig(MethodConfig):
     """Weight of a batch-hard triplet loss on the whole feature."""
     margin: float = 0.3
     """Margin of that triplet loss."""
+    contrast: float = 0.0
+    """Weight of a supervised contrastive loss on the whole feature, across modalities and, at half
+    the weight, among all images."""
+    temperature: float = 0.1
+    """Temperature of that contrastive loss."""
+    identity: float = 1.0
+    """Weight of the identity loss, which is summed over the stripes."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,7 +139,8 @@ class DLISConfig(MethodConfig):
             )
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"Label smoothing '{self.smoothing}' is not in [0, 1) (--smoothing).")
-        check_non_negative(self, "center", "triplet", "margin")
+        check_non_negative(self, "center", "triplet", "margin", "contrast", "identity")
+        check_positive(self, "temperature")
 
     def on_cpu(self) -> Self:
         """The options for two CPU cores; PALM would otherwise soon attend to a single position."""
@@ -222,7 +238,7 @@ class DLIS(Method):
             identity = F.cross_entropy(flat, target)
             accuracy = (logits.mean(1).argmax(1) == labels).float().mean()
         smoothed = F.cross_entropy(flat, target, label_smoothing=config.smoothing)
-        terms = {"identity": config.stripes * smoothed}
+        terms = {"identity": config.identity * config.stripes * smoothed}
         if config.center > 0:
             terms["center"] = (
                 config.center
@@ -239,6 +255,14 @@ class DLIS(Method):
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
                 features, labels, margin=config.margin
             )
+        if config.contrast > 0:
+            terms["contrast"] = config.contrast * cross_modal_contrastive_loss(
+                features[:n],
+                features[n:],
+                batch.visible_labels,
+                batch.infrared_labels,
+                temperature=config.temperature,
+            )
         return Losses(terms=terms, identity=identity, accuracy=accuracy, features=features)
 
     def _center_gate(self, identity: Tensor) -> Tensor | float:
@@ -254,9 +278,20 @@ class DLIS(Method):
         return ((uniform - identity) / (self.config.center_gate * uniform)).clamp(0, 1)
 
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:
-        """The unit embeddings of the stripes, concatenated and normalised again: ``[n, p·d]``."""
+        """The stripes' unit vectors, concatenated and normalised again.
+
+        Returns:
+            ``[n, p·d]``; with ``feature="pooled"`` ``[n, p·C]``, with "both" ``[n, p·d + p·C]``.
+        """
         n_visible = images.shape[0] if modality is Modality.VISIBLE else 0
-        return join_stripes(self(images, n_visible).float())
+        pooled = self.pool(self.streams(images, n_visible))
+        kind = self.config.feature
+        parts = []
+        if kind != "pooled":
+            parts.append(join_stripes(self.heads(pooled).float()))
+        if kind != "embedding":
+            parts.append(join_stripes(pooled.float()))
+        return F.normalize(torch.cat(parts, dim=1), dim=1) if len(parts) > 1 else parts[0]
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The streams, with PALM if ``palm_lr`` says so."""
@@ -302,6 +337,43 @@ def strong_recipe() -> Recipe[DLISConfig]:
             warmup=1.0,
             schedule="cosine",
             clip=20.0,
+        ),
+    )
+
+
+def transfer_recipe() -> Recipe[DLISConfig]:
+    """DLIS that learns from synthetic people what holds for other cameras and people too.
+
+    One trunk for both modalities, whose batch norms keep ImageNet's statistics, small rates, a
+    supervised contrastive loss across modalities, because thousands of identities with few images
+    each teach a classifier nothing at first, and photometric augmentation (docs/models.md has what
+    was measured).
+    """
+    return Recipe(
+        method=DLISConfig(
+            shared_from="stem",
+            frozen_norms=True,
+            palm_branch="centred",
+            palm_scaled=True,
+            palm_lr="backbone",
+            dim=256,
+            embedding_bias=False,
+            center_reduction="mean",
+            smoothing=0.1,
+            contrast=1.0,
+            identity=0.05,
+        ),
+        batch=Batch(identities=15, images=2),
+        augmentation=Augmentation(pad=5, channel=0.5, photometric=0.5),
+        optimisation=Optimisation(
+            optimizer="adamw",
+            lr=2e-3,
+            backbone_lr=4e-4,
+            weight_decay=1e-3,
+            epochs=6,
+            warmup=0.1,
+            schedule="cosine",
+            clip=10.0,
         ),
     )
 
