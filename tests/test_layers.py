@@ -11,7 +11,7 @@ ROOT = Path(vireid.__file__).parent
 LAYERS = (
     ("errors", "times"),
     ("types", "files", "log", "optional_packages"),
-    ("distributed", "standardisation", "plugins"),
+    ("distributed", "models", "standardisation", "plugins"),
     ("nn", "losses", "data"),
     ("methods",),
     ("runs",),

@@ -32,6 +32,7 @@ from vireid.data.provenance import Provenance
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import open_gallery
 from vireid.methods import DLISConfig, Recipe
+from vireid.nn import BackboneName
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
     CameraView,
@@ -73,16 +74,23 @@ def photograph(
     return file.getvalue()
 
 
-def write_run(folder: Path, *, palm: bool = True, root: Path | None = None) -> Path:
+def write_run(
+    folder: Path,
+    *,
+    palm: bool = True,
+    root: Path | None = None,
+    backbone: BackboneName = "resnet18",
+) -> Path:
     """A run folder with an untrained network that takes both modalities the same way.
 
     Args:
         folder: The run folder.
         palm: With PALM.
         root: Its data set, of SYSU-MM01's layout; one that is not there by default.
+        backbone: Its backbone.
     """
     method = DLISConfig(
-        backbone="resnet18",
+        backbone=backbone,
         weights="none",
         size=(64, 32),
         stripes=2,

@@ -149,7 +149,7 @@ def extracted(out: Path, tree: Path, target: Path) -> dict[str, Any]:
     values = extract_for(extractor, protocols, batch_size=7).values
     results = evaluate((out,), figures=False, batch_size=7)
     images = (str(tree / "cam3"), str(tree / "cam1"))
-    summary = encode(out, images, out=target, options=ImageOptions(batch_size=7))
+    summary = encode(images, run=out, out=target, options=ImageOptions(batch_size=7))
     return {
         "values": values,
         "tables": [str(result) for result in results],

@@ -672,7 +672,7 @@ def test_info(filled: Path, vireid: Vireid) -> None:
             "search {filled} --run {run} {image} --since 2024-02-02 --until 2024-02-01",
             "is not before --until '2024-02-01'",
         ),
-        ("add new {image}", "got no --run; expected the run folder"),
+        ("add new {image}", "No run is given, and the default model"),
         ("add new --run {run}", "no image is named"),
         ("add new --run {run} --encoded a.parquet", "already holds features"),
         ("add new --encoded a.parquet --camera x", "already holds features"),

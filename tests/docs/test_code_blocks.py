@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tests.helpers.models import install_model
 from tests.helpers.trees import write_folders, write_image, write_manifest, write_regdb, write_sysu
 
 from vireid.cli import main
@@ -93,6 +94,7 @@ def world(
 ) -> Path:
     """The folder a page's blocks run in."""
     monkeypatch.chdir(tmp_path)
+    install_model(trained, tmp_path, monkeypatch)
     for name in ("RUN", "RUN_A", "RUN_B"):
         shutil.copytree(trained, tmp_path / name)
     rng = np.random.default_rng(0)

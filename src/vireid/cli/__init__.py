@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "difficulty": "Evaluate non-learned baselines on a SynVI tree.",
     "check": "Check the layout of a data set and the integrity of its images.",
     "methods": "List the methods: paper, backbone, input, feature, parameters, GFLOPs.",
+    "models": "List the installed models, which need no training.",
     "train": "Train a recipe, or --resume a run.",
     "adapt": "Adapt a network to unlabelled images of one's own cameras.",
     "evaluate": "Evaluate runs under the published protocol of their data set, or of another.",
@@ -79,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 _POSITIONALS = {
     "check": ("layout", "root"),
-    **dict.fromkeys(("encode", "evaluate", "export"), ("run",)),
+    **dict.fromkeys(("evaluate", "export"), ("run",)),
 }
 """What these commands take by position, and others by flags of these names."""
 

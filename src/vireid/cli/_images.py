@@ -16,7 +16,8 @@ from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, GalleryError, ImageError
 from vireid.gallery import open_gallery
-from vireid.log import echo, printable
+from vireid.log import echo, log, printable
+from vireid.models import InstalledModel, default_model, installed_models, name_installed
 from vireid.types import Device, ImageInfo, Modality
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_IMAGE_OPTIONS",
     "ImageOptions",
+    "installed_by_default",
     "load_for_gallery",
+    "model_for_gallery",
     "print_converted",
     "print_detected",
     "print_skipped",
@@ -101,13 +104,57 @@ class ImageOptions:
 DEFAULT_IMAGE_OPTIONS = ImageOptions()
 
 
+def model_for_gallery(run: Path | None, gallery: str) -> Path:
+    """The given run, or without one the installed model of a gallery, which is logged.
+
+    A new gallery gets the default model.
+
+    Args:
+        run: The run folder, export or name, if one is given.
+        gallery: The gallery, which need not exist yet.
+
+    Raises:
+        VireidError: No run is given, and the model is not installed.
+    """
+    if run is not None:
+        return run
+    network = None
+    # What is wrong with the gallery is said when it is opened for use.
+    with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:
+        standardisation = opened.standardisation
+        network = standardisation.network(opened.model) if standardisation else opened.model
+    if network is None:
+        return installed_by_default()
+    for model in installed_models().values():
+        if model.about.fingerprint == network.fingerprint:
+            return _chosen(model)
+    raise ConfigError(
+        f"No run is given, and the model of the gallery '{gallery}' ({network.fingerprint}) is not"
+        f" an installed one; expected its run folder as --run; {name_installed()}."
+    )
+
+
+def installed_by_default() -> Path:
+    """The folder of the default model, which is logged.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    return _chosen(default_model())
+
+
+def _chosen(model: InstalledModel) -> Path:
+    log(f"No run is given: using the installed model '{model.name}' ({model.about.fingerprint}).")
+    return model.path
+
+
 def load_for_gallery(
-    run: Path, gallery: str, *, device: Device | None, tone_mapping: str = ""
+    run: Path | None, gallery: str, *, device: Device | None, tone_mapping: str = ""
 ) -> FeatureExtractor:
     """Load a model that reads images, and standardises features, as those of a gallery.
 
     Args:
-        run: The run folder or export.
+        run: As for :func:`model_for_gallery`.
         gallery: The gallery, which need not exist yet.
         device: The device; the one used for training by default.
         tone_mapping: The tone mapping; by default the gallery's, in a new gallery the run's.
@@ -118,12 +165,13 @@ def load_for_gallery(
     # Imported here because torch takes seconds, and other commands do without.
     from vireid.features import load
 
+    model = model_for_gallery(run, gallery)
     standardisation = None
     # What is wrong with the gallery is said when it is opened for use.
     with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:
         tone_mapping = tone_mapping or str(ToneMapping.named_in(opened.model.about))
         standardisation = opened.standardisation
-    extractor = load(run, device=device, tone_mapping=tone_mapping)
+    extractor = load(model, device=device, tone_mapping=tone_mapping)
     return extractor.standardised(standardisation) if standardisation else extractor
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.cli._images import load_for_gallery
+from vireid.cli._images import load_for_gallery, model_for_gallery
 from vireid.data.layouts import DataSource, LayoutName
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DatasetError, EvaluationError
@@ -50,7 +50,7 @@ def calibrate(
     gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
     /,
     *,
-    run: Path,
+    run: Path | None = None,
     data: Annotated[DataSource, tyro.conf.arg(constructor=labelled_source)],
     split: Literal["val", "test"] = "val",
     rates: ErrorRates = DEFAULT_RATES,
@@ -68,7 +68,7 @@ def calibrate(
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        run: Run folder of the gallery's model.
+        run: Run folder or name of the gallery's model; may be omitted if it is an installed model.
         data: Labelled images of people that the network was not trained on.
         split: Identities to use: the validation split or the test split.
         rates: Allowed error rates of the verdicts.
@@ -88,6 +88,7 @@ def calibrate(
             "network was not trained on: add --split test, or give the split val to all images of "
             "some people."
         )
+    run = model_for_gallery(run, gallery)
     _require_untrained(run, records, f"split {split} of '{data.root}'")
     extractor = load_for_gallery(run, gallery, device=device)
     # Refuses a gallery of another model before minutes of feature extraction.
@@ -238,10 +239,10 @@ def _percent(rate: Estimate) -> str:
 
 def _require_untrained(run: Path, records: Sequence[ImageRecord], source: str) -> None:
     """Refuse images that the network was trained on, if its data set still exists."""
-    from vireid.runs import RunFolder
+    from vireid.runs import resolve_model
 
     try:
-        data = RunFolder(run).read_config().data.open()
+        data = resolve_model(run).read_config().data.open()
         trained = {record.path.absolute() for record in data.train()}
     except DatasetError:
         return  # the data set has been moved or deleted

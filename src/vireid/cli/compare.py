@@ -11,7 +11,7 @@ from vireid.errors import EvaluationError
 from vireid.evaluation import Comparison, Result
 from vireid.evaluation import compare as compare_results
 from vireid.log import echo
-from vireid.runs import RunFolder
+from vireid.runs import resolve_model
 
 __all__ = ["compare"]
 
@@ -28,8 +28,8 @@ def compare(
     train several.
 
     Args:
-        first: An evaluated run folder, or one of its result files.
-        second: The run or result file to compare with it.
+        first: An evaluated run folder, the name of an evaluated installed model, or a result file.
+        second: The run, model or result file to compare with it.
 
     Returns:
         One comparison per protocol.
@@ -60,7 +60,7 @@ def _results(path: Path) -> dict[str, Result]:
     if path.is_file():
         found = [Result.load(path)]
     else:
-        files = sorted(RunFolder(path).results.glob("*.json"))
+        files = sorted(resolve_model(path).results.glob("*.json"))
         if not files:
             raise EvaluationError(
                 f"'{path}' has no results; expected RUN/results/*.json: run `vireid evaluate "

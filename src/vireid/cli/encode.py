@@ -12,6 +12,7 @@ import tyro
 from vireid.cli._images import (
     DEFAULT_IMAGE_OPTIONS,
     ImageOptions,
+    installed_by_default,
     print_converted,
     print_detected,
     print_skipped,
@@ -20,20 +21,24 @@ from vireid.cli._memory import keep_memory
 from vireid.data.layouts._common import many
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, DatasetError
 from vireid.features import load
 from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
 from vireid.features.parquet import check_ending
 from vireid.log import echo
+from vireid.models import installed_models, name_installed
+from vireid.types import ImageInfo
 
 __all__ = ["encode"]
 
 
 def encode(
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")],
+    images: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN] IMAGE...")
+    ],
     /,
     *,
+    run: Path | None = None,
     out: Path,
     shard_rows: int | None = None,
     part: str = str(WHOLE),
@@ -46,10 +51,12 @@ def encode(
     continue after an interruption.
 
     Args:
-        run: Finished run folder or export.
-        images: Image files, folders (searched recursively), quoted patterns ('day/**/*.jpg'),
-            and manifests: .csv or .parquet files with a column path and, optionally, modality,
-            camera, identity, time (ISO 8601, UTC unless it has an offset), tracklet and note.
+        images: Image files, folders (searched recursively), quoted patterns ('day/**/*.jpg'), and
+            manifests: .csv or .parquet files with a column path and, optionally, modality, camera,
+            identity, time (ISO 8601, UTC unless it has an offset), tracklet and note. Before them
+            the run: a finished run folder, export or name of an installed model; without it, the
+            default model (`vireid models`) is used.
+        run: The run, instead of as the first argument.
         out: Output file, ending in .parquet; with --shard-rows the output folder.
         shard_rows: Write a folder of Parquet files with this many images each, for galleries
             too large for one file; 10000 is a good value.
@@ -83,7 +90,7 @@ def encode(
 
 
 def _encode(
-    run: Path,
+    run: Path | None,
     images: Sequence[str],
     out: Path,
     shard_rows: int | None,
@@ -91,9 +98,9 @@ def _encode(
     options: ImageOptions,
 ) -> Summary:
     """Run in each process."""
-    listed = options.list(images)
+    model, listed = _model_and_images(run, images, options)
     keep_memory()
-    extractor = load(run, device=options.device, tone_mapping=options.tone_mapping)
+    extractor = load(model, device=options.device, tone_mapping=options.tone_mapping)
     with options.hint():
         summary = extract_to_parquet(
             extractor,
@@ -107,6 +114,33 @@ def _encode(
     if is_main_process():
         _print_summary(out, part, summary)
     return summary
+
+
+def _model_and_images(
+    run: Path | None, words: Sequence[str], options: ImageOptions
+) -> tuple[Path, list[ImageInfo]]:
+    """The model, which the first word may name, and the images.
+
+    Raises:
+        VireidError: The first word is neither model nor image, or another one is no image.
+    """
+    if run is not None:
+        return run, options.list(words)
+    first = Path(words[0]) if words else Path()
+    if first.name == "model.safetensors" or (first / "config.yaml").is_file():
+        return first, options.list(words[1:])
+    if str(first) in installed_models() and not first.exists():
+        return first, options.list(words[1:])
+    try:
+        listed = options.list(words)
+    except DatasetError as error:
+        if not str(error).startswith(f"'{words[0]}'"):
+            raise
+        raise DatasetError(
+            f"{error} As the first argument, '{words[0]}' is no run folder and no installed model"
+            f" either; {name_installed()}."
+        ) from error
+    return installed_by_default(), listed
 
 
 def _print_summary(out: Path, part: Part, summary: Summary) -> None:

@@ -40,7 +40,7 @@ from vireid.features import FeatureExtractor, load
 from vireid.log import echo, log
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
-from vireid.runs import Device, RunFolder
+from vireid.runs import Device, RunFolder, resolve_model
 from vireid.types import Features
 
 __all__ = ["evaluate", "extract_for", "score_extractor"]
@@ -113,12 +113,12 @@ def evaluate(
     evaluated in direct transfer. Results say so, and share no table with those of networks trained
     on the data set.
 
-    Prints a table of the scores and the chance level, and writes RUN/results: one JSON file per
-    protocol, figures, and report.html. For several runs on the splits of RegDB it also prints
-    their mean.
+    Prints a table of the scores and the chance level, and writes RUN/results (of an installed model
+    ./NAME-results): one JSON file per protocol, figures, and report.html. For several runs on the
+    splits of RegDB it also prints their mean.
 
     Args:
-        runs: Finished run folders or exports.
+        runs: Finished run folders, exports or names of installed models.
         target: The data set.
         settings: Protocols.
         ranking: Re-ranking and query expansion; results name them.
@@ -172,12 +172,17 @@ def _evaluate(
     """What each process does; all but the first only help to encode."""
     found: list[Result] = []
     for run in runs:
-        folder = RunFolder(run)
+        folder = resolve_model(run)
+        if folder.installed and target.root is None:
+            raise ConfigError(
+                f"'{folder.installed}' is an installed model, whose training data is not installed;"
+                " expected a data set to evaluate it on: add --layout and --root."
+            )
         layouts = [source.open() for source in target.sources(folder.read_config().data)]
         protocols = [protocols_for(layout, settings) for layout in layouts]
         tested = [Tested.on(layout, folder) for layout in layouts]
         keep_memory()
-        extractor = load(run, device=device)
+        extractor = load(folder.path, device=device)
         for layout, on, wanted in zip(layouts, tested, protocols, strict=True):
             extractor.about["trained on"] = on.trained_on
             features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
@@ -225,12 +230,12 @@ class Tested:
             if data.name == dataset_name(layout):
                 trained_on += f" of other images ({data.test_fingerprint[:8]})"
             log(
-                f"'{layout.root}' is not the data set that '{folder.path}' was trained on "
+                f"'{layout.root}' is not the data set that '{folder.name}' was trained on "
                 f"({trained_on}): its results are direct transfer."
             )
         elif relation == "other images":
             log(
-                f"'{layout.root}' has other test images than the data set that '{folder.path}' was "
+                f"'{layout.root}' has other test images than the data set that '{folder.name}' was "
                 f"trained on ({data.trained_on}), but it is not another data set."
             )
         name = layout.root.resolve().name

@@ -15,7 +15,7 @@ from vireid.export.parity import COARSE
 from vireid.features.exported_backend import ExportInfo
 from vireid.features.runtimes import ExportPrecision, Format
 from vireid.log import echo, log
-from vireid.runs import RunFolder
+from vireid.runs import resolve_model
 
 __all__ = ["export"]
 
@@ -38,7 +38,7 @@ def export(
     compared with the run's on real images; in f32 features and rankings must be equal.
 
     Args:
-        run: Finished run folder.
+        run: Finished run folder, or name of an installed model.
         format: onnx, for onnxruntime and others, or openvino, for Intel and other processors.
         out: Output folder.
         precision: f32; bf16, OpenVINO's arithmetic on processors that have it; int8, quantised.
@@ -51,17 +51,18 @@ def export(
     Returns:
         The contents of export.json.
     """
-    check_options(run, out, format=format, precision=precision)
+    folder = resolve_model(run)
+    check_options(folder.path, out, format=format, precision=precision)
     if calibrate < 2:
         raise ConfigError(f"--calibrate {calibrate} is out of range; expected at least 2 images.")
     count = calibrate if precision == "int8" else 0
-    made_from = RunFolder(run).read_config()
+    made_from = folder.read_config()
     if images:
         how = ToneMapping.parse(made_from.tone_mapping)
         chosen = images_listed(list_images(images), count=count, seed=seed, tone_mapping=how)
     else:
         chosen = images_of_run(made_from, root=root, count=count, seed=seed)
-    info = export_run(run, out, format=format, precision=precision, images=chosen)
+    info = export_run(folder.path, out, format=format, precision=precision, images=chosen)
     echo(_report(out, info))
     if info.parity.mean_cosine < COARSE:
         log(_warning(info))

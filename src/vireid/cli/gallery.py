@@ -91,7 +91,8 @@ def add(
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
         images: Image files, folders, patterns and manifests, as for `vireid encode`.
-        run: Run folder of the model; one model per gallery.
+        run: Run folder or name of the model; one model per gallery. By default the gallery's model
+            if it is an installed one; of a new gallery the default model (`vireid models`).
         encoded: Instead of images and --run: a file written by `vireid encode` or `vireid gallery
             export`, or a folder written by `vireid encode --shard-rows`.
         part: Of a folder of shards, add only the I-th of N parts, written I/N (such as 2/4).
@@ -121,11 +122,6 @@ def add(
         raise ConfigError(
             f"--part '{part}' selects shards of a folder of features; expected --encoded with it;"
             " add --encoded or leave out --part."
-        )
-    if run is None:
-        raise ConfigError(
-            "vireid gallery add got no --run; expected the run folder of the network that describes"
-            " the images, or a file of features as --encoded."
         )
     listed = options.list(images)
     extractor = load_for_gallery(

@@ -53,7 +53,7 @@ def search(
     ] = (),
     /,
     *,
-    run: Path,
+    run: Path | None = None,
     query: Query = Query(),
     filters: EntryFilters = EVERYTHING,
     limit: int = 20,
@@ -70,7 +70,7 @@ def search(
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
         images: Images of one person, as for `vireid encode`.
-        run: Run folder of the gallery's model.
+        run: Run folder or name of the gallery's model; may be omitted if it is an installed model.
         query: Options for the query images.
         filters: Filters; all entries by default.
         limit: Maximum number of results; a tracklet is one.

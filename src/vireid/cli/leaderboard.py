@@ -16,7 +16,7 @@ from vireid.log import echo
 from vireid.reports.leaderboard import Board, Entry, Score, markdown
 from vireid.reports.leaderboard import leaderboard as boards_of
 from vireid.reports.leaderboard_page import write_leaderboard
-from vireid.runs import RunFolder
+from vireid.runs import RunFolder, resolve_model
 
 __all__ = ["leaderboard", "read_entries"]
 
@@ -35,7 +35,7 @@ def leaderboard(
     row: mean and standard deviation over seeds. Other differences are listed below the table.
 
     Args:
-        runs: Evaluated run folders, or single result files.
+        runs: Evaluated run folders, names of evaluated installed models, or single result files.
         sort: Score to sort by.
         out: Also write leaderboard.md and leaderboard.html into this folder.
 
@@ -64,19 +64,19 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     """
     if not paths:
         raise ConfigError("vireid leaderboard got no run; expected one or more run folders")
-    files: dict[Path, Path] = {}
+    files: dict[Path, tuple[Path, RunFolder]] = {}
     unevaluated = []
     for path in paths:
         if path.is_file():
-            found = [path]
+            found, folder = [path], RunFolder(path.parent.parent)
         else:
-            folder = RunFolder(path)
+            folder = resolve_model(path)
             folder.read_config()
             found = sorted(folder.results.glob("*.json"))
             if not found:
                 unevaluated.append(path)
         for file in found:
-            files.setdefault(file.resolve(), file)
+            files.setdefault(file.resolve(), (file, folder))
     if unevaluated:
         others = len(unevaluated) - 1
         raise EvaluationError(
@@ -85,13 +85,12 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
             + "; expected RUN/results/*.json: run "
             f"`vireid evaluate {' '.join(map(str, unevaluated))}` first"
         )
-    return [_entry(file) for file in files.values()]
+    return [_entry(file, folder) for file, folder in files.values()]
 
 
-def _entry(file: Path) -> Entry:
+def _entry(file: Path, folder: RunFolder) -> Entry:
     result = Result.load(file)
-    folder = RunFolder(file.parent.parent)
-    if file.parent.name != folder.results.name or not folder.config_file.exists():
+    if file.parent != folder.results or not folder.config_file.exists():
         return Entry(result, file)
     return Entry(result, folder.path, folder.read_config(), _minutes(folder))
 

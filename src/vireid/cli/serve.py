@@ -53,7 +53,7 @@ def serve(
     gallery: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")],
     /,
     *,
-    run: Path,
+    run: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8350,
     token_file: Path | None = None,
@@ -72,7 +72,8 @@ def serve(
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        run: Run folder of the gallery's model.
+        run: Run folder or name of the gallery's model; may be omitted if it is an installed model,
+            or with --create for the default model (`vireid models`).
         host: Address to listen on; any other than loopback requires tokens.
         port: Port to listen on; 0 selects a free one.
         token_file: File with one name and token per line, separated by a space.

@@ -76,8 +76,9 @@ class TrainOptions(RunOptions):
     out: Path
     """Run folder to create."""
     start: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
-    """Start from the trained network of this run, which must be the recipe's network, instead of
-    --weights. Classifiers are made anew for the training identities."""
+    """Start from the trained network of this run or installed model (`vireid models`), which must
+    be the recipe's network, instead of --weights. Classifiers are made anew for the training
+    identities."""
     backbone_factor: float | None = None
     """With --start, factor on the backbone's learning rate; 0.1 by default."""
     seed: int = 0

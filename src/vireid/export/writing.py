@@ -41,7 +41,7 @@ from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.files import held, sync, write_atomic
 from vireid.log import log
 from vireid.optional_packages import package, quiet, require_packages
-from vireid.runs import RunFolder
+from vireid.runs import resolve_model
 from vireid.types import Modality
 
 __all__ = ["check_options", "export_run", "write_graphs"]
@@ -111,8 +111,8 @@ def export_run(
         ExportError: The network cannot be exported, or an f32 export differs from it; nothing is
             written.
     """
-    check_options(run, out, format=format, precision=precision)
-    folder = RunFolder(run)
+    folder = resolve_model(run)
+    check_options(folder.path, out, format=format, precision=precision)
     made_from = folder.read_config()
     network = trained_network(folder, made_from)
     reference = TorchBackend(network, device="cpu")
@@ -120,7 +120,7 @@ def export_run(
     log("Tracing the network …")
     graphs = {
         modality: network_graph(
-            NetworkPath(network, modality), network.size, name=f"'{run}', {modality}"
+            NetworkPath(network, modality), network.size, name=f"'{folder.name}', {modality}"
         )
         for modality in Modality
     }

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.log import log
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
-from vireid.runs import Device, Precision, Run, RunFolder
+from vireid.runs import Device, Precision, Run, RunFolder, resolve_model
 from vireid.standardisation import Standardisation
 from vireid.types import Features, ImageRecord, Modality, ModelInfo
 
@@ -381,38 +380,38 @@ def _as_batch(images: Sequence[DecodedImage]) -> Tensor:
 
 
 def load(
-    path: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     *,
     device: Device | None = None,
     precision: Precision | None = None,
     tone_mapping: str = "",
 ) -> FeatureExtractor:
-    """Load the model of a finished run, or an export.
+    """Load the model of a finished run, an export, or an installed model.
 
     Args:
-        path: The run folder, or the folder that `vireid export` wrote.
+        model: The run folder, the folder that `vireid export` wrote, or the name of an installed
+            model (`vireid models`).
         device: The device; the one used for training by default. An export runs on the CPU.
         precision: The precision; that of training by default. That of an export is fixed.
         tone_mapping: How images of more than 8 bits are mapped to 8, as
             :mod:`vireid.data.tone_mapping` writes it; as in training by default.
 
     Raises:
-        RunError: If it is no run folder, not finished, or damaged.
+        RunError: If it is no run folder and no installed model, or not finished, or damaged.
         ExportError: If it is a damaged export, or a package that runs it is missing.
         ConfigError: If another device or a precision is requested of an export.
     """
-    path = Path(path)
+    folder = resolve_model(os.fspath(model))
     own = {TONE_MAPPING: str(ToneMapping.parse(tone_mapping))} if tone_mapping else {}
-    if is_export(path):
+    if is_export(folder.path):
         if device == "cuda" or precision is not None:
             option = f"the device '{device}'" if device == "cuda" else f"precision '{precision}'"
             raise ConfigError(
-                f"'{path}' is an export, which runs on the CPU in a fixed precision; {option} does"
-                " not apply: leave the option out, or load its run."
+                f"'{folder.path}' is an export, which runs on the CPU in a fixed precision;"
+                f" {option} does not apply: leave the option out, or load its run."
             )
-        exported, about = open_export(path)
+        exported, about = open_export(folder.path)
         return FeatureExtractor(exported, about=about | own)
-    folder = RunFolder(path)
     run = folder.read_config()
     backend = TorchBackend(
         trained_network(folder, run),

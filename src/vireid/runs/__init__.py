@@ -2,7 +2,8 @@
 
 from vireid.runs.config import Adaptation, Device, Precision, Run, RunOptions, Selection, Start
 from vireid.runs.folder import RunFolder
-from vireid.runs.start import resolve_model, start_from
+from vireid.runs.resolve import resolve_model
+from vireid.runs.start import start_from
 
 __all__ = [
     "Adaptation",

@@ -73,7 +73,7 @@ class Start:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     model: Path
-    """Its run folder."""
+    """Its run folder, or the name of an installed model."""
     fingerprint: str
     """Fingerprint of its weights."""
 

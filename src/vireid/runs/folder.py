@@ -45,10 +45,17 @@ class RunFolder:
 
     Args:
         path: The folder; it need not exist yet.
+        installed: The name, if it is the folder of an installed model. Nothing is written there:
+            its results are in ``NAME-results`` in the current folder.
+
+    Attributes:
+        name: What messages call it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, installed: str = "") -> None:
         self.path = path
+        self.installed = installed
+        self.name = installed or str(path)
         self.config_file = path / "config.yaml"
         self.data_file = path / "data.json"
         self.images_file = path / "images.csv"
@@ -56,7 +63,17 @@ class RunFolder:
         self.best_file = path / "best.safetensors"
         self.model_file = path / "model.safetensors"
         self.checkpoints = path / "checkpoints"
-        self.results = path / "results"
+        self.results = Path(f"{installed}-results") if installed else path / "results"
+
+    @property
+    def _restore(self) -> str:
+        """How to restore a damaged model."""
+        if self.installed:
+            return "install vireid-models again"
+        return (
+            f"delete it and run `vireid train --resume {self.path}`, which writes it again from the"
+            " last checkpoint"
+        )
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -85,7 +102,9 @@ class RunFolder:
             RunError: If the folder cannot be written to.
         """
         try:
-            self._write_config(run)
+            resume = f"continue with `vireid train --resume {self.path.name}`"
+            verb = "adapt" if run.adaptation else "train"
+            self.write_config(run, comment=f"vireid {verb} {run.name}; {resume}")
         except OSError as error:
             raise RunError(
                 f"The run folder '{self.path}' cannot be written to ({error.strerror}); fix "
@@ -93,12 +112,9 @@ class RunFolder:
             ) from error
         clear_temporaries(self.path)
 
-    def _write_config(self, run: Run) -> None:
-        verb = "adapt" if run.adaptation else "train"
-        head = (
-            f"# vireid {verb} {run.name}; continue with `vireid train --resume {self.path.name}`\n"
-        )
-        write_atomic(self.config_file, (head + _to_yaml(run)).encode())
+    def write_config(self, run: Run, *, comment: str) -> None:
+        """Write ``config.yaml`` with a comment as its first line."""
+        write_atomic(self.config_file, f"# {comment}\n{_to_yaml(run)}".encode())
 
     def read_config(self) -> Run:
         """Read ``config.yaml``.
@@ -163,11 +179,15 @@ class RunFolder:
             ) from error
 
     def write_model(self, state: Mapping[str, Tensor], *, classes: int, best: bool = False) -> str:
-        """Write ``model.safetensors`` or ``best.safetensors``; returns its fingerprint."""
+        """Write ``model.safetensors`` or ``best.safetensors``; returns its fingerprint.
+
+        Tensors of half precision are stored in it, and read in single precision. The fingerprint
+        is that of the tensors that :meth:`read_model` returns.
+        """
         # A network trained in double precision is used in single precision.
         single = {k: v.float() if v.dtype == torch.float64 else v for k, v in state.items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in single.items()}
-        name = fingerprint(tensors)
+        name = fingerprint(_in_single(tensors))
         # One entry, because safetensors orders several at random and equal runs are equal files.
         meta = {"vireid": json.dumps({"fingerprint": name, "classes": classes})}
         write_atomic(self.best_file if best else self.model_file, save(tensors, metadata=meta))
@@ -192,16 +212,14 @@ class RunFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 meta = json.loads((file.metadata() or {}).get("vireid", "{}"))
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise RunError(
-                f"'{path}' is damaged ({error}); delete it and run `vireid train "
-                f"--resume {self.path}`, which writes it again from the last checkpoint."
-            ) from error
+            raise RunError(f"'{path}' is damaged ({error}); {self._restore}.") from error
+        state = _in_single(stored)
         if fingerprint(state) != meta.get("fingerprint"):
             raise RunError(
                 f"'{path}' is damaged: its tensors are not the ones that were saved; "
-                f"delete it and run `vireid train --resume {self.path}`."
+                f"{self._restore}."
             )
         return state, meta["classes"], meta["fingerprint"]
 
@@ -225,6 +243,11 @@ def require_readable(run: Run) -> None:
             f"read as the same run ({fault}); expected a method of `vireid methods` or of a plugin "
             "(vireid.plugins), and values of the declared types."
         )
+
+
+def _in_single(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those of half precision in single precision."""
+    return {k: v.float() if v.dtype == torch.float16 else v for k, v in state.items()}
 
 
 def _to_yaml(run: Run) -> str:

@@ -12,32 +12,13 @@ from vireid.log import log
 from vireid.methods import Method, MethodConfig
 from vireid.nn.weights import load_exactly
 from vireid.runs.config import Run, Start
-from vireid.runs.folder import RunFolder
 from vireid.runs.names import flat
+from vireid.runs.resolve import resolve_model
 
-__all__ = ["BACKBONE_FACTOR", "head_names", "load_start", "resolve_model", "start_from"]
+__all__ = ["BACKBONE_FACTOR", "head_names", "load_start", "start_from"]
 
 BACKBONE_FACTOR = 0.1
 """Default factor on the backbone's learning rate of a recipe that starts from a trained network."""
-
-
-def resolve_model(model: str | Path) -> RunFolder:
-    """Find a trained model.
-
-    Args:
-        model: A run folder, or the ``model.safetensors`` in one.
-
-    Raises:
-        RunError: If it is neither.
-    """
-    path = Path(model)
-    folder = RunFolder(path.parent if path.name == "model.safetensors" else path)
-    if not folder.config_file.is_file():
-        raise RunError(
-            f"'{model}' is no run folder: it has no config.yaml; expected a folder written by "
-            "`vireid train RECIPE --out RUN`."
-        )
-    return folder
 
 
 def start_from(run: Run, model: str | Path, *, backbone_factor: float = BACKBONE_FACTOR) -> Run:
@@ -45,7 +26,7 @@ def start_from(run: Run, model: str | Path, *, backbone_factor: float = BACKBONE
 
     Args:
         run: The run; its network must be that of the model.
-        model: What :func:`resolve_model` takes.
+        model: What :func:`~vireid.runs.resolve_model` takes.
         backbone_factor: Factor on the learning rate of the backbone.
 
     Raises:
@@ -64,7 +45,9 @@ def start_from(run: Run, model: str | Path, *, backbone_factor: float = BACKBONE
             f"expected a positive number such as {BACKBONE_FACTOR} (--backbone-factor)."
         )
     folder = resolve_model(model)
-    start = Start(model=folder.path.absolute(), fingerprint=folder.read_model()[2])
+    # An installed model is found by its name on any machine.
+    found = Path(folder.installed) if folder.installed else folder.path.absolute()
+    start = Start(model=found, fingerprint=folder.read_model()[2])
     method = replace(recipe.method, weights="none")
     rate = recipe.optimisation.backbone_lr * backbone_factor
     optimisation = replace(recipe.optimisation, backbone_lr=rate)
@@ -93,7 +76,7 @@ def load_start(network: Method, run: Run) -> None:
     state, _, fingerprint = folder.read_model()
     if fingerprint != run.start.fingerprint:
         raise RunError(
-            f"The run '{folder.path}' has the weights '{fingerprint}'; expected '"
+            f"The run '{folder.name}' has the weights '{fingerprint}'; expected '"
             f"{run.start.fingerprint}', which this run started from. Restore them, or train into a "
             "new folder."
         )
@@ -104,12 +87,12 @@ def load_start(network: Method, run: Run) -> None:
         "its config.yaml"
     )
     try:
-        load_exactly(network, state, source=f"'{folder.path}'", advice=advice, ignore=heads)
+        load_exactly(network, state, source=f"'{folder.name}'", advice=advice, ignore=heads)
     except WeightsError as error:
         raise RunError(str(error)) from error
     rate = run.recipe.optimisation.backbone_lr
     log(
-        f"Starting from '{folder.path}' ({fingerprint}); made anew for other identities: "
+        f"Starting from '{folder.name}' ({fingerprint}); made anew for other identities: "
         f"{first_few(heads)}; backbone learning rate {rate:g}."
         + (f" Options that differ from that run's: {differences}." if differences else "")
     )

@@ -29,10 +29,10 @@ from vireid.files import Closeable
 from vireid.log import log
 from vireid.methods import Method
 from vireid.nn import use_fast_convolutions
-from vireid.runs import Run, RunFolder, checkpoint
+from vireid.runs import Run, RunFolder, checkpoint, resolve_model
 from vireid.runs.checkpoint import TrainingState
 from vireid.runs.folder import require_readable
-from vireid.runs.start import load_start, resolve_model
+from vireid.runs.start import load_start
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse_warning
 from vireid.training.fabric import (

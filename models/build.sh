@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Make the model synvi-lite0 and the wheel of vireid-models, in the folder WORK (default: model-build).
+# Every step that is finished is kept: run the script again after an interruption.
+# DEVICE (default: cpu) selects the device of the training.
+set -euo pipefail
+models=$(cd "$(dirname "$0")" && pwd)
+work=${WORK:-model-build}
+name=synvi-lite0
+mkdir -p "$work"
+cd "$work"
+
+# 1. Synthetic people: worlds to train on, and two unseen forms to measure transfer on.
+vireid synvi worlds --layout worlds --preset pretrain --seed 0
+vireid synvi regdb --layout regdb --preset standard --seed 1
+vireid synvi sysu --layout sysu-mm01 --preset standard --seed 1
+
+# 2. Training.
+recipe=(dlis-strong --layout manifest --root worlds/manifest.csv --seed 0 --device "${DEVICE:-cpu}"
+    --backbone efficientnet_lite0 --size 144 72 --epochs 10 --backbone-lr 1e-4)
+if [ ! -f run/model.safetensors ]; then
+    if [ -d run/checkpoints ]; then
+        vireid train --resume run
+    else
+        rm -rf run
+        vireid train "${recipe[@]}" --out run
+    fi
+fi
+
+# 3. The model without figures, its figures (direct transfer), the model with them.
+packed=(python "$models/pack.py" run "$name"
+    --summary "Trained on synthetic people only (SynVI; visible, near-infrared and thermal)")
+"${packed[@]}"
+export PYTHONPATH=$models/src${PYTHONPATH:+:$PYTHONPATH}
+for layout in regdb sysu-mm01; do
+    vireid evaluate "$name" --layout "$layout" --root "${layout%-mm01}" --no-figures
+done
+"${packed[@]}" --results "$name"-results/*.json
+
+# 4. The wheel.
+python -m pip wheel --quiet --no-deps --wheel-dir wheel "$models"
+ls -l wheel
