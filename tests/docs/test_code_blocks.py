@@ -21,6 +21,7 @@ from tests.helpers.trees import write_folders, write_image, write_manifest, writ
 
 from vireid.cli import main
 from vireid.synvi.presets import PRESETS, Preset
+from vireid.synvi.video import VIDEO_PRESETS, VideoPreset
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")))
@@ -123,6 +124,7 @@ def few_people(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for layout, name in PRESETS:
         monkeypatch.setitem(PRESETS, (layout, name), small[layout])
+    monkeypatch.setitem(VIDEO_PRESETS, "demo", VideoPreset("tiny", 2, 1.0, fps=1.0, size=(45, 80)))
 
 
 def logical_lines(code: str) -> Iterator[str]:

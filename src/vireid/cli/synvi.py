@@ -32,7 +32,7 @@ def synvi(
     out: Annotated[Path, tyro.conf.Positional],
     /,
     *,
-    layout: Literal["sysu-mm01", "regdb", "worlds"] = "sysu-mm01",
+    layout: Literal["sysu-mm01", "regdb", "worlds", "video"] = "sysu-mm01",
     preset: Literal["demo", "standard", "pretrain"] = "demo",
     seed: int = 0,
     workers: int | None = None,
@@ -45,17 +45,22 @@ def synvi(
     Args:
         out: Output folder.
         layout: Data set whose layout is written; worlds: a manifest of people in visible,
-            near-infrared and thermal images of random cameras, to train networks for other data.
+            near-infrared and thermal images of random cameras, to train networks for other data;
+            video: frames of people who walk past six such cameras, with boxes and identities.
         preset: demo, 160 identities (worlds: 80), takes 1 to 3 minutes on two cores; standard, 410
-            identities, 6 to 20 minutes; pretrain (worlds), 2,200 identities, 10 to 30 minutes. The
-            first call takes up to 30 seconds more.
+            identities, 6 to 20 minutes; pretrain (worlds), 2,200 identities, 10 to 30 minutes. Of
+            video, demo is 10 people and half a minute a camera, standard 25 people and four
+            minutes. The first call takes up to 30 seconds more.
         seed: Random seed.
         workers: Number of processes; one per core by default.
     """
     require_renderer()
     from vireid import synvi as renderer
 
-    done = renderer.render(out, layout=layout, preset=preset, seed=seed, workers=workers)
+    if layout == "video":
+        done = renderer.render_video(out, preset=preset, seed=seed, workers=workers)
+    else:
+        done = renderer.render(out, layout=layout, preset=preset, seed=seed, workers=workers)
     echo(
         f"'{out}' has {done.images:,} images of {done.identities} identities; rendered "
         f"{done.rendered:,} of them in {done.seconds:.0f} s."

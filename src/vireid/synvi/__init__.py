@@ -9,5 +9,6 @@ and depicts no real person; results on it say nothing about real people.
 from vireid.synvi.generate import SynviSummary, render
 from vireid.synvi.presets import Preset
 from vireid.synvi.sheets import contact_sheet
+from vireid.synvi.video import VideoPreset, render_video
 
-__all__ = ["Preset", "SynviSummary", "contact_sheet", "render"]
+__all__ = ["Preset", "SynviSummary", "VideoPreset", "contact_sheet", "render", "render_video"]

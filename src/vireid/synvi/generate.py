@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from tqdm import tqdm
 
@@ -32,9 +32,9 @@ from vireid.synvi.layouts import CARD, index_files
 from vireid.synvi.presets import COMPANIONS, Frame, Layout, Plan, Preset, PresetName, resolve
 from vireid.synvi.worker import Bodies, Renderer, compile_kernels, render_task, start_worker
 
-__all__ = ["SynviSummary", "bodies_of", "read_plan", "render"]
+__all__ = ["MARKER", "SynviSummary", "Tree", "bodies_of", "claim", "prepare", "read_plan", "render"]
 
-_MARKER = ".synvi-plan.json"  # exists while the tree is unfinished
+MARKER = ".synvi-plan.json"  # exists while the tree is unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class SynviSummary:
     """
 
     out: Path
-    layout: Layout
+    layout: Layout | Literal["video"]
     preset: str
     seed: int
     identities: int
@@ -77,20 +77,27 @@ def _fingerprint_in(path: Path) -> dict[str, Any] | None:
         raise DatasetError(message) from error
 
 
-def _claim(root: Path, plan: Plan) -> None:
+class Tree(Protocol):
+    """What a tree consists of."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be equal to continue it, as JSON values."""
+
+
+def claim(root: Path, plan: Tree) -> None:
     """Check that the folder is new, empty or of the same plan, and mark it with the plan."""
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root} is a file; give a folder that is new, empty or a SynVI tree.")
     ours = plan.fingerprint()
-    stated = _fingerprint_in(root / _MARKER) or _fingerprint_in(root / CARD)
+    stated = _fingerprint_in(root / MARKER) or _fingerprint_in(root / CARD)
     if stated is None:
-        if root.is_dir() and any(not p.name.startswith(f".{_MARKER}") for p in root.iterdir()):
+        if root.is_dir() and any(not p.name.startswith(f".{MARKER}") for p in root.iterdir()):
             message = (
                 f"{root} holds files but is not a SynVI tree; give a folder that is new or empty."
             )
             raise DatasetError(message)
         content = json.dumps(ours, indent=2) + "\n"
-        write_atomic(root / _MARKER, content.encode("utf-8"))
+        write_atomic(root / MARKER, content.encode("utf-8"))
     elif stated != ours:
         different = "; ".join(
             f"{key} {_short(stated[key])} there, {_short(ours[key])} requested"
@@ -162,7 +169,7 @@ def bodies_of(model: BodyModel, plan: Plan, tasks: list[list[Frame]]) -> Iterato
         yield {number: body(number) for number in sorted(numbers)}
 
 
-def _prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
+def prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
     """Load the body model and compile the kernels, which takes long on the first call only."""
     if not cache_file().is_file():
         log("Preparing the body model and compiling the renderer: once, less than a minute.")
@@ -176,7 +183,7 @@ def _prepare(plan: Plan) -> tuple[BodyModel, Renderer]:
 
 def _render_here(root: Path, plan: Plan, tasks: list[list[Frame]]) -> Iterator[int]:
     """Render in this process; yields the number of images done at a time."""
-    model, renderer = _prepare(plan)
+    model, renderer = prepare(plan)
     for frames, bodies in zip(tasks, bodies_of(model, plan, tasks), strict=True):
         for frame in frames:
             yield renderer.render(root, bodies, [frame])
@@ -186,7 +193,7 @@ def _render_in_pool(
     root: Path, plan: Plan, tasks: list[list[Frame]], workers: int
 ) -> Iterator[int]:
     """Render in `workers` processes; yields the number of images done at a time."""
-    model, _ = _prepare(plan)
+    model, _ = prepare(plan)
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -248,7 +255,7 @@ def _write_index(root: Path, plan: Plan) -> None:
         if not target.is_file() or target.read_bytes() != content:
             write_atomic(target, content)
     clear_temporaries(root)
-    (root / _MARKER).unlink(missing_ok=True)
+    (root / MARKER).unlink(missing_ok=True)
 
 
 def render(
@@ -283,7 +290,7 @@ def render(
     if workers is not None and workers < 1:
         raise ConfigError(f"workers={workers}; expected at least 1, or None for one per core.")
     root = Path(out)
-    _claim(root, plan)
+    claim(root, plan)
     clear_temporaries(root)
     tasks = _pending(root, plan)
     total = sum(len(frames) for frames in tasks)

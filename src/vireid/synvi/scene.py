@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from vireid.synvi.shading import ShadedImage, shade
 from vireid.synvi.skinning import Skinning
 from vireid.synvi.structs import Lights, Mesh, Shapes, View
 
-__all__ = ["Person", "Shot", "draw_shot", "render_shot"]
+__all__ = ["Person", "Seen", "Shot", "draw_shot", "render_frame", "render_shot"]
 
 Points = NDArray[np.float32]
 _SHADOW_SIZE = 256  # samples along each side of the shadow map
@@ -158,7 +160,9 @@ def _foot(person: Person, side: str) -> NDArray[np.float64]:
     return np.array([ankle[0], ankle[1] - 0.06, ankle[2] - 0.06, 1.0])
 
 
-def _shadow_map(posed: _Posed, light: Illumination, shot: Shot, lights: Any) -> NDArray[np.float32]:
+def _shadow_map(
+    posed: _Posed, light: Illumination, shot: Shot, lights: Any, *, span: float = _SHADOW_SPAN
+) -> NDArray[np.float32]:
     """Depth towards the key light, ``[size, size]``; also fills in the map's frame."""
     angle = np.deg2rad(shot.key_turn)
     x, y, z = light.key
@@ -166,7 +170,7 @@ def _shadow_map(posed: _Posed, light: Illumination, shot: Shot, lights: Any) -> 
     right = _unit(np.cross(key, (0.0, 0.3, 1.0)))
     down = np.cross(key, right)
     centre = np.array([*shot.position, 0.85])
-    scale = _SHADOW_SIZE / _SHADOW_SPAN
+    scale = _SHADOW_SIZE / span
     lights.key = wp.vec3(*key)
     lights.shadow_right, lights.shadow_down = wp.vec3(*right), wp.vec3(*down)
     lights.shadow_centre = wp.vec3(*centre)
@@ -343,26 +347,117 @@ def render_shot(
     vertices, own = len(posed.points), len(posed.figure.triangles)
     if second is not None:
         posed = _both(posed, _pose_in_world(*second))
-    eye = np.array(camera.eye)
-    ahead = _unit(np.array(camera.target) - eye)
+    frame = _camera_frame(camera)
+    flat, inverse = _projected(posed.points, camera, frame)
+    crop = _crop(flat[:vertices][posed.figure.cut[:vertices] > 0], shot, size)
+    seen = _rasterised(posed.figure, flat, inverse, crop, oversampling)
+    return _shaded(posed, own, seen, crop, frame, camera, shot, oversampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a frame shows of a person.
+
+    Attributes:
+        box: Left, top, right and bottom of the whole outline, pixels; may lie outside the frame.
+        samples: Samples that show the person.
+        alone: Samples that would, were nobody else there.
+    """
+
+    box: tuple[float, float, float, float]
+    samples: int
+    alone: int
+
+
+def render_frame(
+    people: Sequence[tuple[Person, Shot]],
+    camera: Camera,
+    *,
+    size: tuple[int, int],
+    focal: float,
+    shadows: float,
+) -> tuple[NDArray[np.float32], list[Seen]]:
+    """Render a whole frame of several people, up to the sensor.
+
+    Args:
+        people: At least one person, each with a shot that says how and where; light and occluder
+            are those of the first.
+        camera: The camera.
+        size: Rows and columns.
+        focal: Focal length, pixels.
+        shadows: Metres about the first person that may get shadows.
+
+    Returns:
+        Linear radiance, float32 ``[h, w, 3]``, and what it shows of each person.
+    """
+    (height, width), shot = size, people[0][1]
+    crop = _Crop(-width / 2 / focal, -height / 2 / focal, 1 / focal, height, width)
+    frame = _camera_frame(camera)
+    all_posed = [_pose_in_world(*one) for one in people]
+    posed = reduce(_both, all_posed)
+    flat, inverse = _projected(posed.points, camera, frame)
+    seen = _rasterised(posed.figure, flat, inverse, crop, 1)
+    found, vertex, triangle = [], 0, 0
+    for one in all_posed:
+        last = triangle + len(one.figure.triangles)
+        own, depth = flat[vertex : vertex + len(one.points)], inverse[vertex:][: len(one.points)]
+        number = np.count_nonzero((seen.triangle >= triangle) & (seen.triangle < last))
+        alone = _rasterised(one.figure, own, depth, crop, 1)
+        outline = own[one.figure.cut > 0] * focal + np.array([width / 2, height / 2])
+        (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+        box = (float(left), float(top), float(right), float(bottom))
+        found.append(Seen(box, int(number), int(np.count_nonzero(alone.triangle >= 0))))
+        vertex, triangle = vertex + len(one.points), last
+    own_triangles = len(all_posed[0].figure.triangles)
+    image = _shaded(posed, own_triangles, seen, crop, frame, camera, shot, 1, shadows=shadows)
+    return image.radiance, found
+
+
+def _camera_frame(camera: Camera) -> Points:
+    """Right, down and ahead of a camera, ``[3, 3]``."""
+    ahead = _unit(np.array(camera.target) - np.array(camera.eye))
     right = _unit(np.cross(ahead, (0, 0, 1)))
-    down = np.cross(ahead, right)
-    away = posed.points - eye.astype(np.float32)
-    frame = np.stack([right, down, ahead]).astype(np.float32)
+    return np.stack([right, np.cross(ahead, right), ahead]).astype(np.float32)
+
+
+def _projected(points: Points, camera: Camera, frame: Points) -> tuple[Points, Points]:
+    """Points in the image plane at distance 1, ``[n, 2]``, and 1 / distance, ``[n, 1]``."""
+    away = points - np.array(camera.eye).astype(np.float32)
     seen_from = (away[:, None, :] * frame[None]).sum(axis=2)
-    flat = seen_from[:, :2] / seen_from[:, 2:]
-    figure = posed.figure
-    crop = _crop(flat[:vertices][figure.cut[:vertices] > 0], shot, size)
+    return seen_from[:, :2] / seen_from[:, 2:], 1 / seen_from[:, 2:]
+
+
+def _rasterised(
+    figure: Figure, flat: Points, inverse: Points, crop: _Crop, oversampling: int
+) -> Samples:
+    """Which triangle each sample of a crop shows."""
     fine = crop.step / oversampling
     corner = np.array([crop.left, crop.top], dtype=np.float32)
-    points = np.concatenate([(flat - corner) / np.float32(fine), 1 / seen_from[:, 2:]], axis=1)
-    seen = rasterise(
+    points = np.concatenate([(flat - corner) / np.float32(fine), inverse], axis=1)
+    return rasterise(
         points.astype(np.float32),
         figure.cut,
         figure.triangles,
         crop.height * oversampling,
         crop.width * oversampling,
     )
+
+
+def _shaded(
+    posed: _Posed,
+    own: int,
+    seen: Samples,
+    crop: _Crop,
+    frame: Points,
+    camera: Camera,
+    shot: Shot,
+    oversampling: int,
+    *,
+    shadows: float = _SHADOW_SPAN,
+) -> ShadedImage:
+    """Shade a crop; the first ``own`` triangles are the person's."""
+    right, down, ahead = frame.astype(np.float64)
+    fine = crop.step / oversampling
     view = View()
     view.eye, view.right = wp.vec3(*camera.eye), wp.vec3(*right)
     view.down, view.ahead = wp.vec3(*down), wp.vec3(*ahead)
@@ -370,7 +465,7 @@ def render_shot(
     lights = _lights(camera.light, camera, shot, ahead)
     lights.feet = wp.from_numpy(posed.feet, dtype=wp.vec4, device="cpu")
     mesh = _mesh(posed, own, seen, camera)
-    shadow = _shadow_map(posed, camera.light, shot, lights)
+    shadow = _shadow_map(posed, camera.light, shot, lights, span=shadows)
     mesh.shadow = wp.array(shadow, dtype=wp.float32, device="cpu", copy=False)
     shapes = _shapes(_in_front(camera, shot), camera, frame, crop)
     return shade(mesh, shapes, view, lights, crop.height, crop.width, oversampling)

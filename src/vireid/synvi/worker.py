@@ -25,7 +25,7 @@ from vireid.synvi.sensors import develop, encode_bmp, encode_jpeg
 from vireid.synvi.shading import ShadedImage
 from vireid.synvi.skinning import Skinning
 
-__all__ = ["Bodies", "Renderer", "compile_kernels", "render_task", "start_worker"]
+__all__ = ["Bodies", "Renderer", "compile_kernels", "render_task", "renderer", "start_worker"]
 
 _REGDB_SIZE = (128, 64)  # rows, columns
 
@@ -142,8 +142,13 @@ def start_worker(plan: Plan, template: Template) -> None:
     _renderer = Renderer.build(plan, template)
 
 
-def render_task(root: Path, bodies: Bodies, frames: list[Frame]) -> int:
-    """Render some images of one identity in a pool's process; returns how many."""
+def renderer() -> Renderer:
+    """The renderer of a pool's process."""
     if _renderer is None:
         raise RuntimeError("start_worker was not called in this process")
-    return _renderer.render(root, bodies, frames)
+    return _renderer
+
+
+def render_task(root: Path, bodies: Bodies, frames: list[Frame]) -> int:
+    """Render some images of one identity in a pool's process; returns how many."""
+    return renderer().render(root, bodies, frames)

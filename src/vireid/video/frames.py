@@ -409,7 +409,7 @@ class _Damage:
         if self.packets:
             log(
                 f"'{self.name}' is damaged after {format_seconds(self.first or 0)} ({self.reason});"
-                f" {self.packets:,} packets are passed over, the rest is kept."
+                f" {self.packets:,} packets or frames are passed over, the rest is kept."
             )
         if duration and self.at + max(2 * step, 1.0) < duration:
             log(
@@ -508,7 +508,11 @@ def _decoded(container: Any, video: Any, damage: _Damage) -> Iterator[Any]:
             damage.add(error)
             return
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    damage.add(ValueError("a frame is corrupt"))
+                else:
+                    yield frame
         except EOFError:
             return
         except error_type as error:
