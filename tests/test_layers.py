@@ -87,7 +87,7 @@ def test_evaluation_imports_no_method_and_no_network() -> None:
         if name not in seen and name in known:
             seen.add(name)
             todo += imports(known[name])
-    below = {"", "evaluation", "data", "types", "errors", "times", "files", "log"}
+    below = {"", "evaluation", "data", "plugins", "types", "errors", "times", "files", "log"}
     assert {package(name) for name in seen} <= below
 
 

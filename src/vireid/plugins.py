@@ -1,4 +1,4 @@
-"""Plugins: methods, layouts, feature backends and re-rankers of other packages, or of one file.
+"""Plugins: methods, layouts, backends, re-rankers and detectors of other packages, or of one file.
 
 A package declares them as entry points, in its pyproject.toml:
 
@@ -33,9 +33,20 @@ from pydantic import ConfigDict
 from vireid.errors import PluginError
 from vireid.log import log_once
 
-__all__ = ["Group", "Origin", "Plugin", "loaded", "origin", "plugins", "require", "use", "using"]
+__all__ = [
+    "Group",
+    "Origin",
+    "Plugin",
+    "declared",
+    "loaded",
+    "origin",
+    "plugins",
+    "require",
+    "use",
+    "using",
+]
 
-Group = Literal["methods", "layouts", "backends", "rerankers"]
+Group = Literal["methods", "layouts", "backends", "rerankers", "detectors"]
 """What a plugin adds; its entry points are in the group ``vireid.GROUP``."""
 
 _VARIABLE = "VIREID_PLUGINS"
@@ -229,6 +240,26 @@ def loaded(group: Group, check: Callable[[str, Any], str]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def declared(group: Group, name: str) -> Callable[..., Any] | None:
+    """The declared class or function of a name; None if there is none.
+
+    Args:
+        group: What it is.
+        name: Its name.
+
+    Raises:
+        PluginError: It cannot be loaded, or cannot be called.
+    """
+    plugin = plugins(group).get(name)
+    value = plugin.load() if plugin else None
+    if plugin and not callable(value):
+        raise PluginError(
+            f"'{name}' in vireid.{group} of {plugin.declared_by} is a '{type(value).__name__}'; "
+            "expected a class or a function (docs/plugins.md)."
+        )
+    return value if plugin else None
 
 
 def origin(group: Group, name: str) -> Origin | None:

@@ -133,7 +133,7 @@ def test_settings_treatments_and_comparison(
     assert "recipe: dlis -> tslfn" in printed
     assert "model: best epoch on validation identities -> last epoch" in printed
 
-    vireid("evaluate", first, "--rerank", "--expand", "2", "--flip")
+    vireid("evaluate", first, "--rerank", "k-reciprocal", "--expand", "2", "--flip")
     printed = capsys.readouterr().out
     assert "re-ranking k-reciprocal (k1 20, k2 6, lambda 0.3)" in printed
     assert "query expansion alpha (neighbours 2, power 3)" in printed

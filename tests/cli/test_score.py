@@ -85,7 +85,7 @@ def write_npz(path: Path, features: Features, rows: NDArray[np.int64], root: Pat
             Ranking(),
         ),
         (
-            ["--rerank", "--expand", "2"],
+            ["--rerank", "k-reciprocal", "--expand", "2"],
             Settings(),
             Ranking(reranking=KReciprocal(), expansion=QueryExpansion(neighbours=2)),
         ),
@@ -239,7 +239,10 @@ class TestOut:
         ("--mat m --splits s --exclude-own-camera", "with other features, data or rules;"),
         ("--mat m --splits s", "'s' does not exist; expected the split files"),
         ("--query q.npz --gallery g.npz", "'q.npz' is not a file; expected an .npz file"),
-        ("--query q.npz --gallery g.npz --rerank --similarity euclidean", "--similarity cosine"),
+        (
+            "--query q.npz --gallery g.npz --rerank k-reciprocal --similarity euclidean",
+            "--similarity cosine",
+        ),
         ("--query q.npz --gallery g.npz --protocol regdb --cmc image", "'q.npz' is not a file"),
     ],
 )

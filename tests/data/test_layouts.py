@@ -62,7 +62,7 @@ class TestDataSource:
 
     def test_an_unknown_name_is_quoted(self, sysu: Path) -> None:
         with pytest.raises(ConfigError, match="'market' is unknown"):
-            DataSource(layout="market", root=sysu).open()  # type: ignore[arg-type]
+            DataSource(layout="market", root=sysu).open()
 
 
 class TestSysuMM01:

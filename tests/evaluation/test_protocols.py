@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -278,8 +277,3 @@ class TestOfficialFiles:
         for rank in (1, 5, 10, 20):
             mean, std = result.cmc(rank)
             assert mean == pytest.approx(chance.cmc[rank - 1], abs=4 * std / 10**0.5)
-
-
-def test_unknown_layout() -> None:
-    with pytest.raises(EvaluationError, match="market-1501"):
-        protocols_for(SimpleNamespace(name="market-1501"))  # type: ignore[arg-type]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from tests.helpers.trees import write_image
 from tests.plugins.installed import HERE, install
 
 from vireid import plugins
 from vireid.cli import main
-from vireid.errors import PluginError
-from vireid.evaluation import Result
+from vireid.data.layouts import DataSource
+from vireid.errors import ConfigError, EvaluationError, PluginError
+from vireid.evaluation import PluginReranker, Result, protocols_for
 from vireid.features import load
 from vireid.log import log_once
 from vireid.methods import catalogue
+from vireid.video import load_detector
 
 TINY = ["--epochs", "1", "--identities", "2", "--images", "2", "--device", "cpu"]
 
@@ -140,6 +146,132 @@ def test_a_changed_file_is_refused(
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(before, after))
     vireid("evaluate", run, "--no-figures", "--plugin", file)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """A data set of the toy layout."""
+    rng = np.random.default_rng(0)
+    for split, identities in (("train", (1, 2)), ("test", (3, 4, 5))):
+        for camera, folder in ((1, "rgb"), (3, "ir")):
+            (tmp_path / "pairs" / split / folder).mkdir(parents=True)
+            for identity, number in itertools.product(identities, range(2)):
+                file = tmp_path / "pairs" / split / folder / f"{identity}_{number}.png"
+                write_image(file, identity=identity, camera=camera, grey=camera == 3, rng=rng)
+    return tmp_path / "pairs"
+
+
+def test_an_installed_layout(vireid: Vireid, site: Path, pairs: Path, tmp_path: Path) -> None:
+    install("toy", site)
+    forget()
+    assert "toy-pairs" in vireid("check", "toy-pairs", pairs)
+    run = tmp_path / "run"
+    data = ["--layout", "toy-pairs", "--root", pairs]
+    vireid("train", "toy", *data, *TINY, "--out", run)
+    printed = vireid("evaluate", run, "--no-figures")
+    assert "toy-pairs, infrared to visible" in printed
+    assert "toy-pairs, visible to infrared" in printed
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert [(p["group"], p["name"]) for p in config["plugins"]] == [
+        ("methods", "toy"),
+        ("layouts", "toy-pairs"),
+    ]
+    assert "--hold-out` needs images of the split val" in vireid(
+        "train", "toy", *data, *TINY, "--hold-out", "--out", tmp_path / "b", status=2
+    )
+    shutil.rmtree(site)
+    forget()
+    assert "'toy-pairs' is unknown; expected one of sysu-mm01" in vireid("check", *data, status=2)
+
+
+def test_a_layout_with_a_protocol_of_its_own(pairs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my_protocol.py"
+    toy = (HERE / "toy/src/vireid_toy/layout.py").read_text()
+    file.write_text(
+        f"""{toy}
+from vireid.evaluation import Protocol
+
+class Mine(ToyLayout):
+    def protocols(self, settings):
+        test, how = self.test(), {{"convention": "none", "cmc": "image"}}
+        trials = [(test[:1], test[1:])]
+        return (Protocol.of(trials, name="Mine", direction="one to all", **how),)
+
+LAYOUTS = {{"mine": Mine, "broken": lambda source: 1}}
+"""
+    )
+    with plugins.using([file]):
+        [protocol] = protocols_for(DataSource(layout="mine", root=pairs).open())
+        assert (protocol.name, len(protocol.trials[0].gallery)) == ("Mine", 11)
+        with pytest.raises(PluginError, match="'broken' is opened as a 'int'"):
+            DataSource(layout="broken", root=pairs).open()
+    with pytest.raises(ConfigError, match="layout 'mine' is unknown"):
+        DataSource(layout="mine", root=pairs)
+
+
+def test_a_layout_may_not_hide_a_built_in_one(pairs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my_regdb.py"
+    file.write_text("LAYOUTS = {'regdb': print}")
+    with plugins.using([file]), pytest.raises(PluginError, match="declares the layout 'regdb'"):
+        DataSource(layout="manifest", root=pairs)
+
+
+def test_an_installed_backend(vireid: Vireid, site: Path, pairs: Path, tmp_path: Path) -> None:
+    install("toy", site)
+    forget()
+    model = tmp_path / "colours.toy"
+    model.write_text("2")
+    extractor = load(model)
+    assert extractor.about["recipe"] == "colours.toy"
+    assert extractor.about["backend"].startswith("'mean-colour' of the package vireid-toy 0.1.0 (")
+    images = pairs / "test/rgb"
+    vireid("gallery", "add", tmp_path / "gallery", "--run", model, images)
+    found = vireid("gallery", "search", tmp_path / "gallery", "--run", model, images / "4_0.png")
+    assert next(line for line in found.splitlines() if "_" in line).count("4_0.png")
+    words = [images, "--out", tmp_path / "f.parquet"]
+    assert "is no run folder" in vireid("encode", tmp_path / "x.toys", *words, status=2)
+
+
+def test_an_installed_reranker(vireid: Vireid, site: Path, pairs: Path, tmp_path: Path) -> None:
+    install("toy", site)
+    forget()
+    run = tmp_path / "run"
+    vireid("train", "toy", "--layout", "toy-pairs", "--root", pairs, *TINY, "--out", run)
+    vireid("evaluate", run, "--no-figures")
+    vireid("evaluate", run, "--no-figures", "--rerank", "sharpen")
+    results = [Result.load(file) for file in (run / "results").glob("*.json")]
+    by_name: dict[str, set[float]] = {}
+    for result in results:
+        by_name.setdefault(result.reranking, set()).add(result.mean_ap.mean)
+    assert sorted(name.split(" (")[0] for name in by_name) == [
+        "'sharpen' of the package vireid-toy 0.1.0",
+        "none",
+    ]
+    # The third power does not change the order.
+    assert len({frozenset(scores) for scores in by_name.values()}) == 1
+    assert "The re-ranker 'blunt' is unknown; expected one of k-reciprocal, sharpen" in vireid(
+        "evaluate", run, "--rerank", "blunt", status=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("query @ gallery.T * float('nan')", "NaN or infinite"), ("query", r"shape \(2, 3\)")],
+)
+def test_what_a_reranker_may_return(code: str, words: str) -> None:
+    reranker = PluginReranker(eval(f"lambda query, gallery, memory_limit_bytes: {code}"), "mine")
+    query, gallery = np.ones((2, 3), dtype=np.float32), np.ones((4, 3), dtype=np.float32)
+    with pytest.raises(EvaluationError, match=f"the re-ranker mine returns {words}"):
+        reranker(query, gallery, memory_limit_bytes=10)
+
+
+def test_an_installed_detector(site: Path) -> None:
+    install("toy", site)
+    forget()
+    boxes = load_detector("whole-frame").boxes(np.zeros((4, 6, 3), dtype=np.uint8))
+    assert boxes.tolist() == [[0, 0, 6, 4, 1]]
+    with pytest.raises(ConfigError, match="expected nanodet or multipose or whole-frame"):
+        load_detector("half-frame")
 
 
 def test_a_file_changed_after_its_import_is_recorded_as_imported(file: Path) -> None:

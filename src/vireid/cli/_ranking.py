@@ -5,29 +5,33 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
+import tyro
+
 from vireid.cli._flags import DEFAULT
 from vireid.errors import ConfigError
-from vireid.evaluation import KReciprocal, QueryExpansion, Ranking
+from vireid.evaluation import KReciprocal, PluginReranker, QueryExpansion, Ranking, Reranker
 from vireid.evaluation.similarity import Similarity
+from vireid.plugins import declared, origin, plugins
 
 __all__ = ["post_processing", "ranking_from_flags"]
 
 
 def post_processing(
     *,
-    rerank: Annotated[bool, DEFAULT] = False,
+    rerank: Annotated[str, DEFAULT, tyro.conf.arg(metavar="{k-reciprocal|PLUGIN}")] = "",
     expand: Annotated[int, DEFAULT] = 0,
     memory_limit: Annotated[float, DEFAULT] = 4.0,
 ) -> Ranking:
     """Build a ranking from the values of flags.
 
     Args:
-        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
+        rerank: Re-rank by k-reciprocal (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3), or by
+            the re-ranker of a plugin.
         expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
         memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: A value is out of range, or there is no such re-ranker.
     """
     if expand < 0 or memory_limit <= 0:
         raise ConfigError(
@@ -36,15 +40,28 @@ def post_processing(
         )
     return Ranking(
         expansion=QueryExpansion(neighbours=expand) if expand else None,
-        reranking=KReciprocal() if rerank else None,
+        reranking=_reranker(rerank) if rerank else None,
         memory_limit_bytes=int(memory_limit * 1024**3),
     )
+
+
+def _reranker(name: str) -> Reranker:
+    own = declared("rerankers", name)
+    if name == "k-reciprocal" and own is None:
+        return KReciprocal()
+    if name == "k-reciprocal" or own is None:
+        known = ", ".join(dict.fromkeys(["k-reciprocal", *plugins("rerankers")]))
+        raise ConfigError(
+            f"The re-ranker '{name}' is {'built in, and declared again' if own else 'unknown'}; "
+            f"expected one of {known}; one of your own needs its package, or --plugin FILE.py."
+        )
+    return PluginReranker(own, f"{origin('rerankers', name)}")
 
 
 def ranking_from_flags(
     *,
     similarity: Annotated[Similarity, DEFAULT] = "cosine",
-    rerank: Annotated[bool, DEFAULT] = False,
+    rerank: Annotated[str, DEFAULT, tyro.conf.arg(metavar="{k-reciprocal|PLUGIN}")] = "",
     expand: Annotated[int, DEFAULT] = 0,
     memory_limit: Annotated[float, DEFAULT] = 4.0,
 ) -> Ranking:
@@ -52,7 +69,8 @@ def ranking_from_flags(
 
     Args:
         similarity: cosine, or euclidean as in the official demo of SYSU-MM01.
-        rerank: Apply k-reciprocal re-ranking (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3).
+        rerank: Re-rank by k-reciprocal (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3), or by
+            the re-ranker of a plugin.
         expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
         memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
 

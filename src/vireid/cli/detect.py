@@ -50,7 +50,7 @@ def detect(
         pattern: Pattern that reads camera and time from the names of files, such as
             'cam{camera}_{time:%%Y%%m%%dT%%H%%M%%S}'.
         detector: nanodet or multipose (up to six people a frame), both of the package
-            vireid-models, or the path of a NanoDet-g (.xml).
+            vireid-models, the path of a NanoDet-g (.xml), or the detector of a plugin.
         limit: How long to read streams, such as 10m; until Ctrl-C by default.
         options: Options for detection.
 

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 from pydantic import ConfigDict
 
 from vireid.data.layouts import Layout, RegDB, is_synthetic
+from vireid.data.layouts._custom import CustomDataset
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord
 
@@ -136,7 +137,8 @@ class Provenance:
 
 def dataset_name(layout: Layout) -> str:
     """The name of a data set in results: ``RegDB trial 2``, ``own data people.csv``."""
-    name = _NAMES.get(layout.name) or f"own data {layout.root.resolve().name}"
+    own = f"own data {layout.root.resolve().name}"
+    name = own if isinstance(layout, CustomDataset) else _NAMES.get(layout.name, layout.name)
     if isinstance(layout, RegDB):
         name = f"{name} trial {layout.trial}"
     return f"SynVI as {name}" if is_synthetic(layout.root) else name

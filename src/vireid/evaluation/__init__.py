@@ -9,7 +9,7 @@ from vireid.evaluation.pool import pool
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.protocols import Settings, protocols_for, validation
 from vireid.evaluation.ranking import Ranking
-from vireid.evaluation.reranking import KReciprocal, QueryExpansion
+from vireid.evaluation.reranking import KReciprocal, PluginReranker, QueryExpansion, Reranker
 from vireid.evaluation.result import Result, TrialScore, table
 from vireid.evaluation.scoring import evaluate, evaluate_with_search
 
@@ -21,9 +21,11 @@ __all__ = [
     "ExternalFeatures",
     "Interval",
     "KReciprocal",
+    "PluginReranker",
     "Protocol",
     "QueryExpansion",
     "Ranking",
+    "Reranker",
     "Result",
     "Settings",
     "Trial",

@@ -48,6 +48,7 @@ from vireid.types import ImageRecord, Modality
 __all__ = [
     "SYSU_SAME_ROOM",
     "Draw",
+    "HasProtocols",
     "Search",
     "Settings",
     "SysuTest",
@@ -111,6 +112,18 @@ class Settings:
         return {f"--{name.replace('_', '-')}": value for name, value in found.items() if value}
 
 
+@typing.runtime_checkable
+class HasProtocols(typing.Protocol):
+    """A layout of a plugin with a protocol of its own; others have that of own data."""
+
+    def protocols(self, settings: Settings) -> tuple[Protocol, ...]:
+        """Return the protocols of the data set.
+
+        Args:
+            settings: The chosen settings, for those that apply.
+        """
+
+
 class SysuTest(typing.Protocol):
     """What the protocol needs of SYSU-MM01; the data set and its split files provide it."""
 
@@ -130,7 +143,7 @@ def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Pro
 
     Raises:
         DatasetError: The data set is not laid out as published.
-        EvaluationError: No protocol is known for this data set.
+        EvaluationError: No query has a gallery.
     """
     found = _published(layout, settings or Settings())
     if not is_synthetic(layout.root):
@@ -139,7 +152,7 @@ def protocols_for(layout: Layout, settings: Settings | None = None) -> tuple[Pro
 
 
 def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
-    if chosen.rules and not isinstance(layout, Manifest | Folders):
+    if chosen.rules and isinstance(layout, SysuMM01 | SysuArrays | RegDB | LLCM):
         raise ConfigError(
             f"{next(iter(chosen.rules))} applies to own data, but '{layout.root}' has the layout "
             f"{layout.name}, whose protocol is published; remove it."
@@ -158,9 +171,9 @@ def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
             return regdb(layout)
         case LLCM():
             return llcm(layout)
-        case Manifest() | Folders():
-            return own_data(layout, chosen)
-    raise EvaluationError(f"no test protocol is known for the layout '{layout.name}'")
+        case HasProtocols():
+            return layout.protocols(chosen)
+    return own_data(layout, chosen)
 
 
 def sysu_mm01_protocols(layout: SysuTest, settings: Settings) -> tuple[Protocol, ...]:
@@ -255,8 +268,8 @@ def llcm(layout: LLCM) -> tuple[Protocol, Protocol]:
     )
 
 
-def own_data(layout: Manifest | Folders, settings: Settings) -> tuple[Protocol, ...]:
-    """Custom data: one protocol for each query modality that has a gallery.
+def own_data(layout: Layout, settings: Settings) -> tuple[Protocol, ...]:
+    """Custom data and plugins' layouts: one protocol for each query modality that has a gallery.
 
     Args:
         layout: The data set.
@@ -279,7 +292,7 @@ def own_data(layout: Manifest | Folders, settings: Settings) -> tuple[Protocol, 
     found = tuple(
         Protocol.of(
             [(_of(query, modality), _of(gallery, modality.other))],
-            name="Own data",
+            name="Own data" if isinstance(layout, Manifest | Folders) else layout.name,
             direction=f"{modality} to {modality.other}",
             convention=convention,
             cmc="image",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import ConfigError
 from vireid.evaluation.protocol import Protocol, Trial
-from vireid.evaluation.reranking import KReciprocal, QueryExpansion, expand, rerank
+from vireid.evaluation.reranking import QueryExpansion, Reranker, expand
 from vireid.evaluation.similarity import Similarity, similarities
 
 __all__ = ["Ranking", "trial_similarity"]
@@ -32,7 +32,7 @@ class Ranking:
 
     similarity: Similarity = "cosine"
     expansion: QueryExpansion | None = None
-    reranking: KReciprocal | None = None
+    reranking: Reranker | None = None
     memory_limit_bytes: int = 4 * 1024**3
 
     def __post_init__(self) -> None:
@@ -70,6 +70,5 @@ def trial_similarity(
         excluded = protocol.excluded(trial.query, trial.gallery)
         query = expand(query, gallery, ranking.expansion, excluded=excluded)
     if ranking.reranking is not None:
-        limit = ranking.memory_limit_bytes
-        return rerank(query, gallery, ranking.reranking, memory_limit_bytes=limit)
+        return ranking.reranking(query, gallery, memory_limit_bytes=ranking.memory_limit_bytes)
     return similarities(query, gallery, similarity=ranking.similarity)

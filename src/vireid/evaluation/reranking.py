@@ -31,6 +31,7 @@ queries before gallery images, each in input order. Without ties the input order
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,9 @@ from vireid.evaluation._neighbours import (
 
 __all__ = [
     "KReciprocal",
+    "PluginReranker",
     "QueryExpansion",
+    "Reranker",
     "expand",
     "jaccard_distances",
     "needed_bytes",
@@ -57,6 +60,66 @@ __all__ = [
 ]
 
 _BLOCK_ENTRIES = 2_000_000  # entries of V held for one block of the gallery: some 120 MB
+
+
+class Reranker(Protocol):
+    """Re-ranks a gallery for each query; ``str`` of it names it in results."""
+
+    def __call__(
+        self,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        *,
+        memory_limit_bytes: int,
+    ) -> NDArray[np.float32]:
+        """Compute similarities from the features of a trial.
+
+        Args:
+            query: Features of the queries, ``[q, d]``, of any norm but zero.
+            gallery: Features of the gallery, ``[g, d]``, of any norm but zero.
+            memory_limit_bytes: Memory limit without the given features, but with the result.
+
+        Returns:
+            ``[q, g]``; larger is nearer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PluginReranker:
+    """A re-ranker that a plugin declares.
+
+    Attributes:
+        reranker: The declared re-ranker.
+        name: Its name in results, with package, version and hash.
+    """
+
+    reranker: Reranker
+    name: str
+
+    def __call__(
+        self,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        *,
+        memory_limit_bytes: int,
+    ) -> NDArray[np.float32]:
+        """As :meth:`Reranker.__call__`.
+
+        Raises:
+            EvaluationError: The result has another shape, or values that are not finite.
+        """
+        found = np.asarray(self.reranker(query, gallery, memory_limit_bytes=memory_limit_bytes))
+        expected = (len(query), len(gallery))
+        if found.shape != expected or not np.isfinite(found).all():
+            what = "NaN or infinite values" if found.shape == expected else f"shape {found.shape}"
+            raise EvaluationError(
+                f"the re-ranker {self.name} returns {what}; expected finite similarities of shape "
+                f"{expected}: fix the plugin, or do not re-rank with it"
+            )
+        return found.astype(np.float32)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +142,16 @@ class KReciprocal:
                 f"The weight of the original distance in the re-ranking is '{self.weight}'; "
                 "expected a number from 0 to 1."
             )
+
+    def __call__(
+        self,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        *,
+        memory_limit_bytes: int,
+    ) -> NDArray[np.float32]:
+        """As :func:`rerank`."""
+        return rerank(query, gallery, self, memory_limit_bytes=memory_limit_bytes)
 
     def __str__(self) -> str:
         return f"k-reciprocal (k1 {self.k1}, k2 {self.k2}, lambda {self.weight:g})"

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from vireid.data.inspection import describe_guesses
 from vireid.data.prefetch import prefetch_each
 from vireid.data.tone_mapping import TONE_MAPPING, ToneMapping
 from vireid.distributed.comm import is_main_process, rank
-from vireid.errors import ConfigError, RunError, WeightsError
+from vireid.errors import ConfigError, PluginError, RunError, WeightsError
 from vireid.features.distributed import gather_features, shares_of
 from vireid.features.exported_backend import is_export, open_export
 from vireid.features.inputs import (
@@ -44,6 +45,7 @@ from vireid.features.torch_backend import FeatureBackend, TorchBackend
 from vireid.log import log
 from vireid.methods import Method
 from vireid.nn.weights import load_exactly
+from vireid.plugins import declared, origin, plugins
 from vireid.runs import Device, Precision, Run, RunFolder, resolve_model
 from vireid.standardisation import Standardisation
 from vireid.types import Features, ImageRecord, Modality, ModelInfo
@@ -386,11 +388,11 @@ def load(
     precision: Precision | None = None,
     tone_mapping: str = "",
 ) -> FeatureExtractor:
-    """Load the model of a finished run, an export, or an installed model.
+    """Load the model of a finished run, an export, an installed model, or a plugin's model.
 
     Args:
-        model: The run folder, the folder that `vireid export` wrote, or the name of an installed
-            model (`vireid models`).
+        model: The run folder, the folder that `vireid export` wrote, the name of an installed
+            model (`vireid models`), or what the backend of a plugin opens.
         device: The device; the one used for training by default. An export runs on the CPU.
         precision: The precision; that of training by default. That of an export is fixed.
         tone_mapping: How images of more than 8 bits are mapped to 8, as
@@ -400,9 +402,12 @@ def load(
         RunError: If it is no run folder and no installed model, or not finished, or damaged.
         ExportError: If it is a damaged export, or a package that runs it is missing.
         ConfigError: If another device or a precision is requested of an export.
+        PluginError: If the run needs a plugin that is missing or was changed.
     """
-    folder = resolve_model(os.fspath(model))
     own = {TONE_MAPPING: str(ToneMapping.parse(tone_mapping))} if tone_mapping else {}
+    if other := open_by_plugin(Path(model), device or "auto"):
+        return FeatureExtractor(other[0], about=other[1] | own)
+    folder = resolve_model(os.fspath(model))
     if is_export(folder.path):
         if device == "cuda" or precision is not None:
             option = f"the device '{device}'" if device == "cuda" else f"precision '{precision}'"
@@ -419,6 +424,35 @@ def load(
         precision=precision or run.precision,
     )
     return FeatureExtractor(backend, about=about_run(run) | own)
+
+
+def open_by_plugin(path: Path, device: Device) -> tuple[FeatureBackend, dict[str, str]] | None:
+    """Open a model by the backend of a plugin; None if it is a run or an export, or none knows it.
+
+    Args:
+        path: The file or folder of the model.
+        device: The device.
+
+    Returns:
+        The model, and its description as text by name, for results.
+
+    Raises:
+        PluginError: A backend cannot be loaded, or returns something else than a FeatureBackend.
+    """
+    if not path.exists() or RunFolder(path).config_file.exists() or is_export(path):
+        return None
+    for name in plugins("backends"):
+        open_model = declared("backends", name)
+        found = open_model(path, device=device) if open_model else None
+        if found is None:
+            continue
+        if not isinstance(found, FeatureBackend):
+            raise PluginError(
+                f"The backend '{name}' opens '{path}' as a '{type(found).__name__}'; expected a "
+                "vireid.features.FeatureBackend, or None for a model that it does not know."
+            )
+        return found, {"recipe": path.name, "backend": f"{origin('backends', name)}", **found.about}
+    return None
 
 
 def trained_network(folder: RunFolder, run: Run) -> Method:

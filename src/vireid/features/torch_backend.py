@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -33,11 +35,13 @@ class FeatureBackend(ABC):
         size: Height and width of its input images, in pixels.
         fingerprint: Short hash of its weights.
         attends: Whether it has attention maps.
+        about: Description of a plugin's model as text by name, for results.
     """
 
     size: tuple[int, int]
     fingerprint: str
     attends: bool = False
+    about: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def extract_features(self, images: Tensor, modality: Modality) -> Tensor:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, PluginError
 from vireid.optional_packages import package, quiet
+from vireid.plugins import declared, plugins
 
 __all__ = ["Detector", "DetectorName", "MultiPose", "NanoDet", "load_detector"]
 
@@ -170,13 +171,15 @@ def _without_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_detector(name: str) -> Detector:
-    """Load a detector of the package ``vireid-models``.
+    """Load a detector of the package ``vireid-models``, or of a plugin.
 
     Args:
-        name: ``nanodet`` or ``multipose``, or the path of a NanoDet-g in OpenVINO's format.
+        name: ``nanodet`` or ``multipose``, the path of a NanoDet-g in OpenVINO's format, or the
+            name that a plugin declares.
 
     Raises:
         ConfigError: There is no such detector, or the package is not installed.
+        PluginError: The plugin's detector cannot be loaded, or is none.
     """
     if name.endswith(".xml") and Path(name).is_file():
         return NanoDet(Path(name))
@@ -185,9 +188,19 @@ def load_detector(name: str) -> Detector:
         "multipose": MultiPose,
     }
     if name not in kinds:
-        raise ConfigError(
-            f"--detector '{name}' is not known; expected {' or '.join(kinds)}, or the path of a"
-            " NanoDet-g (.xml)."
-        )
+        own = declared("detectors", name)
+        if own is None:
+            raise ConfigError(
+                f"--detector '{name}' is not known; expected"
+                f" {' or '.join([*kinds, *plugins('detectors')])}, or the path of a NanoDet-g"
+                " (.xml)."
+            )
+        detector = own()
+        if not isinstance(detector, Detector):
+            raise PluginError(
+                f"The plugin's detector '{name}' is a '{type(detector).__name__}'; expected an"
+                " object with a name and a method boxes, as vireid.video.Detector."
+            )
+        return detector
     models = package("vireid_models", extra="video")
     return kinds[name](Path(models.__path__[0]) / name / f"{name}.xml")

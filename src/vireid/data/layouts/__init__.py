@@ -1,7 +1,7 @@
 """Layouts: published data sets and custom ones as image records.
 
-A layout reads lists and folder names, never pixels. To add a data set, add a module here with a
-subclass of :class:`Layout`, and a ``case`` in :meth:`DataSource.open`.
+A layout reads lists and folder names, never pixels. A layout of your own needs no change here: a
+package or a file declares a subclass of :class:`Layout` (docs/plugins.md).
 
 Example:
     >>> layout = DataSource(layout="regdb", root=Path("data/RegDB")).open()  # doctest: +SKIP
@@ -11,10 +11,12 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Self, TypeAlias
 
+import tyro
 from pydantic import ConfigDict
 
 from vireid.data.layouts._common import Layout, Tally
@@ -24,7 +26,8 @@ from vireid.data.layouts.manifest import Manifest
 from vireid.data.layouts.regdb import RegDB
 from vireid.data.layouts.sysu_arrays import SysuArrays
 from vireid.data.layouts.sysu_mm01 import SysuMM01
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, PluginError
+from vireid.plugins import declared, plugins
 
 __all__ = [
     "LLCM",
@@ -41,7 +44,9 @@ __all__ = [
     "is_synthetic",
 ]
 
-LayoutName = Literal["sysu-mm01", "sysu-mm01-npy", "regdb", "llcm", "manifest", "folders"]
+_BUILT_IN = ("sysu-mm01", "sysu-mm01-npy", "regdb", "llcm", "manifest", "folders")
+LayoutName: TypeAlias = Annotated[str, tyro.conf.arg(metavar=f"{{{'|'.join(_BUILT_IN)}|PLUGIN}}")]
+"""The name of a built-in layout, or of one that a plugin declares."""
 
 
 def folder_of(root: Path) -> Path:
@@ -87,58 +92,68 @@ class DataSource:
     def __post_init__(self) -> None:
         # Python callers may pass text.
         object.__setattr__(self, "root", Path(self.root))
+        own = plugins("layouts")
+        if both := own.keys() & set(_BUILT_IN):
+            raise PluginError(
+                f"{own[min(both)].declared_by} declares the layout '{min(both)}', which is built "
+                "in; expected another name; rename it."
+            )
+        if self.layout not in (*_BUILT_IN, *own):
+            raise ConfigError(
+                f"The layout '{self.layout}' is unknown; expected one of"
+                f" {', '.join((*_BUILT_IN, *own))}; a layout of your own needs its package, or"
+                " --plugin FILE.py."
+            )
 
     def open(self) -> Layout:
         """Open the data set.
 
         Raises:
             DatasetError: If the folder, its lists or the trial are missing.
-            ConfigError: If the layout is unknown, has no validation identities to hold out, or a
-                pattern is missing, malformed, or given for another layout than ``folders``.
+            ConfigError: If the layout has no validation identities to hold out, or a pattern is
+                missing, malformed, or given for another layout than ``folders``.
+            PluginError: If a plugin's layout cannot be loaded.
         """
         if self.pattern and self.layout != "folders":
             raise ConfigError(
                 f"The pattern '{self.pattern}' does not apply to the layout {self.layout}; expected"
                 " it with the layout folders only; remove it, or change the layout."
             )
-        match self.layout:
-            case "sysu-mm01":
-                return SysuMM01(self.root, hold_out=self.hold_out)
-            case "sysu-mm01-npy":
-                self._refuse_hold_out()
-                return SysuArrays(self.root)
-            case "regdb":
-                self._refuse_hold_out()
-                return RegDB(self.root, trial=self.trial)
-            case "llcm":
-                self._refuse_hold_out()
-                return LLCM(self.root)
-            case "manifest":
-                return self._with_val(Manifest(self.root))
-            case "folders":
-                return self._with_val(Folders(self.root, self.pattern))
-        raise ConfigError(
-            f"The layout '{self.layout}' is unknown; expected one of"
-            f" {', '.join(get_args(LayoutName))}."
-        )
-
-    def at(self, root: Path | None) -> Self:
-        """The same data set at another root, if one is given."""
-        return replace(self, root=root) if root else self
-
-    def _refuse_hold_out(self) -> None:
-        if self.hold_out:
+        if self.layout in ("sysu-mm01-npy", "regdb", "llcm") and self.hold_out:
             raise ConfigError(
                 f"`vireid train --hold-out` does not apply to the layout {self.layout}; expected"
                 " one with validation identities; remove --hold-out: the last epoch is then the"
                 " model."
             )
-
-    def _with_val(self, layout: Layout) -> Layout:
-        if self.hold_out and not layout.val():
+        layout = self._opened()
+        if self.hold_out and self.layout != "sysu-mm01" and not layout.val():
             raise ConfigError(
                 "`vireid train --hold-out` needs images of the split val, but"
                 f" '{self.root}' has none; assign all images of some identities to it, or remove"
                 " --hold-out: the last epoch is then the model."
             )
         return layout
+
+    def _opened(self) -> Layout:
+        built_in: Mapping[str, Callable[[], Layout]] = {
+            "sysu-mm01": lambda: SysuMM01(self.root, hold_out=self.hold_out),
+            "sysu-mm01-npy": lambda: SysuArrays(self.root),
+            "regdb": lambda: RegDB(self.root, trial=self.trial),
+            "llcm": lambda: LLCM(self.root),
+            "manifest": lambda: Manifest(self.root),
+            "folders": lambda: Folders(self.root, self.pattern),
+        }
+        if self.layout in built_in:
+            return built_in[self.layout]()
+        own = declared("layouts", self.layout)
+        layout = own(self) if own else None
+        if not isinstance(layout, Layout):
+            raise PluginError(
+                f"The plugin's layout '{self.layout}' is opened as a '{type(layout).__name__}'; "
+                "expected a subclass of vireid.data.layouts.Layout."
+            )
+        return layout
+
+    def at(self, root: Path | None) -> Self:
+        """The same data set at another root, if one is given."""
+        return replace(self, root=root) if root else self

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple, TypeVar
 
-from vireid.data.walk import Walk
+from vireid.data.walk import Walk, walk
 from vireid.errors import DatasetError, first_few
 from vireid.types import ImageRecord, Modality
 
@@ -99,17 +99,37 @@ class Layout(ABC):
             DatasetError: If the data set is not laid out as published.
         """
 
-    @abstractmethod
-    def walk(self) -> Walk:
-        """List every file in the folders of images, listed or not, images or not."""
+    def query(self) -> tuple[ImageRecord, ...]:
+        """Return the test images that may be queries; all of them by default.
 
-    @abstractmethod
+        Raises:
+            DatasetError: As :meth:`test`.
+        """
+        return self.test()
+
+    def gallery(self) -> tuple[ImageRecord, ...]:
+        """Return the test images that may be gallery images; all of them by default.
+
+        Raises:
+            DatasetError: As :meth:`test`.
+        """
+        return self.test()
+
+    def walk(self) -> Walk:
+        """List every file in the folders of images, listed or not; by default below the root."""
+        return walk([self.root])
+
     def problems(self) -> tuple[str, ...]:
         """Return everything that is wrong with lists and folders, one sentence each.
 
         Unlike :meth:`train` and :meth:`test` it does not stop at the first fault, and it covers all
-        published splits (RegDB: all ten trials). No pixel is read.
+        published splits (RegDB: all ten trials). No pixel is read. By default the errors of these
+        methods.
         """
+        faults: list[str] = []
+        for read in (self.train, self.val, self.test):
+            attempt(faults, read)
+        return tuple(dict.fromkeys(faults))
 
     @property
     def camera_names(self) -> Mapping[int, str]:
