@@ -60,6 +60,27 @@ def test_adding(owner: Visitor) -> None:
     assert owner.events()[1]["entries"] == [entry["id"]]
 
 
+def test_editing(owner: Visitor, ada: Visitor) -> None:
+    id = id_of(hashlib.sha256(photograph(3)).hexdigest())
+    path = f"/api/entries/{id}"
+    values = {"camera": "gate", "identity": "", "time": "2026-06-01T02:00+02:00", "note": "n"}
+    assert owner.refused("PATCH", path, json=values)[0] == 422  # without the header
+    assert ada.refused("PATCH", path, json=values, headers=OWN)[0] == 403  # read-only
+    before = owner.get(path)
+    answer = owner.ask("PATCH", path, json=values, headers=OWN).json()
+    assert answer == owner.get(path) == before | values | {"time": "2026-06-01T00:00:00Z"}
+    begun, done = owner.events()[-2:]
+    assert (begun["state"], done["state"], done["entry"]) == ("begun", "done", id)
+    assert done["values"]["camera"] == "gate"
+    assert done["former"] == {name: before[name] for name in values}
+    cleared = owner.ask("PATCH", path, json={"time": ""}, headers=OWN).json()
+    assert (cleared["time"], cleared["camera"]) == (None, "gate")
+    for wrong in ({"time": "noon"}, {"modality": "infrared"}):
+        assert owner.refused("PATCH", path, json=wrong, headers=OWN)[0] == 422
+    gone = path[:-1] + ("0" if path[-1] != "0" else "1")
+    assert owner.refused("PATCH", gone, json=values, headers=OWN)[0] == 404
+
+
 def test_forgetting(owner: Visitor) -> None:
     id = id_of(hashlib.sha256(photograph(3)).hexdigest())
     gone = [owner.gallery.entry(id)]

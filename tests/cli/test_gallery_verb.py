@@ -204,6 +204,60 @@ class TestAdd:
             assert "create another gallery" in error
 
 
+class TestEdit:
+    def test_a_manifest_that_is_added_again(
+        self, place: Path, run: Path, images: Path, tmp_path: Path, vireid: Vireid
+    ) -> None:
+        rows = [
+            {"path": str(images / "Ada 0.png"), "camera": "roof", "identity": "", "note": "left"},
+            {"path": str(images / "Ben 0.png"), "camera": "hall", "identity": "Ben", "note": ""},
+        ]
+        manifest = save_manifest(tmp_path / "list.csv", rows)
+        before = rows_in(place)
+        words = ("gallery", "add", place, "--run", run, manifest)
+        assert (
+            "1 known image came with another camera, time, identity, tracklet or note; the entries"
+            " stay as they were. With --update they take the new values." in vireid(*words)
+        )
+        assert {n: r.info for n, r in rows_in(place).items()} == {
+            n: r.info for n, r in before.items()
+        }
+        printed = vireid(*words, "--update")
+        assert "1 entry got a new camera, time, identity, tracklet or note." in printed
+        expected = replace(before["Ada 0.png"].info, camera="roof", note="left")
+        after = rows_in(place)
+        assert after.pop("Ada 0.png").info == expected
+        before.pop("Ada 0.png")
+        assert {n: r.info for n, r in after.items()} == {n: r.info for n, r in before.items()}
+        assert "came with another" not in vireid(*words)
+
+    def test_without_a_model(
+        self, place: Path, images: Path, tmp_path: Path, vireid: Vireid, refused: Vireid
+    ) -> None:
+        (tmp_path / "x.png").write_bytes(photograph(9))
+        rows = [
+            {"path": str(images / "Ada 0.png"), "identity": "Ada", "time": "2024-05-31"},
+            {"path": "x.png", "identity": "Eve", "time": ""},
+        ]
+        printed = vireid("gallery", "edit", place, save_manifest(tmp_path / "list.csv", rows))
+        assert printed == f"1 entry was changed of 1 in '{place}'; 1 images are not in it.\n"
+        info = rows_in(place)["Ada 0.png"].info
+        assert (info.identity, info.time) == ("Ada", datetime(2024, 5, 31, tzinfo=UTC))
+        words = ("gallery", "edit", place, "--camera", "hall", "--set-camera", "lobby")
+        assert "4 entries of" in refused(*words)
+        assert vireid(*words, "--yes") == f"4 entries were changed of 4 in '{place}'.\n"
+        assert {row.info.camera for row in rows_in(place).values()} == {"lobby", "street"}
+        vireid("gallery", "edit", place, "--id", info.id, "--set-time", "", "--set-identity", "")
+        info = rows_in(place)["Ada 0.png"].info
+        assert (info.identity, info.time, info.camera) == ("", None, "lobby")
+        for wrong in (("--camera", "hall"), ("--set-note", "x"), ()):
+            assert "expected either images or manifests, or new values" in refused(
+                "gallery", "edit", place, *wrong
+            )
+        error = refused("gallery", "edit", place, "--id", info.id, "--set-time", "noon")
+        assert "--set-time is 'noon'; expected ISO 8601" in error
+
+
 class TestFiles:
     def test_what_was_exported_can_be_added_again(
         self, place: Path, tmp_path: Path, vireid: Vireid

@@ -25,7 +25,7 @@ Symbol: TypeAlias = tuple[str, str]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 TRAIN = {f"train {name}": ("train", "_train") for name in catalogue() if not name.endswith("-cpu")}
-GALLERY = ("add", "info", "export", "forget", "expire", "copy", "verify")
+GALLERY = ("add", "edit", "info", "export", "forget", "expire", "copy", "verify")
 ENTRIES: dict[str, tuple[str, str]] = {
     **TRAIN,
     "train --resume": ("train", "resume"),

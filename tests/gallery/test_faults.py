@@ -609,3 +609,15 @@ def test_search_for_traces_reads_no_other_row(few: Path, monkeypatch: pytest.Mon
         found = gallery.verify(deleted=[gone], rows=False)
     assert found.passed
     assert str(found) == "1 deleted entries, 0 traces of them"
+
+
+def test_an_edit_leaves_no_former_value(place: Path) -> None:
+    """Neither in the growing segment, where rows are overwritten, nor in a sealed one."""
+    with small_steps(), open_gallery(place, model=MODEL, create=True) as gallery:
+        rows = [changed(row(n), identity=f"Former{n:04}name") for n in range(60)]
+        gallery.add(rows)
+        assert gallery.edit({one.info.id: {"identity": "now"} for one in rows}) == 60
+        assert gallery.count(Filters(identities=("now",))) == 60
+    held = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
+    assert b"now" in held
+    assert b"Former" not in held

@@ -573,3 +573,27 @@ def test_deleting_a_tracklet(filled: Gallery) -> None:
     gone = {one.info.id for one in ROWS if matches(one, filters)}
     assert 0 < len(gone) == filled.count(filters)
     assert filled.select(filters) == tuple(sorted(gone))
+
+
+def test_editing(new_gallery: NewGallery) -> None:
+    gallery = new_gallery()
+    gallery.add(ROWS)
+    before, other = row(1), row(2)
+    moved = {"camera": "roof", "identity": "Zoe\u0308", "time": None, "tracklet": "9", "note": ""}
+    changes = {before.info.id: moved, other.info.id: {"camera": other.info.camera}, "9" * 36: moved}
+    assert gallery.edit(changes, dry_run=True) == 1
+    assert gallery.entry(before.info.id) is not None
+    assert all(same(*pair) for pair in zip(gallery.rows(), by_id(ROWS), strict=True))
+    assert gallery.edit(changes) == 1
+    assert gallery.edit(changes) == 0
+    expected = changed(before, **moved)
+    rows = [expected if one.info == before.info else one for one in ROWS]
+    assert all(same(*pair) for pair in zip(gallery.rows(), by_id(rows), strict=True))
+    for filters in (
+        Filters(cameras=("roof",)),
+        Filters(identities=("Zoë",), tracklets=("9",)),
+        Filters(cameras=(before.info.camera,)),
+    ):
+        assert gallery.count(filters) == sum(matches(one, filters) for one in rows)
+    [hits] = gallery.search(before.feature[None], limit=1)
+    assert hits[0].info == expected.info

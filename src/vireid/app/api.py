@@ -22,6 +22,7 @@ from vireid.app.models import (
     AttentionResponse,
     Deleted,
     DeleteRequest,
+    EditRequest,
     EntryInfo,
     EntryList,
     Health,
@@ -154,6 +155,14 @@ async def add(
 async def entry(handlers: HandlersDep, id: UUID) -> EntryInfo:
     """The metadata of an entry."""
     return EntryInfo.model_validate((await handlers.run(handlers.service.entry, str(id))).info)
+
+
+@api.patch("/entries/{id}", tags=["gallery"])
+async def edit(
+    handlers: HandlersDep, user: User, id: UUID, request: EditRequest, header: CustomHeader
+) -> EntryInfo:
+    """Change the metadata of an entry: camera, identity, time, tracklet or note."""
+    return await handlers.run(handlers.edit, user, str(id), request)
 
 
 @api.get("/entries/{id}/thumbnail", tags=["gallery"], response_class=Response, responses=_IMAGE)

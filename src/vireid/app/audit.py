@@ -1,4 +1,4 @@
-"""The audit log of searches, listings, additions and deletions.
+"""The audit log of searches, listings, additions, edits and deletions.
 
 Each event is one JSON line, flushed to the disk before the response is sent; if it cannot be
 written, the request fails. Images are logged only on request.

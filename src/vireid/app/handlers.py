@@ -20,6 +20,8 @@ from vireid.app.models import (
     AttentionResponse,
     Deleted,
     DeleteRequest,
+    EditRequest,
+    EntryInfo,
     EntryList,
     ListQuery,
     SearchForm,
@@ -103,6 +105,16 @@ class Handlers:
             ]
         return outcomes
 
+    def edit(self, user: str, id: str, request: EditRequest) -> EntryInfo:
+        """Change the metadata of an entry; the former values are logged too."""
+        self._check_write()
+        values = request.model_dump(mode="json", exclude_none=True)
+        with self._change(user, "edit", {"entry": id, "values": values}) as event:
+            before, after = self.service.edit(id, request)
+            former = EntryInfo.model_validate(before).model_dump(mode="json", include=set(values))
+            event["former"] = former
+        return EntryInfo.model_validate(after)
+
     def delete(self, user: str, request: DeleteRequest) -> Deleted:
         """Delete entries for good."""
         self._check_write()
@@ -145,5 +157,5 @@ class Handlers:
         if self.service.read_only:
             raise ReadOnlyError(
                 "This gallery is served read-only; expected `vireid serve` without --read-only to "
-                "add or delete entries."
+                "add, edit or delete entries."
             )

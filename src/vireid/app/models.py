@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import UploadFile
@@ -25,6 +25,7 @@ __all__ = [
     "AttentionResponse",
     "DeleteRequest",
     "Deleted",
+    "EditRequest",
     "EntryFilters",
     "EntryInfo",
     "EntryList",
@@ -145,6 +146,24 @@ class AddForm(_Strict):
         default=None, description="When the images were taken; UTC without an offset."
     )
     note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class EditRequest(_Strict):
+    """New metadata of an entry; what is not given stays, and an empty value is unknown."""
+
+    camera: Text | None = None
+    identity: Text | None = None
+    time: Time | Literal[""] | None = Field(
+        default=None, description="When it was taken; UTC without an offset."
+    )
+    tracklet: Text | None = None
+    note: Annotated[str, Field(max_length=2000)] | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """The given values, by the names of the library."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {name: value for name, value in given.items() if value is not None}
+        return given | ({"time": given["time"] or None} if "time" in given else {})
 
 
 class AttentionForm(_Strict):

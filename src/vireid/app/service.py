@@ -22,6 +22,7 @@ from vireid.app.models import (
     AttentionMap,
     AttentionResponse,
     DeleteRequest,
+    EditRequest,
     EntryInfo,
     EntryList,
     Info,
@@ -246,6 +247,20 @@ class Service:
             if new:
                 self.gallery.add(list(new.values()))
         return outcomes
+
+    def edit(self, id: str, request: EditRequest) -> tuple[ImageInfo, ImageInfo]:
+        """Change the metadata of an entry.
+
+        Returns:
+            The metadata before and after.
+
+        Raises:
+            NotThereError: It does not exist.
+        """
+        with self._write_lock:
+            before = self.entry(id).info
+            self.gallery.edit({id: request.changes()})
+            return before, self.entry(id).info
 
     def delete(self, request: DeleteRequest) -> int:
         """Delete entries for good.

@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_IMAGE_OPTIONS",
     "ImageOptions",
     "installed_by_default",
+    "list_labelled",
     "load_for_gallery",
     "model_for_gallery",
     "print_converted",
@@ -78,17 +79,7 @@ class ImageOptions:
             VireidError: As :func:`~vireid.data.listing.list_images`.
         """
         modality = Modality(self.modality) if self.modality else None
-        pattern = self.pattern
-        if pattern == AUTO:
-            ends = ["/".join(info.path.parts[-4:]) for info in list_images(sources)]
-            guess = guess_pattern(ends)
-            pattern = guess.pattern.rpartition("**/")[2]
-        return list_images(
-            sources,
-            modality=modality,
-            camera=self.camera,
-            pattern=PathPattern(pattern) if pattern else None,
-        )
+        return list_labelled(sources, self.pattern, modality=modality, camera=self.camera)
 
     @contextlib.contextmanager
     def hint(self) -> Iterator[None]:
@@ -146,6 +137,27 @@ def installed_by_default() -> Path:
 def _chosen(model: InstalledModel) -> Path:
     log(f"No run is given: using the installed model '{model.name}' ({model.about.fingerprint}).")
     return model.path
+
+
+def list_labelled(
+    sources: Sequence[str], pattern: str, *, modality: Modality | None = None, camera: str = ""
+) -> list[ImageInfo]:
+    """List images with what a pattern reads from their paths.
+
+    Args:
+        sources: Files, folders, patterns and manifests.
+        pattern: The value of --pattern; empty for none.
+        modality: Modality where neither manifest nor pattern gives one.
+        camera: Camera likewise.
+
+    Raises:
+        VireidError: As :func:`~vireid.data.listing.list_images`, or the pattern is invalid.
+    """
+    if pattern == AUTO:
+        ends = ["/".join(info.path.parts[-4:]) for info in list_images(sources)]
+        pattern = guess_pattern(ends).pattern.rpartition("**/")[2]
+    read = PathPattern(pattern) if pattern else None
+    return list_images(sources, modality=modality, camera=camera, pattern=read)
 
 
 def load_for_gallery(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tqdm import tqdm
@@ -19,6 +19,7 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import (
     DEFAULT_IMAGE_OPTIONS,
     ImageOptions,
+    list_labelled,
     load_for_gallery,
     print_converted,
     print_detected,
@@ -32,6 +33,7 @@ from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VireidError, first_few
 from vireid.gallery import (
     BATCH,
+    EDITABLE,
     EVERYTHING,
     EXACT_UP_TO,
     Added,
@@ -46,14 +48,26 @@ from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.gallery.options import DEFAULT_COLLECTION, CollectionOptions, ServerOptions
 from vireid.log import echo, log, on_stop, printable
 from vireid.standardisation import Standardisation, arrays_of
-from vireid.types import IndexedImage, Modality, id_of
+from vireid.times import parse_time
+from vireid.types import ImageInfo, IndexedImage, Modality, id_of
 
 if TYPE_CHECKING:
     from vireid.features import ExtractedBatch
     from vireid.features.bulk import FeatureFolder, Part
     from vireid.features.parquet import FeatureFile
 
-__all__ = ["add", "app", "copy", "expire", "export", "forget", "info", "standardise", "verify"]
+__all__ = [
+    "add",
+    "app",
+    "copy",
+    "edit",
+    "expire",
+    "export",
+    "forget",
+    "info",
+    "standardise",
+    "verify",
+]
 
 PROVED = 1_000
 """Maximum number of deleted entries whose traces are searched for."""
@@ -65,7 +79,9 @@ Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
 def app() -> SubcommandApp:
     """``vireid gallery`` with its sub-commands."""
     verbs = SubcommandApp()
-    for verb in (add, search, calibrate, info, export, forget, expire, copy, standardise, verify):
+    for verb in (add, edit, search, calibrate, info, export, forget, expire):
+        verbs.command(verb)
+    for verb in (copy, standardise, verify):
         verbs.command(verb)
     return verbs
 
@@ -80,13 +96,15 @@ def add(
     run: Path | None = None,
     encoded: Path | None = None,
     part: str = "1/1",
+    update: Switch = False,
     options: ImageOptions = DEFAULT_IMAGE_OPTIONS,
     collection: CollectionOptions = DEFAULT_COLLECTION,
 ) -> Added:
     """Add images to a gallery; create the gallery if it does not exist.
 
     Images that the gallery already holds (same bytes) are skipped, so the command can be run again
-    after an interruption, or regularly on a growing folder.
+    after an interruption, or regularly on a growing folder. If they come with another camera, time,
+    identity, tracklet or note, that is said, and --update takes it.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
@@ -97,6 +115,8 @@ def add(
             export`, or a folder written by `vireid encode --shard-rows`.
         part: Of a folder of shards, add only the I-th of N parts, written I/N (such as 2/4).
             Several commands may add different parts to a gallery on a server concurrently.
+        update: Replace camera, time, identity, tracklet and note of images that the gallery already
+            holds, where they are given.
         options: Options for the images.
         collection: Options for a new gallery on a Qdrant server.
 
@@ -108,10 +128,10 @@ def add(
     from vireid.features.bulk import WHOLE, Part
 
     if encoded is not None:
-        if images or run or options != DEFAULT_IMAGE_OPTIONS:
+        if images or run or update or options != DEFAULT_IMAGE_OPTIONS:
             raise ConfigError(
-                f"--encoded '{encoded}' already holds features; expected no image, no --run and no"
-                " image option with it; leave out one or the other."
+                f"--encoded '{encoded}' already holds features; expected no image, no --run, no"
+                " --update and no image option with it; leave out one or the other."
             )
         file = _open_encoded(encoded, Part.parse(part))
         with open_gallery(
@@ -141,7 +161,106 @@ def add(
             known=opened.known,
         )
         with options.hint():
-            return _add(opened, batches, total=len(listed))
+            return _add(opened, batches, total=len(listed), update=update)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewValues:
+    """New values for the selected entries; an empty text stands for unknown."""
+
+    set_camera: str | None = None
+    """Camera."""
+    set_identity: str | None = None
+    """Identity."""
+    set_time: str | None = None
+    """Time in ISO 8601, UTC unless it has an offset."""
+    set_tracklet: str | None = None
+    """Tracklet."""
+    set_note: str | None = None
+    """Note."""
+
+    def changes(self) -> dict[str, Any]:
+        """The given values, by the names of the library.
+
+        Raises:
+            ConfigError: The time is invalid.
+        """
+        given = {name: getattr(self, f"set_{name}") for name in EDITABLE}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given.get("time"):
+            try:
+                given["time"] = parse_time(given["time"])
+            except ValueError as error:
+                raise ConfigError(f"--set-time is {error}.") from None
+        return given | ({"time": None} if given.get("time") == "" else {})
+
+
+def edit(
+    gallery: Place,
+    images: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")
+    ] = (),
+    /,
+    *,
+    id: Ids = (),
+    filters: EntryFilters = EVERYTHING,
+    values: NewValues = NewValues(),
+    pattern: str = "",
+    yes: Switch = False,
+) -> int:
+    """Change camera, time, identity, tracklet and note of entries.
+
+    Either give images, folders or manifests as to `vireid gallery add`: what a manifest or
+    --pattern says of an image replaces what its entry has, and empty cells change nothing. Or
+    select entries by --id and filters, and give them new values by --set-camera and so on.
+
+    Args:
+        gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
+        images: Image files, folders, patterns and manifests; the files are read to find their
+            entries.
+        id: Change the entry with this id, as shown by `vireid gallery search --json`.
+        filters: Change all entries that match these filters (with --id: those of them).
+        values: New values for the selected entries.
+        pattern: Pattern of the ends of image paths, as for `vireid gallery add`.
+        yes: Confirm changing more than one selected entry.
+
+    Returns:
+        The number of changed entries.
+    """
+    selected = replace(filters, ids=id)
+    changes = values.changes()
+    if bool(images) == bool(changes) or bool(changes) != (selected != EVERYTHING):
+        raise ConfigError(
+            "vireid gallery edit expected either images or manifests, or new values (--set-camera,"
+            " --set-identity, --set-time, --set-tracklet, --set-note) and the entries that get them"
+            " (--id or filters); leave out one or the other."
+        )
+    with open_gallery(gallery, write=True) as opened:
+        if images:
+            listed = list_labelled(images, pattern)
+            found = _given(replace(one, sha256=_sha256(one.path)) for one in listed)
+            there = opened.count(Filters(ids=tuple(found)))
+            absent = f"; {len(found) - there:,} images are not in it" if there < len(found) else ""
+        else:
+            ids = opened.select(selected)
+            if len(ids) > 1 and not yes:
+                raise ConfigError(
+                    f"{len(ids):,} entries of '{gallery}' would be changed; add --yes to do so."
+                )
+            found, there, absent = dict.fromkeys(ids, changes), len(ids), ""
+        number = opened.edit(found)
+    echo(
+        f"{many(number, 'entry was', 'entries were')} changed of {there:,} in '{gallery}'{absent}."
+    )
+    return number
+
+
+def _given(infos: Iterable[ImageInfo]) -> dict[str, dict[str, Any]]:
+    """By the id of each image what is known of it."""
+    return {
+        info.id: {name: value for name in EDITABLE if (value := getattr(info, name))}
+        for info in infos
+    }
 
 
 def info(gallery: Place, /) -> Info:
@@ -397,9 +516,11 @@ def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
         yield ExtractedBatch(batch)
 
 
-def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> Added:
+def _add(
+    gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int, update: bool = False
+) -> Added:
     """Add images with a progress bar, and print a summary."""
-    new = known = 0
+    new = known = differing = 0
     bad: list[str] = []
     guessed: Counter[Modality] = Counter()
     remarks: Counter[str] = Counter()
@@ -416,6 +537,7 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
             added = gallery.add(batch.images)
             new += added.new
             known += added.known + batch.known
+            differing += gallery.edit(_given(batch.known_infos), dry_run=not update)
             bad += batch.bad
             guessed.update(batch.guessed)
             remarks.update(batch.remarks)
@@ -424,6 +546,14 @@ def _add(gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int) -> 
     _index(gallery)
     stay = f"; {known:,} were already there" if known else ""
     echo(f"'{gallery.location}' holds {many(entries, 'entry', 'entries')}: {new:,} new{stay}.")
+    if differing:
+        what = "camera, time, identity, tracklet or note"
+        echo(
+            f"{many(differing, 'entry', 'entries')} got a new {what}."
+            if update
+            else f"{many(differing, 'known image')} came with another {what}; the entries stay as"
+            " they were. With --update they take the new values."
+        )
     print_converted(remarks)
     print_detected(guessed)
     print_skipped(bad)
@@ -499,11 +629,15 @@ def _require_whole(found: Verification, place: str) -> None:
 
 def _id_of_file(image: Path) -> str:
     """The id of the entry of an image file."""
+    return id_of(_sha256(image, "--image "))
+
+
+def _sha256(image: Path, flag: str = "") -> str:
     try:
         with image.open("rb") as file:
-            return id_of(hashlib.file_digest(file, "sha256").hexdigest())
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(
-            f"--image '{image}' cannot be read ({error.strerror}); expected the file whose entry is"
-            " to be deleted; use --id instead."
+            f"{flag}'{image}' cannot be read ({error.strerror}), by whose bytes its entry is found;"
+            " expected a file; use --id instead."
         ) from error

@@ -54,12 +54,14 @@ class ExtractedBatch:
         images: The images; their paths are absolute, or the name alone of an upload.
         bad: An error message for each image that was skipped because it cannot be read.
         known: How many images were left out because they need no feature.
+        known_infos: What is known of them, of images that were read.
         remarks: How images were converted, one sentence for each image and conversion.
     """
 
     images: tuple[IndexedImage, ...]
     bad: tuple[str, ...] = ()
     known: int = 0
+    known_infos: tuple[ImageInfo, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -140,6 +142,7 @@ def extract_from_files(
             _extract(extractor, new),
             bad=tuple(message for _, message in bad),
             known=len(good) - len(new),
+            known_infos=tuple(one.info for one in good if one.info.sha256 in done),
             remarks=tuple(remark for one in new for remark in one.remarks),
         )
 

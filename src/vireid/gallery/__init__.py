@@ -3,6 +3,7 @@
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import (
     BATCH,
+    EDITABLE,
     EXACT_UP_TO,
     Added,
     Gallery,
@@ -15,6 +16,7 @@ from vireid.gallery.verification import Verification
 
 __all__ = [
     "BATCH",
+    "EDITABLE",
     "EVERYTHING",
     "EXACT_UP_TO",
     "Added",

@@ -130,16 +130,21 @@ class EmbeddedStore(Store):
             known = _known(shard, [row.info.id for row in rows])
             new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
             if new:
-                # Lists: faster than arrays in this engine.
-                points = [
-                    edge.Point(id, row.feature.tolist(), payload_of(row)) for id, row in new.items()
-                ]
-                shard.update(edge.UpdateOperation.upsert_points(points))
+                shard.update(edge.UpdateOperation.upsert_points(list(map(_point, new.values()))))
                 shard.flush()
                 # Seals the growing segment if it is large enough.
                 if shard.optimize():
                     shard.flush()
             return len(new)
+
+    def replace(self, rows: Sequence[IndexedImage]) -> None:
+        """Write rows over those of the same ids, and rewrite the segments that contained them."""
+        with self._open() as shard:
+            shard.update(edge.UpdateOperation.upsert_points(list(map(_point, rows))))
+            shard.flush()
+            # There a row is overwritten in place, which leaves bytes of the former one.
+            self._mark_growing(shard)
+            _rewrite_segments(shard)
 
     @property
     def size(self) -> int:
@@ -320,11 +325,15 @@ class EmbeddedStore(Store):
             complete_indexes(shard)
             if interrupted:
                 # The growing segment may contain bytes of a batch that was never acknowledged and
-                # belongs to no row. With a deleted row in it, the segment is rewritten.
-                dummy = edge.Point(str(uuid.UUID(int=0)), [0.0] * self.model.dimension)
-                shard.update(edge.UpdateOperation.upsert_points([dummy]))
-                shard.update(edge.UpdateOperation.delete_points([dummy.id]))
+                # belongs to no row.
+                self._mark_growing(shard)
             _rewrite_segments(shard)
+
+    def _mark_growing(self, shard: edge.EdgeShard) -> None:
+        """Have the growing segment rewritten, as one with a deleted row is."""
+        dummy = edge.Point(str(uuid.UUID(int=0)), [0.0] * self.model.dimension)
+        shard.update(edge.UpdateOperation.upsert_points([dummy]))
+        shard.update(edge.UpdateOperation.delete_points([dummy.id]))
 
 
 def _rewrite_segments(shard: edge.EdgeShard) -> None:
@@ -332,6 +341,11 @@ def _rewrite_segments(shard: edge.EdgeShard) -> None:
     shard.optimize()
     # The flush removes the old files, even if optimize reports that it had nothing to do.
     shard.flush()
+
+
+def _point(row: IndexedImage) -> edge.Point:
+    # A list: faster than an array in this engine.
+    return edge.Point(row.info.id, row.feature.tolist(), payload_of(row))
 
 
 def _known(shard: edge.EdgeShard, ids: Sequence[str]) -> set[str]:

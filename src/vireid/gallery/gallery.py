@@ -10,10 +10,11 @@ every feature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,16 @@ from vireid.log import log, printable
 from vireid.standardisation import Standardisation
 from vireid.types import ImageInfo, IndexedImage, ModelInfo, id_of
 
-__all__ = ["BATCH", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
+__all__ = ["BATCH", "EDITABLE", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
 
 BATCH = 500
 """Rows that are written and acknowledged at once."""
 
 EXACT_UP_TO = 50_000
 """Number of entries up to which search is exact; beyond it uses the graph, if there is one."""
+
+EDITABLE = ("camera", "identity", "time", "tracklet", "note")
+"""What can be changed of an entry; not its modality, on which its feature depends."""
 
 CALIBRATION = "calibration"
 STANDARDISATION = "standardisation"
@@ -172,6 +176,43 @@ class Gallery(Closeable):
             self._store.insert(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)
         )
         return Added(new, len(rows) - new)
+
+    def edit(self, changes: Mapping[str, Mapping[str, Any]], *, dry_run: bool = False) -> int:
+        """Change what is known of entries; earlier values are gone as after :meth:`delete`.
+
+        Args:
+            changes: By the id of an entry its new values, by the names in ``EDITABLE``; as in
+                :class:`~vireid.types.ImageInfo`. Ids that no entry has are passed over.
+            dry_run: Only count, and change nothing.
+
+        Returns:
+            The number of entries whose values differ from these.
+
+        Raises:
+            GalleryError: The gallery was opened read-only, or a text is invalid.
+        """
+        if not dry_run:
+            self._check_write()
+        number, ids = 0, [id for id, values in changes.items() if values]
+        standardisation = self.standardisation
+        for start in range(0, len(ids), BATCH):
+            filters = Filters(ids=tuple(ids[start : start + BATCH]))
+            edited = []
+            for row in self.rows(filters, features=not dry_run, thumbnails=not dry_run):
+                info = replace(row.info, **changes[row.info.id])
+                if info == row.info:
+                    continue
+                number += 1
+                if standardisation and info.camera != row.info.camera and not dry_run:
+                    # The statistics that standardise a feature may be those of its camera.
+                    raw = standardisation.of_images([row], invert=True)[0]
+                    edited += standardisation.of_images([replace(raw, info=info)])
+                else:
+                    edited.append(replace(row, info=info))
+            if edited and not dry_run:
+                check_rows(edited, self.model)
+                self._store.replace(edited)
+        return number
 
     def known(self, sha256: Sequence[str]) -> set[str]:
         """The images that exist in the gallery.

@@ -122,21 +122,25 @@ class ServerStore(Store):
         """Add the rows whose id does not exist yet; they are applied when it returns."""
         known = self.existing([row.info.id for row in rows])
         new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
-        waiting = iter(new.items())
+        # Another client may have added one of them in the meantime.
+        self._upsert(new.values(), models.UpdateMode.INSERT_ONLY)
+        return len(new)
+
+    def replace(self, rows: Sequence[IndexedImage]) -> None:
+        """Write rows over those of the same ids; the server removes the former bytes later."""
+        self._upsert(rows, models.UpdateMode.UPDATE_ONLY)
+
+    def _upsert(self, rows: Iterable[IndexedImage], mode: models.UpdateMode) -> None:
+        waiting = iter(rows)
         while some := list(islice(waiting, _REQUEST)):
             points = [
-                models.PointStruct(id=id, vector=row.feature.tolist(), payload=payload_of(row))
-                for id, row in some
+                models.PointStruct(
+                    id=row.info.id, vector=row.feature.tolist(), payload=payload_of(row)
+                )
+                for row in some
             ]
             with self._invalidating(), self._errors():
-                self._client.upsert(
-                    self._collection,
-                    points,
-                    # Another client may have added one of them in the meantime.
-                    update_mode=models.UpdateMode.INSERT_ONLY,
-                    wait=True,
-                )
-        return len(new)
+                self._client.upsert(self._collection, points, update_mode=mode, wait=True)
 
     def count(self, filters: Filters) -> int:
         """The number of rows."""

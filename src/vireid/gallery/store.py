@@ -85,6 +85,10 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def replace(self, rows: Sequence[IndexedImage]) -> None:
+        """Write rows over those of the same ids, and remove the former bytes from the files."""
+
+    @abstractmethod
     def count(self, filters: Filters) -> int:
         """The number of rows."""
 
