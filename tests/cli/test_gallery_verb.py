@@ -485,8 +485,14 @@ class TestSearch:
         pattern = ("--pattern", "{camera}_{tracklet}_{}.png")
         vireid("gallery", "add", place, "--run", run, *tmp_path.glob("*.png"), *pattern)
         words = ("gallery", "search", place, "--run", run, "--query-tracklet", "1")
-        printed = vireid(*words, "--query-camera", "yard", "--modality", "visible")
-        assert printed.startswith("Searched with 2 images of one person (infrared) among 6 entries")
+        printed = vireid(*words, "--query-camera", "yard")
+        assert printed.startswith(
+            "Searched with 2 images of one person (infrared) among 6 entries.\n"
+            "Left out, being of the query's own modality: 4 entries; --both-modalities searches"
+            " them too.\n"
+        )
+        both = vireid(*words, "--query-camera", "yard", "--both-modalities")
+        assert "among 10 entries.\nExcluded as query images or of their tracklets: 2" in both
         lines = table(printed)
         assert (lines[0]["tracklet"], lines[0]["alike"]) == ("1", "+ 1")
         assert len(lines) == 3

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -579,8 +579,18 @@ def test_editing(new_gallery: NewGallery) -> None:
     gallery = new_gallery()
     gallery.add(ROWS)
     before, other = row(1), row(2)
-    moved = {"camera": "roof", "identity": "Zoe\u0308", "time": None, "tracklet": "9", "note": ""}
-    changes = {before.info.id: moved, other.info.id: {"camera": other.info.camera}, "9" * 36: moved}
+    moved: dict[str, Any] = {
+        "camera": "roof",
+        "identity": "Zoe\u0308",
+        "time": None,
+        "tracklet": "9",
+        "note": "",
+    }
+    changes: dict[str, dict[str, Any]] = {
+        before.info.id: moved,
+        other.info.id: {"camera": other.info.camera},
+        "9" * 36: moved,
+    }
     assert gallery.edit(changes, dry_run=True) == 1
     assert gallery.entry(before.info.id) is not None
     assert all(same(*pair) for pair in zip(gallery.rows(), by_id(ROWS), strict=True))

@@ -239,6 +239,28 @@ def test_invalid_searches_are_refused(gallery: Gallery) -> None:
         search_gallery(gallery, seen(0, 9)[None], [NIGHT])
 
 
+def test_the_own_modality_is_left_out_where_both_are_there(gallery: Gallery) -> None:
+    gallery.add([row(person, 0, modality=Modality.INFRARED) for person in range(10)])
+    query = seen(3, 99)[None]
+
+    def kinds(views: list[CameraView], **options: Any) -> tuple[set[Modality | None], int, int]:
+        found = search_gallery(gallery, query.repeat(len(views), 0), views, limit=50, **options)
+        return {h.info.modality for h in found.hits}, found.considered, found.own_modality
+
+    day = CameraView(Modality.VISIBLE)
+    visible, infrared = {Modality.VISIBLE}, {Modality.INFRARED}
+    assert kinds([NIGHT]) == (visible, 40, 10)
+    assert kinds([day, day]) == (infrared, 10, 40)
+    assert kinds([day, NIGHT]) == (visible | infrared, 50, 0)
+    assert kinds([NIGHT], both_modalities=True) == (visible | infrared, 50, 0)
+    assert kinds([day], filters=Filters(modality=Modality.VISIBLE)) == (visible, 40, 0)
+    # Of the matching entries: all of them are infrared.
+    ids = tuple(r.info.id for r in gallery.rows() if r.info.modality is Modality.INFRARED)
+    assert kinds([NIGHT], filters=Filters(ids=ids)) == (infrared, 10, 0)
+    own = row(3, 0, modality=Modality.INFRARED).info.id
+    assert kinds([NIGHT], leave_out={own}) == (visible, 40, 9)
+
+
 class TestTracklets:
     """Ten people whom each of two cameras saw for twelve frames; one image is in no tracklet."""
 

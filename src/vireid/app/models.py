@@ -124,6 +124,9 @@ class SearchForm(EntryFilters):
         default=False, description="Search with all images of the tracklets of these entries."
     )
     query_modality: GivenModality = None
+    both_modalities: bool = Field(
+        default=False, description="Search entries of the query's own modality too."
+    )
     limit: int = Field(
         default=20, ge=1, le=200, description="Maximum number of results; a tracklet is one."
     )
@@ -286,6 +289,10 @@ class SearchResponse(BaseModel):
 
     query: list[QueryImage]
     considered: int = Field(description="Number of entries that match the filters.")
+    own_modality: int = Field(
+        description="Number of matching entries of the query's own modality, which are left out if"
+        " there are entries of the other."
+    )
     left_out: int = Field(
         description="Number of matching entries excluded as query images or of their tracklets."
     )

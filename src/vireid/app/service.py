@@ -183,6 +183,7 @@ class Service:
             np.stack([image.feature for image in images]),
             [CameraView.of_image(image.info) for image in images],
             filters=form.filters(),
+            both_modalities=form.both_modalities,
             limit=form.limit,
             # A query image would only find itself, and count for the verdict.
             leave_out=[image.info.id for image in images],
@@ -200,6 +201,7 @@ class Service:
         response = SearchResponse(
             query=[QueryImage.model_validate(image.info) for image in images],
             considered=found.considered,
+            own_modality=found.own_modality,
             left_out=found.left_out,
             verdict=found.verdict,
             remark=found.remark,

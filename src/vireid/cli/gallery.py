@@ -79,9 +79,19 @@ Ids = tyro.conf.UseAppendAction[tuple[str, ...]]
 def app() -> SubcommandApp:
     """``vireid gallery`` with its sub-commands."""
     verbs = SubcommandApp()
-    for verb in (add, edit, search, calibrate, info, export, forget, expire):
-        verbs.command(verb)
-    for verb in (copy, standardise, verify):
+    for verb in (
+        add,
+        edit,
+        search,
+        calibrate,
+        info,
+        export,
+        forget,
+        expire,
+        copy,
+        standardise,
+        verify,
+    ):
         verbs.command(verb)
     return verbs
 

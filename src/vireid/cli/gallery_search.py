@@ -56,6 +56,7 @@ def search(
     run: Path | None = None,
     query: Query = Query(),
     filters: EntryFilters = EVERYTHING,
+    both_modalities: Switch = False,
     limit: int = 20,
     each: Switch = False,
     exact: Switch = False,
@@ -63,8 +64,9 @@ def search(
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
 
-    All query images must show the same person. Entries of both modalities are searched unless
-    --modality selects one. Images of one tracklet, and near-duplicates, such as consecutive frames
+    All query images must show the same person. Where the gallery has entries of both modalities,
+    those of the query's own are left out unless --modality selects them or --both-modalities is
+    given. Images of one tracklet, and near-duplicates, such as consecutive frames
     of one camera, share a line. A calibrated gallery adds a verdict to each result.
 
     Args:
@@ -73,6 +75,7 @@ def search(
         run: Run folder or name of the gallery's model; may be omitted if it is an installed model.
         query: Options for the query images.
         filters: Filters; all entries by default.
+        both_modalities: Search entries of the query's own modality too.
         limit: Maximum number of results; a tracklet is one.
         each: List every image; do not group tracklets and near-duplicates.
         exact: Exact search; very large galleries otherwise use a faster approximate index.
@@ -109,6 +112,7 @@ def search(
             limit=limit,
             # A query image that is in the gallery would only find itself and its tracklet.
             leave_out={info.id for info in queries},
+            both_modalities=both_modalities,
             exact=exact or None,
         )
         if not found.considered and (problem := missing_field(opened, filters)):
@@ -143,6 +147,12 @@ def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: int) ->
     lines = [
         f"Searched with {_query_text(queries)} among {many(found.considered, 'entry', 'entries')}."
     ]
+    if found.own_modality:
+        entries = many(found.own_modality, "entry", "entries")
+        lines.append(
+            f"Left out, being of the query's own modality: {entries}; --both-modalities searches"
+            " them too."
+        )
     if found.left_out:
         entries = many(found.left_out, "entry", "entries")
         lines.append(f"Excluded as query images or of their tracklets: {entries}.")
@@ -219,6 +229,7 @@ def _as_json(queries: Sequence[ImageInfo], found: SearchResult) -> str:
                 for info in queries
             ],
             "considered": found.considered,
+            "own_modality_left_out": found.own_modality,
             "left_out": found.left_out,
             "verdict": found.verdict,
             "remark": found.remark,

@@ -45,6 +45,8 @@ class SearchResult:
         mean_scores: Of each group that is a tracklet, the cosine of the query and the mean feature
             of its entries; None of other groups.
         considered: Number of entries searched.
+        own_modality: Number of entries of the query's own modality that were left out because there
+            are entries of the other.
         left_out: Number of other entries that match the filters but were left out as requested.
         verdict: Whether the person is in the gallery; None where this cannot be decided.
         verdicts: On each hit whether it shows the person, in the order of the hits; empty without
@@ -56,6 +58,7 @@ class SearchResult:
     groups: tuple[tuple[Hit, ...], ...]
     mean_scores: tuple[float | None, ...]
     considered: int
+    own_modality: int
     left_out: int
     verdict: Verdict | None
     verdicts: tuple[PairVerdict, ...]
@@ -70,9 +73,13 @@ def search_gallery(
     filters: Filters = EVERYTHING,
     limit: int = 20,
     leave_out: Collection[str] = (),
+    both_modalities: bool = False,
     exact: bool | None = None,
 ) -> SearchResult:
     """Search for the person in one or several images.
+
+    Where both modalities match the filters, only the one that the images do not have is searched:
+    entries of their own look more alike, whoever they show, and would hide the others.
 
     Args:
         gallery: The gallery.
@@ -81,6 +88,7 @@ def search_gallery(
         filters: The entries searched.
         limit: Maximum number of hits, of which each tracklet counts as one.
         leave_out: Ids of entries to leave out with their tracklets, such as the query images.
+        both_modalities: Search the images' own modality too.
         exact: As in :meth:`~vireid.gallery.Gallery.search`.
 
     Raises:
@@ -115,9 +123,21 @@ def search_gallery(
         if not tracked or len(groups) >= limit or not limit <= len(hits) == number < _MOST * limit:
             break
         number *= 4
+    counts = gallery.count_by("modality", searched)
+    own_modality, *mixed = {view.modality for view in views}
+    if not (both_modalities or filters.modality or mixed) and all(map(counts.get, Modality)):
+        crossed = search_gallery(
+            gallery,
+            features,
+            views,
+            filters=replace(filters, modality=own_modality.other),
+            limit=limit,
+            leave_out=leave_out,
+            exact=exact,
+        )
+        return replace(crossed, own_modality=counts[own_modality])
     groups, mean_scores = _whole(gallery, groups[:limit], query, searched)
     listed = tuple(sorted(chain(*groups), key=lambda hit: (-hit.score, hit.info.id)))
-    counts = gallery.count_by("modality", searched)
     # Another process may have deleted entries since they were found.
     there = Counter(
         hit.info.modality for hit in {hit.info.id: hit for hit in hits + listed}.values()
@@ -129,6 +149,7 @@ def search_gallery(
         groups=tuple(map(tuple, groups)),
         mean_scores=mean_scores,
         considered=sum(images.values()),
+        own_modality=0,
         left_out=sum(map(len, excluded)),
         verdict=answer.verdict if answer else None,
         verdicts=answer.hits if answer else (),

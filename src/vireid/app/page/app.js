@@ -55,7 +55,7 @@ async function find(signal) {
     form.set("query_modality", modality);
     showDetected(null);
   }
-  for (const [name, value] of filters()) form.append(name, value);
+  for (const [name, value] of filters({ searching: true })) form.append(name, value);
   form.set("limit", limit);
   const answer = await post("api/search", form, { signal });
   showDetected(answer.query);

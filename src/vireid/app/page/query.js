@@ -58,12 +58,15 @@ export function showDetected(images) {
   $("detected").textContent = detected.size ? `Detected: ${[...detected].join(" and ")}.` : "";
 }
 
-/** The active filters as pairs of name and value. */
-export function filters() {
+/** The active filters as pairs of name and value, of a search or of a list. */
+export function filters({ searching = false } = {}) {
   const given = new FormData($("controls"));
   const pairs = given.getAll("camera").map((camera) => ["camera", camera]);
   for (const name of ["modality", "identity", "note"]) {
-    if (given.get(name).trim()) pairs.push([name, given.get(name).trim()]);
+    // A list has both modalities without a filter.
+    if (name === "modality" && given.get(name) === "both") {
+      if (searching) pairs.push(["both_modalities", "true"]);
+    } else if (given.get(name).trim()) pairs.push([name, given.get(name).trim()]);
   }
   for (const name of ["since", "until"]) {
     if (zoned(given.get(name))) pairs.push([name, zoned(given.get(name))]);

@@ -91,8 +91,10 @@ export function showResults(answer, open) {
   const excluded = answer.left_out === 0 ? "" : answer.left_out === 1
     ? "The query image is in the gallery and is excluded."
     : `${answer.left_out} images of the query or of its tracklets are in the gallery and are excluded.`;
+  const own = answer.own_modality === 0 ? ""
+    : `${plural(answer.own_modality, "image")} of the query's own modality left out (filter “both” includes them).`;
   $("remark").textContent = count === 0 ? excluded
-    : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${excluded}`.trim();
+    : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${own} ${excluded}`.trim();
   $("grid").replaceChildren(...answer.groups.map((group, n) =>
     groupOf(group, answer.mean_scores[n], open)));
   return count;
