@@ -15,8 +15,8 @@ vireid synvi regdb --layout regdb --preset standard --seed 1
 vireid synvi sysu --layout sysu-mm01 --preset standard --seed 1
 
 # 2. Training.
-recipe=(dlis-strong --layout manifest --root worlds/manifest.csv --seed 0 --device "${DEVICE:-cpu}"
-    --backbone efficientnet_lite0 --size 144 72 --epochs 10 --backbone-lr 1e-4)
+recipe=(dlis-transfer-cpu --layout manifest --root worlds/manifest.csv --seed 0
+    --device "${DEVICE:-cpu}" --precision bf16-mixed)
 if [ ! -f run/model.safetensors ]; then
     if [ -d run/checkpoints ]; then
         vireid train --resume run
@@ -26,11 +26,13 @@ if [ ! -f run/model.safetensors ]; then
     fi
 fi
 
-# 3. The model without figures, its figures (direct transfer), the model with them.
+# 3. The model without figures, its figures (in unseen worlds, and direct transfer to the other
+#    forms), the model with them.
 packed=(python "$models/pack.py" run "$name"
     --summary "Trained on synthetic people only (SynVI; visible, near-infrared and thermal)")
 "${packed[@]}"
 export PYTHONPATH=$models/src${PYTHONPATH:+:$PYTHONPATH}
+vireid evaluate "$name" --layout manifest --root worlds/manifest.csv --no-figures
 for layout in regdb sysu-mm01; do
     vireid evaluate "$name" --layout "$layout" --root "${layout%-mm01}" --no-figures
 done

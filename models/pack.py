@@ -27,7 +27,9 @@ from vireid.features.extractor import about_run, trained_network
 from vireid.files import write_atomic
 from vireid.log import echo
 from vireid.methods import MethodConfig
+from vireid.methods.catalogue import origin_of
 from vireid.models import DESCRIPTION, Description, Figure
+from vireid.plugins import origin
 from vireid.runs import Run, RunFolder, resolve_model
 from vireid.runs.start import head_names
 from vireid.types import Modality
@@ -68,12 +70,18 @@ def pack(
     """
     folder = resolve_model(run)
     config, data = folder.read_config(), folder.read_data()
+    method = config.recipe.method
+    if found := origin_of(config.name, method) or origin("layouts", config.data.layout):
+        raise ConfigError(
+            f"'{folder.path}' needs the plugin {found}; expected a run of vireid's own methods and"
+            " layouts, because an installed model is loaded without plugins."
+        )
     network = trained_network(folder, config)
     if not 0 <= interpolate <= 1:
         raise ConfigError(f"--interpolate is {interpolate:g}; expected 0 (ImageNet) to 1 (trained)")
     if interpolate < 1:
         network.load_state_dict(interpolated(network.state_dict(), config, interpolate))
-    stored = _for_storage(network.state_dict(), config.recipe.method)
+    stored = _for_storage(network.state_dict(), method)
     packed = RunFolder(out / name)
     packed.path.mkdir(parents=True, exist_ok=True)
     # An installed model runs on any machine: in float32, on a GPU if there is one.
@@ -92,7 +100,7 @@ def pack(
         task="re-identification",
         summary=summary or f"Trained on {data.trained_on}",
         licence="Apache-2.0",
-        size=config.recipe.method.size,
+        size=method.size,
         fingerprint=fingerprint,
         figures=tuple(_figure(Result.load(file), file, fingerprint) for file in results),
     )

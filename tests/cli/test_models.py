@@ -272,6 +272,21 @@ def test_commands_without_a_run_say_how_to_install_a_model(
         assert "no model is installed; `pip install ./models`" in err
 
 
+def test_a_gallery_that_does_not_exist_is_named_first(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hide_models(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(photograph(0))
+    for words in (("gallery", "search", "nowhere", "a.png"), ("serve", "nowhere", "--port", "0")):
+        assert "'nowhere' is not a gallery" in ran(*words, status=2)[1]
+
+
+def test_a_model_cannot_be_resumed(model: Path, ran: Ran) -> None:
+    _, err = ran("train", "--resume", NAME, status=2)
+    assert f"`vireid train RECIPE --start {NAME}` trains a new run" in err
+
+
 def test_serve_takes_the_model_of_the_gallery(
     model: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,13 +89,24 @@ def trained(trees: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return run
 
 
+@pytest.fixture(scope="session")
+def installed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package of models, in which the run is the default model."""
+    with pytest.MonkeyPatch.context() as patch:
+        return install_model(trained, tmp_path_factory.mktemp("site"), patch).parents[1]
+
+
 @pytest.fixture
 def world(
-    trees: dict[str, Path], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trees: dict[str, Path],
+    trained: Path,
+    installed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """The folder a page's blocks run in."""
     monkeypatch.chdir(tmp_path)
-    install_model(trained, tmp_path, monkeypatch)
+    monkeypatch.syspath_prepend(installed)
     for name in ("RUN", "RUN_A", "RUN_B"):
         shutil.copytree(trained, tmp_path / name)
     rng = np.random.default_rng(0)

@@ -95,26 +95,26 @@ class ImageOptions:
 DEFAULT_IMAGE_OPTIONS = ImageOptions()
 
 
-def model_for_gallery(run: Path | None, gallery: str) -> Path:
+def model_for_gallery(run: Path | None, gallery: str, *, create: bool = False) -> Path:
     """The given run, or without one the installed model of a gallery, which is logged.
-
-    A new gallery gets the default model.
 
     Args:
         run: The run folder, export or name, if one is given.
-        gallery: The gallery, which need not exist yet.
+        gallery: The gallery.
+        create: Take the default model for a gallery that does not exist yet.
 
     Raises:
         VireidError: No run is given, and the model is not installed.
     """
     if run is not None:
         return run
-    network = None
-    # What is wrong with the gallery is said when it is opened for use.
-    with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:
-        standardisation = opened.standardisation
-        network = standardisation.network(opened.model) if standardisation else opened.model
-    if network is None:
+    try:
+        with open_gallery(gallery) as opened:
+            standardisation = opened.standardisation
+            network = standardisation.network(opened.model) if standardisation else opened.model
+    except GalleryError:
+        if not create:
+            raise
         return installed_by_default()
     for model in installed_models().values():
         if model.about.fingerprint == network.fingerprint:
@@ -161,7 +161,12 @@ def list_labelled(
 
 
 def load_for_gallery(
-    run: Path | None, gallery: str, *, device: Device | None, tone_mapping: str = ""
+    run: Path | None,
+    gallery: str,
+    *,
+    device: Device | None,
+    tone_mapping: str = "",
+    create: bool = False,
 ) -> FeatureExtractor:
     """Load a model that reads images, and standardises features, as those of a gallery.
 
@@ -170,6 +175,7 @@ def load_for_gallery(
         gallery: The gallery, which need not exist yet.
         device: The device; the one used for training by default.
         tone_mapping: The tone mapping; by default the gallery's, in a new gallery the run's.
+        create: As for :func:`model_for_gallery`.
 
     Raises:
         VireidError: The model cannot be loaded.
@@ -177,7 +183,7 @@ def load_for_gallery(
     # Imported here because torch takes seconds, and other commands do without.
     from vireid.features import load
 
-    model = model_for_gallery(run, gallery)
+    model = model_for_gallery(run, gallery, create=create)
     standardisation = None
     # What is wrong with the gallery is said when it is opened for use.
     with contextlib.suppress(GalleryError), open_gallery(gallery) as opened:

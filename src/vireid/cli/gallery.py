@@ -155,7 +155,7 @@ def add(
         )
     listed = options.list(images)
     extractor = load_for_gallery(
-        run, gallery, device=options.device, tone_mapping=options.tone_mapping
+        run, gallery, device=options.device, tone_mapping=options.tone_mapping, create=True
     )
     with open_gallery(
         gallery,

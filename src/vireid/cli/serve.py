@@ -95,7 +95,7 @@ def serve(
     with contextlib.ExitStack() as closing:
         closing.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _end))
         listening = closing.enter_context(listen(host, port, tokens=tokens))
-        extractor = load_for_gallery(run, gallery, device=device)
+        extractor = load_for_gallery(run, gallery, device=device, create=create)
         opened = closing.enter_context(
             open_gallery(gallery, model=extractor.model_info, write=not read_only, create=create)
         )

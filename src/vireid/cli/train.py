@@ -27,6 +27,7 @@ from vireid.features import FeatureExtractor, TorchBackend, local_records
 from vireid.features.exported_backend import is_export
 from vireid.log import on_stop
 from vireid.methods import Method, Recipe, catalogue
+from vireid.models import installed_models
 from vireid.runs import Device, Run, RunFolder, RunOptions, start_from
 from vireid.runs.start import BACKBONE_FACTOR
 from vireid.training import Validate, fit
@@ -180,6 +181,11 @@ def resume(
         processes: Data-parallel training; the number of processes may differ from before.
     """
     _refuse_export(resume)
+    if str(resume) in installed_models() and not resume.exists():
+        raise ConfigError(
+            f"'{resume}' is an installed model, which cannot be resumed; expected a run folder;"
+            f" `vireid train RECIPE --start {resume}` trains a new run that starts from it."
+        )
     run = RunFolder(resume).read_config()
     run = replace(run, data=run.data.at(root and root.absolute()), device=device or run.device)
     if run.adaptation:
