@@ -142,8 +142,8 @@ def name_installed(task: Task = "re-identification") -> str:
     if names:
         return f"installed models: {', '.join(names)} (`vireid models`)"
     return (
-        "no model is installed; `pip install ./models` in the source folder of vireid installs"
-        f" vireid-models with '{DEFAULT_MODEL}'"
+        f"no model for {task} is installed; `pip install ./models` in the source folder of vireid"
+        " installs vireid-models"
     )
 
 

@@ -173,7 +173,7 @@ def test_the_list(model: Path, ran: Ran) -> None:
 
 def test_the_list_without_a_model(monkeypatch: pytest.MonkeyPatch, ran: Ran) -> None:
     hide_models(monkeypatch)
-    assert "No model is installed; `pip install ./models`" in ran("models")[0]
+    assert "No model for re-identification is installed; `pip install ./models`" in ran("models")[0]
     assert json.loads(ran("models", "--json")[0]) == []
 
 
@@ -269,7 +269,7 @@ def test_commands_without_a_run_say_how_to_install_a_model(
     for named in (("evaluate", NAME), ("gallery", "add", "people", "day", "--run", NAME)):
         _, err = ran(*named, status=2)
         assert f"'{NAME}' is no run folder: it does not exist" in err
-        assert "no model is installed; `pip install ./models`" in err
+        assert "no model for re-identification is installed; `pip install ./models`" in err
 
 
 def test_a_gallery_that_does_not_exist_is_named_first(

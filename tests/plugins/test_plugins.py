@@ -229,6 +229,7 @@ def test_an_installed_backend(vireid: Vireid, site: Path, pairs: Path, tmp_path:
     found = vireid("gallery", "search", tmp_path / "gallery", "--run", model, images / "4_0.png")
     assert next(line for line in found.splitlines() if "_" in line).count("4_0.png")
     words = [images, "--out", tmp_path / "f.parquet"]
+    assert "holds the features of" in vireid("encode", model, *words)
     assert "is no run folder" in vireid("encode", tmp_path / "x.toys", *words, status=2)
 
 

@@ -1,4 +1,4 @@
-"""``vireid encode RUN IMAGES… --out FILE``: features of images, in a file or many."""
+"""``vireid encode [RUN] IMAGES… --out FILE``: features of images, in a file or many."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError, DatasetError
 from vireid.features import load
 from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
+from vireid.features.extractor import open_by_plugin
 from vireid.features.parquet import check_ending
 from vireid.log import echo
 from vireid.models import installed_models, name_installed
@@ -127,9 +128,12 @@ def _model_and_images(
     if run is not None:
         return run, options.list(words)
     first = Path(words[0]) if words else Path()
-    if first.name == "model.safetensors" or (first / "config.yaml").is_file():
-        return first, options.list(words[1:])
-    if str(first) in installed_models() and not first.exists():
+    if (
+        first.name == "model.safetensors"
+        or (first / "config.yaml").is_file()
+        or (str(first) in installed_models() and not first.exists())
+        or open_by_plugin(first, options.device or "auto")
+    ):
         return first, options.list(words[1:])
     try:
         listed = options.list(words)

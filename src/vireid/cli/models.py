@@ -32,7 +32,7 @@ def models(*, json: Switch = False) -> list[InstalledModel]:
     elif found:
         echo(_as_text(found))
     else:
-        echo(f"{(text := name_installed())[0].upper()}{text[1:]}.")
+        echo(f"{name_installed().capitalize()}.")
     return found
 
 
