@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.extras import SubcommandApp
 
 from benchmarks.common import Case
@@ -15,11 +17,13 @@ from benchmarks.evaluation import Timing, report_evaluation
 from benchmarks.gallery import GalleryTiming, report_gallery
 from benchmarks.large import Loading, Quantised, report_large
 from benchmarks.train import StepTiming, report_step
+from benchmarks.video import Changed, Detection, inverted, report_video, stretched
 from vireid.cli import run_app
 from vireid.data.layouts import DataSource
 from vireid.nn import BackboneName
+from vireid.video import Detector, load_detector
 
-__all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "main", "train"]
+__all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "main", "train", "video"]
 
 _DEFAULT = Case()
 
@@ -33,6 +37,7 @@ def app() -> SubcommandApp:
     parts.command(large)
     parts.command(train)
     parts.command(encode)
+    parts.command(video)
     return parts
 
 
@@ -156,6 +161,33 @@ def large(
         The measurements.
     """
     return report_large(sizes, quantised, dimension, out)
+
+
+def video(
+    tree: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    detectors: tuple[str, ...] = ("nanodet",),
+    changed: bool = False,
+) -> dict[str, dict[str, Detection]]:
+    """Measure detection and tracking on a SynVI video, whose boxes and identities are known.
+
+    Args:
+        tree: What `vireid synvi OUT --layout video` wrote.
+        detectors: Detectors, as `vireid detect --detector` takes them.
+        changed: Also with inverted frames, and with stretched contrast.
+
+    Returns:
+        What each detector finds, by band.
+    """
+    found: dict[str, Detector] = {}
+    for name in detectors:
+        detector = load_detector(name)
+        found[detector.name] = detector
+        for change in (inverted, stretched) if changed else ():
+            own = Changed(detector, change)
+            found[own.name] = own
+    return report_video(tree, found)
 
 
 def main(args: Sequence[str] | None = None) -> int:

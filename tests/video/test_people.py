@@ -1,21 +1,27 @@
 """From videos to tracklets, crops and a manifest."""
 
 import csv
+import dataclasses
+import resource
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from tests.helpers.videos import BrightBoxes, scene, walk, write_video
 
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError
+from vireid.times import parse_time
 from vireid.types import Modality
-from vireid.video import DetectOptions, Detector, People, VideoFile, detect_people
+from vireid.video import DetectOptions, Detector, Frame, People, VideoFile, detect_people
+from vireid.video.crops import BestCrops, cut, hidden_shares
+from vireid.video.people import COLUMNS
+from vireid.video.sources import open_sources
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -115,3 +121,143 @@ def test_a_killed_run_continues_with_the_same_result(tmp_path: Path, calls: int)
             assert (tmp_path / "whole" / file).read_bytes() == (
                 tmp_path / "out" / file
             ).read_bytes()
+
+
+def test_two_sources_of_one_camera_at_the_same_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Two recorders name their files alike, and both are called "gate".
+    videos = []
+    for folder in ("north", "south"):
+        (tmp_path / folder).mkdir()
+        videos.append(write_video(tmp_path / folder / "rec.mp4", walk(20)))
+    for video in videos:
+        assert detect(video, tmp_path / "out").crops == 4
+    said = capsys.readouterr().err
+    assert f"'{videos[1]}' and '{videos[0]}' overlap in time by 0:00:02.0, and both are of" in said
+    found = rows(tmp_path / "out")
+    assert len({row["path"] for row in found}) == 8
+    assert len({row["tracklet"] for row in found}) == 2
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = write_video(tmp_path / "a.mp4", walk(40))
+    whole = detect(video, tmp_path / "whole")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # No file may grow beyond this: first the journal cannot be written any more.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
+        with pytest.raises(OSError, match="File too large") as error:
+            detect(video, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(error.value.filename).startswith(str(tmp_path / "out"))
+    people = detect(video, tmp_path / "out")
+    assert 0 < people.resumed < whole.frames
+    assert (tmp_path / "out/manifest.csv").read_bytes() == (
+        tmp_path / "whole/manifest.csv"
+    ).read_bytes()
+
+
+def test_no_room_for_a_crop(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", walk(40))
+    detect(video, tmp_path / "whole")
+    out = tmp_path / "out"
+    out.mkdir()
+    # Where the crops' folder must be is a file.
+    (out / "manifest.csv").write_bytes((",".join(COLUMNS) + "\n").encode())
+    (out / "gate").write_bytes(b"")
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
+        detect(video, out)
+    assert rows(out) == []
+    (out / "gate").unlink()
+    detect(video, out)
+    assert rows(out) == rows(tmp_path / "whole")
+
+
+def test_memory_of_a_tracklet_is_bounded(tmp_path: Path) -> None:
+    # Somebody stands there for 100 seconds: the crops of each minute are written.
+    video = write_video(tmp_path / "a.mp4", (scene(50) for _ in range(100)), rate=1)
+    people = detect_people(
+        [VideoFile(str(video), "gate", START)],
+        tmp_path / "out",
+        BrightBoxes(),
+        DetectOptions(fps=1.0),
+    )
+    assert people.tracklets == 1
+    times = [parse_time(row["time"]) - START for row in rows(tmp_path / "out")]
+    assert len(times) == 8
+    assert sum(time < timedelta(seconds=62) for time in times) == 4
+
+
+def test_another_folder_is_not_written_to(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", walk(4))
+    with pytest.raises(ConfigError, match=r"holds other files and no manifest\.csv; expected"):
+        detect(video, tmp_path)
+
+
+def test_images_of_scenes(tmp_path: Path) -> None:
+    for number, lefts in enumerate([(10,), (10, 90), ()]):
+        Image.fromarray(scene(*lefts)).save(tmp_path / f"{number}.png")
+    files = [str(tmp_path / f"{number}.png") for number in range(3)]
+    people = detect_people(
+        open_sources(files, camera="gate"), tmp_path / "out", BrightBoxes(), DetectOptions(fps=1.0)
+    )
+    assert (people.frames, people.tracklets, people.crops) == (3, 3, 3)
+    found = rows(tmp_path / "out")
+    assert sorted(row["source"] for row in found) == [files[0], files[1], files[1]]
+    assert {row["time"] for row in found} == {""}
+    assert people.timeless == 3
+
+
+def test_low_boxes_are_counted(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", walk(20))
+    people = detect_people(
+        [VideoFile(str(video), "gate")],
+        tmp_path / "out",
+        BrightBoxes(),
+        DetectOptions(min_height=80),
+    )
+    assert (people.crops, people.small) == (0, 9)
+
+
+def test_the_best_crops_are_sharp_whole_and_apart() -> None:
+    best = BestCrops(number=3, first=0.0)
+    rng = np.random.default_rng(0)
+    qualities = rng.random(200)
+    for number, quality in enumerate(qualities):
+        frame = Frame(scene(50), number, number / 5, None, "")
+        crop = cut(frame, np.array([50, 30, 74, 90, 0.9], dtype=np.float32), 0.0, 5.0)
+        assert crop is not None
+        best.add(dataclasses.replace(crop, quality=float(quality)))
+        assert len(best.crops) <= 12
+    chosen = best.best()
+    assert len(chosen) == 3
+    assert (np.diff([crop.frame.seconds for crop in chosen]) > 39.8 / 6 - 1).all()
+    assert np.mean([crop.quality for crop in chosen]) > 0.8
+
+
+def test_quality_of_a_crop() -> None:
+    sharp = rng_image()
+    blurred = np.asarray(Image.fromarray(sharp).filter(ImageFilter.GaussianBlur(3)))
+    box = np.array([50, 30, 74, 90, 0.9], dtype=np.float32)
+
+    def quality(image: np.ndarray, row: np.ndarray, hidden: float = 0.0) -> float:
+        crop = cut(Frame(image, 0, 0.0, None, ""), row, hidden, 5.0)
+        assert crop is not None
+        return crop.quality
+
+    assert quality(sharp, box) > 2 * quality(blurred, box)
+    assert quality(sharp, box) > quality(sharp, box, hidden=0.5)
+    # Cut by the edge of the frame.
+    assert quality(sharp, box) > quality(
+        sharp, box + np.array([-62, 0, -62, 0, 0], dtype=np.float32)
+    )
+    boxes = np.array([[0, 0, 20, 50, 1], [10, 10, 30, 60, 1], [90, 0, 99, 9, 1]], dtype=np.float32)
+    np.testing.assert_allclose(hidden_shares(boxes), [0.4, 0, 0])
+
+
+def rng_image() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.errors import ConfigError, PluginError
+from vireid.models import installed_models, name_installed
 from vireid.optional_packages import package, quiet
 from vireid.plugins import declared, plugins
 
-__all__ = ["Detector", "DetectorName", "MultiPose", "NanoDet", "load_detector"]
-
-DetectorName = Literal["nanodet", "multipose"]
+__all__ = ["Detector", "MultiPose", "NanoDet", "load_detector"]
 
 _THRESHOLD = 0.25
 """Least score of a box. The tracker starts tracklets from higher ones only."""
@@ -170,37 +169,37 @@ def _without_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return boxes[kept]
 
 
-def load_detector(name: str) -> Detector:
-    """Load a detector of the package ``vireid-models``, or of a plugin.
+def load_detector(name: str = "nanodet") -> Detector:
+    """Load a detector.
 
     Args:
-        name: ``nanodet`` or ``multipose``, the path of a NanoDet-g in OpenVINO's format, or the
-            name that a plugin declares.
+        name: An installed one, such as ``nanodet`` (`vireid models`), the path of a NanoDet-g in
+            OpenVINO's format, or the name that a plugin declares.
 
     Raises:
-        ConfigError: There is no such detector, or the package is not installed.
+        ConfigError: There is no such detector.
+        ExportError: A package is not installed.
         PluginError: The plugin's detector cannot be loaded, or is none.
     """
     if name.endswith(".xml") and Path(name).is_file():
         return NanoDet(Path(name))
-    kinds: dict[str, type[NanoDet] | type[MultiPose]] = {
-        "nanodet": NanoDet,
-        "multipose": MultiPose,
-    }
-    if name not in kinds:
-        own = declared("detectors", name)
-        if own is None:
-            raise ConfigError(
-                f"--detector '{name}' is not known; expected"
-                f" {' or '.join([*kinds, *plugins('detectors')])}, or the path of a NanoDet-g"
-                " (.xml)."
-            )
-        detector = own()
-        if not isinstance(detector, Detector):
-            raise PluginError(
-                f"The plugin's detector '{name}' is a '{type(detector).__name__}'; expected an"
-                " object with a name and a method boxes, as vireid.video.Detector."
-            )
-        return detector
-    models = package("vireid_models", extra="video")
-    return kinds[name](Path(models.__path__[0]) / name / f"{name}.xml")
+    installed = installed_models()
+    if name in _KINDS and name in installed:
+        return _KINDS[name](installed[name].path / f"{name}.xml")
+    own = declared("detectors", name)
+    if own is None:
+        known = " or ".join([*_KINDS, *plugins("detectors")])
+        raise ConfigError(
+            f"--detector '{name}' is no installed detector; expected {known}, or the path of a"
+            f" NanoDet-g (.xml); {name_installed('detection')}."
+        )
+    detector = own()
+    if not isinstance(detector, Detector):
+        raise PluginError(
+            f"The plugin's detector '{name}' is a '{type(detector).__name__}'; expected an object"
+            " with a name and a method boxes, as vireid.video.Detector."
+        )
+    return detector
+
+
+_KINDS: dict[str, type[NanoDet] | type[MultiPose]] = {"nanodet": NanoDet, "multipose": MultiPose}

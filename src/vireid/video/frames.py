@@ -12,7 +12,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +41,8 @@ __all__ = [
 
 _PROTOCOLS = "file,crypto,data"
 """What a video file may make FFmpeg open, so that a playlist cannot name an address."""
+_GAP = 1.0
+"""Seconds without a frame that are logged."""
 _EARLIEST = 2000
 """Cameras without a clock write 1904 or 1970."""
 
@@ -162,6 +164,8 @@ class VideoFile(Source):
                 )
                 if seconds <= last and seen:  # out of order
                     continue
+                if seen and seconds - last > max(_GAP, 5 / self._rate):
+                    damage.gaps.append((seconds - last, last))
                 last, seen = seconds, True
                 damage.at = seconds
                 if math.floor(seconds * fps + 1e-6) <= cell:
@@ -360,7 +364,9 @@ class Stream(Source):
             except VideoError as error:
                 problem = f"broke off ({error})"
             except _ffmpeg_error() as error:
-                problem = f"broke off ({_reason(error)})"
+                stalled = type(error).__name__ == "ExitError"  # what a timeout raises
+                reason = f"nothing came for {self._patience:g} s" if stalled else _reason(error)
+                problem = f"broke off ({reason})"
             except Exception as error:  # the consumer must hear of it
                 newest.put(VideoError(f"'{self.name}' cannot be decoded: {error!r}."))
                 return
@@ -380,6 +386,7 @@ class _Damage:
         first: The second of the first damage.
         packets: Packets that cannot be decoded.
         reason: Why the first cannot.
+        gaps: The length and the beginning of each gap, seconds.
     """
 
     name: str
@@ -387,6 +394,7 @@ class _Damage:
     first: float | None = None
     packets: int = 0
     reason: str = ""
+    gaps: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, error: Exception) -> None:
         """Count a damaged packet."""
@@ -410,6 +418,12 @@ class _Damage:
             log(
                 f"'{self.name}' is damaged after {format_seconds(self.first or 0)} ({self.reason});"
                 f" {self.packets:,} packets or frames are passed over, the rest is kept."
+            )
+        if self.gaps:
+            longest, begin = max(self.gaps)
+            log(
+                f"'{self.name}' has {len(self.gaps):,} gaps without frames, the longest of"
+                f" {longest:.1f} s after {format_seconds(begin)}."
             )
         if duration and self.at + max(2 * step, 1.0) < duration:
             log(

@@ -139,8 +139,9 @@ class Journal(Closeable):
     def _append(self, value: object) -> None:
         data = json.dumps(value, separators=(",", ":")).encode() + b"\n"
         try:
-            if self._file.write(data) != len(data):
-                raise OSError(28, os.strerror(28), str(self.file))
+            left = memoryview(data)
+            while left:  # what a full disk takes only a part of
+                left = left[self._file.write(left) :]
         except OSError as error:
             os.truncate(self.file, self._written)
             error.filename = str(self.file)

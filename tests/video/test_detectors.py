@@ -1,0 +1,62 @@
+"""The detectors of the package vireid-models."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from vireid.errors import ConfigError
+from vireid.video import Detector, NanoDet, load_detector
+
+FILE = Path(__file__).parents[2] / "models/src/vireid_models/nanodet/nanodet.xml"
+
+
+def portrait() -> NDArray[np.uint8]:
+    """A photograph of a woman: 600 x 512 pixels."""
+    with Image.open(Path(mpl.get_data_path()) / "sample_data/grace_hopper.jpg") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_nanodet_finds_a_person_where_she_is(grey: bool) -> None:
+    detector = load_detector(str(FILE))
+    assert isinstance(detector, Detector)
+    person = portrait()
+    if grey:
+        person = np.repeat(person.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    frame = np.full((700, 1300, 3), 128, dtype=np.uint8)
+    frame[60:660, 700:1212] = person
+    boxes = detector.boxes(frame)
+    assert boxes.dtype == np.float32
+    best = boxes[boxes[:, 4].argmax()]
+    assert best[4] > 0.35
+    np.testing.assert_allclose(best[:4], [700, 70, 1212, 660], atol=40)
+    assert detector.boxes(np.zeros((90, 160, 3), dtype=np.uint8)).shape == (0, 5)
+
+
+def test_decoding_against_a_loop() -> None:
+    detector = NanoDet(FILE)
+    rng = np.random.default_rng(0)
+    for stride, side in ((8, 52), (16, 26), (32, 13)):
+        scores = rng.uniform(0, 0.3, side * side).astype(np.float32)
+        distances = rng.normal(0, 3, (side * side, 44)).astype(np.float32)
+        expected = []
+        for place in range(side * side):
+            if scores[place] > 0.25:
+                x, y = (place % side + 0.5) * stride, (place // side + 0.5) * stride
+                sides = []
+                for bins in distances[place].astype(np.float64).reshape(4, 11):
+                    shares = np.exp(bins) / np.exp(bins).sum()
+                    sides.append(stride * sum(n * share for n, share in enumerate(shares)))
+                left, top, right, bottom = sides
+                expected.append((x - left, y - top, x + right, y + bottom, scores[place]))
+        found = detector._decoded(scores, distances, stride)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_an_unknown_detector() -> None:
+    with pytest.raises(ConfigError, match=r"--detector 'yolo' is no installed detector; expected"):
+        load_detector("yolo")
