@@ -508,6 +508,22 @@ class TestSearch:
         words = ("gallery", "search", place, "--run", run, "--query-tracklet", "9")
         assert "has no entry. No entry has the tracklet '9'; there are '0', '1'" in refused(*words)
 
+    def test_a_report_is_recorded(
+        self, place: Path, run: Path, night: Path, vireid: Vireid, refused: Vireid
+    ) -> None:
+        out = place.parent / "case.html"
+        words = ("gallery", "search", place, "--run", run, night, "--camera", "hall")
+        assert f"The report is '{out}'.\n" in vireid(*words, "--report", out)
+        assert "2026-05-31 12:10:00Z" in out.read_text()
+        log = place.parent / f"{place.name}.audit.jsonl"
+        [event] = map(json.loads, log.read_text().splitlines())
+        assert (event["action"], event["file"], event["results"]) == ("report", str(out), 4)
+        out.unlink()
+        error = refused(*words, "--report", out, "--audit", "/dev/full")
+        assert "the audit log cannot be written" in error
+        assert not out.exists()
+        assert "ends in '.pdf'" in refused(*words, "--report", place.parent / "case.pdf")
+
     def test_frames_of_one_walk_are_one_line(
         self, place: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
     ) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json as plain
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -15,19 +18,24 @@ import tyro
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
+from vireid.cli.serve import Logging
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
+from vireid.files import write_atomic
 from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
 from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.log import echo, printable
+from vireid.openset.record import search_record
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.times import format_time
 from vireid.types import Device, ImageInfo, IndexedImage, Modality
 
 __all__ = ["Query", "search"]
+
+_LOGGING = Logging()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,8 @@ def search(
     each: Switch = False,
     exact: Switch = False,
     json: Switch = False,
+    report: Path | None = None,
+    logging: Logging = _LOGGING,
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
 
@@ -80,6 +90,10 @@ def search(
         each: List every image; do not group tracklets and near-duplicates.
         exact: Exact search; very large galleries otherwise use a faster approximate index.
         json: Print JSON with entry ids instead of a table.
+        report: Also write a report, by its ending .html (self-contained, with a timeline), .csv or
+            .json: query, results, times, cameras, scores, verdicts, model, and who asked. The audit
+            log records it.
+        logging: The audit log of reports.
 
     Returns:
         The results.
@@ -87,6 +101,10 @@ def search(
     # Imported here because torch takes seconds, and other gallery commands do without.
     from vireid.features import extract_from_files
 
+    if report:
+        from vireid.reports.case import check_case_ending
+
+        check_case_ending(report.suffix.lower())
     modality = Modality(query.query_modality) if query.query_modality else None
     if query.query_tracklet and images:
         raise ConfigError(
@@ -117,12 +135,56 @@ def search(
         )
         if not found.considered and (problem := missing_field(opened, filters)):
             raise ConfigError(problem)
+        if report:
+            _write_report(report, opened, rows, found, filters=filters, logging=logging)
     if json:
-        echo(_as_json(queries, found))
+        echo(plain.dumps(search_record(queries, found), indent=2))
     else:
         print_converted(Counter(remark for batch in batches for remark in batch.remarks))
         echo(_as_text(queries, found, each=limit if each else 0))
+    if report:
+        echo(f"The report is '{report}'.")
     return found
+
+
+def _write_report(
+    out: Path,
+    gallery: Gallery,
+    queries: Sequence[IndexedImage],
+    found: SearchResult,
+    *,
+    filters: Filters,
+    logging: Logging,
+) -> None:
+    """Write the report of a search once the audit log has recorded it."""
+    # A slow import that few need.
+    from vireid.reports.case import Case, render_case
+
+    case = Case(
+        gallery=gallery,
+        name=gallery.location,
+        user=getpass.getuser(),
+        asked=datetime.now(UTC).replace(microsecond=0),
+        filters=filters,
+        queries=queries,
+        found=found,
+    )
+    page = render_case(case, out.suffix.lower())
+    details = {
+        "file": str(out),
+        "queries": [row.info.sha256 for row in queries],
+        "results": len(found.groups),
+    }
+    with contextlib.closing(logging.open(gallery.location)) as audit:
+        thumbnails = [row.thumbnail for row in queries]
+        audit.write(case.user, "report", details, thumbnails=thumbnails)
+    try:
+        write_atomic(out, page)
+    except OSError as error:
+        raise ConfigError(
+            f"--report '{out}' cannot be written ({error.strerror}); expected a file in a folder"
+            " that exists and is writable; choose another one."
+        ) from error
 
 
 def _tracklet(gallery: Gallery, query: Query) -> list[IndexedImage]:
@@ -212,61 +274,3 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
     ]
     columns = [name for name in lines[0] if any(line[name] for line in lines)]
     return [columns, *([line[name] for name in columns] for line in lines)]
-
-
-def _as_json(queries: Sequence[ImageInfo], found: SearchResult) -> str:
-    verdicts = found.verdicts or [None] * len(found.hits)
-    groups = {hit.info.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
-    return plain.dumps(
-        {
-            "query": [
-                {
-                    "path": str(info.path),
-                    "sha256": info.sha256,
-                    "modality": info.modality,
-                    "guessed": info.guessed,
-                }
-                for info in queries
-            ],
-            "considered": found.considered,
-            "own_modality_left_out": found.own_modality,
-            "left_out": found.left_out,
-            "verdict": found.verdict,
-            "remark": found.remark,
-            "groups": [
-                {
-                    "group": n,
-                    "tracklet": hits[0].info.tracklet,
-                    "images": len(hits),
-                    "score": round(hits[0].score, 6),
-                    "mean_score": mean and round(mean, 6),
-                }
-                for n, (hits, mean) in enumerate(
-                    zip(found.groups, found.mean_scores, strict=True), 1
-                )
-            ],
-            "hits": [
-                {"rank": rank, "group": groups[hit.info.id], "verdict": verdict, **_entry(hit)}
-                for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
-            ],
-        },
-        indent=2,
-    )
-
-
-def _entry(hit: Hit) -> dict[str, Any]:
-    info = hit.info
-    return {
-        "score": round(hit.score, 6),
-        "id": info.id,
-        "sha256": info.sha256,
-        "name": info.name,
-        "path": info.file and str(info.file),
-        "camera": info.camera,
-        "modality": info.modality,
-        "time": info.time and format_time(info.time),
-        "identity": info.identity,
-        "tracklet": info.tracklet,
-        "note": info.note,
-        "added": info.added and format_time(info.added),
-    }

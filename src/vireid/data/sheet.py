@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["Cell", "contact_sheet"]
+
+Colour: TypeAlias = tuple[int, int, int]
 
 _GAP = 4
 _CAPTION = 16
@@ -29,7 +31,11 @@ class Cell(NamedTuple):
 
 
 def contact_sheet(
-    rows: Sequence[str | Sequence[Cell | None]], *, cell: tuple[int, int]
+    rows: Sequence[str | Sequence[Cell | None]],
+    *,
+    cell: tuple[int, int],
+    paper: Colour = _WHITE,
+    ink: Colour = _INK,
 ) -> Image.Image:
     """Arrange images from left to right and from top to bottom.
 
@@ -37,9 +43,11 @@ def contact_sheet(
         rows: A heading, or the cells of a row; None leaves a cell blank.
         cell: Width and height that each image is scaled to fit, in pixels, keeping its aspect
             ratio.
+        paper: Colour of the background.
+        ink: Colour of headings and captions.
 
     Returns:
-        The sheet, RGB on white.
+        The sheet, RGB.
     """
     width, height = cell
     columns = max((len(row) for row in rows if not isinstance(row, str)), default=0)
@@ -49,20 +57,20 @@ def contact_sheet(
     heading, caption = ImageFont.load_default(size=18), ImageFont.load_default(size=12)
     widths = [heading.getlength(row) + 2 * _GAP for row in rows if isinstance(row, str)]
     right = max(_GAP + columns * (width + _GAP), *map(round, widths), 1)
-    sheet = Image.new("RGB", (right, tops[-1]), _WHITE)
+    sheet = Image.new("RGB", (right, tops[-1]), paper)
     draw = ImageDraw.Draw(sheet)
     for row, top in zip(rows, tops, strict=False):
         if isinstance(row, str):
-            draw.text((_GAP, top + 6), row, fill=_INK, font=heading)
+            draw.text((_GAP, top + 6), row, fill=ink, font=heading)
             continue
         for column, shown in enumerate(row):
             if shown is None:
                 continue
             left = _GAP + column * (width + _GAP)
-            sheet.paste(_fitted(shown.image, cell), (left, top))
+            sheet.paste(_fitted(shown.image, cell, paper), (left, top))
             if shown.caption:
                 middle = (left + width // 2, top + height + 1)
-                draw.text(middle, shown.caption, fill=_INK, font=caption, anchor="ma")
+                draw.text(middle, shown.caption, fill=ink, font=caption, anchor="ma")
     return sheet
 
 
@@ -73,12 +81,12 @@ def _height(row: str | Sequence[Cell | None], height: int) -> int:
     return height + _GAP + (_CAPTION if captions else 0)
 
 
-def _fitted(image: Image.Image, cell: tuple[int, int]) -> Image.Image:
-    """An image centred in a cell, on white."""
+def _fitted(image: Image.Image, cell: tuple[int, int], paper: Colour) -> Image.Image:
+    """An image centred in a cell."""
     width, height = cell
     scale = min(width / image.width, height / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    fitted = Image.new("RGB", cell, _WHITE)
+    fitted = Image.new("RGB", cell, paper)
     small = image.resize(size, Image.Resampling.LANCZOS)
     fitted.paste(small, ((width - size[0]) // 2, (height - size[1]) // 2))
     return fitted

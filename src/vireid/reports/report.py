@@ -25,7 +25,16 @@ from vireid.files import write_atomic
 from vireid.reports._page import PAGE, STYLE, footer
 from vireid.reports.style import png
 
-__all__ = ["EmbeddedFigure", "FigureSection", "Step", "Table", "write_report"]
+__all__ = [
+    "EmbeddedFigure",
+    "FigureSection",
+    "Step",
+    "Table",
+    "definitions_html",
+    "figures_html",
+    "section_html",
+    "write_report",
+]
 
 _LEGEND = (
     "±: standard deviation over trials. Small print: 95 % interval over identities (bootstrap). "
@@ -164,11 +173,11 @@ def write_report(
         f"<header><h1>{escape(title)}</h1></header>",
         "<main>",
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
-        *_section("What was run", [_definitions(facts)] if facts else []),
+        *section_html("What was run", [definitions_html(facts)] if facts else []),
         *_results(results),
-        *(part for section in figures for part in _figures(section)),
-        *_section("What to do next", _steps(next_steps)),
-        *_section("Versions", [_definitions(versions)] if versions else []),
+        *(part for section in figures for part in figures_html(section)),
+        *section_html("What to do next", _steps(next_steps)),
+        *section_html("Versions", [definitions_html(versions)] if versions else []),
         "</main>",
         footer(command),
     ]
@@ -176,7 +185,8 @@ def write_report(
     return write_atomic(out, page.encode(errors="xmlcharrefreplace"))
 
 
-def _section(heading: str, parts: Sequence[str]) -> list[str]:
+def section_html(heading: str, parts: Sequence[str]) -> list[str]:
+    """A section of parts in HTML; nothing without parts."""
     if not parts:
         return []
     return [f"<section><h2>{escape(heading)}</h2>", *parts, "</section>"]
@@ -208,7 +218,7 @@ def _results(results: Mapping[str, Sequence[Result]]) -> list[str]:
         parts.append(_conditions(found))
     if parts:
         parts.append(f'<p class="small">{escape(_LEGEND)}</p>')
-    return _section("Results", parts)
+    return section_html("Results", parts)
 
 
 def _scores_table(results: Mapping[str, Result]) -> str:
@@ -268,14 +278,15 @@ def _grid(label: str, head: Sequence[str], rows: Sequence[str]) -> str:
     )
 
 
-def _figures(section: FigureSection) -> list[str]:
+def figures_html(section: FigureSection) -> list[str]:
+    """A section with its figures and tables."""
     parts = [f"<p>{escape(section.text)}</p>"] if section.text else []
     if section.pictures:
         images = "".join(picture.html() for picture in section.pictures)
         parts.append(f'<div class="figures">{images}</div>')
     for table in section.tables:
         parts += _table(table)
-    return _section(section.title, parts)
+    return section_html(section.title, parts)
 
 
 def _jpeg(data: bytes) -> bytes:
@@ -285,7 +296,8 @@ def _jpeg(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _definitions(pairs: Mapping[str, str]) -> str:
+def definitions_html(pairs: Mapping[str, str]) -> str:
+    """A list of names and what they stand for."""
     rows = (f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs.items())
     return f"<dl>{''.join(rows)}</dl>"
 
