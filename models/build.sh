@@ -31,6 +31,7 @@ fi
 packed=(python "$models/pack.py" run "$name"
     --summary "Trained on synthetic people only (SynVI; visible, near-infrared and thermal)")
 "${packed[@]}"
+rm -rf "$name-results"
 export PYTHONPATH=$models/src${PYTHONPATH:+:$PYTHONPATH}
 vireid evaluate "$name" --layout manifest --root worlds/manifest.csv --no-figures
 for layout in regdb sysu-mm01; do

@@ -105,7 +105,8 @@ def pack(
         figures=tuple(_figure(Result.load(file), file, fingerprint) for file in results),
     )
     write_atomic(packed.path / DESCRIPTION, about.to_json())
-    card = _card(name, about, {**about_run(neutral), "trained on": data.trained_on}, interpolate)
+    training = {**about_run(replace(neutral, precision=config.precision)), "data": data.trained_on}
+    card = _card(name, about, training, interpolate)
     write_atomic(packed.path / "MODEL_CARD.md", card.encode())
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6
     echo(

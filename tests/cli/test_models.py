@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models.pack import interpolated, pack
+from models.pack import MAX_MEGABYTES, interpolated, pack
 from tests.app.people import photograph, write_run
 from tests.helpers.models import hide_models, install_model
 from tests.helpers.trees import write_regdb, write_sysu
@@ -396,3 +396,17 @@ def test_damaged_models_are_named(site: Path, ran: Ran) -> None:
     (weights.parent / "model.json").write_text("{")
     _, err = ran("models", status=2)
     assert "model.json' cannot be read" in err
+
+
+def test_the_models_of_the_repository_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(__file__).parents[2] / "models" / "src"
+    monkeypatch.syspath_prepend(source)
+    found = installed_models()
+    assert all(model.path.is_relative_to(source) for model in found.values())
+    assert sum(model.megabytes for model in found.values()) <= MAX_MEGABYTES
+    for model in found.values():
+        assert (model.path / "MODEL_CARD.md").is_file()
+        if model.about.task == "re-identification":
+            assert model.about.figures
+            assert load(model.path).fingerprint == model.about.fingerprint
+            assert not RunFolder(model.path).read_config().data.root.is_absolute()
