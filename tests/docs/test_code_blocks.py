@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from tests.helpers.models import install_model
 from tests.helpers.trees import write_folders, write_image, write_manifest, write_regdb, write_sysu
+from tests.helpers.videos import walking_portrait, write_video
 
 from vireid.cli import main
 from vireid.synvi.presets import PRESETS, Preset
@@ -93,7 +94,10 @@ def trained(trees: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def installed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package of models, in which the run is the default model."""
     with pytest.MonkeyPatch.context() as patch:
-        return install_model(trained, tmp_path_factory.mktemp("site"), patch).parents[1]
+        site = install_model(trained, tmp_path_factory.mktemp("site"), patch).parents[1]
+    detector = ROOT / "models/src/vireid_models/nanodet"
+    shutil.copytree(detector, site / "vireid_models/nanodet")
+    return site
 
 
 @pytest.fixture
@@ -118,6 +122,8 @@ def world(
     for name, camera in (("query", 3), ("night", 3), ("day", 1)):
         file = tmp_path / f"{name}.png"
         write_image(file, identity=0, camera=camera, grey=camera == 3, rng=rng)
+    for name in ("day", "night"):
+        write_video(tmp_path / f"{name}.mp4", walking_portrait(12, grey=name == "night"))
     identities = np.repeat([1, 2, 3], 2)
     for name, cameras in (("q", [3, 6]), ("g", [1, 2])):
         features = rng.normal(size=(6, 8)).astype(np.float32)

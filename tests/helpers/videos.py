@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import av
+import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 SIZE = (120, 160)
 """Rows and columns of a frame."""
@@ -30,6 +32,21 @@ def walk(frames: int, step: float = 2.0) -> Iterator[NDArray[np.uint8]]:
     """One box that moves to the right."""
     for number in range(frames):
         yield scene(10 + step * number)
+
+
+def portrait() -> NDArray[np.uint8]:
+    """A photograph of a woman: 600 x 512 pixels."""
+    with Image.open(Path(mpl.get_data_path()) / "sample_data/grace_hopper.jpg") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def walking_portrait(frames: int, *, grey: bool) -> Iterator[NDArray[np.uint8]]:
+    """The photograph, small, moving to the right; a detector finds the person."""
+    image = Image.fromarray(portrait()).resize((85, 100))
+    for number in range(frames):
+        frame = Image.new("RGB", SIZE[::-1], (60, 120, 90))
+        frame.paste(image, (5 + 2 * number, 15))
+        yield np.asarray(frame.convert("L").convert("RGB") if grey else frame)
 
 
 def write_video(

@@ -2,22 +2,14 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
+from tests.helpers.videos import portrait
 
 from vireid.errors import ConfigError
 from vireid.video import Detector, NanoDet, load_detector
 
 FILE = Path(__file__).parents[2] / "models/src/vireid_models/nanodet/nanodet.xml"
-
-
-def portrait() -> NDArray[np.uint8]:
-    """A photograph of a woman: 600 x 512 pixels."""
-    with Image.open(Path(mpl.get_data_path()) / "sample_data/grace_hopper.jpg") as image:
-        return np.asarray(image.convert("RGB"))
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -48,9 +48,9 @@ def detect(
         start: When the first frame was taken, in ISO 8601 (UTC unless it has an offset); the
             creation time in the video by default.
         pattern: Pattern that reads camera and time from the names of files, such as
-            'cam{camera}_{time:%%Y%%m%%dT%%H%%M%%S}'.
-        detector: nanodet or multipose (up to six people a frame), both of the package
-            vireid-models, the path of a NanoDet-g (.xml), or the detector of a plugin.
+            'cam{camera}_{time:%Y%m%dT%H%M%S}'.
+        detector: An installed detector (`vireid models`), the path of a NanoDet-g (.xml), or the
+            detector of a plugin.
         limit: How long to read streams, such as 10m; until Ctrl-C by default.
         options: Options for detection.
 

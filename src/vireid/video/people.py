@@ -150,16 +150,17 @@ def detect_people(
             for source in sources:
                 try:
                     _Run(source, out, detector, options, known, people).run()
-                except VideoError as error:
+                except (VideoError, ConfigError) as error:
+                    if len(sources) == 1:
+                        raise
                     people.damaged.append(str(error))
-                    if len(sources) > 1:
-                        log(printable(str(error)))
+                    log(printable(str(error)))
     except BlockingIOError as error:
         raise ConfigError(
             f"another process writes to '{out}'; expected one at a time; wait until it ends, or use"
             " another --out."
         ) from error
-    if sources and len(people.damaged) == len(sources):
+    if len(people.damaged) == len(sources):
         raise VideoError(" ".join(people.damaged))
     return people
 
