@@ -16,6 +16,7 @@
     ├── ProcessError       one of several processes that work together is gone, or differs
     ├── EvaluationError    features or a protocol from which no figure can be computed
     ├── GalleryError       a gallery that is missing, damaged, in use, or of another network
+    │   └── DiskFullError     its disk has too little free space for a change
     └── RequestError       what a visitor asks of the server, and does not get
         ├── AuditError     it could not be written down
         ├── ChangedError   the gallery holds more or fewer of the entries than the visitor was told
@@ -27,6 +28,7 @@ Every message quotes the value, says what was expected and how to mend it.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 
@@ -94,6 +96,10 @@ class GalleryError(VireidError):
     """A gallery that is missing, damaged, in use, out of reach, or of another network."""
 
 
+class DiskFullError(GalleryError):
+    """Too little free space on the disk of a gallery; nothing was begun."""
+
+
 class RequestError(VireidError):
     """What a visitor asks of the server, and does not get."""
 
@@ -112,6 +118,30 @@ class NotThereError(RequestError):
 
 class ReadOnlyError(RequestError):
     """A change to a gallery that is served read-only."""
+
+
+def fix_of(error: BaseException, otherwise: str) -> str:
+    """How to fix an error of the system: its own advice where its cause is not what it hit.
+
+    Args:
+        error: The error; one of a library may only name the error of the system in its text.
+        otherwise: How to fix any other error.
+    """
+    known = {
+        errno.ENOSPC: "free space on its disk",
+        errno.EDQUOT: "free space within your quota",
+        errno.EFBIG: "allow larger files (ulimit -f)",
+        errno.EACCES: "change its permissions, or choose another folder",
+        errno.EPERM: "change its permissions, or choose another folder",
+        errno.EROFS: "choose a folder that can be written to",
+        errno.EMFILE: "allow more open files (ulimit -n)",
+        errno.ENFILE: "close other programs, as the system has too many open files",
+    }
+    number = error.errno if isinstance(error, OSError) else None
+    for code, fix in known.items():
+        if code == number or f"(os error {code})" in str(error):
+            return fix
+    return otherwise
 
 
 def first_few(names: Iterable[object], *, shown: int = 3) -> str:

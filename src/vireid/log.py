@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from functools import cache
 
 from tqdm import tqdm
 
-__all__ = ["echo", "log", "log_once", "on_stop", "printable"]
+__all__ = ["echo", "json_line", "log", "log_once", "on_stop", "printable"]
 
 # Control characters, line separators, and what changes the direction of text or is invisible,
 # except the joiners of scripts and emoji; surrogates stand for bytes that are not UTF-8.
@@ -69,6 +70,16 @@ def printable(name: str) -> str:
         name: Text from outside, such as a file name.
     """
     return _IN_NAMES.sub(_escape, name)
+
+
+def json_line(value: object) -> str:
+    r"""Format a value as JSON without the characters that :func:`printable` escapes.
+
+    Args:
+        value: What ``json.dumps`` takes; other characters stay as they are.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return _IN_NAMES.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _escape(found: re.Match[str]) -> str:

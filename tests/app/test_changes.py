@@ -6,11 +6,12 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from tests.app.people import PEOPLE, copy, photograph
 from tests.app.visitor import OWN, Visitor, images, names
 
 from vireid.features import FeatureExtractor
-from vireid.gallery import Filters, open_gallery
+from vireid.gallery import Filters, _space, open_gallery
 from vireid.types import id_of
 
 
@@ -163,6 +164,21 @@ def test_what_cannot_be_written_down_is_neither_answered_nor_done(
     for status, said in answers:
         assert (status, "audit log cannot be written" in said) == (503, True)
         assert "score" not in said
+
+
+def test_a_full_disk_refuses_changes_and_searching_goes_on(
+    owner: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_space, "MARGIN", 1 << 60)
+    which = {"identity": ["person 1"], "expected": 3}
+    answers = [
+        owner.refused("POST", "/api/entries", files=images(photograph(9)), headers=OWN),
+        owner.refused("POST", "/api/delete", json=which, headers=OWN),
+    ]
+    assert all(status == 507 and "free space" in said for status, said in answers)
+    assert [event["state"] for event in owner.events()] == ["begun", "failed"] * 2
+    assert names(owner.search(photograph(1), limit=1))
+    assert owner.gallery.count() == 3 * PEOPLE
 
 
 def test_a_picture_that_two_add_at_once_is_new_to_one(owner: Visitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
@@ -93,6 +94,27 @@ def test_who_reads_slowly_gets_on() -> None:
     assert ends == []
     looks.pop()()
     assert (ends, looks) == (["aborted"], [])
+
+
+@pytest.mark.parametrize(("descriptors", "most"), [(200, 50), (1024, 256), (1, 1)])
+def test_connections_follow_the_limit_of_descriptors(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, 4096))
+    assert connections.max_connections() == most
+
+
+def test_a_request_for_a_websocket_gets_no_advice(capfd: pytest.CaptureFixture[str]) -> None:
+    async def visit(server: uvicorn.Server, port: int) -> None:
+        reader, writer = await connect(port)
+        head = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        writer.write(ASK[:-2] + head)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        writer.transport.abort()
+        await until_gone(server)
+
+    against(visit, seconds=30)
+    assert capfd.readouterr().err == ""
 
 
 def test_more_connections_than_are_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,71 @@ def test_a_body_that_does_not_arrive() -> None:
     assert ask(headers=ADA, limits=limits, parts=[b"x", b"y"], stalls=True).status == 408
 
 
+def test_slow_uploads_take_no_place_in_the_queue() -> None:
+    async def slow_and_others() -> list[int]:
+        guard = Guard(APP, tokens=TOKENS, limits=Limits(queue=2), open_paths={"/"})
+        given = ADA | {"host": "x"}
+        slow = [
+            asyncio.create_task(call(guard, "/api/echo", given, parts=[b"x", b"y"], stalls=True))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0)
+        others = [(await call(guard, "/api/echo", given)).status for _ in range(3)]
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        assert guard._held == 0
+        return others
+
+    assert asyncio.run(slow_and_others()) == [200, 200, 200]
+
+
+def test_bodies_of_all_requests_are_bounded() -> None:
+    async def crowd() -> tuple[list[int], int]:
+        limits = Limits(megabytes=0.001, queue=8)  # 2 bodies
+        guard = Guard(APP, tokens=TOKENS, limits=limits, open_paths={"/"})
+        given = ADA | {"host": "x"}
+        slow = [
+            asyncio.create_task(
+                call(guard, "/api/echo", given, parts=[b"x" * 999, b"y"], stalls=True)
+            )
+            for _ in range(3)
+        ]
+        done, waiting = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        after = await call(guard, "/api/echo", given, parts=[b"x" * 999])
+        return [task.result().status for task in done], after.status
+
+    assert asyncio.run(crowd()) == ([503], 200)
+
+
+def test_one_name_leaves_places_to_others() -> None:
+    other = TOKEN[::-1]
+
+    async def crowd() -> list[int]:
+        opened, inside = asyncio.Event(), 0
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal inside
+            inside += 1
+            await opened.wait()
+            await JSONResponse({})(scope, receive, send)
+
+        tokens = Tokens({"ada": TOKEN, "bob": other})
+        guard = Guard(slow, tokens=tokens, limits=Limits(queue=4), open_paths={"/"})
+        ada = [asyncio.create_task(call(guard, "/x", ADA | {"host": "x"})) for _ in range(3)]
+        bob = {"authorization": f"Bearer {other}", "host": "x"}
+        guest = asyncio.create_task(call(guard, "/x", bob))
+        while inside < 3:
+            await asyncio.sleep(0)
+        opened.set()
+        return [(await task).status for task in (*ada, guest)]
+
+    assert asyncio.run(crowd()) == [200, 200, 503, 200]
+
+
 def test_beyond_the_queue_is_asked_to_come_again() -> None:
     async def crowd() -> tuple[list[int], Answer, Answer, Answer]:
         opened, inside = asyncio.Event(), 0
@@ -221,9 +286,11 @@ def test_beyond_the_queue_is_asked_to_come_again() -> None:
             await opened.wait()
             await JSONResponse({})(scope, receive, send)
 
-        guard = Guard(slow, tokens=TOKENS, limits=Limits(queue=2), open_paths={"/"})
+        tokens = Tokens({"ada": TOKEN, "bob": TOKEN[::-1]})
+        guard = Guard(slow, tokens=tokens, limits=Limits(queue=2), open_paths={"/"})
         given = ADA | {"host": "x"}
-        first = [asyncio.create_task(call(guard, "/api/echo", given)) for _ in range(2)]
+        bob = given | {"authorization": f"Bearer {TOKEN[::-1]}"}
+        first = [asyncio.create_task(call(guard, "/api/echo", one)) for one in (given, bob)]
         while inside < 2:
             await asyncio.sleep(0)
         busy = await call(guard, "/api/echo", given)

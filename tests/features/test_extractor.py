@@ -101,11 +101,15 @@ def test_a_bad_image_is_named(
         load(folder).extract([*records[:3], replace(records[0], path=bad)], progress=False)
 
 
-def test_a_config_that_was_changed_after_training_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dim", [9, 65_536])
+def test_a_config_that_was_changed_after_training_is_refused(
+    folder: Path, tmp_path: Path, dim: int
+) -> None:
+    """A network far too large for the memory is never built."""
     for name in ("config.yaml", "model.safetensors"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     text = (tmp_path / "config.yaml").read_text()
-    (tmp_path / "config.yaml").write_text(text.replace("dim: 8", "dim: 9"))
+    (tmp_path / "config.yaml").write_text(text.replace("dim: 8", f"dim: {dim}"))
     with pytest.raises(RunError, match="changed after training"):
         load(tmp_path)
 

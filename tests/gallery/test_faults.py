@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import resource
 import shutil
 import threading
 import uuid
@@ -346,7 +347,7 @@ def test_a_gallery_of_another_version_is_refused(few: Path, version: object) -> 
 @pytest.mark.parametrize("content", ["", "{", '{"model": {"fingerprint": "x"}}', "[]"])
 def test_damaged_gallery_json(few: Path, content: str) -> None:
     (few / "gallery.json").write_text(content)
-    with pytest.raises(GalleryError, match=r"(?s)gallery.json' cannot be read: .*Restore a copy"):
+    with pytest.raises(GalleryError, match=r"(?s)gallery.json' cannot be read: .*restore a copy"):
         open_gallery(few)
 
 
@@ -360,6 +361,31 @@ def test_missing_file_of_the_engine(made: Path, name: str) -> None:
         pytest.raises(GalleryError, match=r"cannot be used: .*copy"),
     ):
         gallery.count()
+
+
+def test_without_file_descriptors_nobody_is_told_to_create_the_gallery_again(few: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    messages = []
+    with open_gallery(few) as gallery:
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        while taken[-1] <= highest:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+        for free in range(1, 40):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + free, hard))
+            try:
+                gallery.count()
+                break
+            except GalleryError as error:
+                messages.append(str(error))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert gallery.count() == 5
+    for descriptor in taken:
+        os.close(descriptor)
+    assert len(messages) > 2
+    assert all("allow more open files (ulimit -n)" in message for message in messages)
+    assert not any("gallery add" in message for message in messages)
 
 
 def test_panic_of_the_engine_is_a_gallery_error(made: Path) -> None:

@@ -163,6 +163,50 @@ def test_squared_weighted_triplet_bears_large_differences() -> None:
     assert x.grad.isfinite().all()
 
 
+def released_by_hand(x: Tensor, labels: list[int], *, squared: bool) -> float:
+    """As the code of AGW and CAJ computes it, anchor by anchor."""
+    losses = []
+    for a, label in enumerate(labels):
+        distance = [math.dist(x[a].tolist(), x[b].tolist()) for b in range(len(labels))]
+        far = [distance[b] for b in range(len(labels)) if labels[b] == label]
+        near = [distance[b] for b in range(len(labels)) if labels[b] != label]
+        shift = max(far)
+        powers = [math.exp(d - shift) for d in far]
+        positive = sum(d * p for d, p in zip(far, powers, strict=True)) / (sum(powers) + 1e-6)
+        # The other entries of the row are 0, so the largest of the negated distances is 0 too.
+        powers = [math.exp(-d) for d in near]
+        negative = sum(d * p for d, p in zip(near, powers, strict=True)) / (sum(powers) + 1e-6)
+        difference = positive - negative
+        if squared:
+            difference = math.copysign(min(difference**2, 88), difference)
+        losses.append(math.log1p(math.exp(difference)))
+    return sum(losses) / len(losses)
+
+
+@settings(deadline=None, max_examples=100)
+@given(labels=labels, seed=st.integers(0, 10**6), squared=st.booleans(), scale=st.floats(0.5, 30))
+def test_weighted_triplet_of_the_released_code_equals_loops(
+    labels: list[int], seed: int, squared: bool, scale: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    x = scale * torch.randn(len(labels), 5, generator=random, dtype=torch.float64)
+    given = torch.tensor(labels)
+    found = weighted_regularised_triplet_loss(x, given, squared=squared, released=True)
+    assert found.item() == pytest.approx(
+        released_by_hand(x, labels, squared=squared), rel=1e-6, abs=1e-6
+    )
+
+
+def test_negatives_vanish_in_the_released_code_only() -> None:
+    """At the scale of pooled features: all images are about 22 apart."""
+    x = 22 / math.sqrt(2) * torch.eye(8)
+    given = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    ours = weighted_regularised_triplet_loss(x, given)
+    theirs = weighted_regularised_triplet_loss(x, given, released=True)
+    assert ours.item() == pytest.approx(math.log(2), abs=1e-3)
+    assert theirs.item() == pytest.approx(22, abs=0.1)
+
+
 def test_weighted_triplet_in_half_precision_is_reckoned_in_float32() -> None:
     x = torch.randn(8, 16).bfloat16()
     given = torch.arange(8) % 3

@@ -47,6 +47,15 @@ def test_the_config_round_trip(
         ("trial: 1", "trail: 1", "trail"),
         ("stripes: 6", "stripes: 0", "'0' stripes"),
         ("name: dlis", "name: [", "config.yaml"),
+        ("dim: 512", "dim: 10000000000", "'dim' is 10000000000"),
+        ("center: 0.5", "center: .nan", "'nan'"),
+        ("- 288", "- 1000000000", "'1000000000 144' is out of range"),
+        ("seed: 0", "seed: " + "9" * 5000, "4300 digits"),
+        ("seed: 0", "seed: 9223372036854775808", "9223372036854775808"),
+        ("clip: 0.0", "clip: .inf", "'inf'"),
+        ("seed: 0", "seed: &a 0\nother: *a", "has an alias"),
+        ("seed: 0", "seed: " + "[" * 30_000, "more than 20 levels"),
+        ("seed: 0", "seed: 0 #" + "x" * 70_000, "more than 65,536 bytes"),
     ],
 )
 def test_an_edited_config_is_refused_by_name(

@@ -39,6 +39,7 @@ from vireid.errors import (
     AuditError,
     ChangedError,
     ConfigError,
+    DiskFullError,
     GalleryError,
     ImageError,
     NotThereError,
@@ -54,6 +55,7 @@ _STATUS: dict[type[VireidError], int] = {
     AuditError: 503,
     ChangedError: 409,
     ConfigError: 422,
+    DiskFullError: 507,
     GalleryError: 503,
     ImageError: 422,
     NotThereError: 404,
@@ -76,6 +78,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         421: "The Host header is not a loopback name and the server has no tokens.",
         422: "A value is invalid, or an image is damaged.",
         503: "Busy (with Retry-After), or the gallery or the audit log is not available.",
+        507: "The disk of the gallery is full; searching still works.",
     }.items()
 }
 _MEDIA = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}

@@ -1,23 +1,30 @@
 """The audit log of searches, listings, additions, edits and deletions.
 
 Each event is one JSON line, flushed to the disk before the response is sent; if it cannot be
-written, the request fails. Images are logged only on request.
+written, the request fails. Part of a line, which a full disk or a kill leaves, belongs to no
+request that was answered; it is removed. Images are logged only on request.
 """
 
 from __future__ import annotations
 
 import base64
-import json
+import contextlib
+import fcntl
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vireid.data.layouts._common import many
 from vireid.errors import AuditError, ConfigError
+from vireid.log import json_line, log
 from vireid.times import format_time
 
 __all__ = ["Audit"]
+
+BLOCK = 4_096
+"""Bytes that are read at once when the last line end is searched for."""
 
 
 class Audit:
@@ -40,7 +47,7 @@ class Audit:
         self.images = images
         self._lock = threading.Lock()
         try:
-            self._descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigError(
                 f"--audit '{file}' cannot be written to ({error.strerror}); expected a file in a "
@@ -74,20 +81,54 @@ class Audit:
         }
         if self.images:
             event["thumbnails"] = [base64.b64encode(jpeg).decode() for jpeg in thumbnails]
-        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+        line = json_line(event).encode() + b"\n"
         with self._lock:
             try:
-                written = os.write(self._descriptor, line)
-                if written < len(line):
-                    # So that the next event begins on a new line.
-                    os.write(self._descriptor, b"\n")
-                    raise OSError(f"only {written} of {len(line)} bytes were written")
-                os.fsync(self._descriptor)
+                with self._exclusive():
+                    self._append(line)
             except OSError as error:
                 raise AuditError(
                     f"the audit log cannot be written ({error}); expected free space on its disk; "
                     "requests fail until it can be written again"
                 ) from error
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes with the same log from writing."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _append(self, line: bytes) -> None:
+        if self._cut_off_part():
+            # It could not be removed from an append-only file.
+            line = b"\n" + line
+        written = os.write(self._descriptor, line)
+        if written < len(line):
+            self._cut_off_part()
+            raise OSError(f"only {written} of {len(line)} bytes were written")
+        os.fsync(self._descriptor)
+
+    def _cut_off_part(self) -> bool:
+        """Remove what follows the last line end; whether something is still there."""
+        size = end = os.fstat(self._descriptor).st_size
+        while end:
+            start = max(0, end - BLOCK)
+            found = os.pread(self._descriptor, end - start, start).rfind(b"\n")
+            if found >= 0:
+                end = start + found + 1
+                break
+            end = start
+        if end == size:
+            return False
+        try:
+            os.ftruncate(self._descriptor, end)
+        except PermissionError:
+            return True
+        log(f"'{self.file}': {many(size - end, 'byte')} of an unfinished event were removed.")
+        return False
 
     def close(self) -> None:
         """Close the file."""

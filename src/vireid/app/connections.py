@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["MAX_CONNECTIONS", "connection_class"]
+__all__ = ["MAX_CONNECTIONS", "connection_class", "max_connections"]
 
 MAX_CONNECTIONS = 512
-"""Maximum number of open connections. Each takes a file descriptor; the gallery and the audit log
-need some too, and a process often has no more than 1,024."""
+"""Maximum number of open connections."""
+
+
+def max_connections() -> int:
+    """The number of connections that the process has file descriptors for.
+
+    As many again may have to be accepted before they can be closed, and the gallery, the audit log
+    and the decoding of images need the other half.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(MAX_CONNECTIONS, descriptors // 4))
 
 
 def connection_class(timeout: float) -> type[H11Protocol]:
@@ -27,6 +37,7 @@ def connection_class(timeout: float) -> type[H11Protocol]:
             the head of a request must be complete; also the time in which the client must read
             at least one byte of a response.
     """
+    most = max_connections()
 
     class Connection(H11Protocol):
         _waiting: asyncio.TimerHandle | None = None
@@ -34,9 +45,12 @@ def connection_class(timeout: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > MAX_CONNECTIONS:
+            if len(self.connections) > most:
                 transport.abort()
             self._wait()
+
+        def _unsupported_upgrade_warning(self) -> None:
+            """No advice to install a package for WebSockets, which the server has no use for."""
 
         def pause_writing(self) -> None:
             super().pause_writing()

@@ -24,7 +24,8 @@ class Limits:
     upload_seconds: float = 30.0
     """Maximum time to receive a request, in seconds."""
     queue: int = 64
-    """Maximum number of requests in progress or waiting; others get status 503."""
+    """Maximum number of requests in progress or waiting; others get status 503. With tokens each
+    name gets half of them."""
     threads: int = 2
     """Number of worker threads; inference runs in one of them at a time."""
 
@@ -46,6 +47,11 @@ class Limits:
     def bytes(self) -> int:
         """Maximum number of bytes in the body of a request."""
         return int(self.megabytes * 1e6)
+
+    @property
+    def bodies(self) -> int:
+        """Maximum number of bytes in the bodies of all requests at once."""
+        return self.bytes * max(1, self.queue // 4)
 
     @property
     def pixels(self) -> int:

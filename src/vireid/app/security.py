@@ -1,18 +1,19 @@
 """Access control and limits in front of every request.
 
-Checks are ordered by cost: Host header, origin, token, announced size, queue. Only then is the body
-read, up to the allowed size.
+Checks are ordered by cost: Host header, origin, token, announced size. Then the body is read, up to
+the allowed size, and only a request that has arrived takes a place in the queue: slow uploads block
+nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import Counter
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,7 +55,10 @@ class Guard:
         self._tokens = tokens
         self._limits = limits
         self._open = frozenset(open_paths)
-        self._active = 0
+        # With tokens nobody takes more than half of the queue.
+        self._share = max(1, limits.queue // 2) if tokens else limits.queue
+        self._active: Counter[str] = Counter()
+        self._held = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -67,15 +71,50 @@ class Guard:
             await refused(scope, receive, send)
         elif scope["path"] in self._open:
             await self._app(scope, receive, send)
-        elif self._active >= self._limits.queue:
-            busy = _problem(503, "The server is busy; try again later.", {"Retry-After": "1"})
-            await busy(scope, receive, send)
         else:
-            self._active += 1
+            await self._run(scope, receive, send)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body of a request, then let it take a place in the queue."""
+        user, body = scope["state"]["user"], bytearray()
+        try:
+            refused = await self._read(receive, body)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+            if self._active.total() >= self._limits.queue or self._active[user] >= self._share:
+                await _busy()(scope, receive, send)
+                return
+            self._active[user] += 1
             try:
-                await self._app(scope, self._bounded(receive), send)
+                await self._app(scope, _replay(bytes(body), receive), send)
             finally:
-                self._active -= 1
+                self._active[user] -= 1
+        finally:
+            self._held -= len(body)
+
+    async def _read(self, receive: Receive, body: bytearray) -> Response | None:
+        """Append the parts of a body as they arrive; why the request is refused, if it is."""
+        try:
+            async with asyncio.timeout(self._limits.upload_seconds):
+                while True:
+                    message = await receive()
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > self._limits.bytes:
+                        return _problem(413, _too_large(self._limits))
+                    if self._held + len(part) > self._limits.bodies:
+                        return _busy()
+                    body += part
+                    self._held += len(part)
+                    if not message.get("more_body", False):
+                        return None
+        except TimeoutError:
+            return _problem(
+                408,
+                f"The upload did not arrive within {self._limits.upload_seconds:g} seconds; try "
+                "again, or send less at once.",
+                {"Connection": "close"},
+            )
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -115,33 +154,6 @@ class Guard:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return self._tokens.user_of(token.strip()) if scheme.lower() == "bearer" else None
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Limit the size of the body and the time to receive it."""
-        deadline = asyncio.get_running_loop().time() + self._limits.upload_seconds
-        arrived, whole = 0, False
-
-        async def bounded() -> Message:
-            nonlocal arrived, whole
-            if whole:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(
-                    408,
-                    "The upload did not arrive within "
-                    f"{self._limits.upload_seconds:g} seconds; try again, or send less at once.",
-                    {"Connection": "close"},
-                ) from None
-            arrived += len(message.get("body", b""))
-            if arrived > self._limits.bytes:
-                raise HTTPException(413, _too_large(self._limits))
-            whole = not message.get("more_body", False)
-            return message
-
-        return bounded
-
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is loopback."""
@@ -149,6 +161,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A body that has arrived, for the application; then the disconnection."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _busy() -> Response:
+    return _problem(503, "The server is busy; try again later.", {"Retry-After": "1"})
 
 
 def _too_large(limits: Limits) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from vireid.app.connections import connection_class
+from vireid.app.connections import connection_class, max_connections
 from vireid.app.limits import Limits
 from vireid.app.security import is_loopback
 from vireid.app.tokens import VARIABLE, Tokens
@@ -59,10 +61,12 @@ def create_server(app: ASGIApp, *, limits: Limits) -> uvicorn.Server:
         app: The application.
         limits: The timeout of connections.
     """
+    logging.getLogger("asyncio").addFilter(_without_repetition())
     config = uvicorn.Config(
         app,
         http=connection_class(limits.upload_seconds),
         ws="none",
+        backlog=max_connections(),
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -71,3 +75,17 @@ def create_server(app: ASGIApp, *, limits: Limits) -> uvicorn.Server:
         timeout_graceful_shutdown=20,
     )
     return uvicorn.Server(config)
+
+
+def _without_repetition() -> Callable[[logging.LogRecord], bool]:
+    """Pass each message once: without a free file descriptor asyncio repeats one without end."""
+    seen = set[str]()
+
+    def new(record: logging.LogRecord) -> bool:
+        text = str(record.msg).split("\n", 1)[0]
+        if text in seen:
+            return False
+        seen.add(text)
+        return True
+
+    return new

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import os
 import signal
@@ -17,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vireid.distributed.waiting import wait_passively
-from vireid.errors import VireidError
+from vireid.errors import VireidError, fix_of
 from vireid.log import printable
 
 if TYPE_CHECKING:
@@ -202,15 +201,7 @@ def _fail_by(prog: str, error: OSError) -> int:
     """Print what could not be read or written, and how to fix it, and return the status."""
     if isinstance(error, BrokenPipeError):  # the reader of the output (`| head`) has stopped
         return 128 + signal.SIGPIPE
-    fix = {
-        errno.ENOSPC: "free space on its disk",
-        errno.EDQUOT: "free space within your quota",
-        errno.EFBIG: "allow larger files (ulimit -f)",
-        errno.EACCES: "change its permissions, or choose another folder",
-        errno.EPERM: "change its permissions, or choose another folder",
-        errno.EROFS: "choose a folder that can be written to",
-        errno.EMFILE: "allow more open files (ulimit -n)",
-    }.get(error.errno or 0, "check the path and its disk")
+    fix = fix_of(error, "check the path and its disk")
     # The output is the one file that is written to without a name.
     what = f"'{os.fsdecode(error.filename)}'" if error.filename else "standard output"
     problem = f"{what} cannot be read or written ({error.strerror or error}); {fix} and run the"

@@ -467,13 +467,20 @@ def trained_network(folder: RunFolder, run: Run) -> Method:
     """
     state, classes, _ = folder.read_model()
     # The trained tensors replace all initial weights, which need not be downloaded.
-    network = replace(run.recipe.method, weights="none").build(classes=classes)
+    method = replace(run.recipe.method, weights="none")
     advice = "its config.yaml was changed after training; undo the change"
+
+    def load(network: Method, tensors: Mapping[str, Tensor]) -> Method:
+        load_exactly(network, tensors, source=f"'{folder.model_file}'", advice=advice)
+        return network
+
     try:
-        load_exactly(network, state, source=f"'{folder.model_file}'", advice=advice)
-    except WeightsError as error:
-        raise RunError(str(error)) from error
-    return network
+        # First without memory: an edited config.yaml may describe a network of any size.
+        with torch.device("meta"):
+            load(method.build(classes=classes), {k: v.to("meta") for k, v in state.items()})
+        return load(method.build(classes=classes), state)
+    except (WeightsError, RuntimeError, OverflowError) as error:
+        raise RunError(f"The network of '{folder.path}' cannot be loaded: {error}") from error
 
 
 def about_run(run: Run) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
-from vireid.errors import GalleryError, first_few
+from vireid.errors import GalleryError, first_few, fix_of
 from vireid.files import write_atomic
 from vireid.types import ModelInfo
 
@@ -70,8 +70,12 @@ def read_about(folder: Path) -> About:
         return _ABOUT.validate_python(content)
     except (OSError, ValueError, AttributeError) as error:
         raise GalleryError(
-            f"'{path}' cannot be read: {error}. Restore a copy of it, or create the gallery again "
-            "with `vireid gallery add`."
+            f"'{path}' cannot be read: {error}; expected what vireid wrote: "
+            + fix_of(
+                error,
+                "restore a copy of it, or create the gallery again with `vireid gallery add`",
+            )
+            + "."
         ) from error
 
 
@@ -102,8 +106,9 @@ def write_about(folder: Path, about: About) -> None:
         write_atomic(about_file(folder), _ABOUT.dump_json(about, indent=2))
     except OSError as error:
         raise GalleryError(
-            f"'{about_file(folder)}' cannot be written ({error.strerror}); free disk space, or fix "
-            "the permissions of its folder, and try again."
+            f"'{about_file(folder)}' cannot be written ({error.strerror}); "
+            + fix_of(error, "fix the permissions of its folder")
+            + ", and try again."
         ) from error
 
 

@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 import qdrant_edge as edge
 
-from vireid.errors import GalleryError
+from vireid.errors import GalleryError, fix_of
 from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, Lookup
+from vireid.gallery._space import allocated, require_space
 from vireid.gallery.filters import Filters
 from vireid.gallery.store import EF_CONSTRUCT, LINKS
 from vireid.times import format_time
@@ -20,6 +21,7 @@ from vireid.times import format_time
 __all__ = [
     "TEMPORARY",
     "as_filter",
+    "bytes_to_rewrite",
     "complete_indexes",
     "create",
     "drop_indexes",
@@ -39,7 +41,7 @@ def create(path: Path, dimension: int) -> edge.EdgeShard:
     """Create an empty shard without a graph, with an index for each filtered field."""
     path.mkdir()
     shard = edge.EdgeShard.create(str(path), _config(dimension, graph=False))
-    complete_indexes(shard)
+    complete_indexes(shard, path)
     return shard
 
 
@@ -48,17 +50,34 @@ def load(path: Path, dimension: int, *, graph: bool) -> edge.EdgeShard:
     return edge.EdgeShard.load(str(path), _config(dimension, graph=graph))
 
 
-def complete_indexes(shard: edge.EdgeShard) -> None:
-    """Build the filter indexes that are missing from the payloads."""
+def complete_indexes(shard: edge.EdgeShard, folder: Path) -> None:
+    """Build the filter indexes that are missing from the payloads.
+
+    Raises:
+        DiskFullError: The disk of the folder has too little space.
+    """
     kinds = {
         "keyword": edge.PayloadSchemaType.Keyword,
         "datetime": edge.PayloadSchemaType.Datetime,
     }
     missing = INDEXED.keys() - shard.info().payload_schema.keys()
+    if missing:
+        require_space(folder, 0, "to build the filter indexes")
     for key in sorted(missing):
         shard.update(edge.UpdateOperation.create_field_index(key, kinds[INDEXED[key]]))
     if missing:
         shard.flush()
+
+
+def bytes_to_rewrite(path: Path) -> int:
+    """The size of the segments that the next optimisation may write anew."""
+    total = 0
+    for segment in path.glob("segments/*"):
+        # A bit for each row of a sealed segment; a growing one has another file.
+        deleted = segment / "id_tracker.deleted"
+        if not deleted.exists() or deleted.read_bytes().strip(b"\0"):
+            total += allocated(segment)
+    return total
 
 
 def drop_indexes(path: Path) -> None:
@@ -134,7 +153,11 @@ def engine_errors(folder: Path) -> Iterator[None]:
         raise
     except BaseException as error:  # a panic of the engine is not an Exception
         raise GalleryError(
-            f"The gallery '{folder}' cannot be used: {error}. If the disk is full, free space and "
-            "try again; if files are damaged, try `vireid gallery verify --rebuild`, restore a "
-            "copy, or create the gallery again with `vireid gallery add`."
+            f"The gallery '{folder}' cannot be used: {error}; expected intact files: "
+            + fix_of(
+                error,
+                "try `vireid gallery verify --rebuild`, restore a copy, or create the gallery "
+                "again with `vireid gallery add`",
+            )
+            + "."
         ) from error

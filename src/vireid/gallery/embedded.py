@@ -27,12 +27,14 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from vireid.errors import GalleryError
+from vireid.data.layouts._common import many
+from vireid.errors import DiskFullError, GalleryError, fix_of
 from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_folder, read_about, write_about
 from vireid.gallery._engine import (
     TEMPORARY,
     as_filter,
+    bytes_to_rewrite,
     complete_indexes,
     create,
     drop_indexes,
@@ -41,13 +43,18 @@ from vireid.gallery._engine import (
     selected,
 )
 from vireid.gallery._payload import Lookup, payload_of
+from vireid.gallery._space import allocated, require_space
 from vireid.gallery._traces import find_bytes
 from vireid.gallery.filters import EVERYTHING, Filters
 from vireid.gallery.locks import AccessQueue, WriterLock
 from vireid.gallery.store import EF_SEARCH, PAGE, Field, Query, Store
+from vireid.log import log_once
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["EmbeddedStore"]
+
+ROW_BYTES = 4_096
+"""Bytes of a row besides its feature and thumbnail: metadata, and its part of the indexes."""
 
 IDLE_CHECK = 0.1
 """Seconds between two checks of an idle process whether another one waits."""
@@ -101,7 +108,8 @@ class EmbeddedStore(Store):
             except OSError as error:
                 raise GalleryError(
                     f"The gallery '{folder}' cannot be written to ({error.strerror}), which its "
-                    "locks need even for searching; expected a writable folder: copy it to one."
+                    "locks need even for searching; expected a writable folder: "
+                    f"{fix_of(error, 'copy it to one')}."
                 ) from error
             if self._writer is not None and model is not None and not about_file(folder).exists():
                 self._create(model)
@@ -126,25 +134,25 @@ class EmbeddedStore(Store):
 
     def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add the rows whose id does not exist yet; they are on disk when it returns."""
+        self._require_space(_bytes_of(rows), f"to add {many(len(rows), 'image')}")
         with self._open() as shard:
             known = _known(shard, [row.info.id for row in rows])
             new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
             if new:
                 shard.update(edge.UpdateOperation.upsert_points(list(map(_point, new.values()))))
                 shard.flush()
-                # Seals the growing segment if it is large enough.
-                if shard.optimize():
-                    shard.flush()
+                self._seal_segment(shard)
             return len(new)
 
     def replace(self, rows: Sequence[IndexedImage]) -> None:
         """Write rows over those of the same ids, and rewrite the segments that contained them."""
+        self._require_space(_bytes_of(rows), f"to change {many(len(rows), 'entry', 'entries')}")
         with self._open() as shard:
             shard.update(edge.UpdateOperation.upsert_points(list(map(_point, rows))))
             shard.flush()
             # There a row is overwritten in place, which leaves bytes of the former one.
             self._mark_growing(shard)
-            _rewrite_segments(shard)
+            self._rewrite_segments(shard)
 
     @property
     def size(self) -> int:
@@ -158,12 +166,13 @@ class EmbeddedStore(Store):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete rows, and rewrite the segments that contained them."""
+        self._require_space(0, f"to delete {many(len(ids), 'entry', 'entries')}")
         with self._open() as shard:
             about = read_about(self._folder)
             write_about(self._folder, replace(about, rows=max(0, about.rows - len(ids))))
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             shard.flush()
-            _rewrite_segments(shard)
+            self._rewrite_segments(shard)
 
     def index(self) -> None:
         """Build the graph of each sealed segment; the growing one is searched exactly.
@@ -171,13 +180,14 @@ class EmbeddedStore(Store):
         From then on a segment gets its graph when it is sealed, so some calls of :meth:`insert`
         take long.
         """
+        self._require_space(allocated(self._folder), "to build the graph")
         with self._mutex:
             with self._open():
                 write_about(self._folder, replace(read_about(self._folder), graph=True))
             # Segments get their graphs when the shard is opened again.
             self._release()
             with self._open() as shard:
-                _rewrite_segments(shard)
+                self._rewrite_segments(shard)
 
     def count_lost(self) -> int:
         """How many rows fewer there are than when the last writer closed the segments."""
@@ -279,6 +289,7 @@ class EmbeddedStore(Store):
             # Left by a kill while a segment was built; the engine does not remove it.
             shutil.rmtree(path / TEMPORARY, ignore_errors=True)
         if self._rebuild:
+            self._require_space(0, "to rebuild the filter indexes")
             drop_indexes(path)
             self._rebuild = False
         return load(path, about.model.dimension, graph=about.graph)
@@ -313,6 +324,7 @@ class EmbeddedStore(Store):
     def _create(self, model: ModelInfo) -> None:
         """Create an empty gallery; gallery.json is written last and marks it as complete."""
         path = self._folder / "shard"
+        self._require_space(0, "for a new gallery")
         shutil.rmtree(path, ignore_errors=True)
         with engine_errors(self._folder):
             create(path, model.dimension).close()
@@ -322,12 +334,15 @@ class EmbeddedStore(Store):
         """Finish what a kill interrupted, such as a deletion."""
         with self._open() as shard:
             clear_temporaries(self._folder)
-            complete_indexes(shard)
-            if interrupted:
+            complete_indexes(shard, self._folder)
+            if not interrupted:
+                self._seal_segment(shard)
+            else:
+                self._require_space(0, "to finish what was interrupted")
                 # The growing segment may contain bytes of a batch that was never acknowledged and
                 # belongs to no row.
                 self._mark_growing(shard)
-            _rewrite_segments(shard)
+                self._rewrite_segments(shard)
 
     def _mark_growing(self, shard: edge.EdgeShard) -> None:
         """Have the growing segment rewritten, as one with a deleted row is."""
@@ -335,12 +350,37 @@ class EmbeddedStore(Store):
         shard.update(edge.UpdateOperation.upsert_points([dummy]))
         shard.update(edge.UpdateOperation.delete_points([dummy.id]))
 
+    def _seal_segment(self, shard: edge.EdgeShard) -> None:
+        """Seal the growing segment if it is large enough and the disk has the space."""
+        try:
+            self._require_space(bytes_to_rewrite(self._folder / "shard"), "to seal a segment")
+        except DiskFullError:
+            log_once(
+                f"The disk of '{self._folder}' is nearly full: new entries are kept, but search"
+                " becomes slower with them until there is space to sort them into the index."
+            )
+        else:
+            if shard.optimize():
+                shard.flush()
 
-def _rewrite_segments(shard: edge.EdgeShard) -> None:
-    """Rewrite segments with deleted rows without them, and remove the old files."""
-    shard.optimize()
-    # The flush removes the old files, even if optimize reports that it had nothing to do.
-    shard.flush()
+    def _rewrite_segments(self, shard: edge.EdgeShard) -> None:
+        """Rewrite segments with deleted rows without them, and remove the old files."""
+        self._require_space(
+            bytes_to_rewrite(self._folder / "shard"),
+            "to remove the bytes of deleted entries from its files, which the next command that"
+            " changes the gallery does",
+        )
+        shard.optimize()
+        # The flush removes the old files, even if optimize reports that it had nothing to do.
+        shard.flush()
+
+    def _require_space(self, size: int, purpose: str) -> None:
+        require_space(self._folder, size, purpose)
+
+
+def _bytes_of(rows: Sequence[IndexedImage]) -> int:
+    """The bytes that rows take at most."""
+    return 2 * sum(r.feature.nbytes + 4 * len(r.thumbnail) // 3 + ROW_BYTES for r in rows)
 
 
 def _point(row: IndexedImage) -> edge.Point:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vireid.errors import GalleryError
+from vireid.errors import GalleryError, fix_of
 from vireid.files import write_atomic
 from vireid.times import format_time
 
@@ -125,7 +125,8 @@ class AccessQueue:
         except OSError as error:
             raise GalleryError(
                 f"The gallery '{self._folder}' cannot be locked ({error.strerror}); expected its "
-                "folder to exist and to be writable: restore it or fix its permissions."
+                "folder to exist and to be writable: "
+                f"{fix_of(error, 'restore it or fix its permissions')}."
             ) from error
 
     def has_waiters(self) -> bool:

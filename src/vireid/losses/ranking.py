@@ -37,7 +37,7 @@ def batch_hard_triplet_loss(features: Tensor, labels: Tensor, *, margin: float =
 
 
 def weighted_regularised_triplet_loss(
-    features: Tensor, labels: Tensor, *, squared: bool = False
+    features: Tensor, labels: Tensor, *, squared: bool = False, released: bool = False
 ) -> Tensor:
     """Triplet loss over all pairs of an anchor, weighted by difficulty, without a margin.
 
@@ -51,15 +51,26 @@ def weighted_regularised_triplet_loss(
     their sign. Source: Ye et al., "Channel Augmented Joint Learning for Visible-Infrared
     Recognition", ICCV 2021 (CAJ), after its released code, which clips g_a^2 at 88.
 
+    The released code of both computes other weights than the paper gives: it adds 1e-6 to the
+    denominator, and does not shift the exponents of the negatives, so that w_an sums to almost 0
+    where all negatives are further than about 14, as unnormalised features of a ResNet often are;
+    g_a is then the distance of the far positives alone. It also takes the anchor as a positive of
+    itself. ``released`` reproduces it.
+
     Args:
         features: ``[n, d]``, as the network pools them, not normalised.
         labels: Class indices, int64 ``[n]``.
         squared: Square the differences.
+        released: Weigh and clip as the released code does.
 
     Returns:
         A scalar; 0 if no anchor counts.
     """
     distance, positive, same = _pairs(features, labels)
+    if released:
+        far, near = _released_weights(distance, same), _released_weights(-distance, ~same)
+        gap = ((far - near) * distance).sum(1)
+        return functional.softplus((gap * gap.abs()).clamp(-88, 88) if squared else gap).mean()
     counts = positive.any(1) & ~same.all(1)
     if not counts.any():
         return distance.sum() * 0
@@ -68,6 +79,13 @@ def weighted_regularised_triplet_loss(
     near = (-distance).masked_fill(~negative, -torch.inf).softmax(1)
     gap = (far * distance).sum(1) - (near * distance).sum(1)
     return functional.softplus(gap * gap.abs() if squared else gap).mean()
+
+
+def _released_weights(values: Tensor, mask: Tensor) -> Tensor:
+    """A softmax over the masked values ``[n, n]`` of each row as the code of AGW computes it."""
+    masked = values * mask
+    powers = (masked - masked.amax(1, keepdim=True)).exp() * mask
+    return powers / (powers.sum(1, keepdim=True) + 1e-6)
 
 
 def _pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

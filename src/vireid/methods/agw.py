@@ -17,9 +17,11 @@ Published (ResNet-50 from ImageNet, R-1/mAP; from the authors' repository, not m
 SYSU-MM01 all-search single-shot, seeded draw, 47.50/47.65; RegDB visible to thermal 70.05/66.37.
 
 Where the paper and its code differ: the non-local blocks halve the channels as in Wang et al. (the
-code, by an integer division, has a single one); an anchor is not a positive of itself (in the
-softmax of the code it is); the exponent of the generalised mean is learned, as the paper says (the
-code fixes it at 3). A test feature is taken after the batch norm.
+code, by an integer division, has a single one); an anchor is not a positive of itself, and the
+weights of its negatives sum to 1 (in the softmax of the code it is, and they vanish where all
+negatives are further than about 14; released_weights=True does as the code); the exponent of the
+generalised mean is learned, as the paper says (the code fixes it at 3). A test feature is taken
+after the batch norm.
 
 Example:
     >>> import torch
@@ -65,6 +67,9 @@ class AGWConfig(MethodConfig):
     """Insert non-local blocks after the last two blocks of layer2 and the last three of layer3."""
     squared: bool = False
     """Square the differences in the triplet loss, as CAJ does."""
+    released_weights: bool = False
+    """Weigh triplets as the authors' code does instead of their paper: an anchor is a positive of
+    itself, and negatives further than about 14 count for almost nothing."""
 
     def build(self, *, classes: int) -> AGW:
         """Build the network for a number of training identities."""
@@ -123,7 +128,10 @@ class AGW(Method):
             terms={
                 "identity": identity,
                 "triplet": weighted_regularised_triplet_loss(
-                    pooled.float(), labels, squared=self.config.squared
+                    pooled.float(),
+                    labels,
+                    squared=self.config.squared,
+                    released=self.config.released_weights,
                 ),
             },
             identity=identity.detach(),

@@ -24,8 +24,9 @@ Where the released code differs: it replaces channels after the normalisation, h
 the result has exactly three equal channels, as an infrared image does; it also replaces those of
 infrared images, which only changes the normalisation of equal channels, and is omitted; erased
 rectangles are ImageNet's mean, as summaries of the paper say (the code fills in the mean of another
-data set, without normalisation); a squared difference above 88 has a gradient (there it has none).
-See also AGW.
+data set, without normalisation); a squared difference above 88 has a gradient (there it has none);
+the triplets are weighted as the paper says (released_weights=True weighs and clips them as the code
+does). See also AGW.
 
 With ResNet-50 and 395 identities: 31,689,089 parameters, features of 2048 values.
 

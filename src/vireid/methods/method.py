@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -18,6 +18,12 @@ from vireid.nn import BackboneName
 from vireid.types import CrossModalBatch, Modality
 
 __all__ = ["Losses", "Method", "MethodConfig", "OptimizerStep", "Phase"]
+
+MAX_SIDE = 4_096
+"""Maximum height and width of an input, in pixels."""
+
+MAX_NUMBER = 65_536
+"""Maximum of a whole number among the options of a method, such as the length of a feature."""
 
 
 class Losses(NamedTuple):
@@ -95,11 +101,17 @@ class MethodConfig(ABC):
 
     def __post_init__(self) -> None:
         height, width = self.size
-        if min(self.size) < 32:
+        if not 32 <= min(self.size) <= max(self.size) <= MAX_SIDE:
             raise ConfigError(
-                f"The size '{height} {width}' is too small; expected HEIGHT WIDTH of at least 32 "
-                "pixels each, such as --size 288 144."
+                f"The size '{height} {width}' is out of range; expected HEIGHT WIDTH of 32 to "
+                f"{MAX_SIDE} pixels each, such as --size 288 144."
             )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value > MAX_NUMBER:
+                raise ConfigError(
+                    f"'{field.name}' is {value}; expected a whole number of at most {MAX_NUMBER}."
+                )
 
     @abstractmethod
     def build(self, *, classes: int) -> Method:

@@ -184,4 +184,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], TrainingState]:
         raise RunError(f"The checkpoint '{path}' is damaged ({error}).") from error
     if "state" not in meta or meta.get("digest") != fingerprint(tensors):
         raise RunError(f"The checkpoint '{path}' is damaged: its digest does not match.")
-    return tensors, TrainingState(**json.loads(meta["state"]))
+    try:
+        return tensors, TrainingState(**json.loads(meta["state"]))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"The checkpoint '{path}' is damaged ({error}).") from error

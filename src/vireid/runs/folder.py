@@ -17,13 +17,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -38,6 +38,20 @@ from vireid.plugins import Origin, origin, require
 from vireid.runs.config import Run
 
 __all__ = ["RunFolder", "require_readable"]
+
+MAX_CONFIG = 65_536
+"""Maximum number of bytes of a config.yaml; vireid writes about 2,000."""
+
+MAX_DEPTH = 20
+"""Maximum number of levels of a config.yaml; vireid writes 4."""
+
+
+@dataclass(frozen=True)
+class _ModelMeta:
+    """What a file of weights says of them."""
+
+    fingerprint: str
+    classes: Annotated[int, Field(ge=1)]
 
 
 class RunFolder:
@@ -124,7 +138,8 @@ class RunFolder:
             PluginError: If it needs a plugin that is missing or was changed.
         """
         try:
-            text = self.config_file.read_text(encoding="utf-8")
+            with self.config_file.open("rb") as file:
+                text = file.read(MAX_CONFIG + 1).decode()
             return _from_yaml(text, what=f"'{self.config_file}'")
         except (FileNotFoundError, NotADirectoryError) as error:
             why = "is a file" if self.path.is_file() else "has no config.yaml"
@@ -172,7 +187,7 @@ class RunFolder:
         try:
             lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
             return [json.loads(line) for line in lines]
-        except (ValueError, OSError) as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise RunError(
                 f"'{self.metrics_file}' cannot be read ({error}); expected one JSON object a line; "
                 f"`vireid train --resume {self.path}` writes it again from the last checkpoint."
@@ -211,17 +226,18 @@ class RunFolder:
             )
         try:
             with safe_open(path, framework="pt") as file:
-                meta = json.loads((file.metadata() or {}).get("vireid", "{}"))
+                text = (file.metadata() or {}).get("vireid", "{}")
+                meta = TypeAdapter(_ModelMeta).validate_json(text)
                 stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
+        except (SafetensorError, ValidationError) as error:
             raise RunError(f"'{path}' is damaged ({error}); {self._restore}.") from error
         state = _in_single(stored)
-        if fingerprint(state) != meta.get("fingerprint"):
+        if fingerprint(state) != meta.fingerprint:
             raise RunError(
                 f"'{path}' is damaged: its tensors are not the ones that were saved; "
                 f"{self._restore}."
             )
-        return state, meta["classes"], meta["fingerprint"]
+        return state, meta.classes, meta.fingerprint
 
 
 def require_readable(run: Run) -> None:
@@ -263,11 +279,46 @@ def _to_yaml(run: Run) -> str:
 
 
 def _from_yaml(text: str, *, what: str) -> Run:
-    plain = yaml.safe_load(text)
+    if len(text) > MAX_CONFIG:
+        raise ConfigError(f"it has more than {MAX_CONFIG:,} bytes; expected about 2,000")
+    # CPython parses no integer of more than 4,300 digits, and raises a plain ValueError.
+    try:
+        plain = yaml.load(text, _Loader)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    _check_numbers(plain)
     if isinstance(plain, dict):
         for one in TypeAdapter(list[Origin]).validate_python(plain.pop("plugins", [])):
             require(one, what=what)
     return TypeAdapter(Run).validate_python(plain)
+
+
+def _check_numbers(value: object) -> None:
+    """Refuse numbers that no option has, and that overflow in PyTorch."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _check_numbers(part)
+    elif isinstance(value, int | float) and not abs(value) < 2**63:  # true of NaN too
+        raise ConfigError(f"it has the number '{value}'; expected a finite one below 2^63")
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader whose work is bounded by the size of the text."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # A few aliases of aliases stand for billions of values.
+        if self.check_event(yaml.AliasEvent):
+            raise ConfigError("it has an alias ('*'); expected every value written out")
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ConfigError(f"it has more than {MAX_DEPTH} levels; expected 4")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _difference(own: object, read: object, name: str) -> str:
