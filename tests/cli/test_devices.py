@@ -97,6 +97,7 @@ def test_two_processes_train_what_one_trains(run: Run, alone: Path, tmp_path: Pa
     process = start(out)
     _, error = process.communicate(timeout=600)
     assert process.returncode == 0, error.decode()
+    assert "leaked semaphore" not in error.decode()
     assert RunFolder(out).read_config() == run
     assert len(epochs(out)) * STEPS_AN_EPOCH == 12
     check_same(out, alone)

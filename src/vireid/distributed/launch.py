@@ -24,6 +24,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, NoReturn, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from vireid.distributed.comm import (
     ProcessInfo,
@@ -234,6 +235,9 @@ def _work(
     # Ctrl-C reaches the supervising process too, which sends SIGTERM to all workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
+    # The one that tqdm creates for its bars contains a semaphore of the system, which _exit leaves
+    # behind and Python warns of.
+    tqdm.set_lock(threading.RLock())
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // info.local_size))
     try:
