@@ -21,7 +21,7 @@ LAYERS = (
     ("openset",),
     ("video", "adaptation"),
     ("reports",),
-    ("app", "synvi"),
+    ("app", "synvi", "testing"),
     ("cli",),
 )
 """From left to right."""

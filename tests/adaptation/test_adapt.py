@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.training.test_loop import same_run
 
 from vireid.cli import main
 from vireid.features import load
 from vireid.runs import RunFolder
+from vireid.testing import same_run
 
 OPTIONS = (
     *(

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from tests.conftest import RECIPE as SMALL_RECIPE
 from tests.helpers.trees import write_sysu
-from tests.training.test_loop import WALL_CLOCK, wait_for
+from tests.training.test_loop import wait_for
 
 from vireid.cli._images import ImageOptions
 from vireid.cli.encode import encode
@@ -27,6 +27,7 @@ from vireid.evaluation import protocols_for
 from vireid.features import load
 from vireid.methods import Optimisation
 from vireid.runs import Run, RunFolder
+from vireid.testing import WALL_CLOCK
 
 RECIPE = replace(
     SMALL_RECIPE,

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from tests.helpers.exports import shallow_resnets
-from tests.methods.test_contract import CLASSES, ONE_PATH, PUBLISHED, SIZE, small
+from tests.methods.test_contract import ONE_PATH, PUBLISHED, small
 
 from vireid.export.graph import NetworkPath, network_graph
 from vireid.export.resize import PIXELS
 from vireid.features.runtimes import OUTPUT
 from vireid.features.torch_backend import TorchBackend
 from vireid.optional_packages import package
+from vireid.testing.contract import SIZE
+from vireid.testing.people import IDENTITIES
 from vireid.types import Modality
 
 # TSLFN is DLIS without PALM, and CAJ's network is AGW's: each graph takes seconds. dlis-strong has
@@ -30,7 +32,7 @@ def shallow() -> Iterator[None]:
 @pytest.mark.parametrize("name", [*(n for n in PUBLISHED if n not in OF_OTHERS), "dlis-strong"])
 def test_a_method_as_a_graph(name: str) -> None:
     torch.manual_seed(0)
-    network = replace(small(name), backbone="resnet18", weights="none").build(classes=CLASSES)
+    network = replace(small(name), backbone="resnet18", weights="none").build(classes=IDENTITIES)
     with torch.no_grad():
         for parameter in network.parameters():
             # What is zero at first, such as PALM, would hide mistakes.

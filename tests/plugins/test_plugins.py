@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from vireid.evaluation import PluginReranker, Result, protocols_for
 from vireid.features import load
 from vireid.log import log_once
 from vireid.methods import catalogue
+from vireid.testing import contract
 from vireid.video import load_detector
 
 TINY = ["--epochs", "1", "--identities", "2", "--images", "2", "--device", "cpu"]
@@ -351,3 +353,24 @@ def test_a_broken_package_does_not_affect_the_others(
 def _recorded(run: Path) -> str:
     config = (run / "config.yaml").read_text()
     return config.rsplit("sha256: ", 1)[1].strip()
+
+
+def test_the_public_contract_of_a_plugin(file: Path) -> None:
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "vireid.testing.contract"]
+    done = subprocess.run(
+        [sys.executable, *words, "--basetemp", str(file.parent / "temp")],
+        env=os.environ | {"VIREID_PLUGINS": str(file)},
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "8 passed" in done.stdout
+
+
+def test_the_public_contract_without_a_plugin(file: Path) -> None:
+    with pytest.raises(AssertionError, match="no plugin declares a method"):
+        contract.test_a_method_is_declared()
+    with plugins.using([file]):
+        contract.test_a_method_is_declared()

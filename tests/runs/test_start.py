@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_loop import same_run
 
 from vireid.cli import main
 from vireid.errors import ConfigError, RunError, VireidError
@@ -16,6 +15,7 @@ from vireid.methods import catalogue
 from vireid.nn.weights import read_weights
 from vireid.runs import Run, RunFolder, start_from
 from vireid.runs.start import head_names, load_start
+from vireid.testing import same_run
 from vireid.training import fit
 
 HEADS = {"heads.classifier_weight", "heads.classifier_bias"}

@@ -20,24 +20,12 @@ from vireid.errors import RunError, TrainingError
 from vireid.losses import hetero_center_loss
 from vireid.methods import Optimisation
 from vireid.runs import Run, RunFolder, checkpoint
+from vireid.testing import metrics, same_run
 from vireid.training import fit
 from vireid.training.batches import TrainingSet
 from vireid.training.optimization import rate_factor
 
-WALL_CLOCK = ("seconds", "images_per_second")
 STOP_AT = 3
-
-
-def metrics(out: Path) -> list[dict[str, Any]]:
-    """The metrics that do not depend on the clock."""
-    lines = RunFolder(out).read_metrics()
-    return [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in lines]
-
-
-def same_run(a: Path, b: Path) -> bool:
-    """Whether two runs are bit-equal."""
-    model = (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
-    return model and metrics(a) == metrics(b)
 
 
 def steps_an_epoch(run: Run) -> int:

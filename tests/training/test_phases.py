@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.test_loop import metrics, same_run
 from torch import Tensor, nn
 
 from vireid.data.image_stack import ImageStack
@@ -15,6 +14,7 @@ from vireid.data.sampler import class_indices
 from vireid.data.transforms import normalise
 from vireid.methods import DLIS, DLISConfig, Losses, OptimizerStep, Phase
 from vireid.runs import Run, RunFolder
+from vireid.testing import metrics, same_run
 from vireid.training import fit
 from vireid.types import CrossModalBatch, Modality
 
