@@ -71,7 +71,7 @@ _TRAIN = {*TRAIN, "train --resume", "ablate", "demo"}
 EXCEPTIONS = (
     Excepted(
         "re-ranking {} queries",
-        {*_TRAIN, "difficulty"},
+        {*_TRAIN, "adapt", "difficulty"},
         "there is no re-ranking",
     ),
     Excepted(

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vireid.errors import EvaluationError
+from vireid.errors import EvaluationError, ExportError
 from vireid.evaluation import (
     Chance,
     Protocol,
@@ -337,3 +339,45 @@ def test_euclidean_similarity_is_of_the_rows_as_they_are() -> None:
     # A feature of zeros has a place, though no direction.
     stretched.values[0] = 0
     evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))
+
+
+PANDAS = """
+class DataFrame:
+    @classmethod
+    def from_dict(cls, rows, *, orient):
+        assert orient == "index"
+        found = cls()
+        found.rows, found.attrs = rows, {}
+        return found
+"""
+
+
+def test_a_frame_has_a_row_per_trial_and_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = evaluate(extract_features(toy()), toy())
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ExportError, match=r"pip install 'vireid\[pandas\]'"):
+            result.to_frame()
+    (tmp_path / "pandas.py").write_text(PANDAS)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    frame = result.to_frame()
+    monkeypatch.delitem(sys.modules, "pandas")
+    assert list(frame.rows) == ["trial 1", "trial 2", "trial 3", "chance"]
+    assert [row["mAP"] for row in frame.rows.values()] == [
+        *(trial.mean_ap for trial in result.trials),
+        result.chance.mean_ap,
+    ]
+    assert frame.rows["trial 2"]["R-5"] == result.trials[1].cmc_by_identity[4]
+    assert (frame.attrs["protocol"], frame.attrs["direction"]) == ("Toy", "infrared to visible")
+
+
+def test_a_notebook_shows_scores_chance_and_conditions() -> None:
+    result = replace(evaluate(extract_features(toy()), toy()), protocol="<b>Toy & co")
+    shown = result._repr_html_()
+    assert "&lt;b&gt;Toy &amp; co" in shown
+    for cell in [*result.cells(), *result.chance_cells()]:
+        assert f"<td>{cell}</td>" in shown
+    assert result.versus_chance in shown

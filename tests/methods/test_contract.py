@@ -8,8 +8,20 @@ import torch
 
 from vireid.methods import MethodConfig, catalogue
 from vireid.nn.two_stream import PerModality
-from vireid.testing.contract import *  # noqa: F403
-from vireid.testing.contract import Trained, images
+from vireid.testing.contract import (  # noqa: F401
+    Trained,
+    images,
+    people,
+    pytest_generate_tests,
+    test_a_feature_is_a_unit_vector_of_its_image_alone,
+    test_every_parameter_has_one_learning_rate_and_a_step,
+    test_losses_are_finite_scalars_and_what_is_watched_is_detached,
+    test_options_survive_a_config_file,
+    test_resumed_is_the_same_to_the_last_bit,
+    test_training_moves_every_trainable_part,
+    train,
+    trained,
+)
 from vireid.testing.contract import small as made_small
 from vireid.types import Modality
 
@@ -20,8 +32,6 @@ RECIPES = PUBLISHED
 SMALLER: dict[str, dict[str, Any]] = {"d2rl": {"width": 8}}
 # One path for both modalities: published as single networks.
 ONE_PATH = {"cmgan", "mgn", "pcb"}
-
-del test_a_method_is_declared  # noqa: F821
 
 
 def small(name: str) -> MethodConfig:
@@ -44,7 +54,7 @@ def test_every_recipe_has_one_for_two_cores() -> None:
             assert method.kind == catalogue()[name.removesuffix("-cpu")].recipe.method.kind
 
 
-def test_each_modality_takes_its_own_path(recipe: str, trained: Trained) -> None:
+def test_each_modality_takes_its_own_path(recipe: str, trained: Trained) -> None:  # noqa: F811
     model = copy.deepcopy(trained.end).eval()
     with torch.inference_mode():
         visible, infrared = (model.extract_features(images(), m) for m in Modality)

@@ -355,7 +355,7 @@ def test_no_two_options_of_a_recipe_have_one_name() -> None:
 
     for name in catalogue():
         chosen = run(name)
-        hidden = ("name", "seed", "device", "start")
+        hidden = ("name", "seed", "device", "start", "adaptation")
         assert len(options(chosen)) == leaves(chosen) - len(hidden) + len(("kind",))
         assert options(chosen)["size"] == " ".join(map(str, chosen.recipe.method.size))
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
+from vireid.cli._flags import Switch
 from vireid.cli._invocation import command_line
-from vireid.errors import ConfigError, EvaluationError, RunError
+from vireid.errors import ConfigError, EvaluationError, RunError, first_few
 from vireid.evaluation import Result
 from vireid.files import write_atomic
-from vireid.log import echo
+from vireid.log import echo, log
 from vireid.reports.leaderboard import Board, Entry, Score, markdown
 from vireid.reports.leaderboard import leaderboard as boards_of
 from vireid.reports.leaderboard_page import write_leaderboard
+from vireid.reports.paper_tables import csv_tables, latex_tables
+from vireid.reports.published import published_for
 from vireid.runs import RunFolder, resolve_model
 
 __all__ = ["leaderboard", "read_entries"]
+
+TableFormat = Literal["markdown", "latex", "csv"]
+_FORMATS: Mapping[TableFormat, tuple[Callable[..., str], str]] = {
+    "markdown": (markdown, "md"),
+    "latex": (latex_tables, "tex"),
+    "csv": (csv_tables, "csv"),
+}
 
 
 def leaderboard(
@@ -26,6 +36,8 @@ def leaderboard(
     /,
     *,
     sort: Score = "mAP",
+    format: TableFormat = "markdown",
+    published: Switch = False,
     out: Path | None = None,
 ) -> list[Board]:
     """Rank evaluated runs; only comparable results share a table.
@@ -37,16 +49,24 @@ def leaderboard(
     Args:
         runs: Evaluated run folders, names of evaluated installed models, or single result files.
         sort: Score to sort by.
-        out: Also write leaderboard.md and leaderboard.html into this folder.
+        format: markdown; latex, with booktabs and xcolor; or csv. Scores that are significantly
+            below the best of their column (paired bootstrap over identities) are marked.
+        published: Add the published figures of the field for each protocol, with their sources.
+        out: Also write leaderboard.md (.tex, .csv) and leaderboard.html into this folder.
 
     Returns:
         The tables.
     """
     boards = boards_of(read_entries(runs), sort=sort)
-    text = markdown(boards)
+    write, ending = _FORMATS[format]
+    text = write(boards, published=published)
     echo(text, end="")
+    lacking = [board.title for board in boards if not published_for(board.result)]
+    if published and lacking:
+        of = f"{len(lacking)} of {len(boards)} tables"
+        log(f"No published figures for {of}: {first_few(lacking)}.")
     if out is not None:
-        write_atomic(out / "leaderboard.md", text.encode(errors="backslashreplace"))
+        write_atomic(out / f"leaderboard.{ending}", text.encode(errors="backslashreplace"))
         write_leaderboard(out / "leaderboard.html", boards, command=command_line())
     return boards
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vireid.errors import EvaluationError
-from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
-from vireid.evaluation.result import Result
+from vireid.evaluation.bootstrap import METRICS, Interval, Metric, interval, resample
+from vireid.evaluation.result import Result, Statistic
 
-__all__ = ["Comparison", "Difference", "compare"]
+__all__ = ["Comparison", "Difference", "compare", "difference"]
 
 _SIGNIFICANT = 0.05
 
@@ -116,18 +116,26 @@ def compare(first: Result, second: Result) -> Comparison:
             f"fingerprints {first.data_fingerprint[:12]} and {second.data_fingerprint[:12]}); "
             "expected the same: evaluate both runs on the same copy of the data set"
         )
-    systems = [[trial.by_identity for trial in result.trials] for result in (first, second)]
-    return Comparison(first, second, tuple(_difference(first, second, systems, m) for m in METRICS))
+    return Comparison(first, second, tuple(difference([first], [second], m) for m in METRICS))
 
 
-def _difference(
-    first: Result, second: Result, systems: Sequence[Sequence[ByIdentity]], metric: Metric
-) -> Difference:
+def difference(first: Sequence[Result], second: Sequence[Result], metric: Metric) -> Difference:
+    """The difference of one score between two systems, each the mean over its trainings.
+
+    Args:
+        first: Results of the first system, one a training seed.
+        second: Results of the second, under the same protocol on the same images.
+        metric: The score.
+
+    Raises:
+        EvaluationError: There are fewer than two identities, or the systems' differ.
+    """
+    both = (first, second)
+    systems = [[trial.by_identity for one in each for trial in one.trials] for each in both]
     draws = resample(systems, metric)
     change = draws[:, 1] - draws[:, 0]
     # Ties count on both sides, so that equal systems have p = 1.
     smaller = min(int(np.count_nonzero(change <= 0)), int(np.count_nonzero(change >= 0)))
     p = min(1.0, 2 * max(smaller, 1) / len(change))
-    return Difference(
-        metric, first.scores[metric].mean, second.scores[metric].mean, interval(change), p
-    )
+    before, after = (Statistic.of(one.scores[metric].mean for one in each).mean for each in both)
+    return Difference(metric, before, after, interval(change), p)

@@ -13,9 +13,10 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -25,6 +26,10 @@ from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, i
 from vireid.evaluation.chance import Chance
 from vireid.evaluation.markdown import markdown_table
 from vireid.files import write_atomic
+from vireid.optional_packages import package
+
+if TYPE_CHECKING:
+    DataFrame: TypeAlias = Any  # pandas is optional, and has no types of its own
 
 __all__ = ["OWN_DATA", "SCORES", "CmcKind", "Result", "Score", "Statistic", "TrialScore", "table"]
 
@@ -349,6 +354,47 @@ class Result:
             bar = "!" * min(len(text) + 6, 100)
             return "\n".join([*lines, bar, f"!! {text}", bar])
         return "\n".join([*lines, text])
+
+    def to_frame(self) -> DataFrame:
+        """The scores of each trial in [0, 1] as a pandas DataFrame, with the chance level.
+
+        The index is ``trial 1`` to ``trial n`` and ``chance``, the columns are R-1, R-5, R-10,
+        R-20, mAP and mINP; protocol, direction and conditions are in ``attrs``.
+
+        Raises:
+            ExportError: pandas is not installed.
+        """
+        pandas = package("pandas", extra="pandas")
+        single = [replace(self, trials=(trial,)).scores for trial in self.trials]
+        rows = {
+            f"trial {number}": {name: score.mean for name, score in scores.items()}
+            for number, scores in enumerate(single, 1)
+        }
+        chance = self.chance
+        curve = [chance.cmc[min(rank, len(chance.cmc)) - 1] for rank in _RANKS]
+        random = [*curve, chance.mean_ap, chance.mean_inp]
+        rows["chance"] = dict(zip(SCORES, random, strict=True))
+        frame = pandas.DataFrame.from_dict(rows, orient="index")
+        frame.attrs = {
+            "protocol": self.protocol,
+            "direction": self.direction,
+            "conditions": self.conditions(),
+        }
+        return frame
+
+    def _repr_html_(self) -> str:
+        """The table of a notebook: scores in percent, the chance level and the conditions."""
+        rows = [["", *SCORES], ["result", *self.cells()], ["chance", *self.chance_cells()]]
+        head, *body = (
+            "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+            for row, tag in zip(rows, ("th", "td", "td"), strict=True)
+        )
+        lines = [*self.conditions(), self.versus_chance]
+        return (
+            f"<p><b>{escape(self.title)}</b></p>"
+            f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+            f"<p><small>{'<br>'.join(map(escape, lines))}</small></p>"
+        )
 
     def to_json(self) -> str:
         """The result as JSON text; equal results give equal bytes.

@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,16 +20,23 @@ from typing import Any, NamedTuple
 
 from vireid.data.tone_mapping import TONE_MAPPING
 from vireid.errors import EvaluationError, first_few
+from vireid.evaluation.bootstrap import METRICS
+from vireid.evaluation.compare import difference
 from vireid.evaluation.markdown import markdown_list, markdown_table
 from vireid.evaluation.result import SCORES, Result, Score, Statistic
+from vireid.reports.published import published_for
 from vireid.runs import Run
 from vireid.runs.names import overrides, row_names
 
-__all__ = ["SYNTHETIC", "Board", "Entry", "Row", "Score", "leaderboard", "markdown"]
+__all__ = ["BELOW", "SYNTHETIC", "Board", "Entry", "Row", "Score", "leaderboard", "markdown"]
 
 SYNTHETIC = (
     "These people are synthetic and so are these numbers: they say nothing about accuracy on real "
     "people."
+)
+BELOW = (
+    "†: significantly below the best of its column (p < 0.05 by paired bootstrap over identities; "
+    "not corrected for several rows, and without the variation over seeds)."
 )
 _ALWAYS = ("backbone", "size")  # conditions that always have a column
 _IF_DIFFERENT = (
@@ -132,10 +140,19 @@ class Board:
     Attributes:
         rows: The rows, best first.
         notes: What readers must know to judge them, one sentence each.
+        below: Names of rows and scores that are significantly below the best of the column.
     """
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    below: frozenset[tuple[str, Score]] = frozenset()
+
+    def marked(self, row: Row) -> list[str]:
+        """The scores of a row as text, marked where they are significantly below the best."""
+        return [
+            f"{cell} †" if (row.name, name) in self.below else cell
+            for name, cell in zip(SCORES, row.cells(), strict=True)
+        ]
 
     @property
     def result(self) -> Result:
@@ -195,7 +212,7 @@ class Board:
                     row.label,
                     *(row.conditions[name] for name in shown),
                     f"{len(row.entries)} ({', '.join(entry.seed for entry in row.entries)})",
-                    *row.cells(),
+                    *self.marked(row),
                     f"{row.score('mAP').mean / chance:.1f}",
                     "" if row.minutes is None else f"{row.minutes:.1f}",
                 ]
@@ -227,8 +244,13 @@ def leaderboard(entries: Iterable[Entry], *, sort: Score = "mAP") -> list[Board]
     return [_board(group, sort) for _, group in sorted(groups.items())]
 
 
-def markdown(boards: Sequence[Board]) -> str:
-    """Format the tables as Markdown."""
+def markdown(boards: Sequence[Board], *, published: bool = False) -> str:
+    """Format the tables as Markdown.
+
+    Args:
+        boards: The tables.
+        published: Add the published figures of each protocol, in tables of their own.
+    """
     parts = ["# Leaderboard"]
     for board in boards:
         parts += [
@@ -237,6 +259,13 @@ def markdown(boards: Sequence[Board]) -> str:
             markdown_table(board.table(), left=board.text_columns),
             markdown_list(board.notes),
         ]
+        if figures := published_for(board.result) if published else []:
+            lines = [["published, not measured here", *SCORES, "source"]]
+            lines += [
+                [f"*{one.name}*", *(one.scores.get(n, "") for n in SCORES), one.remark]
+                for one in figures
+            ]
+            parts.append(markdown_table(lines, left=1))
     return "\n\n".join(parts) + "\n"
 
 
@@ -257,6 +286,7 @@ def _board(entries: Sequence[Entry], sort: Score) -> Board:
             )
     rows, notes = _rows(entries)
     rows.sort(key=lambda row: (-row.score(sort).mean, row.name))
+    below = _below_best(rows)
     synthetic = entries[0].result.protocol.startswith("SynVI")
     return Board(
         tuple(rows),
@@ -266,8 +296,24 @@ def _board(entries: Sequence[Entry], sort: Score) -> Board:
             *_deviations(entries),
             *notes,
             *_legend(rows),
+            *([BELOW] if below else []),
         ),
+        below,
     )
+
+
+def _below_best(rows: Sequence[Row]) -> frozenset[tuple[str, Score]]:
+    """Names of rows and scores that are significantly below the best row in that score."""
+    found = set()
+    for metric in METRICS:
+        best = max(rows, key=lambda row: row.score(metric).mean)
+        for row in rows:
+            first, second = ([entry.result for entry in each.entries] for each in (best, row))
+            # One identity alone cannot be resampled.
+            with contextlib.suppress(EvaluationError):
+                if row is not best and difference(first, second, metric).is_significant:
+                    found.add((row.name, metric))
+    return frozenset(found)
 
 
 def _rows(entries: Sequence[Entry]) -> tuple[list[Row], list[str]]:
