@@ -14,17 +14,22 @@ vireid synvi worlds --layout worlds --preset pretrain --seed 0
 vireid synvi regdb --layout regdb --preset standard --seed 1
 vireid synvi sysu --layout sysu-mm01 --preset standard --seed 1
 
-# 2. Training.
-recipe=(dlis-transfer-cpu --layout manifest --root worlds/manifest.csv --seed 0
-    --device "${DEVICE:-cpu}" --precision bf16-mixed)
-if [ ! -f run/model.safetensors ]; then
-    if [ -d run/checkpoints ]; then
-        vireid train --resume run
+# 2. Training: four epochs of small images, then two of larger ones from the network of the first.
+train() { # RUN OPTIONS...: train into RUN, or resume it
+    local run=$1
+    shift
+    if [ -f "$run/model.safetensors" ]; then
+        return
+    elif [ -d "$run/checkpoints" ]; then
+        vireid train --resume "$run"
     else
-        rm -rf run
-        vireid train "${recipe[@]}" --out run
+        rm -rf "$run"
+        vireid train dlis-transfer-cpu --layout manifest --root worlds --seed 0 --precision bf16-mixed \
+            --device "${DEVICE:-cpu}" --out "$run" "$@"
     fi
-fi
+}
+train small --size 96 48 --epochs 4
+train run --start small --backbone-factor 0.3 --size 144 72 --pad 8 --lr 5e-4 --photometric 0.4 --erasing 0.2 --epochs 2
 
 # 3. The model without figures, its figures (in unseen worlds, and direct transfer to the other
 #    forms), the model with them.

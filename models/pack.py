@@ -125,18 +125,23 @@ def interpolated(state: Mapping[str, Tensor], run: Run, share: float) -> dict[st
 
     Args:
         state: The trained tensors.
-        run: The run; its method starts from ImageNet's weights.
+        run: The run; it, or the first of the runs that it was started from, starts from ImageNet's
+            weights.
         share: Weight of the trained tensors, 0 to 1.
 
     Raises:
         ConfigError: The training did not start from ImageNet's weights.
     """
-    method = run.recipe.method
-    if run.start or method.weights != "imagenet":
+    first = run
+    while first.start:
+        first = resolve_model(first.start.model).read_config()
+    weights = first.recipe.method.weights
+    if weights != "imagenet":
         raise ConfigError(
-            f"The run starts from '{run.start or method.weights}'; expected --weights imagenet, to"
-            " interpolate with: remove --interpolate."
+            f"The training started from '{weights}'; expected --weights imagenet, to interpolate"
+            " with: remove --interpolate."
         )
+    method = replace(run.recipe.method, weights=weights)
     initial = []
     for seed, config in ((0, method), (1, method), (0, replace(method, weights="none"))):
         torch.manual_seed(seed)

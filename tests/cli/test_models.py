@@ -28,7 +28,7 @@ from vireid.files import write_atomic
 from vireid.gallery import open_gallery
 from vireid.models import Description, InstalledModel, default_model, installed_models
 from vireid.nn.weights import fingerprint
-from vireid.runs import RunFolder, resolve_model
+from vireid.runs import RunFolder, Start, resolve_model
 
 NAME = "synvi-lite0"
 
@@ -152,7 +152,18 @@ def test_weights_are_interpolated_with_imagenet(run: Path, tmp_path: Path) -> No
     # All of the convolutions and the statistics, and none of the heads.
     assert any(key.endswith("running_var") for key in backbone)
     assert not any(key.startswith("heads.") for key in backbone)
-    with pytest.raises(ConfigError, match="starts from 'none'; expected --weights imagenet"):
+    # A run that starts from that run's network has the same start.
+    first = RunFolder(tmp_path / "first")
+    first.path.mkdir()
+    first.write_config(config, comment="a test")
+    second = replace(
+        config,
+        start=Start(model=first.path, fingerprint="0"),
+        recipe=replace(config.recipe, method=replace(config.recipe.method, weights="none")),
+    )
+    again = interpolated({**start, **{key: start[key] + 1 for key in floating}}, second, 0.25)
+    assert all(torch.equal(again[key], tensor) for key, tensor in found.items())
+    with pytest.raises(ConfigError, match="started from 'none'; expected --weights imagenet"):
         pack(run, "own", out=tmp_path / "out", interpolate=0.5)
     with pytest.raises(ConfigError, match="--interpolate is 2"):
         pack(run, "own", out=tmp_path / "out", interpolate=2)

@@ -367,7 +367,7 @@ def transfer_recipe() -> Recipe[DLISConfig]:
             lr=1e-3,
             backbone_lr=6e-4,
             weight_decay=1e-3,
-            epochs=6,
+            epochs=4,
             warmup=0.1,
             schedule="cosine",
             clip=10.0,
