@@ -12,7 +12,7 @@ cd "$work"
 # 1. Synthetic people: worlds to train on, and two unseen forms to measure transfer on.
 vireid synvi worlds --layout worlds --preset pretrain --seed 0
 vireid synvi regdb --layout regdb --preset standard --seed 1
-vireid synvi sysu --layout sysu-mm01 --preset standard --seed 1
+vireid synvi sysu --layout sysu-mm01 --preset demo --seed 1
 
 # 2. Training: four epochs of small images, then two of larger ones from the network of the first.
 train() { # RUN OPTIONS...: train into RUN, or resume it

@@ -34,7 +34,7 @@ def detect(
     limit: Annotated[str, tyro.conf.arg(name="for")] = "",
     options: DetectOptions = _DEFAULT,
 ) -> People:
-    """Find the people in videos, frames and streams; write their best crops and a manifest.
+    """Find the people in videos, frames and streams; write their best crops.
 
     People are detected, and tracked from frame to frame; of each tracklet the few best crops are
     kept: sharp, whole and apart in time. Every command that takes images takes the manifest. Run
@@ -43,7 +43,7 @@ def detect(
     Args:
         sources: Videos, folders of videos or of frames (searched recursively), images of scenes,
             and addresses of streams (rtsp://, http://).
-        out: Output folder: the crops and manifest.csv.
+        out: Output folder: the crops and their manifest.csv.
         camera: Camera of the sources; one command for each camera, or a pattern.
         start: When the first frame was taken, in ISO 8601 (UTC unless it has an offset); the
             creation time in the video by default.
