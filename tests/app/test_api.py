@@ -330,3 +330,37 @@ def test_the_page(ada: Visitor) -> None:
         assert f"page/{path}" in page.text
         assert ada.ask("GET", f"/page/{path}").status_code == 200
     assert ada.ask("GET", "/health").json() == {"status": "ok"}
+
+
+def test_a_report(ada: Visitor) -> None:
+    data = {"format": "json", "camera": "hall", "limit": 2}
+    answer = ada.ask("POST", "/api/report", files=images(photograph(3, grey=True)), data=data)
+    assert answer.headers["content-disposition"] == 'attachment; filename="search.json"'
+    found = answer.json()
+    expected = ada.search(photograph(3, grey=True), camera="hall", limit=2)
+    hits = [hit["entry"]["id"] for group in expected["groups"] for hit in group]
+    assert [hit["id"] for hit in found["hits"]] == hits
+    assert (found["asked_by"], found["filters"]) == ("ada", {"camera": ["hall"]})
+    assert "path" not in found["hits"][0]
+    event = next(e for e in ada.events()[::-1] if e["action"] == "report")
+    assert (event["user"], event["format"], event["filters"]) == (
+        "ada",
+        "json",
+        {"camera": ["hall"]},
+    )
+
+
+def test_the_newest_first(ada: Visitor) -> None:
+    every = ada.get("/api/entries", limit=200)["entries"]
+    newest = sorted(every, key=lambda e: e["id"])
+    newest.sort(key=lambda e: e["time"] or "", reverse=True)
+    found = ada.get("/api/entries", limit=4, offset=1, order="newest")["entries"]
+    assert [e["time"] for e in found] == [e["time"] for e in newest[1:5]]
+
+
+def test_the_docs_are_served_from_here(ada: Visitor) -> None:
+    page = ada.ask("GET", "/api/docs").text
+    assert "PATCH /api/entries/{id}" in page
+    assert 'href="#SearchResponse"' in page
+    assert "<script" not in page
+    assert "://" not in page

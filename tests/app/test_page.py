@@ -409,3 +409,37 @@ def test_the_gallery_is_leafed_through_to_its_end(tab: Tab) -> None:
     assert more.is_hidden()
     page.locator(".card button").first.click()
     tab.says("#detail-title", "Image 1 of 45")
+
+
+def test_a_report_a_timeline_and_the_docs(tab: Tab) -> None:
+    tab.search(night(3))
+    tab.page.locator("#timeline svg").wait_for()
+    marks = tab.page.locator("#timeline .mark")
+    assert marks.count() > 1
+    marks.last.focus()
+    tab.page.keyboard.press("Enter")
+    tab.says("#detail-title", "Result ")
+    tab.page.keyboard.press("Escape")
+    tab.shot("timeline")
+    with tab.page.expect_download() as saved:
+        tab.page.locator("#export").get_by_role("button", name="page").click()
+    assert saved.value.suggested_filename == "search.html"
+    assert "Asked by" in Path(saved.value.path()).read_text()
+    tab.page.locator("#clear-query").click()
+    tab.settled()
+    assert not tab.page.locator("#timeline").is_visible()
+    assert not tab.page.locator("#export").is_visible()
+    with tab.page.expect_navigation():
+        tab.page.get_by_role("link", name="REST API").click()
+    tab.says("h2", "PATCH /api/entries/{id}")
+
+
+def test_results_come_into_view_on_a_phone(browser: Browser, server: Served, shots: Path) -> None:
+    with opened(browser, server.url, shots, width=390) as tab:
+        tab.page.wait_for_selector(".card")
+        tab.page.locator("#filters summary").click()
+        with tab.page.expect_response("**/api/entries?*"):
+            tab.page.get_by_role("checkbox", name="hall").check()
+        tab.settled()
+        in_view = "document.getElementById('results').getBoundingClientRect().top"
+        tab.page.wait_for_function(f"{in_view} >= 0 && {in_view} < 100")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 import vireid
+from vireid.app.docs import render_docs
 from vireid.app.handlers import Handlers
 from vireid.app.models import (
     AddForm,
@@ -29,6 +30,7 @@ from vireid.app.models import (
     Info,
     ListQuery,
     Problem,
+    ReportForm,
     SearchForm,
     SearchResponse,
 )
@@ -82,6 +84,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 _MEDIA = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
+_REPORTS = {"html": "text/html", "csv": "text/csv", "json": "application/json"}
 _IMAGE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -127,6 +130,16 @@ async def search(
     return await handlers.run(handlers.search, user, form)
 
 
+@api.post("/report", tags=["search"], response_class=Response)
+async def report(
+    handlers: HandlersDep, user: User, form: Annotated[ReportForm, Form(media_type=_MULTIPART)]
+) -> Response:
+    """Report a search as a page, CSV or JSON: query, results, timeline, model and who asked."""
+    page = await handlers.run(handlers.report, user, form)
+    name = {"Content-Disposition": f'attachment; filename="search.{form.format}"'}
+    return Response(page, media_type=_REPORTS[form.format], headers=name)
+
+
 @api.post("/attention", tags=["search"])
 async def attention(
     handlers: HandlersDep, form: Annotated[AttentionForm, Form(media_type=_MULTIPART)]
@@ -139,7 +152,7 @@ async def attention(
 async def entries(
     handlers: HandlersDep, user: User, form: Annotated[ListQuery, Query()]
 ) -> EntryList:
-    """List entries, ordered by id."""
+    """List entries, ordered by id or by time."""
     return await handlers.run(handlers.entries, user, form)
 
 
@@ -214,7 +227,10 @@ def create_app(handlers: Handlers, *, tokens: Tokens) -> ASGIApp:
         """Health check."""
         return Health()
 
-    open_paths = {"/health", *_add_page(app)}
+    # The description of the API holds nothing of the gallery.
+    docs = _asset(render_docs(app.openapi()).encode(), _MEDIA["html"])
+    app.add_api_route("/api/docs", docs, methods=["GET"], include_in_schema=False)
+    open_paths = {"/health", "/api/docs", *_add_page(app)}
     return Guard(app, tokens=tokens, limits=handlers.service.limits, open_paths=open_paths)
 
 

@@ -24,6 +24,7 @@ from vireid.app.models import (
     EntryInfo,
     EntryList,
     ListQuery,
+    ReportForm,
     SearchForm,
     SearchResponse,
 )
@@ -72,6 +73,21 @@ class Handlers:
         }
         self._audit.write(user, "search", details, thumbnails=thumbnails)
         return response
+
+    def report(self, user: str, form: ReportForm) -> bytes:
+        """Report a search, and log it."""
+        uploads = [self._checked(file) for file in form.images]
+        page, found, thumbnails = self.service.report(form, uploads, user)
+        details = {
+            "format": form.format,
+            "images": len(uploads),
+            "entries": [str(id) for id in form.entry],
+            "filters": form.given(),
+            "limit": form.limit,
+            "results": len(found.hits),
+        }
+        self._audit.write(user, "report", details, thumbnails=thumbnails)
+        return page
 
     def entries(self, user: str, query: ListQuery) -> EntryList:
         """List entries, and log it: a list by identity or time is a search as well."""

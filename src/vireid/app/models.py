@@ -34,6 +34,7 @@ __all__ = [
     "ListQuery",
     "Problem",
     "QueryImage",
+    "ReportForm",
     "SearchForm",
     "SearchHit",
     "SearchResponse",
@@ -100,6 +101,9 @@ class ListQuery(EntryFilters):
 
     offset: int = Field(default=0, ge=0, le=10_000_000, description="Number of entries to skip.")
     limit: int = Field(default=50, ge=0, le=200)
+    order: Literal["id", "newest"] = Field(
+        default="id", description="newest: by when they were taken, those without a time last."
+    )
 
 
 Images = Annotated[
@@ -136,6 +140,14 @@ class SearchForm(EntryFilters):
         if not 1 <= len(self.images) + len(self.entry) <= MAX_IMAGES:
             raise ValueError(f"expected 1 to {MAX_IMAGES} query images, as images or entry")
         return self
+
+
+class ReportForm(SearchForm):
+    """A search, and the form of its report."""
+
+    format: Literal["html", "csv", "json"] = Field(
+        default="html", description="html is one self-contained page with a timeline."
+    )
 
 
 class AddForm(_Strict):
@@ -231,7 +243,7 @@ class EntryInfo(_Record):
 
 
 class EntryList(BaseModel):
-    """A range of the list of entries, ordered by id."""
+    """A range of the list of entries."""
 
     total: int = Field(description="Number of matching entries.")
     entries: list[EntryInfo]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,6 +30,7 @@ from vireid.app.models import (
     Info,
     ListQuery,
     QueryImage,
+    ReportForm,
     SearchForm,
     SearchHit,
     SearchResponse,
@@ -39,7 +42,7 @@ from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import Gallery
-from vireid.openset.search import search_gallery
+from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.types import ImageInfo, IndexedImage, Modality
 
@@ -101,13 +104,16 @@ class Service:
         )
 
     def entries(self, query: ListQuery) -> EntryList:
-        """List entries; reads all entries up to the end of the range."""
+        """List entries; reads all up to the end of the range, or by time all that match."""
         filters = query.filters()
         rows = self.gallery.rows(filters, features=False, thumbnails=False)
-        part = islice(rows, query.offset, query.offset + query.limit)
+        infos: Iterable[ImageInfo] = (row.info for row in rows)
+        end = query.offset + query.limit
+        if query.order == "newest":
+            infos = heapq.nsmallest(end, infos, key=_newest_first)
         return EntryList(
             total=self.gallery.count(filters),
-            entries=[EntryInfo.model_validate(row.info) for row in part],
+            entries=[EntryInfo.model_validate(info) for info in islice(infos, query.offset, end)],
         )
 
     def entry(self, id: str) -> IndexedImage:
@@ -169,25 +175,7 @@ class Service:
             ImageError: An upload cannot be read.
             NotThereError: An entry used as query image does not exist.
         """
-        uploaded = [
-            self._extract(upload, ImageInfo(path=Path(upload.name), modality=form.query_modality))
-            for upload in uploads
-        ]
-        entries = {str(id): self.entry(str(id)) for id in form.entry}
-        if form.tracklets:
-            whole = self.gallery.tracklets([row.info for row in entries.values()])
-            entries |= {row.info.id: row for row in whole}
-        images = [*uploaded, *entries.values()]
-        found = search_gallery(
-            self.gallery,
-            np.stack([image.feature for image in images]),
-            [CameraView.of_image(image.info) for image in images],
-            filters=form.filters(),
-            both_modalities=form.both_modalities,
-            limit=form.limit,
-            # A query image would only find itself, and count for the verdict.
-            leave_out=[image.info.id for image in images],
-        )
+        images, found = self._find(form, uploads)
         verdicts = found.verdicts or [None] * len(found.hits)
         hits = {
             hit.info.id: SearchHit(
@@ -208,7 +196,62 @@ class Service:
             groups=[[hits[hit.info.id] for hit in group] for group in found.groups],
             mean_scores=list(found.mean_scores),
         )
-        return response, tuple(image.thumbnail for image in uploaded)
+        return response, tuple(image.thumbnail for image in images[: len(uploads)])
+
+    def report(
+        self, form: ReportForm, uploads: Sequence[Upload], user: str
+    ) -> tuple[bytes, SearchResult, tuple[bytes, ...]]:
+        """Find as :meth:`search` does, and render a report of it.
+
+        Args:
+            form: As there, and the form of the report.
+            uploads: As there.
+            user: Who asked.
+
+        Returns:
+            The report, the results, and the thumbnails of the uploads.
+        """
+        # A slow import that few need.
+        from vireid.reports.case import Case, render_case
+
+        images, found = self._find(form, uploads)
+        case = Case(
+            gallery=self.gallery,
+            name=self._name,
+            user=user,
+            asked=datetime.now(UTC).replace(microsecond=0),
+            filters=form.filters(),
+            queries=images,
+            found=found,
+            paths=False,
+        )
+        page = render_case(case, f".{form.format}")
+        return page, found, tuple(image.thumbnail for image in images[: len(uploads)])
+
+    def _find(
+        self, form: SearchForm, uploads: Sequence[Upload]
+    ) -> tuple[list[IndexedImage], SearchResult]:
+        """The query images, uploads first, and what they find."""
+        uploaded = [
+            self._extract(upload, ImageInfo(path=Path(upload.name), modality=form.query_modality))
+            for upload in uploads
+        ]
+        entries = {str(id): self.entry(str(id)) for id in form.entry}
+        if form.tracklets:
+            whole = self.gallery.tracklets([row.info for row in entries.values()])
+            entries |= {row.info.id: row for row in whole}
+        images = [*uploaded, *entries.values()]
+        found = search_gallery(
+            self.gallery,
+            np.stack([image.feature for image in images]),
+            [CameraView.of_image(image.info) for image in images],
+            filters=form.filters(),
+            both_modalities=form.both_modalities,
+            limit=form.limit,
+            # A query image would only find itself, and count for the verdict.
+            leave_out=[image.info.id for image in images],
+        )
+        return images, found
 
     def add(self, form: AddForm, uploads: Sequence[Upload]) -> list[AddOutcome]:
         """Add images; an unreadable one does not affect the others.
@@ -328,6 +371,10 @@ class Service:
         # One at a time, so that a request holds one decoded image.
         [image] = extract_from_bytes(self._extractor, [upload.data], [info])
         return image
+
+
+def _newest_first(info: ImageInfo) -> tuple[float, str]:
+    return (-info.time.timestamp() if info.time else math.inf), info.id
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -66,12 +66,23 @@ export async function get(path, options) {
 }
 
 /** Send a FormData, or anything else as JSON. The header marks requests of this page. */
-export async function post(path, body, { signal } = {}) {
+export async function post(path, body, options) {
+  return (await posted(path, body, options)).json();
+}
+
+/** Save the response to a FormData as a file. */
+export async function download(path, form, name) {
+  const url = URL.createObjectURL(await (await posted(path, form)).blob());
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+async function posted(path, body, { signal } = {}) {
   const headers = { "X-Vireid": "1" };
   const form = body instanceof FormData;
   if (!form) headers["Content-Type"] = "application/json";
   const options = { method: "POST", headers, signal, body: form ? body : JSON.stringify(body) };
-  return (await send(path, options)).json();
+  return send(path, options);
 }
 
 const urls = new Map();

@@ -1,7 +1,7 @@
 // The page: the search, the results and the controls.
 
 import * as adding from "./add.js";
-import { get, post, setTokenRequest } from "./api.js";
+import { download, get, post, setTokenRequest } from "./api.js";
 import * as deleting from "./delete.js";
 import * as detail from "./detail.js";
 import { $, announce, closable, droppable, el, facts, plural, zone } from "./dom.js";
@@ -9,6 +9,7 @@ import {
   clearFilters, filters, GalleryEntry, showCameras, showDetected, showQuery, Upload,
 } from "./query.js";
 import { showEmpty, showEntries, showResults } from "./results.js";
+import { showTimeline } from "./timeline.js";
 import { requestToken } from "./token.js";
 
 const STEP = 20;
@@ -47,16 +48,20 @@ async function search({ more = false } = {}) {
   return true;
 }
 
-async function find(signal) {
+/** The search that the controls describe. */
+function asked() {
   const form = new FormData();
   for (const one of query) one.into(form);
   const modality = new FormData($("controls")).get("query_modality");
-  if (modality) {
-    form.set("query_modality", modality);
-    showDetected(null);
-  }
+  if (modality) form.set("query_modality", modality);
   for (const [name, value] of filters({ searching: true })) form.append(name, value);
   form.set("limit", limit);
+  return form;
+}
+
+async function find(signal) {
+  const form = asked();
+  if (form.has("query_modality")) showDetected(null);
   const answer = await post("api/search", form, { signal });
   showDetected(answer.query);
   const list = answer.groups.flat().sort((a, b) => a.rank - b.rank);
@@ -66,18 +71,23 @@ async function find(signal) {
     queryModality: answer.query[0].modality, images: answer.query.length,
     remark: answer.remark, room: query.length < info.limits.images,
   };
-  const count = showResults(answer, (result) => detail.open(result, context));
+  const open = (result) => detail.open(result, context);
+  const count = showResults(answer, open);
+  showTimeline(answer.groups, open);
+  $("export").hidden = count === 0;
   $("more").hidden = answer.groups.length < limit || limit >= MOST || count >= answer.considered;
   explain(count === 0);
   announce(count === 0 ? "No results" : plural(count, "result"));
 }
 
 async function browse(signal) {
+  $("export").hidden = true;
+  $("timeline").hidden = true;
   const list = browsed; // shared by all cards, so that an open image can step to any other
   const fresh = [];
   let page = null;
   do {
-    const part = [["offset", list.length + fresh.length],
+    const part = [["order", "newest"], ["offset", list.length + fresh.length],
       ["limit", Math.min(limit - list.length - fresh.length, MOST)]];
     page = await get(`api/entries?${new URLSearchParams([...filters(), ...part])}`, { signal });
     fresh.push(...page.entries.map((entry) => ({ entry })));
@@ -195,7 +205,7 @@ function draw() {
 /** Scroll to the results if they are below the fold, as on a phone. */
 function scrollToResults() {
   const { top } = $("results").getBoundingClientRect();
-  if (query.length && (top < 0 || top > window.innerHeight / 2)) $("results").scrollIntoView();
+  if (top < 0 || top > window.innerHeight / 2) $("results").scrollIntoView();
 }
 
 async function take(files) {
@@ -215,11 +225,11 @@ async function take(files) {
 
 function wire() {
   let typing = null; // timer of a changed text filter that has not been applied yet
-  const again = () => {
+  const again = ({ scroll = false } = {}) => {
     clearTimeout(typing);
     typing = null;
     limit = STEP;
-    attempt(search);
+    attempt(async () => { if (await search() && scroll) scrollToResults(); });
   };
   const given = (files) => attempt(() => take(files));
   for (const where of document.querySelectorAll(".zone")) {
@@ -233,13 +243,13 @@ function wire() {
       given([...event.target.files]);
       event.target.value = ""; // allow choosing the same file again
     } else if (event.target.type !== "text" || typing !== null) {
-      again();
+      again({ scroll: true });
     }
   });
   $("controls").addEventListener("input", (event) => {
     if (event.target.type !== "text") return;
     clearTimeout(typing);
-    typing = setTimeout(again, 400);
+    typing = setTimeout(() => again(), 400);
   });
   droppable(document.body, $("drop"), given);
   document.addEventListener("paste", (event) => {
@@ -254,6 +264,14 @@ function wire() {
     attempt(search);
     $("filters").querySelector("summary").focus();
   });
+  for (const button of $("export").querySelectorAll("button")) {
+    const { format } = button.dataset;
+    button.addEventListener("click", () => attempt(() => {
+      const form = asked();
+      form.set("format", format);
+      return download("api/report", form, `search.${format}`);
+    }));
+  }
   $("more").addEventListener("click", () => {
     limit += STEP;
     attempt(() => search({ more: true }));
