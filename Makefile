@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo test lint model clean
+.PHONY: help demo test lint docs model clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    set up, run all checks and tests"
 	@echo "make lint    set up, ruff and mypy"
 	@echo "make model   set up, render synthetic people, train the model synvi-lite0 on them, build its wheel (hours)"
+	@echo "make docs    build the documentation with its API reference into site/"
 	@echo "make clean   remove the environment and the demo"
 
 # Runs again only when the list of packages has changed.
@@ -40,5 +41,12 @@ test: lint
 model: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" models/build.sh
 
+# An environment of its own: the packages of the tests are not needed.
+docs:
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" -c constraints.txt
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(VENV)-docs demo site
