@@ -15,7 +15,7 @@ from vireid.optional_packages import package
 
 __all__ = ["SURE", "Tracker"]
 
-SURE = 0.5
+SURE = 0.4
 """The score from which a box starts a tracklet."""
 
 
@@ -36,8 +36,11 @@ class Tracker:
             lost_track_buffer=round(30 * self._KEPT),
             frame_rate=fps,
             track_activation_threshold=SURE,
-            high_conf_det_threshold=0.4,
+            high_conf_det_threshold=0.3,
             minimum_consecutive_frames=2,
+            # At 5 frames/s a person's boxes may hardly overlap; the distance then decides.
+            iou=trackers.DIoU(),
+            minimum_iou_threshold=0.1,
         )
 
     def update(self, boxes: NDArray[np.float32], seconds: float) -> NDArray[np.int64]:
