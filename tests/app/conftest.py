@@ -48,7 +48,7 @@ def strict(
 ) -> Iterator[Served]:
     """A server with a token, small limits and an empty gallery."""
     folder = tmp_path_factory.mktemp("strict")
-    limits = Limits(queue=3, threads=1, upload_seconds=1, megabytes=0.2)
+    limits = Limits(queue=3, threads=1, upload_seconds=3, megabytes=0.2)
     with hosted(folder / "empty", extractor, limits=limits, tokens={"ada": TOKEN}) as found:
         yield found
 

@@ -71,8 +71,14 @@ class Guard:
             await refused(scope, receive, send)
         elif scope["path"] in self._open:
             await self._app(scope, receive, send)
+        elif self._is_full(scope["state"]["user"]):
+            await _busy()(scope, receive, send)
         else:
             await self._run(scope, receive, send)
+
+    def _is_full(self, user: str) -> bool:
+        """Whether there is no place in the queue for another request of a user."""
+        return self._active.total() >= self._limits.queue or self._active[user] >= self._share
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the body of a request, then let it take a place in the queue."""
@@ -82,7 +88,7 @@ class Guard:
             if refused is not None:
                 await refused(scope, receive, send)
                 return
-            if self._active.total() >= self._limits.queue or self._active[user] >= self._share:
+            if self._is_full(user):
                 await _busy()(scope, receive, send)
                 return
             self._active[user] += 1
