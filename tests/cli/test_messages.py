@@ -90,6 +90,7 @@ EXCEPTIONS = (
         "neither is given",
     ),
     Excepted("--expand {} or --memory-limit {}", {"ablate"}, "the defaults are in range"),
+    Excepted("--k1, --k2, --rerank-weight", {"ablate"}, "the defaults are in range"),
     Excepted("--standardise", {"ablate"}, "the option is off"),
     Excepted(
         " or --camera",

@@ -7,8 +7,10 @@ it, so a run that is stopped anywhere and resumed is bit-equal, on a CPU, to one
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tqdm import tqdm
 
 from vireid.adaptation.contrast import contrast, update_centres
 from vireid.adaptation.heads import resize_heads, successors
-from vireid.adaptation.links import read_links
+from vireid.adaptation.links import known_links
 from vireid.adaptation.messages import (
     describe_round,
     lacking_clusters,
@@ -30,13 +32,14 @@ from vireid.adaptation.messages import (
     warning_of,
 )
 from vireid.adaptation.monitor import agreement
-from vireid.adaptation.rounds import PlannedBatch, label, share_of_matches
+from vireid.adaptation.projection import Pooled
+from vireid.adaptation.rounds import Labels, PlannedBatch, label, share_of_matches
 from vireid.data.provenance import Provenance
 from vireid.data.sampler import BatchIndices
 from vireid.distributed.comm import world_size
 from vireid.errors import ConfigError, RunError, TrainingError
 from vireid.features import FeatureExtractor, TorchBackend
-from vireid.files import Closeable
+from vireid.files import Closeable, write_atomic
 from vireid.log import log
 from vireid.methods import Method
 from vireid.nn import use_fast_convolutions
@@ -47,9 +50,14 @@ from vireid.runs.start import load_start
 from vireid.training.batches import TrainingImages, mix_seed
 from vireid.training.fabric import open_fabric
 from vireid.training.optimization import build_optimizer, set_learning_rates
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import CrossModalBatch, ImageRecord, Modality
 
 __all__ = ["adapt"]
+
+_MOST_PROJECTED = 4_096
+"""Images of a modality from which the principal components are computed."""
+_MOST_CALIBRATED = 2_048
+"""Images of a modality from which the statistics of batch norms are computed."""
 
 
 def adapt(
@@ -126,7 +134,7 @@ class _Session(Closeable):
         counts = {Modality.VISIBLE: visible, Modality.INFRARED: len(records) - visible}
         if problem := lacking_images(counts):
             raise TrainingError(problem)
-        self._links = read_links(self._options.links, records, run.data.root)
+        self._links = known_links(run.data.open(), records, self._options.links)
         self._fabric = open_fabric(run)
         saved = str(checkpoint.newest(self._folder.checkpoints)[0] or "") if resume else ""
         self._held = self._folder.exclusive()
@@ -178,8 +186,13 @@ class _Session(Closeable):
 
     @torch.no_grad()
     def _calibrate(self) -> None:
-        """Let the batch norms behind the backbone start with the statistics of these images."""
+        """Fit what does not come from a trained network to the images."""
         self._train_mode()
+        if self._run.start is None:
+            with Pooled(self.network, self._size) as pooled:
+                self._pass(_MOST_PROJECTED)
+            pooled.project(seed=self._run.seed)
+        # The batch norms behind the backbone start with the statistics of these images.
         norms = [
             m
             for m in self.network.modules()
@@ -189,23 +202,31 @@ class _Session(Closeable):
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
+        self._pass(_MOST_CALIBRATED)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        self.average.load_state_dict(self.network.state_dict())
+
+    @property
+    def _size(self) -> int:
+        """Images of a modality in a batch."""
+        return self._run.recipe.batch.identities * self._run.recipe.batch.images
+
+    def _pass(self, most: int) -> None:
+        """A forward pass of at most so many images of each modality, both in each batch."""
         visible, images = self._data.visible, len(self._data.records)
         rng = np.random.default_rng(self._run.seed)
-        size = self._run.recipe.batch.identities * self._run.recipe.batch.images
-        rows = max(visible, images - visible)
+        size = self._size
+        rows = max(size, min(most, max(visible, images - visible)))
         left, right = (np.resize(rng.permutation(n), rows) for n in (visible, images - visible))
+        zero = np.zeros(size, dtype=np.int64)
         plan = [
-            BatchIndices(
-                left[at : at + size], right[at : at + size], np.zeros(size, dtype=np.int64)
-            )
+            BatchIndices(left[at : at + size], right[at : at + size], zero)
             for at in range(0, rows - size + 1, size)
         ]
         for batch in self._data.augmented(plan, 0, 0, self._fabric.to_device):
             with self._fabric.autocast():
                 self.model.step_losses(batch, self._step)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-        self.average.load_state_dict(self.network.state_dict())
 
     def _train_mode(self) -> None:
         """Training mode, but with the batch norms of the backbone as they are."""
@@ -246,7 +267,7 @@ class _Session(Closeable):
             log(f"{problem} The network of the round before is kept.")
             self.state.history[-1]["last"] = True
             return False
-        log(describe_round(epoch + 1, epochs, report))
+        log(describe_round(f"round {epoch + 1}/{epochs}", report))
         history = self.state.history
         agreed = [line["agreement"] for line in (*history[-1:], report)]
         # Settled twice, with all matches in use.
@@ -381,12 +402,36 @@ class _Session(Closeable):
         self._folder.write_metrics(self.state.history)
 
     def finish(self) -> None:
-        """Write the averaged network."""
-        history = self.state.history
+        """Write the averaged network, and the clusters that it finds."""
+        history, records = self.state.history, self._data.records
+        found = label(
+            self._extract(),
+            self._options,
+            share=1.0,
+            links=self._links,
+            seed=mix_seed(self._run.seed, self.state.epoch),
+        )
+        found.report["agreement"] = agreement(found.classes, self._last.labels.cpu().numpy())
+        log(describe_round("at the end", found.report))
+        _write_clusters(self._folder.clusters_file, records, found)
         classes = history[-1]["classes"]
         name = self._folder.write_model(self.average.state_dict(), classes=classes)
         why = "the labels have settled" if history[-1].get("last") else "all rounds are done"
         log(f"Finished: '{self._folder.path}', weights {name}; {why}.")
+
+
+def _write_clusters(file: Path, records: Sequence[ImageRecord], found: Labels) -> None:
+    """Write the cluster of each image, and the rank of its match: 1 for the surest."""
+    classes = np.where(found.classes < found.matched, found.classes, -1)
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(["path", "modality", "camera", "cluster", "match"])
+    clusters = np.concatenate(found.clusters)
+    for record, own, match in zip(records, clusters.tolist(), classes.tolist(), strict=True):
+        cluster = "" if own < 0 else own + 1
+        rank = "" if match < 0 else match + 1
+        rows.writerow([record.path, record.modality, record.camera_name, cluster, rank])
+    write_atomic(file, text.getvalue().encode(errors="surrogateescape"))
 
 
 @torch.no_grad()

@@ -10,7 +10,9 @@ from vireid.types import Modality
 __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
 
 _HUGE = 0.2
-"""Share of a modality's images from which one cluster is suspect, if it had fewer before."""
+"""Share of a modality's images from which one cluster is suspect, where there are many."""
+_HALF = 0.5
+"""The same where there are few."""
 _CHANCE = 0.6
 """Among unrelated centres half of the nearest ones are mutual; up to here it is little more."""
 
@@ -59,7 +61,8 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
     first = history[0] if history else report
     for m in Modality:
         largest, clustered = report[f"{m}_largest"], report[f"{m}_clustered"]
-        if largest > _HUGE and report[f"{m}_clusters"] > 1:
+        count = report[f"{m}_clusters"]
+        if largest > max(_HUGE, min(3 / max(count, 1), _HALF)):
             found.append(
                 f"one cluster holds {largest:.0%} of the {m} images; if they are not one person,"
                 " adapt again with a lower value of `vireid adapt --cut`"
@@ -90,12 +93,11 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
     return f"Round {len(history) + 1}: {'; '.join(found)}." if found else ""
 
 
-def describe_round(number: int, rounds: int, report: Mapping[str, Any]) -> str:
+def describe_round(name: str, report: Mapping[str, Any]) -> str:
     """A line that describes the labels of a round.
 
     Args:
-        number: The round, from 1.
-        rounds: The number of rounds.
+        name: The round.
         report: What is known of it.
     """
     parts = [
@@ -110,4 +112,4 @@ def describe_round(number: int, rounds: int, report: Mapping[str, Any]) -> str:
     if "right_matches" in report:
         purities = " and ".join(f"{report[f'{m}_purity']:.3f}" for m in Modality)
         parts.append(f"measured: purity {purities}, right matches {report['right_matches']:.1%}")
-    return f"round {number}/{rounds}: {', '.join(parts)}"
+    return f"{name}: {', '.join(parts)}"

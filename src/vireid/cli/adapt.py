@@ -16,6 +16,7 @@ import tyro
 from vireid.adaptation import adapt as adapt_run
 from vireid.cli._flags import Switch
 from vireid.cli._images import print_detected, print_skipped
+from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.data.cache import default_cache
 from vireid.data.inspection import inspect_image
@@ -28,6 +29,7 @@ from vireid.features.extract import read_image_file
 from vireid.files import write_atomic
 from vireid.log import echo, log, on_stop
 from vireid.methods import catalogue
+from vireid.reports.adaptation_page import write_adaptation
 from vireid.runs import (
     Adaptation,
     Device,
@@ -177,6 +179,8 @@ def _adapt(run: Run, out: Path, *, resume: bool = False, cache: bool) -> Path:
     with on_stop(lambda: f"finished rounds are kept: {again}" if started() else ""):
         folder = default_cache(run.data.root)
         adapt_run(run, out, resume=resume, cache=folder if cache else None)
+    page = write_adaptation(RunFolder(out), command=command_line())
+    echo(f"The report is {page.resolve()}.")
     if folder.parent == out.absolute():
         # Copies of the images must not stay where nobody expects them.
         shutil.rmtree(folder, ignore_errors=True)
@@ -262,10 +266,11 @@ def _write_manifest(file: Path, images: Sequence[ImageInfo], *, identities: bool
     cameras = any(info.camera for info in images)
     text = io.StringIO()
     rows = csv.writer(text)
-    rows.writerow(["path", "identity", "modality", "split", "camera", "time"])
+    rows.writerow(["path", "identity", "modality", "split", "camera", "time", "tracklet"])
     for number, info in enumerate(images):
         identity = info.identity if identities else str(number)
         camera = info.camera or ("unknown" if cameras else "")
         time = format_time(info.time) if info.time else ""
-        rows.writerow([info.path.absolute(), identity, info.modality, "train", camera, time])
+        row = [info.path.absolute(), identity, info.modality, "train", camera, time]
+        rows.writerow([*row, info.tracklet])
     write_atomic(file, text.getvalue().encode())

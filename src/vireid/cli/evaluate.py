@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
+from numpy.typing import NDArray
 
+from vireid.cli._flags import Switch
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
 from vireid.cli._ranking import post_processing
@@ -27,6 +30,7 @@ from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
 from vireid.errors import ConfigError, DatasetError
 from vireid.evaluation import (
+    KReciprocal,
     Protocol,
     Ranking,
     Result,
@@ -41,7 +45,8 @@ from vireid.log import echo, log
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
 from vireid.runs import Device, RunFolder, resolve_model
-from vireid.types import Features
+from vireid.standardisation import Standardisation
+from vireid.types import Features, ImageRecord, Modality
 
 __all__ = ["evaluate", "extract_for", "score_extractor"]
 
@@ -99,6 +104,7 @@ def evaluate(
     target: Target = Target(),
     settings: Settings = Settings(),
     ranking: Annotated[Ranking | None, tyro.conf.arg(constructor=post_processing)] = None,
+    alone: Switch = False,
     flip: bool = False,
     standardisation: StandardiseOptions = AS_EXTRACTED,
     figures: bool = True,
@@ -122,6 +128,8 @@ def evaluate(
         target: The data set.
         settings: Protocols.
         ranking: Re-ranking and query expansion; results name them.
+        alone: With --rerank k-reciprocal: re-rank each query without the other queries, with the training
+            images of its modality, unlabelled, in their place.
         flip: Test-time augmentation: average the features of each image and its mirror image.
         standardisation: Standardisation of the features by modality and camera; results name it.
         figures: Write figures and report.html, and save the details they show; keeps the full
@@ -136,6 +144,11 @@ def evaluate(
     """
     if not runs:
         raise ConfigError("vireid evaluate got no run; expected one or more run folders")
+    if alone and not (ranking and isinstance(ranking.reranking, KReciprocal)):
+        raise ConfigError(
+            "--alone is given without --rerank k-reciprocal; expected both; add it, or remove"
+            " --alone."
+        )
     return launch(
         partial(
             _evaluate,
@@ -143,6 +156,7 @@ def evaluate(
             target=target,
             settings=settings,
             ranking=ranking,
+            alone=alone,
             flip=flip,
             standardisation=standardisation,
             figures=figures,
@@ -162,6 +176,7 @@ def _evaluate(
     target: Target,
     settings: Settings,
     ranking: Ranking | None,
+    alone: bool,
     flip: bool,
     standardisation: StandardiseOptions,
     figures: bool,
@@ -185,13 +200,18 @@ def _evaluate(
         extractor = load(folder.path, device=device)
         for layout, on, wanted in zip(layouts, tested, protocols, strict=True):
             extractor.about["trained on"] = on.trained_on
+            extract = partial(extractor.extract, batch_size=batch_size, flip=flip)
             features = extract_for(extractor, wanted, batch_size=batch_size, flip=flip)
-            if standardisation.standardise:
-                features = _standardise(
-                    extractor, features, layout, standardisation, batch_size=batch_size, flip=flip
-                )
+            bank = extract(_training_images(layout, "--alone"), distributed=True) if alone else None
+            if standardisation.standardise and (
+                statistics := _statistics(extract, features, layout, standardisation)
+            ):
+                own, transductive = statistics
+                features = own.features(features, transductive=transductive)
+                bank = own.features(bank) if bank else None
+            how = replace(ranking, bank=_by_modality(bank)) if ranking and bank else ranking
             if is_main_process():
-                found += _score(folder, extractor, features, wanted, ranking, on, figures=figures)
+                found += _score(folder, extractor, features, wanted, how, on, figures=figures)
     return found + _over_splits(found, out)
 
 
@@ -330,38 +350,48 @@ def extract_for(
     return extractor.extract(records, batch_size=batch_size, flip=flip, distributed=True)
 
 
-def _standardise(
-    extractor: FeatureExtractor,
+def _training_images(layout: Layout, flag: str) -> tuple[ImageRecord, ...]:
+    """The training images of a data set, for a flag that needs them."""
+    training = layout.train()
+    if not training:
+        raise ConfigError(
+            f"{flag} uses training images, and '{layout.root}' has none; expected a data set with"
+            " some; leave it out, or name a folder of unlabelled images with --standardise."
+        )
+    return training
+
+
+def _by_modality(features: Features) -> dict[Modality, NDArray[np.float32]]:
+    """The rows of each modality."""
+    own = np.array([record.modality for record in features.records])
+    return {modality: features.values[own == modality] for modality in Modality}
+
+
+def _statistics(
+    extract: Callable[..., Features],
     features: Features,
     layout: Layout,
     options: StandardiseOptions,
-    *,
-    batch_size: int,
-    flip: bool,
-) -> Features:
-    """Features of test images, standardised by the statistics of the images that are named."""
+) -> tuple[Standardisation, int] | None:
+    """The statistics of the images that are named, and how many of these are test images.
+
+    None in processes that score nothing.
+    """
     if options.standardise == "test":
-        return options.by_test_images(features)
+        return options.fit(features, "test images"), len(features.records)
     if options.standardise == "train":
-        training = layout.train()
-        if not training:
-            raise ConfigError(
-                f"--standardise is 'train', and '{layout.root}' has no training images; expected"
-                " another source: a folder of unlabelled images, or test."
-            )
-        unlabelled = extractor.extract(training, batch_size=batch_size, flip=flip, distributed=True)
-        return options.fit(unlabelled, "training images").features(features)
+        training = _training_images(layout, "--standardise train")
+        return options.fit(extract(training, distributed=True), "training images"), 0
     if not is_main_process():
-        return features  # Only the main process scores them.
+        return None
     try:
         listed = list_images(options.standardise)
     except DatasetError as error:
         raise DatasetError(f"{error} --standardise also takes train and test.") from error
-    unlabelled = extractor.extract(listed, batch_size=batch_size, flip=flip)
+    unlabelled = extract(listed)
     known = {record.path.resolve() for record in unlabelled.records}
     own = sum(record.path.resolve() in known for record in features.records)
-    source = f"images of '{Path(options.standardise).name}'"
-    return options.fit(unlabelled, source).features(features, transductive=own)
+    return options.fit(unlabelled, f"images of '{Path(options.standardise).name}'"), own
 
 
 def score_extractor(

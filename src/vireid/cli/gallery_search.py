@@ -28,7 +28,7 @@ from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
 from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.log import echo, printable
 from vireid.openset.record import search_record
-from vireid.openset.search import SearchResult, search_gallery
+from vireid.openset.search import Reranking, SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.times import format_time
 from vireid.types import Device, ImageInfo, IndexedImage, Modality
@@ -68,6 +68,7 @@ def search(
     limit: int = 20,
     each: Switch = False,
     exact: Switch = False,
+    rerank: Switch = False,
     json: Switch = False,
     report: Path | None = None,
     logging: Logging = _LOGGING,
@@ -89,6 +90,8 @@ def search(
         limit: Maximum number of results; a tracklet is one.
         each: List every image; do not group tracklets and near-duplicates.
         exact: Exact search; very large galleries otherwise use a faster approximate index.
+        rerank: Re-rank the 200 best entries by k-reciprocal neighbours, with the gallery's own
+            images of the query's modality in the place of other queries; prints its cost.
         json: Print JSON with entry ids instead of a table.
         report: Also write a report, by its ending .html (self-contained, with a timeline), .csv or
             .json: query, results, times, cameras, scores, verdicts, model, and who asked. The audit
@@ -132,6 +135,7 @@ def search(
             leave_out={info.id for info in queries},
             both_modalities=both_modalities,
             exact=exact or None,
+            reranking=Reranking() if rerank else None,
         )
         if not found.considered and (problem := missing_field(opened, filters)):
             raise ConfigError(problem)
@@ -218,6 +222,8 @@ def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: int) ->
     if found.left_out:
         entries = many(found.left_out, "entry", "entries")
         lines.append(f"Excluded as query images or of their tracklets: {entries}.")
+    if found.reranking:
+        lines.append(found.reranking)
     if found.verdict:
         lines.append(f"Verdict: {found.verdict}.")
     if found.remark:

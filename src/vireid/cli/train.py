@@ -15,7 +15,6 @@ from tyro.extras import SubcommandApp
 
 from vireid.cli._flags import Switch
 from vireid.cli._memory import keep_memory
-from vireid.cli.adapt import continue_adaptation
 from vireid.data.cache import default_cache, open_images
 from vireid.data.file_kind import mistaken_for
 from vireid.data.tone_mapping import ToneMapping
@@ -189,6 +188,9 @@ def resume(
     run = RunFolder(resume).read_config()
     run = replace(run, data=run.data.at(root and root.absolute()), device=device or run.device)
     if run.adaptation:
+        # Imported here because its libraries take a second.
+        from vireid.cli.adapt import continue_adaptation
+
         continue_adaptation(resume, run, cache=not output.no_cache)
         return
     train_run(run, resume, resume=True, output=output, processes=processes)

@@ -14,6 +14,14 @@ Encoding", CVPR 2017). Take query and gallery images together, n = q + g, and le
   by the mean of the rows of the k2 nearest images, i itself being the first;
 - J(i, j) = 1 - m / (2 - m), m = sum_z min(V(i, z), V(j, z)), the Jaccard distance.
 
+**Across modalities** the images nearest to one are mostly of its own modality, and say little of
+the other. With ``balanced``, N(i, k) are i and its nearest images of the queries and of the gallery
+alternately, those of the other side first. This form is this project's.
+
+**One query alone** (:func:`rerank_alone`): other queries are not at hand when a person searches,
+but unlabelled images of the query's modality may be. They take the queries' place; the encodings of
+them and of the gallery are computed without the query, and only the query's own lists with it.
+
 The final distance is (1 - lambda) J + lambda d'. Where paper and published code differ, this module
 follows the code, which published results use: the paper asks for *at least* two thirds.
 
@@ -57,6 +65,7 @@ __all__ = [
     "jaccard_distances",
     "needed_bytes",
     "rerank",
+    "rerank_alone",
 ]
 
 _BLOCK_ENTRIES = 2_000_000  # entries of V held for one block of the gallery: some 120 MB
@@ -132,6 +141,9 @@ class KReciprocal:
     """Number of nearest images, itself included, to average an encoding over; 1: no averaging."""
     weight: float = 0.3
     """Lambda, the weight of the original distance in the final one, in [0, 1]."""
+    balanced: bool = False
+    """Take neighbours alternately from the queries and from the gallery, so that images of one
+    modality do not fill the neighbourhoods."""
 
     def __post_init__(self) -> None:
         for name, value in (("k1", self.k1), ("k2", self.k2)):
@@ -154,7 +166,8 @@ class KReciprocal:
         return rerank(query, gallery, self, memory_limit_bytes=memory_limit_bytes)
 
     def __str__(self) -> str:
-        return f"k-reciprocal (k1 {self.k1}, k2 {self.k2}, lambda {self.weight:g})"
+        balanced = ", balanced" if self.balanced else ""
+        return f"k-reciprocal (k1 {self.k1}, k2 {self.k2}, lambda {self.weight:g}{balanced})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,10 +230,109 @@ def rerank(
     norms = np.concatenate([row_norms(query, "query"), row_norms(gallery, "gallery image")])
     rows = np.concatenate([query, gallery])
     similarity = np.empty((len(query), len(gallery)), dtype=np.float32)
-    neighbours, farthest = _scan(rows, norms, options, similarity)
+    neighbours, farthest, _ = _scan(rows, norms, options, similarity)
     encoding = _encode(_expanded_sets(neighbours, options.k1), rows, norms, farthest)
     _blend_jaccard(encoding, neighbours[:, : options.k2], options.weight, similarity)
     return similarity
+
+
+def rerank_alone(
+    query: NDArray[np.float32],
+    bank: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    options: KReciprocal,
+    *,
+    memory_limit_bytes: int,
+) -> NDArray[np.float32]:
+    """Similarities after k-reciprocal re-ranking of each query without the other queries.
+
+    Args:
+        query: Features of the queries, ``[q, d]``, of any norm but zero.
+        bank: Features of unlabelled images of the queries' modality, ``[b, d]``; may be none.
+        gallery: Features of the gallery, ``[g, d]``.
+        options: Sizes of the neighbourhoods and lambda.
+        memory_limit_bytes: Memory limit of what :func:`rerank` needs for the bank and the gallery.
+
+    Returns:
+        1 - final distance, ``[q, g]`` in [0, 1]; larger is nearer.
+
+    Raises:
+        EvaluationError: As :func:`rerank`.
+    """
+    check_shapes(query, gallery)
+    needed = needed_bytes(len(bank), len(gallery), query.shape[1], options)
+    if needed > memory_limit_bytes:
+        raise EvaluationError(
+            f"re-ranking with a bank of {len(bank)} and {len(gallery)} gallery images needs up to"
+            f" {needed / 2**30:.3f} GiB of memory; expected at most"
+            f" {memory_limit_bytes / 2**30:.3f} GiB: use fewer images, or do not re-rank"
+        )
+    rows = np.concatenate([bank, gallery])
+    norms = np.concatenate([row_norms(bank, "image of the bank"), row_norms(gallery, "gallery")])
+    query_norms = row_norms(query, "query")
+    filled = np.empty((len(bank), len(gallery)), dtype=np.float32)
+    neighbours, farthest, distances = _scan(rows, norms, options, filled)
+    del filled
+    encoding = _encode(_expanded_sets(neighbours, options.k1), rows, norms, farthest)
+    closest = neighbours[:, : options.k2]
+    mean = (_neighbour_matrix(closest, 1 / closest.shape[1]) @ encoding).tocsr()
+    inverted = mean[len(bank) :].T.tocsr()
+    halves = _reciprocal(neighbours[:, : _half(options.k1) + 1])
+    last = _last_distances(neighbours, distances, options, bank=len(bank))
+    count = min(options.k1, len(rows))
+    out = np.empty((len(query), len(gallery)), dtype=np.float32)
+    for i, unit in enumerate(query.astype(np.float64) / query_norms[:, None]):
+        distance = squared_distances(unit[None], rows, norms)
+        if options.balanced:
+            # The query itself is the first of its own side.
+            near = _alternating(distance, len(bank), count, left=False)[0]
+        else:
+            near = nearest(distance, count)[0]
+        scaled = distance[0] / (distance.max() or np.float32(1))
+        # The query is among the neighbours of those that it is nearer to than their last one.
+        members = _expanded(near[distance[0, near] < last[near]], halves)
+        weights = np.exp(-scaled[members].astype(np.float64))
+        vector = np.zeros(len(rows))
+        # The query is a member itself, at distance 0, which no image of the gallery shares.
+        vector[members] = weights / (1 + weights.sum())
+        averaged = near[: options.k2 - 1]
+        if len(averaged):
+            vector = (vector + mean[averaged].sum(axis=0)) / (len(averaged) + 1)
+        stored = np.flatnonzero(vector)
+        shared = inverted[stored]
+        least = np.minimum(shared.data, np.repeat(vector[stored], np.diff(shared.indptr)))
+        overlap = np.bincount(shared.indices, weights=least, minlength=len(gallery))
+        out[i] = (1 - options.weight) * overlap / (2 - overlap)
+        out[i] += options.weight * (1 - scaled[len(bank) :])
+    return out
+
+
+def _last_distances(
+    neighbours: NDArray[np.int32],
+    distances: NDArray[np.float32],
+    options: KReciprocal,
+    *,
+    bank: int,
+) -> NDArray[np.float32]:
+    """The distance of each image to the last of its k1 neighbours that a query could displace."""
+    listed = distances[:, : options.k1 + 1]
+    if options.balanced:  # the query competes with the images of the bank only
+        listed = np.where(neighbours[:, : options.k1 + 1] < bank, listed, -np.inf)
+    last: NDArray[np.float32] = listed.max(axis=1)
+    last[np.isneginf(last)] = np.inf
+    return last
+
+
+def _expanded(mutual: NDArray[np.int32], halves: sparse.csr_array) -> NDArray[np.int64]:
+    """R*(q) without q, from R(q, k1) and the sets R(c, k1/2)."""
+    inside = np.zeros(halves.shape[0], dtype=np.bool_)
+    inside[mutual] = True
+    if len(mutual):
+        own = halves[mutual]
+        counts = np.add.reduceat(inside[own.indices].astype(np.int64), own.indptr[:-1])
+        for c in mutual[3 * counts > 2 * np.diff(own.indptr)]:
+            inside[halves.indices[halves.indptr[c] : halves.indptr[c + 1]]] = True
+    return np.flatnonzero(inside)
 
 
 def jaccard_distances(
@@ -246,7 +358,7 @@ def jaccard_distances(
     check_shapes(features, features)
     norms = row_norms(features, "image")
     none = np.empty((0, len(features)), dtype=np.float32)
-    neighbours, farthest = _scan(features, norms, options, none)
+    neighbours, farthest, _ = _scan(features, norms, options, none)
     encoding = _encode(_expanded_sets(neighbours, options.k1), features, norms, farthest)
     closest = neighbours[:, : options.k2]
     mean = (_neighbour_matrix(closest, 1 / closest.shape[1]) @ encoding).tocsr()
@@ -357,13 +469,15 @@ def _scan(
     norms: NDArray[np.float64],
     options: KReciprocal,
     similarity: NDArray[np.float32],
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Neighbours ``[n, k]`` of every image, itself first, and its largest distance ``[n]``.
 
-    Also fills ``similarity`` ``[q, g]`` with 1 - d'.
+    Also the distances of the neighbours, ``[n, k]``; and fills ``similarity`` ``[q, g]`` with
+    1 - d'.
     """
     images, queries = len(rows), len(similarity)
     count = min(max(options.k1 + 1, options.k2), images)
+    distances = np.empty((images, count), dtype=np.float32)
     neighbours = np.empty((images, count), dtype=np.int32)
     farthest = np.empty(images, dtype=np.float32)
     step = block_rows(images, rows.shape[1])
@@ -378,8 +492,33 @@ def _scan(
         similarity[block][: len(of_queries)] = 1 - of_queries / greatest[: len(of_queries), None]
         own = np.arange(begin, block.stop)
         distance[own - begin, own] = -1
-        neighbours[block] = nearest(distance, count)
-    return neighbours, farthest
+        if not options.balanced:
+            neighbours[block] = nearest(distance, count)
+        else:
+            split = min(max(queries - begin, 0), len(distance))
+            neighbours[block][:split] = _alternating(distance[:split], queries, count, left=True)
+            neighbours[block][split:] = _alternating(distance[split:], queries, count, left=False)
+        distances[block] = np.take_along_axis(distance, neighbours[block], axis=1)
+    return neighbours, farthest, distances
+
+
+def _alternating(
+    distance: NDArray[np.float32], split: int, count: int, *, left: bool
+) -> NDArray[np.int32]:
+    """The nearest columns before and from ``split`` alternately, ``[n, count]``.
+
+    ``left``: those before ``split`` come first.
+    """
+    sides, ranks = [], []
+    for side, columns in enumerate((distance[:, :split], distance[:, split:])):
+        found = min(count, columns.shape[1])
+        if found:
+            # A copy, because the bits of contiguous rows are sorted.
+            sides.append(nearest(np.ascontiguousarray(columns), found) + side * split)
+            ranks.append(2 * np.arange(found) + (left is (side == 1)))
+    order = np.argsort(np.concatenate(ranks), kind="stable")[:count]
+    merged: NDArray[np.int32] = np.concatenate(sides, axis=1)[:, order]
+    return merged
 
 
 def _neighbour_matrix(neighbours: NDArray[np.int32], value: float) -> sparse.csr_array:

@@ -123,7 +123,7 @@ def _result(
         feature_size=features.values.shape[1],
         similarity=how.similarity,
         query_expansion=str(how.expansion or "none"),
-        reranking=str(how.reranking or "none"),
+        reranking=how.reranking_name,
         test_time_augmentation=features.augmentation,
         standardisation=features.standardisation,
         weights_fingerprint=fingerprint,

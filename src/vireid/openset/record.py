@@ -40,6 +40,7 @@ def search_record(
         "left_out": found.left_out,
         "verdict": found.verdict,
         "remark": found.remark,
+        "reranking": found.reranking,
         "groups": [
             {
                 "group": n,

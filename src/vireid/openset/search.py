@@ -10,6 +10,7 @@ read the tracklets whole, and to count them.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.errors import ConfigError
+from vireid.evaluation.reranking import KReciprocal, rerank_alone
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery
 from vireid.gallery.near_duplicates import group_near_duplicates, mean_feature
@@ -28,7 +30,11 @@ from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import CameraView
 from vireid.types import Modality
 
-__all__ = ["SearchResult", "search_gallery"]
+__all__ = ["Reranking", "SearchResult", "search_gallery"]
+
+_MOST_BYTES = 2**30
+"""Memory limit of re-ranking hits."""
+_OPTIONS = KReciprocal(balanced=True)
 
 _MOST = 64
 """Entries read at most to complete the results, as a multiple of their number."""
@@ -52,6 +58,7 @@ class SearchResult:
         verdicts: On each hit whether it shows the person, in the order of the hits; empty without
             a verdict.
         remark: Why there is no verdict, or a note on it; may be empty.
+        reranking: How the hits were re-ranked, and its cost; empty if they were not.
     """
 
     hits: tuple[Hit, ...]
@@ -63,6 +70,66 @@ class SearchResult:
     verdict: Verdict | None
     verdicts: tuple[PairVerdict, ...]
     remark: str
+    reranking: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reranking:
+    """K-reciprocal re-ranking of the best hits of a search, with the gallery's own images as bank.
+
+    Attributes:
+        hits: How many of the best hits are re-ranked, by default those of the first pages.
+        bank: How many entries of the query's modality, the most similar ones, stand for other
+            queries.
+        options: Sizes of the neighbourhoods and lambda.
+    """
+
+    hits: int = 200
+    bank: int = 200
+    options: KReciprocal = _OPTIONS
+
+    def apply(
+        self,
+        gallery: Gallery,
+        query: NDArray[np.float32],
+        found: Sequence[Hit],
+        views: Sequence[CameraView],
+        *,
+        leave_out: Collection[str],
+    ) -> tuple[tuple[Hit, ...], str]:
+        """The hits with the scores of the re-ranking, best first, and a sentence on it.
+
+        Args:
+            gallery: The gallery.
+            query: The unit feature of the query, float32 ``[d]``.
+            found: The hits with their features, best first.
+            views: The views of the query images.
+            leave_out: Ids of entries that do not count as bank.
+        """
+        began = time.perf_counter()
+        known = {hit.info.id for hit in found}
+        (near,) = gallery.search(
+            query[None],
+            filters=Filters(modality=views[0].modality, without_ids=tuple(leave_out)),
+            limit=self.bank,
+            with_features=True,
+        )
+        bank = [hit for hit in near if hit.info.id not in known]
+        rows = np.array([hit.feature for hit in bank], dtype=np.float32)
+        similarity = rerank_alone(
+            query[None],
+            rows.reshape(len(bank), len(query)),
+            np.stack([hit.feature for hit in found if hit.feature is not None]),
+            self.options,
+            memory_limit_bytes=_MOST_BYTES,
+        )
+        order = np.argsort(-similarity[0], kind="stable")
+        text = (
+            f"Re-ranked by {self.options}: the {len(found):,} best entries, with"
+            f" {len(bank):,} {views[0].modality} entries as bank, in"
+            f" {1000 * (time.perf_counter() - began):.0f} ms; scores are those of the re-ranking."
+        )
+        return tuple(replace(found[i], score=float(similarity[0, i])) for i in order), text
 
 
 def search_gallery(
@@ -75,6 +142,7 @@ def search_gallery(
     leave_out: Collection[str] = (),
     both_modalities: bool = False,
     exact: bool | None = None,
+    reranking: Reranking | None = None,
 ) -> SearchResult:
     """Search for the person in one or several images.
 
@@ -90,6 +158,8 @@ def search_gallery(
         leave_out: Ids of entries to leave out with their tracklets, such as the query images.
         both_modalities: Search the images' own modality too.
         exact: As in :meth:`~vireid.gallery.Gallery.search`.
+        reranking: Re-rank the hits; the calibration is not for re-ranked hits, so there is no
+            verdict then.
 
     Raises:
         GalleryError: The features cannot be averaged, the gallery's calibration is damaged or of
@@ -100,7 +170,7 @@ def search_gallery(
         raise ConfigError(f"The limit of a search is {limit}; expected 1 or more.")
     query = mean_feature(features)
     left_out = tuple(set(leave_out).intersection(filters.ids or leave_out))
-    number = limit
+    number = max(limit, reranking.hits) if reranking else limit
     while True:
         searched = replace(filters, without_ids=(*filters.without_ids, *left_out))
         # The same request counts the entries that are left out: as the hits of a second query.
@@ -134,16 +204,26 @@ def search_gallery(
             limit=limit,
             leave_out=leave_out,
             exact=exact,
+            reranking=reranking,
         )
         return replace(crossed, own_modality=counts[own_modality])
-    groups, mean_scores = _whole(gallery, groups[:limit], query, searched)
+    reranked = ""
+    if reranking is None or not hits:
+        groups, mean_scores = _whole(gallery, groups[:limit], query, searched)
+    else:
+        hits, reranked = reranking.apply(gallery, query, hits, views, leave_out=left_out)
+        groups = group_near_duplicates(hits)[:limit]
+        mean_scores = (None,) * len(groups)
     listed = tuple(sorted(chain(*groups), key=lambda hit: (-hit.score, hit.info.id)))
     # Another process may have deleted entries since they were found.
     there = Counter(
         hit.info.modality for hit in {hit.info.id: hit for hit in hits + listed}.values()
     )
     images = {m: max(counts.get(m, 0), there[m]) for m in Modality}
-    answer, remark = _judge(gallery, hits, listed, views, filters, images)
+    if reranked:
+        answer, remark = None, "No verdict: the calibration is for hits that are not re-ranked."
+    else:
+        answer, remark = _judge(gallery, hits, listed, views, filters, images)
     return SearchResult(
         hits=listed,
         groups=tuple(map(tuple, groups)),
@@ -154,6 +234,7 @@ def search_gallery(
         verdict=answer.verdict if answer else None,
         verdicts=answer.hits if answer else (),
         remark=remark,
+        reranking=reranked,
     )
 
 

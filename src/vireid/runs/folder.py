@@ -5,6 +5,7 @@ RUN/
                         RUN` starts from it
   data.json             what the network is trained on, to recognise it in evaluation
   images.csv            the images that `vireid adapt` was given; its data set
+  clusters.csv          the clusters and matches that an adapted network finds in them
   metrics.jsonl         one line an epoch
   checkpoints/          of the last epochs, with the optimizer's state
   best.safetensors      with --select validation, the network of the best epoch so far
@@ -73,6 +74,7 @@ class RunFolder:
         self.config_file = path / "config.yaml"
         self.data_file = path / "data.json"
         self.images_file = path / "images.csv"
+        self.clusters_file = path / "clusters.csv"
         self.metrics_file = path / "metrics.jsonl"
         self.best_file = path / "best.safetensors"
         self.model_file = path / "model.safetensors"
