@@ -81,7 +81,7 @@ EXCEPTIONS = (
     ),
     Excepted(
         "--exclude-own-camera",
-        {*_TRAIN, "difficulty", "compare", "leaderboard"},
+        {*_TRAIN, "adapt", "difficulty", "compare", "leaderboard"},
         "the option is off",
     ),
     Excepted(
@@ -90,6 +90,7 @@ EXCEPTIONS = (
         "neither is given",
     ),
     Excepted("--expand {} or --memory-limit {}", {"ablate"}, "the defaults are in range"),
+    Excepted("--alone", {"ablate"}, "the option is off"),
     Excepted("--k1, --k2, --rerank-weight", {"ablate"}, "the defaults are in range"),
     Excepted("--standardise", {"ablate"}, "the option is off"),
     Excepted(

@@ -45,7 +45,7 @@ def test_writes_the_pictures_and_nothing_else(page: Path) -> None:
     assert page.name == "report.html"
     written = {path.relative_to(page.parent) for path in page.parent.rglob("*") if path.is_file()}
     plain = Path("drawn-figures-all-search-single-shot-infrared-to-visible-seeded-draw")
-    treated = Path(f"{plain}-re-ranking")
+    treated = Path(f"{plain}-transductive-re-ranking")
     expected = {folder / picture for folder in (plain, treated) for picture in PICTURES}
     assert written == expected | {Path("report.html")}
     for path in expected:
@@ -73,7 +73,7 @@ def test_page_has_the_pictures_and_the_tables(page: Path, evaluated: Evaluated) 
     assert interval is not None
     for part in (
         "Two <rankings>",
-        "DLIS (with re-ranking)",
+        "DLIS (with transductive re-ranking)",
         "re-ranking k-reciprocal (k1 4, k2 2",
         f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
         "first of 3 trials",

@@ -35,10 +35,10 @@ def post_processing(
             re-ranker of a plugin.
         expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
         memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
-        k1: With --rerank k-reciprocal: number of neighbours among which reciprocal ones are searched.
-        k2: With --rerank k-reciprocal: number of nearest images to average over.
-        rerank_weight: With --rerank k-reciprocal: lambda, the weight of the original distance.
-        balanced: With --rerank k-reciprocal: take neighbours alternately from both modalities.
+        k1: Of k-reciprocal: number of neighbours among which reciprocal ones are searched.
+        k2: Of k-reciprocal: number of nearest images to average over.
+        rerank_weight: Of k-reciprocal: lambda, the weight of the original distance.
+        balanced: Of k-reciprocal: take neighbours alternately from both modalities.
 
     Raises:
         ConfigError: A value is out of range, or there is no such re-ranker.
@@ -93,10 +93,10 @@ def ranking_from_flags(
             re-ranker of a plugin.
         expand: Number of gallery images for query expansion (alpha 3); 0 disables it.
         memory_limit: Memory limit of re-ranking in GiB; a re-ranking that needs more is refused.
-        k1: With --rerank k-reciprocal: number of neighbours among which reciprocal ones are searched.
-        k2: With --rerank k-reciprocal: number of nearest images to average over.
-        rerank_weight: With --rerank k-reciprocal: lambda, the weight of the original distance.
-        balanced: With --rerank k-reciprocal: take neighbours alternately from both modalities.
+        k1: Of k-reciprocal: number of neighbours among which reciprocal ones are searched.
+        k2: Of k-reciprocal: number of nearest images to average over.
+        rerank_weight: Of k-reciprocal: lambda, the weight of the original distance.
+        balanced: Of k-reciprocal: take neighbours alternately from both modalities.
 
     Raises:
         ConfigError: A value is out of range, or post-processing needs another similarity.

@@ -128,8 +128,8 @@ def evaluate(
         target: The data set.
         settings: Protocols.
         ranking: Re-ranking and query expansion; results name them.
-        alone: With --rerank k-reciprocal: re-rank each query without the other queries, with the training
-            images of its modality, unlabelled, in their place.
+        alone: With --rerank k-reciprocal: re-rank each query without the other queries, with the
+            training images of its modality, unlabelled, in their place.
         flip: Test-time augmentation: average the features of each image and its mirror image.
         standardisation: Standardisation of the features by modality and camera; results name it.
         figures: Write figures and report.html, and save the details they show; keeps the full

@@ -71,7 +71,7 @@ def write_adaptation(folder: RunFolder, *, command: str = "") -> Path:
         text = (
             "What the network takes for one person, from the surest match to the least sure. Write"
             " down what is wrong within a modality as rows first,second,same of a CSV file, and"
-            " adapt again with --links FILE. clusters.csv lists all images."
+            " adapt again with `vireid adapt --links FILE`. clusters.csv lists all images."
         )
         sections.append(FigureSection("Clusters", text, (picture,)))
     notes = [line["warning"] for line in history if "warning" in line]
