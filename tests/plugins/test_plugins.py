@@ -273,7 +273,7 @@ def test_an_installed_detector(site: Path) -> None:
     forget()
     boxes = load_detector("whole-frame").boxes(np.zeros((4, 6, 3), dtype=np.uint8))
     assert boxes.tolist() == [[0, 0, 6, 4, 1]]
-    with pytest.raises(ConfigError, match="expected nanodet or multipose or whole-frame"):
+    with pytest.raises(ConfigError, match="expected nanodet or whole-frame"):
         load_detector("half-frame")
 
 

@@ -1,6 +1,6 @@
 """People in videos, frames, images of scenes and streams: detection, tracking, best crops."""
 
-from vireid.video.detectors import Detector, MultiPose, NanoDet, load_detector
+from vireid.video.detectors import Detector, NanoDet, load_detector
 from vireid.video.frames import Frame, FrameFolder, SceneImage, Source, Stream, VideoFile
 from vireid.video.people import DetectOptions, People, detect_people
 from vireid.video.tracking import Tracker
@@ -10,7 +10,6 @@ __all__ = [
     "Detector",
     "Frame",
     "FrameFolder",
-    "MultiPose",
     "NanoDet",
     "People",
     "SceneImage",

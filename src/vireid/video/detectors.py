@@ -1,8 +1,7 @@
 """Detectors of people: a frame in, boxes out.
 
-A detector is any object with a method ``boxes``, see :class:`Detector`. Two come with the package
-``vireid-models``: NanoDet-g (RangiLyu/nanodet, Apache-2.0), the default, and MoveNet MultiPose
-(Google, Apache-2.0), which finds up to six people a frame.
+A detector is any object with a method ``boxes``, see :class:`Detector`. NanoDet-g
+(RangiLyu/nanodet, Apache-2.0) comes with the package ``vireid-models``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from vireid.models import installed_models, name_installed
 from vireid.optional_packages import package, quiet
 from vireid.plugins import declared, plugins
 
-__all__ = ["Detector", "MultiPose", "NanoDet", "load_detector"]
+__all__ = ["Detector", "NanoDet", "load_detector"]
 
 _THRESHOLD = 0.25
 """Least score of a box. The tracker starts tracklets from higher ones only."""
@@ -127,29 +126,6 @@ _BGR_MEAN = np.array([103.53, 116.28, 123.675], dtype=np.float32)
 _BGR_DEVIATION = np.array([57.375, 57.12, 58.395], dtype=np.float32)
 
 
-class MultiPose:
-    """MoveNet MultiPose Lightning: up to six people a frame, each found with its joints.
-
-    Args:
-        file: The OpenVINO IR (``.xml``, with its ``.bin``).
-    """
-
-    name = "movenet-multipose"
-    _SIDE = 256
-
-    def __init__(self, file: Path) -> None:
-        self._network = _Network(file)
-
-    def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As :meth:`Detector.boxes`."""
-        padded, scale = _fitted(frame, self._SIDE)
-        [rows] = self._network.run(padded[None].astype(np.int32))
-        top, left, bottom, right, score = rows[0, :, 51:56].T
-        boxes = np.stack([left, top, right, bottom], axis=1) * (self._SIDE / scale)
-        found = np.concatenate([boxes, score[:, None]], axis=1).astype(np.float32)
-        return _without_overlaps(found[score > _THRESHOLD])
-
-
 def _fitted(frame: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
     """A frame within a square, black below or at its right, and the scale."""
     height, width = frame.shape[:2]
@@ -173,8 +149,8 @@ def load_detector(name: str = "nanodet") -> Detector:
     """Load a detector.
 
     Args:
-        name: An installed one, such as ``nanodet`` (`vireid models`), the path of a NanoDet-g in
-            OpenVINO's format, or the name that a plugin declares.
+        name: ``nanodet`` (`vireid models`), the path of a NanoDet-g in OpenVINO's format, or the
+            name that a plugin declares.
 
     Raises:
         ConfigError: There is no such detector.
@@ -184,11 +160,11 @@ def load_detector(name: str = "nanodet") -> Detector:
     if name.endswith(".xml") and Path(name).is_file():
         return NanoDet(Path(name))
     installed = installed_models()
-    if name in _KINDS and name in installed:
-        return _KINDS[name](installed[name].path / f"{name}.xml")
+    if name == "nanodet" and name in installed:
+        return NanoDet(installed[name].path / f"{name}.xml")
     own = declared("detectors", name)
     if own is None:
-        known = " or ".join([*_KINDS, *plugins("detectors")])
+        known = " or ".join(["nanodet", *plugins("detectors")])
         raise ConfigError(
             f"--detector '{name}' is no installed detector; expected {known}, or the path of a"
             f" NanoDet-g (.xml); {name_installed('detection')}."
@@ -200,6 +176,3 @@ def load_detector(name: str = "nanodet") -> Detector:
             " with a name and a method boxes, as vireid.video.Detector."
         )
     return detector
-
-
-_KINDS: dict[str, type[NanoDet] | type[MultiPose]] = {"nanodet": NanoDet, "multipose": MultiPose}
