@@ -68,4 +68,6 @@ def project(heads: StripeHeads, pooled: Tensor, *, seed: int) -> None:
     for weight, own in zip(heads.weight, rows, strict=True):
         _, components = torch.linalg.eigh(own.T @ own / len(own))
         rotation, _ = torch.linalg.qr(torch.randn(dim, dim, generator=generator))
-        weight.copy_(components[:, -dim:] @ rotation.to(components))
+        # As large as the random weights, so that a learning rate changes them as much.
+        scale = (2 * channels / dim) ** 0.5
+        weight.copy_(scale * components[:, -dim:] @ rotation.to(components))
