@@ -66,7 +66,7 @@ class Excepted(NamedTuple):
     reason: str
 
 
-CENTER = ("dlis", "dlis-strong", "tslfn", "tslfn-strong")
+CENTER = ("dlis", "dlis-strong", "dlis-transfer", "tslfn", "tslfn-strong")
 _TRAIN = {*TRAIN, "train --resume", "ablate", "demo"}
 EXCEPTIONS = (
     Excepted(
@@ -108,7 +108,7 @@ EXCEPTIONS = (
     Excepted("--pattern '{}' {}", CONFIGURED, "it quotes the run's option, and is no advice"),
     Excepted(
         "--batch-size {} is out",
-        {*_TRAIN, "adapt", "difficulty", "serve", "gallery search"},
+        {*_TRAIN, "adapt", "difficulty", "export", "serve", "gallery search"},
         "the default is in range",
     ),
     Excepted("leave out --weights or --start", {"adapt"}, "it starts without weights"),
