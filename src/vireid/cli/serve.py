@@ -22,7 +22,7 @@ from vireid.cli._images import load_for_gallery
 from vireid.errors import ConfigError
 from vireid.gallery import open_gallery
 from vireid.log import echo, log
-from vireid.runs import Device
+from vireid.types import Device
 
 __all__ = ["Logging", "serve"]
 
