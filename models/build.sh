@@ -33,7 +33,7 @@ train run --start small --backbone-factor 0.3 --size 144 72 --pad 8 --lr 5e-4 --
 
 # 3. The model without figures, its figures (in unseen worlds, and direct transfer to the other
 #    forms), the model with them.
-packed=(python "$models/pack.py" run "$name"
+packed=(python "$models/pack.py" run "$name" --interpolate 0.8
     --summary "Trained on synthetic people only (SynVI; visible, near-infrared and thermal)")
 "${packed[@]}"
 rm -rf "$name-results"

@@ -138,7 +138,8 @@ def test_settings_treatments_and_comparison(
     assert "re-ranking k-reciprocal (k1 20, k2 6, lambda 0.3)" in printed
     assert "query expansion alpha (neighbours 2, power 3)" in printed
     assert "test-time augmentation horizontal flip" in printed
-    assert "result (with query expansion, re-ranking, test-time augmentation)" in printed
+    words = "query expansion, transductive re-ranking, test-time augmentation"
+    assert f"result (with {words})" in printed
     assert len(list((first / "results").glob("*.json"))) == 9
 
     both = (first / "results").glob("*all-search-single-shot*official*.json")

@@ -52,15 +52,14 @@ CASES = {
     ),
     "forget": Case(
         ["gallery", "forget", "copied", "--camera", "hall", "--yes"],
-        "vireid.gallery.embedded:_rewrite_segments",
-        2,
+        "vireid.gallery.embedded:EmbeddedStore._rewrite_segments",
     ),
     "evaluate": Case(["evaluate", "run"], "vireid.cli.evaluate:extract_for"),
     "check": Case(["check", "sysu-mm01", "tree"], "vireid.data.check.images:tqdm"),
     "score": Case(SCORE.split(), "vireid.cli.score:score_features"),
     "leaderboard": Case(["leaderboard", "run"], "vireid.cli.leaderboard:read_entries"),
     "methods": Case(["methods"], "vireid.cli.methods:_shipped"),
-    "synvi": Case(["synvi", "s"], "vireid.synvi.generate:_prepare"),
+    "synvi": Case(["synvi", "s"], "vireid.synvi.generate:prepare"),
     "export": Case(
         ["export", "run", "--format", "onnx", "--out", "e"], "vireid.cli.export:images_of_run"
     ),

@@ -31,7 +31,7 @@ RECIPES = PUBLISHED
 # What else is made small for the tests.
 SMALLER: dict[str, dict[str, Any]] = {"d2rl": {"width": 8}}
 # One path for both modalities: published as single networks.
-ONE_PATH = {"cmgan", "mgn", "pcb"}
+ONE_PATH = {"cmgan", "dlis-transfer", "mgn", "pcb"}
 
 
 def small(name: str) -> MethodConfig:

@@ -407,8 +407,9 @@ def load(
     own = {TONE_MAPPING: str(ToneMapping.parse(tone_mapping))} if tone_mapping else {}
     if other := open_by_plugin(Path(model), device or "auto"):
         return FeatureExtractor(other[0], about=other[1] | own)
-    folder = resolve_model(os.fspath(model))
-    if is_export(folder.path):
+    export = is_export(Path(model))
+    folder = RunFolder(Path(model)) if export else resolve_model(os.fspath(model))
+    if export:
         if device == "cuda" or precision is not None:
             option = f"the device '{device}'" if device == "cuda" else f"precision '{precision}'"
             raise ConfigError(
