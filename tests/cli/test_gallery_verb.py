@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import qdrant_edge as edge
 from tests.app.people import photograph, write_run
+from tests.helpers.models import hide_models
 from tests.helpers.trees import save_manifest
 
 from vireid.cli import main
@@ -771,6 +772,7 @@ def test_what_the_user_can_fix_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     refused: Vireid,
 ) -> None:
+    hide_models(monkeypatch)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "image.png").write_bytes((images / "Ada 0.png").read_bytes())

@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_names_the_batch(run: Run, tmp_path: Path) -> 
         run,
         recipe=replace(
             run.recipe,
-            optimisation=Optimisation(optimizer="sgd", lr=1e30, backbone_lr=1e30, epochs=3),
+            optimisation=Optimisation(optimizer="sgd", lr=1e18, backbone_lr=1e18, epochs=3),
         ),
     )
     with pytest.raises(TrainingError) as caught:

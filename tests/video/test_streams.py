@@ -18,14 +18,18 @@ from vireid.video.sources import open_sources
 
 
 class Server:
-    """Sends a video without its length; each connection as its number says.
+    """Sends a video; each connection as its number says.
+
+    Args:
+        length: Whether it says how many bytes there are, as a server of files does.
 
     Attributes:
         connections: How many there were.
         released: Set to end connections that stall.
     """
 
-    def __init__(self, video: bytes) -> None:
+    def __init__(self, video: bytes, *, length: bool = False) -> None:
+        self.length = length
         self.video, self.connections, self.released = video, 0, threading.Event()
 
     @contextmanager
@@ -36,6 +40,8 @@ class Server:
             def do_GET(self) -> None:
                 outer.connections += 1
                 self.send_response(200)
+                if outer.length:
+                    self.send_header("Content-Length", str(len(outer.video)))
                 self.end_headers()
                 try:
                     self.wfile.write(outer.video)
@@ -108,7 +114,7 @@ def test_an_address_that_nobody_serves(tmp_path: Path) -> None:
 
 def test_a_video_of_known_length_on_a_server_is_read_as_a_file(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mkv", walk(20)).read_bytes()
-    server = Server(video)
+    server = Server(video, length=True)
     server.released.set()
     with server.running() as address:
         [source] = open_sources([address], camera="gate")

@@ -26,7 +26,7 @@ from vireid.data.tone_mapping import AUTO
 from vireid.errors import ImageError, VideoError
 from vireid.log import log, log_once, printable
 from vireid.optional_packages import package
-from vireid.times import parse_time
+from vireid.times import format_time, parse_time
 
 __all__ = [
     "Frame",
@@ -292,13 +292,13 @@ class Stream(Source):
     @property
     def version(self) -> str:
         """When it was opened."""
-        return self.start.isoformat() if self.start else ""
+        return format_time(self.start) if self.start else ""
 
     @property
     def key(self) -> str:
         """As :attr:`Source.key`, with the time at which it was opened."""
         assert self.start
-        return f"{super().key}-{self.start:%Y%m%dT%H%M%S%f}"
+        return f"{super().key}-{round(self.start.timestamp() * 1e6)}"
 
     def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`; a stream that breaks off or stalls is opened again."""
