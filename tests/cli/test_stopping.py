@@ -263,5 +263,10 @@ def test_ctrl_c_while_a_lock_is_acquired_waits_until_it_can_be_released() -> Non
         with pytest.raises(KeyboardInterrupt):
             wait()
     finally:
+        # A signal that is still on its way must not end the process of the tests.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
         signal.signal(signal.SIGINT, before)
     assert happened == ["entered", "released"]
