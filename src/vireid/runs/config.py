@@ -87,7 +87,7 @@ class Adaptation:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    within: int = 4
+    within: int = 0
     """Rounds of phase one, which trains within each modality only."""
     clustering: Literal["average", "dbscan"] = "average"
     """Clustering of each modality by Jaccard distances; more than 20,000 images of one are always
