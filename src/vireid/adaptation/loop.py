@@ -11,7 +11,6 @@ import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ from vireid.adaptation.messages import (
 from vireid.adaptation.monitor import agreement
 from vireid.adaptation.projection import Pooled
 from vireid.adaptation.rounds import Labels, PlannedBatch, label, share_of_matches
-from vireid.data.provenance import Provenance
 from vireid.data.sampler import BatchIndices
 from vireid.distributed.comm import world_size
 from vireid.errors import ConfigError, RunError, TrainingError
@@ -42,11 +40,10 @@ from vireid.features import FeatureExtractor, TorchBackend
 from vireid.files import Closeable, write_atomic
 from vireid.log import log
 from vireid.methods import Method
-from vireid.nn import use_fast_convolutions
-from vireid.runs import Run, RunFolder, checkpoint, resolve_model
+from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import TrainingState
 from vireid.runs.folder import require_readable
-from vireid.runs.start import load_start
+from vireid.runs.start import initial_network, load_start, record_data
 from vireid.training.batches import TrainingImages, mix_seed
 from vireid.training.fabric import open_fabric
 from vireid.training.optimization import build_optimizer, set_learning_rates
@@ -136,15 +133,12 @@ class _Session(Closeable):
             raise TrainingError(problem)
         self._links = known_links(run.data.open(), records, self._options.links)
         self._fabric = open_fabric(run)
-        saved = str(checkpoint.newest(self._folder.checkpoints)[0] or "") if resume else ""
+        saved = str(checkpoint.find_newest(self._folder.checkpoints) or "") if resume else ""
         self._held = self._folder.exclusive()
         self._held.__enter__()
         try:
             self._folder.start(run)
-            if not self._folder.data_file.exists():
-                start = resolve_model(run.start.model).read_data() if run.start else None
-                layout = run.data.open()
-                self._folder.write_data(Provenance.of(layout, start=start, labelled=False))
+            record_data(self._folder, run, labelled=False)
             self._images = self._data.open_images()
             self._build(saved)
         except BaseException:
@@ -161,11 +155,7 @@ class _Session(Closeable):
         run = self._run
         self.state = checkpoint.read_state(Path(saved)) if saved else TrainingState()
         classes = self.state.history[-1]["classes"] if saved else 2
-        torch.manual_seed(run.seed)
-        initial = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-        network = use_fast_convolutions(initial.build(classes=classes)).to(
-            memory_format=torch.channels_last
-        )
+        network = initial_network(run, classes=classes, restored=bool(saved))
         _require_one_step(network, run.name)
         if not saved:
             load_start(network, run)

@@ -245,7 +245,8 @@ class Tested:
             DatasetError: The network was trained on some of its test images.
         """
         data = folder.read_data()
-        relation, trained_on = data.relation(layout), data.trained_on
+        fingerprint = content_fingerprint(layout.test())
+        relation, trained_on = data.relation(layout, fingerprint=fingerprint), data.trained_on
         if relation == "other data set":
             if data.name == dataset_name(layout):
                 trained_on += f" of other images ({data.test_fingerprint[:8]})"
@@ -259,7 +260,6 @@ class Tested:
                 f"trained on ({data.trained_on}), but it is not another data set."
             )
         name = layout.root.resolve().name
-        fingerprint = content_fingerprint(layout.test())
         return cls(name=name, trained_on=trained_on, relation=relation, fingerprint=fingerprint)
 
     def mark(self, result: Result) -> Result:

@@ -107,15 +107,22 @@ class Provenance:
                 " `vireid train --resume RUN --root DIR` takes its current folder."
             )
 
-    def relation(self, layout: Layout) -> Relation:
+    def relation(self, layout: Layout, *, fingerprint: str = "") -> Relation:
         """How a data set that is evaluated relates to the training.
+
+        Args:
+            layout: The data set.
+            fingerprint: :func:`content_fingerprint` of its test images, where it is known.
 
         Raises:
             DatasetError: Training images are among its test images.
         """
-        before = self.start.relation(layout) if self.start else "other data set"
         test = layout.test()
-        if content_fingerprint(test) == self.test_fingerprint:
+        fingerprint = fingerprint or content_fingerprint(test)
+        before = (
+            self.start.relation(layout, fingerprint=fingerprint) if self.start else "other data set"
+        )
+        if fingerprint == self.test_fingerprint:
             return "own"
         if both := _found(self.seen, test):
             raise DatasetError(

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from vireid.errors import RunError
 from vireid.files import write_atomic
+from vireid.log import log
 from vireid.nn.weights import fingerprint
 
 __all__ = ["TrainingState", "load", "newest", "read_state", "write"]
@@ -101,6 +102,18 @@ def write(
         ) from error
     for old in _files(folder)[keep:]:
         old.unlink()
+    return path
+
+
+def find_newest(folder: Path) -> Path | None:
+    """The newest intact checkpoint, or None; each newer one that is damaged is logged.
+
+    Raises:
+        RunError: If there are checkpoints and all of them are damaged.
+    """
+    path, damaged = newest(folder)
+    for warning in damaged:
+        log(warning)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Training that starts from the trained network of another run."""
+"""The initial network of a run, which may be the trained network of another run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,25 @@ from pathlib import Path
 
 import torch
 
+from vireid.data.provenance import Provenance
 from vireid.errors import ConfigError, RunError, WeightsError, first_few
 from vireid.log import log
 from vireid.methods import Method, MethodConfig
+from vireid.nn import use_fast_convolutions
 from vireid.nn.weights import load_exactly
 from vireid.runs.config import Run, Start
+from vireid.runs.folder import RunFolder
 from vireid.runs.names import flat
 from vireid.runs.resolve import resolve_model
 
-__all__ = ["BACKBONE_FACTOR", "head_names", "load_start", "start_from"]
+__all__ = [
+    "BACKBONE_FACTOR",
+    "head_names",
+    "initial_network",
+    "load_start",
+    "record_data",
+    "start_from",
+]
 
 BACKBONE_FACTOR = 0.1
 """Default factor on the backbone's learning rate of a recipe that starts from a trained network."""
@@ -54,6 +64,34 @@ def start_from(run: Run, model: str | Path, *, backbone_factor: float = BACKBONE
     return replace(
         run, start=start, recipe=replace(recipe, method=method, optimisation=optimisation)
     )
+
+
+def initial_network(run: Run, *, classes: int, restored: bool) -> Method:
+    """The network of a run before its first step, without the weights of its start.
+
+    Args:
+        run: The run, whose seed draws the weights.
+        classes: Number of identities.
+        restored: Whether a checkpoint will replace the weights, whose file may be gone.
+    """
+    torch.manual_seed(run.seed)
+    method = run.recipe.method
+    network = (replace(method, weights="none") if restored else method).build(classes=classes)
+    return use_fast_convolutions(network).to(memory_format=torch.channels_last)
+
+
+def record_data(folder: RunFolder, run: Run, *, labelled: bool = True) -> None:
+    """Write what a run is trained on, unless the folder says so already.
+
+    Args:
+        folder: The run folder.
+        run: The run.
+        labelled: Whether the identities are used.
+    """
+    if folder.data_file.exists():
+        return
+    start = resolve_model(run.start.model).read_data() if run.start else None
+    folder.write_data(Provenance.of(run.data.open(), start=start, labelled=labelled))
 
 
 def load_start(network: Method, run: Run) -> None:

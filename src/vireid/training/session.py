@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vireid.data.provenance import Provenance
 from vireid.data.sampler import BatchShard
 from vireid.distributed.comm import (
     any_rank,
@@ -28,11 +27,10 @@ from vireid.errors import ConfigError, RunError
 from vireid.files import Closeable
 from vireid.log import log
 from vireid.methods import Method
-from vireid.nn import use_fast_convolutions
-from vireid.runs import Run, RunFolder, checkpoint, resolve_model
+from vireid.runs import Run, RunFolder, checkpoint
 from vireid.runs.checkpoint import TrainingState
 from vireid.runs.folder import require_readable
-from vireid.runs.start import load_start
+from vireid.runs.start import initial_network, load_start, record_data
 from vireid.training.batches import TrainingSet, mix_seed
 from vireid.training.collapse import collapse_warning
 from vireid.training.fabric import (
@@ -112,9 +110,7 @@ class RunSession(Closeable):
             self._tensorboard: TensorBoard | None = None
             if is_main_process():
                 self._folder.start(run)
-                if not self._folder.data_file.exists():
-                    start = resolve_model(run.start.model).read_data() if run.start else None
-                    self._folder.write_data(Provenance.of(run.data.open(), start=start))
+                record_data(self._folder, run)
                 if tensorboard:
                     self._tensorboard = TensorBoard(out / "tensorboard")
             if saved:
@@ -255,12 +251,7 @@ def _build(
     run: Run, saved: str | None, classes: int, *, sync_batchnorm: bool
 ) -> tuple[Method, Optimizer, TrainingState]:
     """The network, its optimizer and the state, restored from a checkpoint where there is one."""
-    torch.manual_seed(run.seed)
-    # A checkpoint replaces the initial weights, whose file may be gone.
-    initial = replace(run.recipe.method, weights="none") if saved else run.recipe.method
-    network = use_fast_convolutions(initial.build(classes=classes)).to(
-        memory_format=torch.channels_last
-    )
+    network = initial_network(run, classes=classes, restored=bool(saved))
     check_distributed(network, run.name)
     if not saved:
         load_start(network, run)
@@ -322,9 +313,7 @@ def _check_processes(run: Run, data: TrainingSet, *, sync_batchnorm: bool) -> No
 
 def _newest(folder: RunFolder) -> str | None:
     """The newest intact checkpoint; None where there is no checkpoint yet."""
-    path, damaged = checkpoint.newest(folder.checkpoints)
-    for warning in damaged:
-        log(warning)
+    path = checkpoint.find_newest(folder.checkpoints)
     return str(path) if path else None
 
 
