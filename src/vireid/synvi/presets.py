@@ -20,6 +20,7 @@ from vireid.synvi.worlds import BANDS, draw_camera, draw_companion, draw_world_s
 __all__ = [
     "COMPANIONS",
     "CROWD",
+    "GENERATORS",
     "PRESETS",
     "Frame",
     "Identity",
@@ -32,9 +33,9 @@ __all__ = [
 Layout = Literal["sysu-mm01", "regdb", "worlds"]
 PresetName = Literal["demo", "standard", "pretrain"]
 
-# Raised whenever a change makes other pixels: a tree that was begun with other code is not
-# continued, and a data card says which code made it.
-GENERATOR = 1
+GENERATORS = {"sysu-mm01": 1, "regdb": 1, "worlds": 2, "video": 2}
+"""Version of the pixels of each form, raised by every change that renders others: a tree begun by
+another version is not continued, and a data card states the version."""
 
 COMPANIONS = 4
 """People of a world who appear as the second person in images of the others."""
@@ -172,7 +173,7 @@ class Plan:
         if self.layout != "worlds":
             del preset["people"]
         return {
-            "generator": GENERATOR,
+            "generator": GENERATORS[self.layout],
             "layout": self.layout,
             "preset": preset,
             "seed": self.seed,

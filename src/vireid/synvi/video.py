@@ -30,7 +30,7 @@ from vireid.synvi.cameras import Camera
 from vireid.synvi.gait import Pose
 from vireid.synvi.generate import MARKER, SynviSummary, claim, prepare
 from vireid.synvi.layouts import CARD, STATEMENT
-from vireid.synvi.presets import GENERATOR, Plan, Preset
+from vireid.synvi.presets import GENERATORS, Plan, Preset
 from vireid.synvi.scene import Person, Shot, render_frame
 from vireid.synvi.sensors import develop, encode_jpeg
 from vireid.synvi.worker import Bodies, Renderer, renderer, start_worker
@@ -135,7 +135,7 @@ class VideoPlan:
         """What must be equal to continue a tree, as JSON values."""
         preset = {**dataclasses.asdict(self.preset), "size": list(self.preset.size)}
         return {
-            "generator": GENERATOR,
+            "generator": GENERATORS[self.layout],
             "layout": self.layout,
             "preset": preset,
             "seed": self.seed,
