@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -25,7 +25,6 @@ def difficulty(
     tree: Annotated[Path, tyro.conf.Positional],
     /,
     *,
-    layout: Literal["sysu-mm01", "regdb"] = "sysu-mm01",
     backbone: BackboneName = "resnet18",
     seed: int = 0,
 ) -> dict[str, list[Result]]:
@@ -37,7 +36,6 @@ def difficulty(
 
     Args:
         tree: Folder written by `vireid synvi`.
-        layout: Layout of the tree.
         backbone: Backbone of the network with random weights.
         seed: Seed of the random weights.
 
@@ -46,8 +44,10 @@ def difficulty(
     """
     require_renderer()
     from vireid.synvi.difficulty import colour_histograms, grey_histograms, silhouettes
+    from vireid.synvi.generate import read_plan
 
-    source = DataSource(layout=layout, root=tree)
+    form = read_plan(tree).layout
+    source = DataSource(layout="manifest" if form == "worlds" else form, root=tree)
     protocols = protocols_for(source.open())
     records = tuple(sorted({record for p in protocols for record in p.records}))
     paths = [record.path for record in records]
