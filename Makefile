@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt models/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--editable ".[synvi,pretrained,tensorboard,app,export,video]" --editable ./models --group dev
+		--editable ".[synvi,pretrained,tensorboard,wandb,app,export,video]" --editable ./models --group dev
 	touch $(STAMP)
 	@echo "Installed. Executables are in $(BIN)."
 

@@ -118,7 +118,7 @@ EXCEPTIONS = (
         {*TRAIN, "train --resume", "demo"} - {f"train {n}" for n in CENTER},
         "only methods with a center term; others' flags follow `vireid train RECIPE`",
     ),
-    Excepted("--tensorboard needs", {"demo"}, "the option is off"),
+    Excepted("--log {}", {"demo"}, "the option is off"),
     Excepted("--device 'cuda' needs", {"difficulty", "export"}, "they use the CPU"),
     *(
         Excepted(text, {"ablate", "demo"}, "one process, unless a launcher starts several")

@@ -29,7 +29,7 @@ from vireid.methods import Method, Recipe, catalogue
 from vireid.models import installed_models
 from vireid.runs import Device, Run, RunFolder, RunOptions, start_from
 from vireid.runs.start import BACKBONE_FACTOR
-from vireid.training import Validate, fit
+from vireid.training import LoggerName, Validate, fit
 
 __all__ = [
     "OutputOptions",
@@ -48,8 +48,9 @@ class OutputOptions:
 
     keep: int = 2
     """Number of checkpoints to keep."""
-    tensorboard: Switch = False
-    """Also write the metrics for TensorBoard, into OUT/tensorboard."""
+    log: tuple[LoggerName, ...] = ()
+    """Also write the metrics for TensorBoard (into OUT/tensorboard) or Weights & Biases (into
+    OUT/wandb; nothing is uploaded unless WANDB_MODE is 'online')."""
     cache: Path | None = None
     """Folder of the cache of decoded images; by default .vireid-cache in the data set's folder."""
     no_cache: Switch = False
@@ -251,7 +252,7 @@ def _train_here(
             out,
             resume=resume,
             keep=output.keep,
-            tensorboard=output.tensorboard,
+            loggers=output.log,
             cache=cache,
             validate=validate,
             sync_batchnorm=sync_batchnorm,

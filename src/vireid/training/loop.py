@@ -17,6 +17,7 @@ from vireid.errors import TrainingError
 from vireid.methods import Losses, OptimizerStep
 from vireid.runs import Run
 from vireid.training.collapse import mean_cosines
+from vireid.training.loggers import LoggerName
 from vireid.training.optimization import current_phase, set_learning_rates
 from vireid.training.session import RunSession, Validate
 from vireid.types import CrossModalBatch
@@ -30,7 +31,7 @@ def fit(
     *,
     resume: bool = False,
     keep: int = 2,
-    tensorboard: bool = False,
+    loggers: Sequence[LoggerName] = (),
     progress_bar: bool = True,
     cache: Path | None = None,
     validate: Validate | None = None,
@@ -47,7 +48,7 @@ def fit(
         out: The run folder.
         resume: Continue the run in ``out`` from its newest intact checkpoint.
         keep: Number of checkpoints to keep.
-        tensorboard: Also write the metrics for TensorBoard, into ``out/tensorboard``.
+        loggers: Also write the metrics for these tools, into ``out/tensorboard`` or ``out/wandb``.
         progress_bar: Show a bar with loss terms, images/s and the time left.
         cache: Folder of the packed image cache (:class:`~vireid.data.cache.PackedImages`); None
             decodes the images in every epoch.
@@ -68,6 +69,7 @@ def fit(
         DatasetError: If the data set is not laid out as published.
         WeightsError: If the backbone's weights do not fit.
         TrainingError: If a loss is not finite.
+        ExportError: If the package of a logger is not installed.
         SystemExit: With status 143 after SIGTERM or 130 after Ctrl-C, once the state is saved.
     """
     options = run.recipe.optimisation
@@ -76,7 +78,7 @@ def fit(
         out,
         resume=resume,
         keep=keep,
-        tensorboard=tensorboard,
+        loggers=loggers,
         progress_bar=progress_bar,
         cache=cache,
         validate=validate,

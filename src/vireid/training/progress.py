@@ -1,19 +1,17 @@
-"""Reports of a training in progress: the bar, one line an epoch, TensorBoard."""
+"""Reports of a training in progress: the bar, one line an epoch."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from vireid.distributed.comm import is_main_process
-from vireid.errors import RunError
 from vireid.runs.checkpoint import TrainingState
 
-__all__ = ["TensorBoard", "TrainingBar", "format_epoch"]
+__all__ = ["TrainingBar", "format_epoch"]
 
 
 class TrainingBar:
@@ -99,35 +97,3 @@ def format_epoch(line: Mapping[str, Any], epochs: int) -> str:
     parts += [f"validation {k} {100 * v:.2f}" for k, v in line.get("validation", {}).items()]
     parts.append(f"{line['images_per_second']:.0f} images/s")
     return "  ".join(parts)
-
-
-class TensorBoard:
-    """Writes the metrics for TensorBoard.
-
-    Args:
-        folder: Where the event files go.
-
-    Raises:
-        RunError: If the package is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RunError(
-                "--tensorboard needs the package tensorboard; install it with `pip install "
-                "'vireid[tensorboard]'`, or leave the flag out: metrics.jsonl is always written."
-            ) from error
-        self._writer = SummaryWriter(str(folder))
-
-    def log(self, line: Mapping[str, Any]) -> None:
-        """Write one epoch."""
-        for key, value in line["terms"].items():
-            self._writer.add_scalar(f"loss/{key}", value, line["epoch"])
-        for key, value in line.items():
-            if isinstance(value, float):
-                self._writer.add_scalar(key, value, line["epoch"])
-        for key, value in line.get("validation", {}).items():
-            self._writer.add_scalar(f"validation/{key}", value, line["epoch"])
-        self._writer.flush()

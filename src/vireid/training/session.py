@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +40,9 @@ from vireid.training.fabric import (
     independent_parts,
     open_fabric,
 )
+from vireid.training.loggers import LoggerName, TrainingLoggers, require_loggers
 from vireid.training.optimization import build_optimizer
-from vireid.training.progress import TensorBoard, TrainingBar, format_epoch
+from vireid.training.progress import TrainingBar, format_epoch
 from vireid.types import CrossModalBatch, Modality
 
 if TYPE_CHECKING:
@@ -82,13 +83,14 @@ class RunSession(Closeable):
         *,
         resume: bool,
         keep: int,
-        tensorboard: bool,
+        loggers: Sequence[LoggerName],
         progress_bar: bool,
         cache: Path | None,
         validate: Validate | None,
         sync_batchnorm: bool,
     ) -> None:
         self._run, self._folder, self._keep, self._validate = run, RunFolder(out), keep, validate
+        require_loggers(loggers)
         broadcast(lambda: _check(self._folder, run, resume=resume, validate=validate))
         self.fabric = open_fabric(run)
         self.fabric.launch()
@@ -107,12 +109,13 @@ class RunSession(Closeable):
                 run, saved, self.data.classes, sync_batchnorm=sync_batchnorm
             )
             broadcast(lambda: stack.enter_context(self._folder.exclusive()))
-            self._tensorboard: TensorBoard | None = None
+            self._loggers: TrainingLoggers | None = None
             if is_main_process():
                 self._folder.start(run)
                 record_data(self._folder, run)
-                if tensorboard:
-                    self._tensorboard = TensorBoard(out / "tensorboard")
+                self._loggers = stack.enter_context(
+                    TrainingLoggers(loggers, out, self.state.history)
+                )
             if saved:
                 position = f"epoch {self.state.epoch + 1}, step {self.state.step + 1}"
                 log(f"Resuming '{out}' at {position}.")
@@ -207,8 +210,8 @@ class RunSession(Closeable):
             line["warning"] = warning
             log(warning)
         log(format_epoch(line, self._run.recipe.optimisation.epochs) + self._bar.time_left)
-        if self._tensorboard is not None:
-            self._tensorboard.log(line)
+        if self._loggers is not None:
+            self._loggers.log(line)
 
     def _keep_best(self, line: Mapping[str, Any]) -> None:
         """Write the network if it is better in validation than that of every epoch before."""
