@@ -20,7 +20,7 @@ from vireid.times import parse_time
 from vireid.types import Modality
 from vireid.video import DetectOptions, Detector, Frame, People, VideoFile, detect_people
 from vireid.video.crops import BestCrops, cut, hidden_shares
-from vireid.video.people import COLUMNS
+from vireid.video.manifest import COLUMNS
 from vireid.video.sources import open_sources
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

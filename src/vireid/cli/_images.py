@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_IMAGE_OPTIONS",
     "ImageOptions",
+    "LabelOptions",
     "installed_by_default",
     "list_labelled",
     "load_for_gallery",
@@ -37,18 +38,33 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
-    """Options for the images."""
+class LabelOptions:
+    """What is known of images and videos."""
 
     modality: Literal["visible", "infrared"] | None = None
-    """Modality where the manifest gives none; detected from each image by default: infrared if it
-    has no colour."""
+    """Modality where neither a manifest nor the pattern gives one; detected from each image or
+    tracklet by default: infrared if it has no colour."""
     camera: str = ""
-    """Camera where the manifest gives none."""
+    """Camera likewise."""
     pattern: str = ""
-    """Pattern of the ends of image paths, for what the manifest does not give, such as
+    """Pattern of the ends of paths, for what a manifest does not give, such as
     'cam{camera}_{time:%Y%m%dT%H%M%S}_{any}.jpg' (also {identity}, {tracklet} and {modality}; {} is
     any text, ** any folders); auto recognises the names of known data sets."""
+
+    def __post_init__(self) -> None:
+        try:
+            self.camera.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"--camera {self.camera!a} is not UTF-8; expected a name that is,"
+                " because feature files and galleries store UTF-8."
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(LabelOptions):
+    """Options for the images."""
+
     skip_bad: Switch = False
     """Skip and list unreadable images instead of stopping at the first."""
     tone_mapping: str = ""
@@ -60,26 +76,20 @@ class ImageOptions:
     device: Device | None = None
     """Device; the one used for training by default."""
 
-    def __post_init__(self) -> None:
-        try:
-            self.camera.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(
-                f"--camera {self.camera!a} is not UTF-8; expected a name that is,"
-                " because feature files and galleries store UTF-8."
-            ) from None
-
-    def list(self, sources: Sequence[str]) -> list[ImageInfo]:
+    def list(self, sources: Sequence[str], *, videos: bool = True) -> list[ImageInfo]:
         """List the images.
 
         Args:
             sources: Files, folders, patterns and manifests.
+            videos: Whether to log that videos are left out.
 
         Raises:
             VireidError: As :func:`~vireid.data.listing.list_images`.
         """
         modality = Modality(self.modality) if self.modality else None
-        return list_labelled(sources, self.pattern, modality=modality, camera=self.camera)
+        return list_labelled(
+            sources, self.pattern, modality=modality, camera=self.camera, videos=videos
+        )
 
     @contextlib.contextmanager
     def hint(self) -> Iterator[None]:
@@ -140,7 +150,12 @@ def _chosen(model: InstalledModel) -> Path:
 
 
 def list_labelled(
-    sources: Sequence[str], pattern: str, *, modality: Modality | None = None, camera: str = ""
+    sources: Sequence[str],
+    pattern: str,
+    *,
+    modality: Modality | None = None,
+    camera: str = "",
+    videos: bool = True,
 ) -> list[ImageInfo]:
     """List images with what a pattern reads from their paths.
 
@@ -149,6 +164,7 @@ def list_labelled(
         pattern: The value of --pattern; empty for none.
         modality: Modality where neither manifest nor pattern gives one.
         camera: Camera likewise.
+        videos: Whether to log that videos are left out.
 
     Raises:
         VireidError: As :func:`~vireid.data.listing.list_images`, or the pattern is invalid.
@@ -157,7 +173,7 @@ def list_labelled(
         ends = ["/".join(info.path.parts[-4:]) for info in list_images(sources)]
         pattern = guess_pattern(ends).pattern.rpartition("**/")[2]
     read = PathPattern(pattern) if pattern else None
-    return list_images(sources, modality=modality, camera=camera, pattern=read)
+    return list_images(sources, modality=modality, camera=camera, pattern=read, videos=videos)
 
 
 def load_for_gallery(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import tyro
@@ -14,7 +15,7 @@ from vireid.gallery import Filters
 from vireid.times import parse_time
 from vireid.types import Modality
 
-__all__ = ["EntryFilters", "entry_filters", "parse_duration"]
+__all__ = ["EntryFilters", "entry_filters", "name_of", "parse_duration", "place_beside"]
 
 _UNITS = {
     "m": timedelta(minutes=1),
@@ -69,6 +70,26 @@ def entry_filters(
 
 EntryFilters: TypeAlias = Annotated[Filters, tyro.conf.arg(constructor=entry_filters)]
 """Filters of entries, as flags."""
+
+
+def name_of(gallery: str) -> str:
+    """The name of a gallery: the last part of its path or URL."""
+    if "://" in gallery:
+        return gallery.rstrip("/").rpartition("/")[2]
+    return Path(gallery).resolve().name
+
+
+def place_beside(gallery: str, ending: str) -> Path:
+    """A file or folder named after a gallery, in the folder that contains it.
+
+    Not in the gallery's folder, which must hold no trace of deleted entries.
+
+    Args:
+        gallery: The gallery's folder, or its URL, whose files are in the current folder.
+        ending: What follows the gallery's name, such as ``.audit.jsonl``.
+    """
+    parent = Path() if "://" in gallery else Path(gallery).resolve().parent
+    return parent / f"{name_of(gallery)}{ending}"
 
 
 def parse_duration(text: str) -> timedelta:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,12 +26,18 @@ from vireid.cli._images import (
     print_detected,
     print_skipped,
 )
+from vireid.cli._scenes import (
+    DEFAULT_SCENE_OPTIONS,
+    SceneOptions,
+    print_people,
+    split_scenes,
+)
 from vireid.cli._standardise import log_few_images
 from vireid.cli.calibrate import calibrate
-from vireid.cli.entries import EntryFilters, parse_duration
+from vireid.cli.entries import EntryFilters, parse_duration, place_beside
 from vireid.cli.gallery_search import search
 from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, GalleryError, VireidError, first_few
+from vireid.errors import ConfigError, GalleryError, VideoError, VireidError, first_few
 from vireid.gallery import (
     BATCH,
     EDITABLE,
@@ -50,6 +57,8 @@ from vireid.log import echo, log, on_stop, printable
 from vireid.standardisation import Standardisation, arrays_of
 from vireid.times import parse_time
 from vireid.types import ImageInfo, IndexedImage, Modality, id_of
+from vireid.video import DetectOptions, Detector, Source, detect_people, load_detector
+from vireid.video.manifest import MANIFEST, read_crops
 
 if TYPE_CHECKING:
     from vireid.features import ExtractedBatch
@@ -107,18 +116,25 @@ def add(
     encoded: Path | None = None,
     part: str = "1/1",
     update: Switch = False,
+    scenes: Switch = False,
+    people: Path | None = None,
     options: ImageOptions = DEFAULT_IMAGE_OPTIONS,
+    detection: SceneOptions = DEFAULT_SCENE_OPTIONS,
     collection: CollectionOptions = DEFAULT_COLLECTION,
 ) -> Added:
-    """Add images to a gallery; create the gallery if it does not exist.
+    """Add images to a gallery, and the people in videos; create the gallery if it does not exist.
 
     Images that the gallery already holds (same bytes) are skipped, so the command can be run again
     after an interruption, or regularly on a growing folder. If they come with another camera, time,
     identity, tracklet or note, that is said, and --update takes it.
 
+    Videos, which are recognised by their content, and streams go through `vireid detect` first: the
+    best crops of each tracklet are added.
+
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
-        images: Image files, folders, patterns and manifests, as for `vireid encode`.
+        images: Image files, folders, patterns and manifests, as for `vireid encode`; videos, and
+            addresses of streams (rtsp://, http://).
         run: Run folder or name of the model; one model per gallery. By default the gallery's model
             if it is an installed one; of a new gallery the default model (`vireid models`).
         encoded: Instead of images and --run: a file written by `vireid encode` or `vireid gallery
@@ -127,7 +143,12 @@ def add(
             Several commands may add different parts to a gallery on a server concurrently.
         update: Replace camera, time, identity, tracklet and note of images that the gallery already
             holds, where they are given.
+        scenes: Images show whole scenes: find the people in them too, and track them through the
+            images of a folder. By default each image is the crop of one person.
+        people: Folder of the crops of people who were found, with their manifest.csv; by default
+            GALLERY.people in the folder that contains the gallery.
         options: Options for the images.
+        detection: Options for finding people.
         collection: Options for a new gallery on a Qdrant server.
 
     Returns:
@@ -153,9 +174,28 @@ def add(
             f"--part '{part}' selects shards of a folder of features; expected --encoded with it;"
             " add --encoded or leave out --part."
         )
-    listed = options.list(images)
+    crops, videos = ([], list(images)) if scenes else split_scenes(images)
+    if videos:
+        where = people or place_beside(gallery, ".people")
+        sources = detection.open(videos, options, images=scenes)
+        found = _Found(sources, where, load_detector(detection.detector), detection.detection)
+        one = len(sources) == 1
+        video = "is a video by its content" if one else "are videos by their content"
+        echo(
+            f"People are detected in {many(len(sources), 'source')},"
+            f" {'as --scenes says' if scenes else f'which {video}'}."
+            f" {'Its' if one else 'Their'} crops stay in '{where}'."
+        )
+        if crops:
+            echo("Images are taken as crops of one person each; with --scenes as scenes.")
+    else:
+        found = None
+    listed = options.list(crops, videos=False) if crops or not found else []
     extractor = load_for_gallery(
         run, gallery, device=options.device, tone_mapping=options.tone_mapping, create=True
+    )
+    extract = partial(
+        extract_from_files, extractor, batch_size=options.batch_size, skip_bad=options.skip_bad
     )
     with open_gallery(
         gallery,
@@ -163,15 +203,61 @@ def add(
         create=True,
         options=ServerOptions(collection=collection),
     ) as opened:
-        batches = extract_from_files(
-            extractor,
-            listed,
-            batch_size=options.batch_size,
-            skip_bad=options.skip_bad,
-            known=opened.known,
-        )
+        batches = extract(listed, known=opened.known) if listed else iter(())
+        if found:
+            own = (batch for infos in found for batch in extract(infos, known=opened.known))
+            batches = chain(batches, own)
         with options.hint():
-            return _add(opened, batches, total=len(listed), update=update)
+            return _add(opened, batches, total=None if found else len(listed), update=update)
+
+
+class _Found:
+    """The crops of people in sources, source by source, each after its detection.
+
+    Args:
+        sources: The sources.
+        out: The folder of the crops.
+        detector: The detector.
+        options: Options of the detection.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], out: Path, detector: Detector, options: DetectOptions
+    ) -> None:
+        self._sources, self._out = sources, out
+        self._detector, self._options = detector, options
+
+    def __iter__(self) -> Iterator[list[ImageInfo]]:
+        bad = list[str]()
+        for source in self._sources:
+            manifest = self._out / MANIFEST
+            there = manifest.stat().st_size if manifest.exists() else 0
+            try:
+                people = detect_people([source], self._out, self._detector, self._options)
+            except VideoError as error:
+                if len(self._sources) == 1:
+                    raise
+                bad.append(str(error))
+                log(printable(str(error)))
+                continue
+            print_people(people, self._out, 1)
+            resumed = people.skipped or people.resumed or people.known
+            infos = [
+                info
+                for info, _ in read_crops(self._out, 0 if resumed else there)
+                if info.path.parent == self._out / source.folder
+            ]
+            gone = [info.path for info in infos if not info.path.exists()]
+            if gone:
+                log(
+                    f"{many(len(gone), 'crop')} of '{printable(source.name)}' were deleted, such as"
+                    f" {first_few(gone, shown=1)}, and are left out."
+                )
+            yield [info for info in infos if info.path not in set(gone)]
+        if bad:
+            echo(f"{many(len(bad), 'source')} cannot be read: see above.")
+            if len(bad) == len(self._sources):
+                raise VideoError(" ".join(bad))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -527,7 +613,7 @@ def _batches(rows: Iterable[IndexedImage]) -> Iterator[ExtractedBatch]:
 
 
 def _add(
-    gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int, update: bool = False
+    gallery: Gallery, batches: Iterable[ExtractedBatch], *, total: int | None, update: bool = False
 ) -> Added:
     """Add images with a progress bar, and print a summary."""
     new = known = differing = 0

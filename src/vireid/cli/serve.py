@@ -19,6 +19,7 @@ from vireid.app.limits import DEFAULT_LIMITS, Limits
 from vireid.app.tokens import Tokens
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery
+from vireid.cli.entries import name_of, place_beside
 from vireid.errors import ConfigError
 from vireid.gallery import open_gallery
 from vireid.log import echo, log
@@ -43,9 +44,7 @@ class Logging:
         Raises:
             ConfigError: It cannot be written to.
         """
-        # Not in the gallery's folder, which must hold no trace of deleted entries.
-        parent = Path() if "://" in gallery else Path(gallery).resolve().parent
-        default = parent / f"{_name(gallery)}.audit.jsonl"
+        default = place_beside(gallery, ".audit.jsonl")
         return Audit(self.audit or default, images=self.audit_images)
 
 
@@ -102,7 +101,7 @@ def serve(
         service = Service(
             opened,
             extractor,
-            name=_name(gallery),
+            name=name_of(gallery),
             limits=limits,
             read_only=read_only,
             audit_images=logging.audit_images,
@@ -125,13 +124,6 @@ def _require_packages() -> None:
             f"the server needs the packages {', '.join(needed)}, and {' and '.join(missing)} "
             "cannot be found; install them with `pip install 'vireid[app]'`."
         )
-
-
-def _name(gallery: str) -> str:
-    """The name of a gallery: the last part of its path or URL."""
-    if "://" in gallery:
-        return gallery.rstrip("/").rpartition("/")[2]
-    return Path(gallery).resolve().name
 
 
 def _end(number: int, frame: FrameType | None) -> None:

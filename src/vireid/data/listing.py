@@ -50,6 +50,7 @@ def list_images(
     modality: Modality | None = None,
     camera: str = "",
     pattern: PathPattern | None = None,
+    videos: bool = True,
 ) -> list[ImageInfo]:
     """List images, each once, in the order of their sources.
 
@@ -62,6 +63,7 @@ def list_images(
         camera: Camera likewise.
         pattern: Pattern of the ends of paths, which gives what manifests do not; how many images
             match is logged.
+        videos: Whether to log that videos are left out.
 
     Returns:
         At least one image. Files named by a manifest or a link need not exist.
@@ -82,7 +84,7 @@ def list_images(
     folders: dict[str, str] = {}
     roots: dict[str, Path] = {}
     for source in sources:
-        root, images = _named_by(os.fspath(source))
+        root, images = _named_by(os.fspath(source), videos)
         for image in images:
             # Links and paths with .. may lead to the same file.
             key = _real_path(str(image.path), folders)
@@ -107,7 +109,7 @@ def _real_path(path: str, folders: dict[str, str]) -> str:
     return os.path.realpath(real) if name == ".." or os.path.islink(real) else real  # noqa: PTH114
 
 
-def _named_by(source: str) -> tuple[Path, list[ImageInfo]]:
+def _named_by(source: str, videos: bool) -> tuple[Path, list[ImageInfo]]:
     """The images of a source, and the folder where the pattern of their paths starts."""
     path, files, remark = Path(source), list[Path](), ""
     root = path
@@ -115,7 +117,7 @@ def _named_by(source: str) -> tuple[Path, list[ImageInfo]]:
         # An unset shell variable must not mean the current folder.
         problem = "is empty"
     elif path.is_dir():
-        files, remark = split_images(walk([path]))
+        files, remark = split_images(walk([path]), videos=videos)
         problem = "is a folder without any image in it or below"
     elif path.suffix.lower() in TABLES and path.is_file():
         return path.parent, _read_manifest(path)
@@ -123,7 +125,7 @@ def _named_by(source: str) -> tuple[Path, list[ImageInfo]]:
         return Path(), [ImageInfo(path=path)]
     elif glob.has_magic(source):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-        files, remark = split_images(_matches(source))
+        files, remark = split_images(_matches(source), videos=videos)
         problem = "is a pattern that no image matches"
     elif "://" in source:
         # A camera's address may hold a password.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vireid.data.file_kind import describe_left_out, is_image
+from vireid.data.file_kind import describe_left_out, is_image, is_video
 from vireid.errors import first_few
 
 __all__ = ["Walk", "split_images", "walk"]
@@ -78,11 +78,12 @@ def walk(folders: Iterable[Path]) -> Walk:
     return walked
 
 
-def split_images(walked: Walk) -> tuple[list[Path], str]:
+def split_images(walked: Walk, *, videos: bool = True) -> tuple[list[Path], str]:
     """Tell images from other files.
 
     Args:
         walked: The files.
+        videos: Whether to say that videos are left out.
 
     Returns:
         The images, and sentences on what is left out: files, links, and folders that cannot be
@@ -91,7 +92,10 @@ def split_images(walked: Walk) -> tuple[list[Path], str]:
     images: list[Path] = []
     others: list[Path] = []
     for file in walked.files:
-        (images if is_image(file) else others).append(file)
+        if is_image(file):
+            images.append(file)
+        elif videos or not is_video(file):
+            others.append(file)
     sentences = [describe_left_out(others)]
     if walked.repeats:
         sentences.append(

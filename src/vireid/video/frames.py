@@ -27,6 +27,7 @@ from vireid.errors import ImageError, VideoError
 from vireid.log import log, log_once, printable
 from vireid.optional_packages import package
 from vireid.times import format_time, parse_time
+from vireid.types import Modality
 
 __all__ = [
     "Frame",
@@ -74,6 +75,7 @@ class Source(ABC):
         place: The same, absolute.
         camera: The camera.
         start: When its first frame was taken; None if unknown.
+        modality: Its modality; None to guess that of each tracklet.
         duration: Its length in seconds; None if unknown.
         rewinds: Whether it gives the same frames again.
         tracked: Whether its frames follow one another.
@@ -83,6 +85,7 @@ class Source(ABC):
     place: str
     camera: str
     start: datetime | None = None
+    modality: Modality | None = None
     duration: float | None = None
     rewinds: bool = True
     tracked: bool = True
@@ -110,6 +113,11 @@ class Source(ABC):
         stem = safe_name(Path(self.name).stem)
         digest = hashlib.sha256(f"{self.camera}|{self.place}".encode(errors="surrogateescape"))
         return f"{stem}-{digest.hexdigest()[:8]}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of its crops, which no other source has."""
+        return f"{safe_name(self.camera)}/{self.key}"
 
     def expected(self, fps: float) -> int | None:
         """How many frames it will yield, roughly; None if unknown."""

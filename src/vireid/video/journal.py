@@ -94,8 +94,8 @@ class Journal(Closeable):
             name = next(key for key in header if begun.get(key) != header[key])
             raise ConfigError(
                 f"'{header['source']}' was begun with the {name} '{begun.get(name)}', and now it is"
-                f" '{header[name]}'; expected the same to continue; use another --out, or the same"
-                " options and file."
+                f" '{header[name]}'; expected the same to continue; use another folder for the"
+                " crops, or the same options and file."
             )
         self._file = file.open("ab", buffering=0)
         self._written = os.fstat(self._file.fileno()).st_size

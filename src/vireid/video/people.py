@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,25 +24,12 @@ from vireid.times import format_time, parse_time
 from vireid.types import Modality
 from vireid.video.crops import BestCrops, Crop, cut, frame_chroma, hidden_shares
 from vireid.video.detectors import Detector
-from vireid.video.frames import Frame, Source, format_seconds, safe_name
+from vireid.video.frames import Frame, Source, format_seconds
 from vireid.video.journal import Journal, Unit, append_lines, drop_torn_line, headers
+from vireid.video.manifest import COLUMNS, MANIFEST
 from vireid.video.tracking import SURE, Tracker
 
-__all__ = ["COLUMNS", "MANIFEST", "DetectOptions", "People", "detect_people"]
-
-MANIFEST = "manifest.csv"
-COLUMNS = (
-    "path",
-    "camera",
-    "time",
-    "modality",
-    "tracklet",
-    "source",
-    "frame",
-    "box",
-    "score",
-)
-"""The columns of the manifest; ``box`` is left, top, right and bottom in pixels of the frame."""
+__all__ = ["DetectOptions", "People", "detect_people"]
 
 _JOURNALS = ".detect"
 _PART = 60.0
@@ -59,8 +46,6 @@ class DetectOptions:
     """Crops of each tracklet, and of each further minute of it."""
     min_height: int = 48
     """Least height of a person, in pixels."""
-    modality: Literal["visible", "infrared"] | None = None
-    """Modality; detected for each tracklet by default: infrared if its frames have no colour."""
 
     def __post_init__(self) -> None:
         for flag, value, least in (
@@ -158,7 +143,7 @@ def detect_people(
     except BlockingIOError as error:
         raise ConfigError(
             f"another process writes to '{out}'; expected one at a time; wait until it ends, or use"
-            " another --out."
+            " another folder."
         ) from error
     if len(people.damaged) == len(sources):
         raise VideoError(" ".join(people.damaged))
@@ -169,11 +154,11 @@ def _claim(out: Path) -> None:
     """Create the folder and its manifest, or check that it is one of this kind."""
     manifest = out / MANIFEST
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out '{out}' is a file; expected a folder; give another name.")
+        raise ConfigError(f"'{out}' is a file; expected a folder; give another name.")
     if not manifest.exists():
         if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
             raise ConfigError(
-                f"--out '{out}' holds other files and no {MANIFEST}; expected a folder that is new,"
+                f"'{out}' holds other files and no {MANIFEST}; expected a folder that is new,"
                 " empty or written by `vireid detect`; give another name."
             )
         write_atomic(manifest, (",".join(COLUMNS) + "\n").encode())
@@ -183,7 +168,7 @@ def _claim(out: Path) -> None:
     if tuple(header) != COLUMNS:
         raise ConfigError(
             f"'{manifest}' has the columns {','.join(header)[:200]}; expected"
-            f" {','.join(COLUMNS)}, as `vireid detect` writes them; use another --out."
+            f" {','.join(COLUMNS)}, as `vireid detect` writes them; use another folder."
         )
 
 
@@ -211,7 +196,7 @@ class _Run:
     ) -> None:
         self.source, self.out, self.detector = source, out, detector
         self.options, self.known, self.people = options, known, people
-        self.folder = f"{safe_name(source.camera)}/{source.key}"
+        self.folder = source.folder
         self.open: dict[Unit, BestCrops] = {}
         self.begun: dict[int, float] = {}
         self.tracker = Tracker(options.fps) if source.tracked else None
@@ -243,7 +228,7 @@ class _Run:
             "fps": options.fps,
             "crops": options.crops,
             "min-height": options.min_height,
-            "modality": options.modality or "",
+            "modality": source.modality or "",
         }
 
     def _warn_of_overlap(self, others: list[dict[str, Any]]) -> None:
@@ -266,7 +251,7 @@ class _Run:
                         f"'{self.source.name}' and '{other['source']}' overlap in time by"
                         f" {format_seconds(shared)}, and both are of the camera"
                         f" '{self.source.camera}'; if they are two cameras, give each its own"
-                        " --camera in another --out."
+                        " --camera and folder of crops."
                     )
                 )
                 return
@@ -393,11 +378,7 @@ class _Run:
             writer = csv.writer(rows, lineterminator="\n")
             chosen = own.best()
             modality = (
-                Modality(self.options.modality)
-                if self.options.modality
-                else own.modality()
-                if chosen
-                else None
+                self.source.modality if self.source.modality else own.modality() if chosen else None
             )
             fresh = []
             for crop in chosen:
@@ -416,7 +397,7 @@ class _Run:
                 self.journal.add_written(unit)
         people.tracklets += bool(chosen) and unit[1] == 0
         people.crops += len(fresh)
-        if modality and self.options.modality is None:
+        if modality and self.source.modality is None:
             people.guessed[modality] += len(fresh)
 
     def _row(self, path: str, unit: Unit, crop: Crop, modality: str) -> list[str]:

@@ -8,16 +8,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from vireid.data.file_kind import describe_left_out, is_image, is_video, kind_of
 from vireid.data.layouts.pattern import PathPattern
+from vireid.data.rows import parse_modality
 from vireid.data.walk import walk
 from vireid.errors import ConfigError, DatasetError, VideoError
 from vireid.log import log, printable
 from vireid.times import parse_time
+from vireid.types import Modality
 from vireid.video.frames import FrameFolder, SceneImage, Source, Stream, VideoFile, shown
 
 __all__ = ["open_sources"]
+
+
+class _Labels(NamedTuple):
+    camera: str
+    modality: Modality | None
+    start: datetime | None
+
+    def put_on(self, source: Source) -> Source:
+        source.modality = self.modality
+        return source
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +40,13 @@ class _Opening:
     camera: str
     start: datetime | None
     pattern: PathPattern | None
+    modality: Modality | None
     fps: float
     limit: timedelta | None
+    images: bool
 
-    def labels(self, path: Path, root: Path) -> tuple[str, datetime | None]:
-        """Camera and time of a file.
+    def labels(self, path: Path, root: Path) -> _Labels:
+        """What is known of a file.
 
         Raises:
             ConfigError: The pattern does not match it, or gives no camera.
@@ -52,7 +67,13 @@ class _Opening:
                 f"'{path}' has no camera; expected its name as --camera, or {{camera}} in"
                 " --pattern; add one of them."
             )
-        return camera, parse_time(found["time"]) if "time" in found else self.start
+        try:
+            modality = parse_modality(found["modality"]) if "modality" in found else self.modality
+        except ValueError as error:
+            raise ConfigError(f"--pattern reads from '{path}' the modality {error}.") from None
+        return _Labels(
+            camera, modality, parse_time(found["time"]) if "time" in found else self.start
+        )
 
 
 def open_sources(
@@ -60,9 +81,11 @@ def open_sources(
     *,
     camera: str,
     start: datetime | None = None,
+    modality: Modality | None = None,
     pattern: str = "",
     fps: float = 5.0,
     limit: timedelta | None = None,
+    images: bool = True,
 ) -> list[Source]:
     """Open sources.
 
@@ -71,9 +94,11 @@ def open_sources(
             the images of a folder are the frames of one camera), and addresses of streams.
         camera: The camera where the pattern gives none.
         start: When the first frame was taken where the pattern gives none.
-        pattern: See :mod:`vireid.data.layouts.pattern`; camera and time of each file.
+        modality: The modality likewise; guessed for each tracklet by default.
+        pattern: See :mod:`vireid.data.layouts.pattern`; camera, time and modality of each file.
         fps: Frames a second of folders of images without times.
         limit: How long to read streams.
+        images: Whether images in folders are frames; otherwise they are passed over.
 
     Returns:
         At least one source. Of several, those that cannot be opened are left out and logged.
@@ -85,7 +110,8 @@ def open_sources(
     """
     if not names:
         raise ConfigError("no source is named; expected videos, folders, images or addresses.")
-    opening = _Opening(camera, start, PathPattern(pattern) if pattern else None, fps, limit)
+    read = PathPattern(pattern) if pattern else None
+    opening = _Opening(camera, start, read, modality, fps, limit, images)
     opened: list[Source] = []
     errors: list[str] = []
     seen: set[str] = set()
@@ -109,11 +135,11 @@ def _named_by(name: str, opening: _Opening, errors: list[str]) -> Iterator[Sourc
     elif path.is_dir():
         yield from _in_folder(path, opening, errors)
     elif path.is_file():
-        camera, start = opening.labels(path, path.parent)
+        labels = opening.labels(path, path.parent)
         if is_image(path):
-            yield SceneImage(path, camera, start)
+            yield labels.put_on(SceneImage(path, labels.camera, labels.start))
         else:
-            yield from _video(path, camera, start, errors)
+            yield from _video(path, labels, errors)
     else:
         problem = "is no ordinary file" if os.path.lexists(path) else "does not exist"
         raise DatasetError(
@@ -125,32 +151,34 @@ def _named_by(name: str, opening: _Opening, errors: list[str]) -> Iterator[Sourc
 def _at_address(address: str, opening: _Opening) -> Source:
     if not opening.camera:
         raise ConfigError(f"'{shown(address)}' has no camera; expected --camera; add it.")
+    labels = _Labels(opening.camera, opening.modality, opening.start)
     if address.startswith(("http://", "https://")) and not opening.limit:
         video = VideoFile(address, opening.camera, opening.start)
         if video.duration:
-            return video
-    return Stream(address, opening.camera, limit=opening.limit)
+            return labels.put_on(video)
+    return labels.put_on(Stream(address, opening.camera, limit=opening.limit))
 
 
 def _in_folder(folder: Path, opening: _Opening, errors: list[str]) -> Iterator[Source]:
     walked = walk([folder])
-    frames: dict[tuple[Path, str], list[tuple[Path, datetime | None]]] = defaultdict(list)
+    frames: dict[tuple[Path, str, Modality | None], list[tuple[Path, datetime | None]]]
+    frames = defaultdict(list)
     others: list[Path] = []
     number = 0
     for file in walked.files:
         if is_image(file):
-            camera, time = opening.labels(file, folder)
-            frames[file.parent, camera].append((file, time))
+            if opening.images:
+                camera, modality, time = opening.labels(file, folder)
+                frames[file.parent, camera, modality].append((file, time))
         elif not file.name.startswith(".") and is_video(file):
-            camera, start = opening.labels(file, folder)
             number += 1
-            yield from _video(file, camera, start, errors)
+            yield from _video(file, opening.labels(file, folder), errors)
         else:
             others.append(file)
-    for (own, camera), found in frames.items():
+    for (own, camera, modality), found in frames.items():
         files, times = zip(*found, strict=True)
         given = opening.pattern is not None and any(time != opening.start for time in times)
-        yield FrameFolder(
+        source = FrameFolder(
             own,
             files,
             camera,
@@ -158,20 +186,19 @@ def _in_folder(folder: Path, opening: _Opening, errors: list[str]) -> Iterator[S
             start=opening.start,
             times=times if given else (),
         )
+        yield _Labels(camera, modality, None).put_on(source)
     if not frames and not number:
         raise DatasetError(
             f"'{folder}' is a folder without any video or image in it or below; expected some;"
             f" check its name. {describe_left_out(others)}".rstrip()
         )
-    if remark := describe_left_out(others):
+    if opening.images and (remark := describe_left_out(others)):
         log(printable(f"'{folder}': {remark}"))
 
 
-def _video(
-    file: Path, camera: str, start: datetime | None, errors: list[str]
-) -> Iterator[VideoFile]:
+def _video(file: Path, labels: _Labels, errors: list[str]) -> Iterator[Source]:
     try:
-        yield VideoFile(str(file), camera, start)
+        yield labels.put_on(VideoFile(str(file), labels.camera, labels.start))
     except VideoError as error:
         kind = kind_of(file)
         what = "" if is_video(file) else f" It seems to be {kind.one}."
