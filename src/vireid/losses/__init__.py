@@ -1,6 +1,7 @@
 """Losses, as pure functions of embeddings and labels."""
 
 from vireid.losses.contrastive import contrastive_loss
+from vireid.losses.distribution_consistency import distribution_consistency_loss
 from vireid.losses.hetero_center import hetero_center_loss
 from vireid.losses.ranking import batch_hard_triplet_loss, weighted_regularised_triplet_loss
 from vireid.losses.supervised_contrastive import (
@@ -13,6 +14,7 @@ __all__ = [
     "batch_hard_triplet_loss",
     "contrastive_loss",
     "cross_modal_contrastive_loss",
+    "distribution_consistency_loss",
     "hetero_center_loss",
     "supervised_contrastive_loss",
     "top_ranking_loss",

@@ -18,6 +18,7 @@ from vireid.methods import (
     dlis,
     hcml,
     mgn,
+    mmn,
     pcb,
     tone,
     tslfn,
@@ -126,6 +127,11 @@ def catalogue() -> dict[str, Entry]:
             caj.recipe(),
             caj.PAPER,
             "CAJ as published: AGW with each visible image also as one of its colour channels.",
+        ),
+        "mmn": Entry(
+            mmn.recipe(),
+            mmn.PAPER,
+            "MMN as its code: images of a middle modality, generated from both; four stripes.",
         ),
     }
     recipes = {}
