@@ -26,6 +26,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 TRAIN = {f"train {name}": ("train", "_train") for name in catalogue() if not name.endswith("-cpu")}
 GALLERY = ("add", "edit", "info", "export", "forget", "expire", "copy", "verify")
+CASE = ("show", "new", "edit", "add", "remove", "note", "delete")
 ENTRIES: dict[str, tuple[str, str]] = {
     **TRAIN,
     "train --resume": ("train", "resume"),
@@ -33,6 +34,8 @@ ENTRIES: dict[str, tuple[str, str]] = {
     **{name: (name, name) for name in COMMANDS if name not in ("train", "ablate", "gallery")},
     **{f"gallery {name}": ("gallery", name) for name in GALLERY},
     "gallery search": ("gallery_search", "search"),
+    "gallery case list": ("gallery_case", "listed"),
+    **{f"gallery case {name}": ("gallery_case", name) for name in CASE},
     "gallery calibrate": ("calibrate", "calibrate"),
 }
 """The module of :mod:`vireid.cli` and the function of every command."""

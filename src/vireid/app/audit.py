@@ -1,4 +1,4 @@
-"""The audit log of searches, listings, additions, edits and deletions.
+"""The audit log of searches, listings, changes, deletions and cases.
 
 Each event is one JSON line, flushed to the disk before the response is sent; if it cannot be
 written, the request fails. Part of a line, which a full disk or a kill leaves, belongs to no
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vireid.data.layouts._common import many
-from vireid.errors import AuditError, ConfigError
+from vireid.errors import AuditError, ConfigError, VireidError
 from vireid.log import json_line, log
 from vireid.times import format_time
 
@@ -91,6 +91,28 @@ class Audit:
                     f"the audit log cannot be written ({error}); expected free space on its disk; "
                     "requests fail until it can be written again"
                 ) from error
+
+    @contextlib.contextmanager
+    def change(
+        self, user: str, action: str, details: Mapping[str, object]
+    ) -> Iterator[dict[str, object]]:
+        """Log a change before it is made, and its outcome, to which the block may add.
+
+        A change that cannot be logged is not made. An interrupted one is logged as begun only.
+
+        Args:
+            user: As in :meth:`write`.
+            action: As there.
+            details: As there.
+        """
+        self.write(user, action, {"state": "begun", **details})
+        event = dict(details)
+        try:
+            yield event
+        except VireidError as error:
+            self.write(user, action, {"state": "failed", **details, "error": str(error)})
+            raise
+        self.write(user, action, {"state": "done", **event})
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -30,7 +29,7 @@ from vireid.app.models import (
 )
 from vireid.app.service import Service
 from vireid.app.uploads import Upload, check_upload, display_name
-from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError, VireidError
+from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError
 from vireid.types import id_of
 
 __all__ = ["Handlers"]
@@ -113,7 +112,7 @@ class Handlers:
                 name = display_name(file.filename)
                 refused[number] = AddOutcome(name=name, status="refused", detail=str(error))
         requested = [id_of(hashlib.sha256(upload.data).hexdigest()) for upload in uploads]
-        with self._change(user, "add", {"requested": requested}) as event:
+        with self._audit.change(user, "add", {"requested": requested}) as event:
             added = iter(self.service.add(form, uploads))
             outcomes = [refused.get(n) or next(added) for n in range(len(form.images))]
             event["entries"] = [
@@ -125,7 +124,7 @@ class Handlers:
         """Change the metadata of an entry; the former values are logged too."""
         self._check_write()
         values = request.model_dump(mode="json", exclude_none=True)
-        with self._change(user, "edit", {"entry": id, "values": values}) as event:
+        with self._audit.change(user, "edit", {"entry": id, "values": values}) as event:
             before, after = self.service.edit(id, request)
             former = EntryInfo.model_validate(before).model_dump(mode="json", include=set(values))
             event["former"] = former
@@ -135,7 +134,7 @@ class Handlers:
         """Delete entries for good."""
         self._check_write()
         which = request.model_dump(mode="json", include={"ids", "identity"}, exclude_defaults=True)
-        with self._change(user, "delete", {"filters": which}) as event:
+        with self._audit.change(user, "delete", {"filters": which}) as event:
             count = event["deleted"] = self.service.delete(request)
         return Deleted(deleted=count)
 
@@ -148,23 +147,6 @@ class Handlers:
         """Finish running requests, and close the threads and the audit log."""
         self._pool.shutdown()
         self._audit.close()
-
-    @contextmanager
-    def _change(
-        self, user: str, action: str, details: Mapping[str, object]
-    ) -> Iterator[dict[str, object]]:
-        """Log a change before it is made, and its outcome, to which the block may add.
-
-        A change that cannot be logged is not made. An interrupted one is logged as begun only.
-        """
-        self._audit.write(user, action, {"state": "begun", **details})
-        event = dict(details)
-        try:
-            yield event
-        except VireidError as error:
-            self._audit.write(user, action, {"state": "failed", **details, "error": str(error)})
-            raise
-        self._audit.write(user, action, {"state": "done", **event})
 
     def _checked(self, file: UploadFile) -> Upload:
         return check_upload(file.filename, file.file.read(), self.service.limits)

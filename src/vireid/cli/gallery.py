@@ -16,6 +16,7 @@ import tyro
 from tqdm import tqdm
 from tyro.extras import SubcommandApp
 
+from vireid.cli import gallery_case
 from vireid.cli._flags import Switch
 from vireid.cli._images import (
     DEFAULT_IMAGE_OPTIONS,
@@ -102,6 +103,7 @@ def app() -> SubcommandApp:
         verify,
     ):
         verbs.command(verb)
+    verbs.command(gallery_case.app(), name="case", help=gallery_case.SUMMARY)
     return verbs
 
 
@@ -412,7 +414,7 @@ def forget(
 ) -> int:
     """Delete entries for good, thumbnails and features included, and verify the deletion.
 
-    Image files and exported files are not touched.
+    Cases lose what they hold of the entries, too. Image files and exported files are not touched.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
@@ -448,7 +450,9 @@ def forget(
 def expire(gallery: Place, /, *, older_than: str) -> int:
     """Delete entries older than a retention period for good, and verify the deletion.
 
-    The age of an entry counts from when its image was taken or added, whichever came first.
+    The age of an entry counts from when its image was taken or added, whichever came first. Cases
+    lose their hits and queries with the entries, query images that are no entries at the same age,
+    and are deleted when they have no image left and were not changed since.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
@@ -460,7 +464,10 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
     before = datetime.now(UTC) - parse_duration(older_than)
     with open_gallery(gallery, write=True) as opened:
         number = _forget(opened, Filters(retained_before=before))
+        cases = opened.cases.expire(before) if opened.cases.available else 0
         future = opened.count() - opened.count(Filters(retained_before=datetime.now(UTC)))
+    if cases:
+        echo(f"{many(cases, 'case without images was', 'cases without images were')} deleted.")
     if future:
         log(
             f"{many(future, 'entry is', 'entries are')} dated in the future and"
@@ -496,11 +503,14 @@ def copy(
         ) as written,
     ):
         new, number = read.copy_to(written), read.count()
+        cases = len(read.cases.ids())
         _index(written)
     echo(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; it"
         " already had the others."
     )
+    if cases:
+        echo(f"{many(cases, 'case stays', 'cases stay')} in '{source}'.")
     return new
 
 
@@ -584,9 +594,10 @@ def standardise(
 
 
 def verify(gallery: Place, /, *, gone: Ids = (), rebuild: Switch = False) -> Verification:
-    """Read every entry of a gallery, and compare the filter indexes with the entries.
+    """Read every entry and case of a gallery, and compare the filter indexes with the entries.
 
-    Reports damaged entries and indexes, and missing image files.
+    Reports damaged entries, indexes and cases, cases that name deleted entries, and missing image
+    files.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.

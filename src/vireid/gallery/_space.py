@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vireid.errors import DiskFullError
 
-__all__ = ["allocated", "require_space"]
+__all__ = ["allocated", "is_full", "require_space"]
 
 MARGIN = 64 << 20
 """Bytes that must stay free; a new segment of the engine takes up to 48 MB of them."""
@@ -40,12 +40,17 @@ def require_space(folder: Path, size: int, purpose: str) -> None:
                 os.posix_fallocate(file.fileno(), 0, min(needed, MARGIN))
             return
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            if not is_full(error):
                 return  # the file system cannot allocate
     raise DiskFullError(
         f"The disk of '{folder}' has {free / 1e6:.1f} MB free for you; expected {needed / 1e6:.1f}"
         f" MB {purpose}: free space, or move the gallery to a larger disk."
     )
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error means that the disk, or the user's quota, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def allocated(folder: Path) -> int:

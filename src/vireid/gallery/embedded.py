@@ -3,6 +3,7 @@
     GALLERY/
       gallery.json   the model, notes, and whether there is a graph; marks the folder as a gallery
       shard/         the engine's segments: features, metadata, thumbnails
+      cases/         one JSON file a case; see :mod:`vireid.gallery.cases`
       writer.lock    held by the one process that may change the gallery
       writer.json    names that process; left behind if it is killed
       shard.lock     held by the process that has the segments open at the moment
@@ -88,6 +89,7 @@ class EmbeddedStore(Store):
         lock_timeout: float,
     ) -> None:
         self._folder = folder
+        self.cases_folder = folder / "cases"
         self._lock_timeout = lock_timeout
         self._mutex = threading.RLock()
         self._closed = threading.Event()

@@ -10,7 +10,7 @@ every feature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +23,14 @@ from vireid.errors import ConfigError, GalleryError
 from vireid.files import Closeable
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
+from vireid.gallery.cases import Cases
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
 from vireid.log import log, printable
 from vireid.standardisation import Standardisation
+from vireid.times import in_utc
 from vireid.types import ImageInfo, IndexedImage, ModelInfo, id_of
 
 __all__ = ["BATCH", "EDITABLE", "EXACT_UP_TO", "Added", "Gallery", "Info", "open_gallery"]
@@ -71,6 +73,7 @@ class Info:
         cameras: Number of entries of each camera; the empty name is unknown.
         identities: Number of named identities.
         calibrated: Whether searches have a verdict.
+        cases: Number of cases.
     """
 
     location: str
@@ -80,6 +83,7 @@ class Info:
     cameras: dict[str, int]
     identities: int
     calibrated: bool
+    cases: int
 
     def __str__(self) -> str:
         def listed(counts: dict[str, int]) -> str:
@@ -98,6 +102,7 @@ class Info:
             "cameras": listed(self.cameras),
             "identities": f"{self.identities} named",
             "calibrated": "yes" if self.calibrated else "no (`vireid gallery calibrate`)",
+            "cases": str(self.cases or ""),
         }
         return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text)
 
@@ -120,6 +125,8 @@ class Gallery(Closeable):
         self._write = write
         self.location = location
         """The gallery's folder or address."""
+        self.cases = Cases(store, location, write=write)
+        """The cases."""
 
     def close(self) -> None:
         """Close files, locks and connections; closing twice is no error."""
@@ -291,6 +298,13 @@ class Gallery(Closeable):
         check_filters(filters)
         return self._store.rows(filters, features=features, thumbnails=thumbnails)
 
+    def infos(self, ids: Collection[str]) -> dict[str, ImageInfo]:
+        """The metadata of entries by their ids; ids that no entry has are left out."""
+        if not ids:
+            return {}
+        rows = self.rows(Filters(ids=tuple(ids)), features=False, thumbnails=False)
+        return {row.info.id: row.info for row in rows}
+
     def tracklets(
         self,
         infos: Iterable[ImageInfo],
@@ -329,7 +343,7 @@ class Gallery(Closeable):
         return self._store.count_by(field, filters)
 
     def delete(self, filters: Filters) -> int:
-        """Delete entries for good, with their thumbnails and features.
+        """Delete entries for good, with their thumbnails and features, and from all cases.
 
         In a folder no file contains any of their bytes when the call returns: the segments that
         contained them are rewritten, which takes about a second per 100 MB of features in them (see
@@ -351,8 +365,10 @@ class Gallery(Closeable):
         """
         self._check_write()
         ids, faults = self._select(filters)
-        if ids:
-            self._store.delete(sorted(ids))
+        # Cases may also name images that are no entries.
+        with self.cases.forgetting(ids.union(filters.ids) if filters.only_ids else ids):
+            if ids:
+                self._store.delete(sorted(ids))
         if left := self._store.existing(sorted(ids)):
             raise GalleryError(
                 f"{len(left)} of {len(ids)} entries of '{self.location}' are still there after"
@@ -407,7 +423,10 @@ class Gallery(Closeable):
         Returns:
             The number of deleted entries.
         """
-        return self.delete(Filters(retained_before=now - older_than))
+        number = self.delete(Filters(retained_before=now - older_than))
+        if self.cases.available:
+            self.cases.expire(in_utc(now - older_than))
+        return number
 
     def index(self) -> None:
         """Build the graph for approximate search of more than ``EXACT_UP_TO`` entries."""
@@ -417,14 +436,18 @@ class Gallery(Closeable):
     def verify(
         self, *, deleted: Sequence[IndexedImage | str] = (), rows: bool = True
     ) -> Verification:
-        """Read every row, and search the files for traces of deleted entries.
+        """Read every row and every case, and search the files for traces of deleted entries.
 
         Args:
             deleted: Deleted entries: their rows, or only their ids. All files are searched for the
                 ids, and for the SHA-256, thumbnail and feature of rows.
             rows: Read the rows; otherwise only search for traces.
         """
-        return verify(self._store, deleted, rows=rows)
+        found = verify(self._store, deleted, rows=rows)
+        if not rows or not self.cases.available:
+            return found
+        cases, gone, faults = self.cases.verify()
+        return replace(found, faults=(*found.faults, *faults), cases=cases, deleted_of_cases=gone)
 
     def copy_to(self, other: Gallery) -> int:
         """Add every row to another gallery, and the calibration if that one has none.
@@ -459,6 +482,7 @@ class Gallery(Closeable):
             cameras=self.count_by("camera"),
             identities=len(self.count_by("identity").keys() - {""}),
             calibrated=bool(self.calibration),
+            cases=len(self.cases.ids()),
         )
 
     def _check_write(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -58,9 +59,11 @@ class Store(ABC):
 
     Attributes:
         model: The network of the features.
+        cases_folder: Where the files of cases are, which may not exist yet; None of a server.
     """
 
     model: ModelInfo
+    cases_folder: Path | None = None
 
     @property
     @abstractmethod

@@ -54,6 +54,8 @@ class Verification:
         deleted: Number of deleted entries whose traces were searched for.
         traces: Traces of them, a sentence each; None if the files are on a server and not
             accessible.
+        cases: Number of cases read.
+        deleted_of_cases: Number of images of these cases that were deleted from the gallery.
     """
 
     rows: int | None
@@ -61,6 +63,8 @@ class Verification:
     missing: tuple[Path, ...] = ()
     deleted: int = 0
     traces: tuple[str, ...] | None = ()
+    cases: int = 0
+    deleted_of_cases: int = 0
 
     @property
     def passed(self) -> bool:
@@ -72,6 +76,11 @@ class Verification:
         if self.rows is not None:
             lines.append(f"{self.rows:,} rows read, {many(len(self.faults), 'fault')}")
             lines += _listed(self.faults)
+        if self.cases:
+            lines.append(
+                f"{many(self.cases, 'case')} read; {self.deleted_of_cases:,} of their images were"
+                " deleted from the gallery"
+            )
         if self.missing:
             lines.append(f"{len(self.missing):,} image files are no longer at their path")
             lines += _listed(self.missing)

@@ -1,16 +1,16 @@
-"""A search and its results as JSON values."""
+"""A search, or a case, and its results as JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vireid.gallery.filters import Hit
+from vireid.gallery.cases import Case
 from vireid.openset.search import SearchResult
 from vireid.times import format_time
 from vireid.types import ImageInfo
 
-__all__ = ["search_record"]
+__all__ = ["case_record", "search_record"]
 
 
 def search_record(
@@ -56,18 +56,67 @@ def search_record(
                 "rank": rank,
                 "group": groups[hit.info.id],
                 "verdict": verdict,
-                **_entry(hit, paths=paths),
+                "score": round(hit.score, 6),
+                **_entry(hit.info, paths=paths),
             }
             for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
         ],
     }
 
 
-def _entry(hit: Hit, *, paths: bool) -> dict[str, Any]:
-    info = hit.info
+def case_record(
+    case: Case, infos: Mapping[str, ImageInfo], *, paths: bool = True
+) -> dict[str, Any]:
+    """Describe a case.
+
+    Args:
+        case: The case.
+        infos: The entries among its images, by id.
+        paths: As for :func:`search_record`.
+    """
+
+    def known(id: str, name: str = "") -> dict[str, Any]:
+        return _entry(infos[id], paths=paths) if id in infos else {"id": id, "name": name}
+
+    return {
+        "case": case.id,
+        "name": case.name,
+        "opened_by": case.opened_by,
+        "opened": format_time(case.opened),
+        "changed": format_time(case.changed),
+        "shared": case.shared,
+        "deleted": case.deleted,
+        "queries": [
+            {
+                "by": query.by,
+                "time_added": format_time(query.time),
+                **known(query.id, query.name),
+                "entry": query.id in infos,
+            }
+            for query in case.queries
+        ],
+        "hits": [
+            {
+                "decision": hit.decision,
+                "decided_by": hit.by,
+                "decided": format_time(hit.time),
+                "score": hit.score and round(hit.score, 6),
+                "verdict": hit.verdict or None,
+                **known(hit.id),
+                "found_with": list(hit.queries),
+            }
+            for hit in case.hits
+        ],
+        "notes": [
+            {"id": note.id, "by": note.by, "time": format_time(note.time), "text": note.text}
+            for note in case.notes
+        ],
+    }
+
+
+def _entry(info: ImageInfo, *, paths: bool) -> dict[str, Any]:
     path = {"path": info.file and str(info.file)} if paths else {}
     return {
-        "score": round(hit.score, 6),
         "id": info.id,
         "sha256": info.sha256,
         "name": info.name,
