@@ -17,11 +17,12 @@ from benchmarks.evaluation import Timing, report_evaluation
 from benchmarks.gallery import GalleryTiming, report_gallery
 from benchmarks.large import Loading, Quantised, report_large
 from benchmarks.train import StepTiming, report_step
-from benchmarks.video import Changed, Detection, inverted, report_video, stretched
+from benchmarks.video import Detection, report_video
 from vireid.cli import run_app
 from vireid.data.layouts import DataSource
+from vireid.features import load
 from vireid.nn import BackboneName
-from vireid.video import Detector, load_detector
+from vireid.video import load_detector
 
 __all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "main", "train", "video"]
 
@@ -164,30 +165,25 @@ def large(
 
 
 def video(
-    tree: Annotated[Path, tyro.conf.Positional],
+    trees: Annotated[tuple[Path, ...], tyro.conf.Positional],
     /,
     *,
     detectors: tuple[str, ...] = ("nanodet",),
-    changed: bool = False,
+    model: str = "",
 ) -> dict[str, dict[str, Detection]]:
-    """Measure detection and tracking on a SynVI video, whose boxes and identities are known.
+    """Measure detection, tracking and search on SynVI videos, whose people are known.
 
     Args:
-        tree: What `vireid synvi OUT --layout video` wrote.
+        trees: What `vireid synvi OUT --layout video` wrote; people of all are searched together.
         detectors: Detectors, as `vireid detect --detector` takes them.
-        changed: Also with inverted frames, and with stretched contrast.
+        model: The model that searches tracklets of infrared cameras in those of visible ones, such
+            as synvi-lite0; none by default.
 
     Returns:
         What each detector finds, by band.
     """
-    found: dict[str, Detector] = {}
-    for name in detectors:
-        detector = load_detector(name)
-        found[detector.name] = detector
-        for change in (inverted, stretched) if changed else ():
-            own = Changed(detector, change)
-            found[own.name] = own
-    return report_video(tree, found)
+    found = {name: load_detector(name) for name in detectors}
+    return report_video(trees, found, load(model) if model else None)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.data.inspection import GREY_BELOW, mean_chroma
+from vireid.data.inspection import GREY_BELOW
 from vireid.types import Modality
 from vireid.video.frames import Frame
 
@@ -153,8 +153,3 @@ def hidden_shares(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     area = np.clip(boxes[:, 2:4] - boxes[:, :2], 1, None).prod(axis=1)
     shares: NDArray[np.float32] = (common / area[:, None]).max(axis=1, initial=0)
     return shares
-
-
-def frame_chroma(image: NDArray[np.uint8]) -> float:
-    """The mean chroma of a frame, of every fourth pixel in both directions."""
-    return mean_chroma(image[::4, ::4])

@@ -352,7 +352,7 @@ class Stream(Source):
         while not stopped.is_set() and self._left(began) > 0:
             try:
                 with _opened(self.address, patience=self._patience) as (container, video):
-                    for packet in container.demux(video):
+                    for packet in _packets(container, video):
                         for frame in packet.decode():
                             if stopped.is_set():
                                 return
@@ -517,10 +517,24 @@ def _opened(address: str, *, patience: float = 30.0) -> Iterator[tuple[Any, Any]
         yield container, video
 
 
+def _packets(container: Any, video: Any) -> Iterator[Any]:
+    """The packets of a video; the last one flushes the decoder, also where an error ends them.
+
+    FFmpeg ends an HTTP response without a length by an error, and decoders hold frames back.
+    """
+    try:
+        yield from container.demux(video)
+    except _ffmpeg_error():
+        last = package("av", extra="video").Packet()
+        last.stream, last.time_base = video, video.time_base
+        yield last
+        raise
+
+
 def _decoded(container: Any, video: Any, damage: _Damage) -> Iterator[Any]:
     """All frames of a video; damaged packets are counted."""
     error_type = _ffmpeg_error()
-    packets = container.demux(video)
+    packets = _packets(container, video)
     while True:
         try:
             packet = next(packets)

@@ -22,8 +22,8 @@ from vireid.files import clear_temporaries, held, write_atomic
 from vireid.log import log, on_stop, printable
 from vireid.times import format_time, parse_time
 from vireid.types import Modality
-from vireid.video.crops import BestCrops, Crop, cut, frame_chroma, hidden_shares
-from vireid.video.detectors import Detector
+from vireid.video.crops import BestCrops, Crop, cut, hidden_shares
+from vireid.video.detectors import Detector, frame_chroma
 from vireid.video.frames import Frame, Source, format_seconds
 from vireid.video.journal import Journal, Unit, append_lines, drop_torn_line, headers
 from vireid.video.manifest import COLUMNS, MANIFEST
