@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from vireid.cli import main
 from vireid.features import load
@@ -71,3 +73,16 @@ def test_an_interrupted_adaptation_ends_as_if_it_had_not_been(
     newest.unlink()
     assert main(["train", "--resume", str(again), "--device", "cpu"]) == 0
     assert same_run(again, adapted)
+
+
+def test_double_precision_is_that_of_training(
+    finished: Path, cameras: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "adapted"
+    folders = [str(cameras / name) for name in ("day", "night")]
+    words = ["adapt", str(finished), *folders, "--out", str(out), *OPTIONS, "--rounds", "1"]
+    assert main([*words, "--within", "0", "--precision", "64-true"]) == 0
+    (saved,) = (out / "checkpoints").iterdir()
+    found = {tensor.dtype for name, tensor in load_file(saved).items() if "network" in name}
+    assert torch.float64 in found
+    assert torch.float32 not in found

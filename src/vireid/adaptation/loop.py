@@ -35,7 +35,7 @@ from vireid.adaptation.projection import Pooled
 from vireid.adaptation.rounds import Labels, PlannedBatch, label, share_of_matches
 from vireid.data.sampler import BatchIndices
 from vireid.distributed.comm import world_size
-from vireid.errors import ConfigError, RunError, TrainingError
+from vireid.errors import ConfigError, TrainingError
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.files import Closeable, write_atomic
 from vireid.log import log
@@ -124,21 +124,24 @@ class _Session(Closeable):
         self._run, self._options, self._folder = run, run.adaptation, RunFolder(out)
         self._keep, self._bars = keep, bars
         require_readable(run)
-        _require_empty(self._folder, resume=resume)
+        if not resume:
+            self._folder.require_new()
         self._data = TrainingImages(run, cache=cache, progress=bars)
         records = self._data.records
         visible = self._data.visible
         counts = {Modality.VISIBLE: visible, Modality.INFRARED: len(records) - visible}
         if problem := lacking_images(counts):
             raise TrainingError(problem)
-        self._links = known_links(run.data.open(), records, self._options.links)
+        self._links = known_links(self._data.layout, records, self._options.links)
         self._fabric = open_fabric(run)
         saved = str(checkpoint.find_newest(self._folder.checkpoints) or "") if resume else ""
         self._held = self._folder.exclusive()
         self._held.__enter__()
         try:
+            if saved:
+                self._folder.read_data().require_same_training(self._data.layout)
             self._folder.start(run)
-            record_data(self._folder, run, labelled=False)
+            record_data(self._folder, run, self._data.layout)
             self._images = self._data.open_images()
             self._build(saved)
         except BaseException:
@@ -275,9 +278,11 @@ class _Session(Closeable):
 
     def _extract(self) -> Any:
         """The features of all images by the averaged network."""
-        # A copy, because the backend folds its network's norms.
+        # A copy in single precision, whose norms the backend folds.
         backend = TorchBackend(
-            copy.deepcopy(self.average), device=self._run.device, precision=self._run.precision
+            copy.deepcopy(self.average).float(),
+            device=self._run.device,
+            precision=self._run.precision,
         )
         return FeatureExtractor(backend).extract(
             self._data.records, progress=self._bars, stack=self._images
@@ -443,13 +448,4 @@ def _require_one_step(network: Method, name: str) -> None:
         raise ConfigError(
             f"'{name}' trains in several phases or steps, which are not defined for labels that"
             " change; expected a method that trains in one, such as dlis-strong-cpu."
-        )
-
-
-def _require_empty(folder: RunFolder, *, resume: bool) -> None:
-    """Refuse to overwrite a run."""
-    if not resume and folder.path.exists() and {*folder.path.iterdir()} - {folder.images_file}:
-        raise RunError(
-            f"'{folder.path}' is not empty; continue its run with `vireid train --resume "
-            f"{folder.path}`, or adapt into another folder."
         )

@@ -145,8 +145,7 @@ def adapt(
             layout=data.layout, root=data.root.absolute(), trial=data.trial, pattern=data.pattern
         )
     else:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ConfigError(f"'{out}' is not empty; expected a new folder; choose another --out.")
+        RunFolder(out).require_new()
         listed = _inspected(images, data, ToneMapping.parse(run.tone_mapping))
         unknown = sum(not info.identity for info in listed)
         if adaptation.measure and unknown:

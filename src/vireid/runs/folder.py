@@ -111,6 +111,20 @@ class RunFolder:
                 pass  # start() reports an unwritable folder; some network drives have no locks
             yield
 
+    def require_new(self) -> None:
+        """Refuse to overwrite a run; the list of the images to adapt to may be there already.
+
+        Raises:
+            RunError: If the folder holds anything else, or is a file.
+        """
+        if self.path.exists() and (
+            not self.path.is_dir() or {*self.path.iterdir()} - {self.images_file}
+        ):
+            raise RunError(
+                f"'{self.path}' is not empty; continue its run with `vireid train --resume "
+                f"{self.path}`, or train into another folder."
+            )
+
     def start(self, run: Run) -> None:
         """Write ``config.yaml`` and remove temporary files of a killed process.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from vireid.data.layouts import Layout
 from vireid.data.provenance import Provenance
 from vireid.errors import ConfigError, RunError, WeightsError, first_few
 from vireid.log import log
@@ -77,21 +78,24 @@ def initial_network(run: Run, *, classes: int, restored: bool) -> Method:
     torch.manual_seed(run.seed)
     method = run.recipe.method
     network = (replace(method, weights="none") if restored else method).build(classes=classes)
-    return use_fast_convolutions(network).to(memory_format=torch.channels_last)
+    network = use_fast_convolutions(network).to(memory_format=torch.channels_last)
+    # Before the tensors of a start or a checkpoint are loaded.
+    return network.double() if run.precision == "64-true" else network
 
 
-def record_data(folder: RunFolder, run: Run, *, labelled: bool = True) -> None:
+def record_data(folder: RunFolder, run: Run, layout: Layout) -> None:
     """Write what a run is trained on, unless the folder says so already.
 
     Args:
         folder: The run folder.
         run: The run.
-        labelled: Whether the identities are used.
+        layout: Its data set.
     """
     if folder.data_file.exists():
         return
     start = resolve_model(run.start.model).read_data() if run.start else None
-    folder.write_data(Provenance.of(run.data.open(), start=start, labelled=labelled))
+    labelled = run.adaptation is None
+    folder.write_data(Provenance.of(layout, start=start, labelled=labelled))
 
 
 def load_start(network: Method, run: Run) -> None:

@@ -47,6 +47,7 @@ class TrainingImages(Closeable):
         progress: Show a bar while the cache is built.
 
     Attributes:
+        layout: The data set.
         records: The images, visible ones first.
         visible: Number of visible images.
 
@@ -65,10 +66,11 @@ class TrainingImages(Closeable):
     ) -> None:
         self._run, self._cache, self._shard, self._progress = run, cache, shard, progress
         self._images: ImageStack | None = None
-        layout = run.data.open()
-        records = layout.train()
+        self._dtype = torch.float64 if run.precision == "64-true" else torch.float32
+        self.layout = run.data.open()
+        records = self.layout.train()
         self._tone_mapping = ToneMapping.parse(run.tone_mapping)
-        cameras = {*layout.camera_names.values(), *(r.camera_name for r in records)}
+        cameras = {*self.layout.camera_names.values(), *(r.camera_name for r in records)}
         if unknown := self._tone_mapping.unknown(cameras):
             raise ConfigError(unknown)
         by_modality = [[r for r in records if r.modality is m] for m in Modality]
@@ -123,7 +125,10 @@ class TrainingImages(Closeable):
             generator = torch.Generator().manual_seed(mix_seed(self._run.seed, epoch, step))
             labels = to_device(torch.from_numpy(indices.labels))
             batch = CrossModalBatch(to_device(visible), to_device(infrared), labels, labels, names)
-            yield self._augment(batch, generator)
+            batch = self._augment(batch, generator)
+            yield batch._replace(
+                visible=batch.visible.to(self._dtype), infrared=batch.infrared.to(self._dtype)
+            )
 
     def _decode(self, indices: BatchIndices) -> tuple[Tensor, Tensor, tuple[str, ...]]:
         """The pixels of the visible and of the infrared images, and all names."""
@@ -241,5 +246,5 @@ class TrainingSet(TrainingImages):
         for start in range(0, len(own), batch_size):
             rows = own[start : start + batch_size]
             images = to_device(self.open_images().fetch(rows))
-            ready = normalise(images, memory_format=torch.channels_last)
+            ready = normalise(images, memory_format=torch.channels_last).to(self._dtype)
             yield ready, to_device(torch.from_numpy(self._labels[rows]))

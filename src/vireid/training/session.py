@@ -104,7 +104,7 @@ class RunSession(Closeable):
             _check_processes(run, self.data, sync_batchnorm=sync_batchnorm)
             saved = broadcast(lambda: _newest(self._folder)) if resume else None
             if saved and self._folder.data_file.exists():
-                broadcast(lambda: self._folder.read_data().require_same_training(run.data.open()))
+                broadcast(lambda: self._folder.read_data().require_same_training(self.data.layout))
             self.network, optimizer, self.state = _build(
                 run, saved, self.data.classes, sync_batchnorm=sync_batchnorm
             )
@@ -112,7 +112,7 @@ class RunSession(Closeable):
             self._loggers: TrainingLoggers | None = None
             if is_main_process():
                 self._folder.start(run)
-                record_data(self._folder, run)
+                record_data(self._folder, run, self.data.layout)
                 self._loggers = stack.enter_context(
                     TrainingLoggers(loggers, out, self.state.history)
                 )
@@ -164,11 +164,10 @@ class RunSession(Closeable):
     def batches(self) -> Iterator[CrossModalBatch]:
         """The batches of the current epoch that are left, up to a request to stop."""
         seed, epoch = self._run.seed, self.state.epoch
-        dtype = self.optimizer.param_groups[0]["params"][0].dtype
         for batch in self.data.batches(epoch, self.state.step, self.fabric.to_device):
             # The network's own draws (dropout) are for this process's images alone.
             torch.manual_seed(mix_seed(seed, epoch, self.state.step, rank()))
-            yield batch._replace(visible=batch.visible.to(dtype), infrared=batch.infrared.to(dtype))
+            yield batch
             images = len(batch.visible_labels) + len(batch.infrared_labels)
             self._bar.update(self.state.means, images)
             # All processes leave after the same step, whichever of them receives the signal.
@@ -258,8 +257,6 @@ def _build(
     check_distributed(network, run.name)
     if not saved:
         load_start(network, run)
-    if run.precision == "64-true":
-        network.double()  # before the checkpoint's tensors are loaded
     if sync_batchnorm and world_size() > 1:
         convert_sync_batchnorm(network)
     if run.compile:
@@ -288,11 +285,8 @@ def _check(folder: RunFolder, run: Run, *, resume: bool, validate: Validate | No
             f"The run '{folder.path}' was made with other options than these; a resumed run "
             f"takes all of them from its config.yaml: `vireid train --resume {folder.path}`."
         )
-    if not resume and folder.path.exists() and any(folder.path.iterdir()):
-        raise RunError(
-            f"'{folder.path}' is not empty; continue its run with `vireid train "
-            f"--resume {folder.path}`, or train into another folder."
-        )
+    if not resume:
+        folder.require_new()
 
 
 def _anywhere(run: Run) -> Run:
