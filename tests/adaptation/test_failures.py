@@ -14,11 +14,9 @@ from vireid.cli import main
 from vireid.types import Modality
 
 
-def report(
-    visible: list[int], infrared: list[int], *, matched: int = 0, mutual: float = 1.0
-) -> dict[str, Any]:
+def report(visible: list[int], infrared: list[int]) -> dict[str, Any]:
     """The report of a round from the sizes of its clusters, 0 for an image in none."""
-    found: dict[str, Any] = {"matched": matched, "mutual_matches": mutual, "agreement": 0.0}
+    found: dict[str, Any] = {}
     for modality, sizes in zip(Modality, (visible, infrared), strict=True):
         labels = np.concatenate(
             [np.full(max(size, 1), n if size else -1) for n, size in enumerate(sizes)]
@@ -28,7 +26,7 @@ def report(
     return found
 
 
-SOUND = report([5] * 12, [5] * 12, matched=12)
+SOUND = report([5] * 12, [5] * 12)
 
 
 def test_sound_clusters_have_no_warning() -> None:
@@ -69,24 +67,6 @@ def test_one_huge_cluster() -> None:
 def test_clusters_that_swallow_each_other() -> None:
     found = report([12] * 5, [5] * 12)
     assert "the visible clusters fell from 12 to 5" in warning_of(found, [SOUND])
-
-
-def test_nobody_in_both_modalities() -> None:
-    found = report([5] * 12, [5] * 12, matched=12, mutual=0.5)
-    assert "50% of the matches are mutual nearest clusters" in warning_of(found, [SOUND])
-
-
-def test_random_centres_are_taken_for_nobody_in_both() -> None:
-    """What the warning calls chance."""
-    from vireid.adaptation.matching import match
-
-    rng = np.random.default_rng(0)
-    shares = []
-    for _ in range(20):
-        rows = rng.normal(size=(2, 60, 32)).astype(np.float32)
-        rows /= np.linalg.norm(rows, axis=2, keepdims=True)
-        shares.append(match(*rows).mutual / 60)
-    assert 0.3 < np.mean(shares) < 0.6
 
 
 def test_commands_that_cannot_adapt_end_in_one_sentence(

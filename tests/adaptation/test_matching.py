@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from vireid.adaptation import matching
 from vireid.adaptation.heads import resize_heads, successors
-from vireid.adaptation.matching import match
+from vireid.adaptation.matching import match, mutual_shares
 from vireid.adaptation.monitor import agreement, measure, purity
 from vireid.methods import DLISConfig
 
@@ -25,7 +25,6 @@ def test_near_centres_are_matched_the_surest_first() -> None:
     order = rng.permutation(12)
     found = match(unit(centres), unit(other[order]))
     assert (order[found.infrared] == found.visible).all()
-    assert found.mutual == 12
     assert sorted(found.first(0.5).visible) == list(range(6))
 
 
@@ -47,13 +46,28 @@ def test_without_the_hungarian_method_mutual_neighbours_are_left(
     centres = unit(np.random.default_rng(4).normal(size=(6, 8)))
     monkeypatch.setattr(matching, "_MOST_PAIRS", 1)
     found = match(centres, centres[::-1].copy())
-    assert found.mutual == len(found.visible) == 6
+    assert len(found.visible) == 6
     assert (found.visible + found.infrared == 5).all()
 
 
 def test_no_cluster_makes_no_match() -> None:
     none = np.zeros((0, 4), dtype=np.float32)
     assert len(match(none, unit(np.eye(4))).visible) == 0
+    assert mutual_shares(none, unit(np.eye(4)), seed=0)["mutual"] == 0
+
+
+def test_chance_of_mutual_clusters() -> None:
+    rng = np.random.default_rng(5)
+
+    def above_chance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+        found = mutual_shares(unit(first), unit(second), seed=0)
+        return found["mutual"] - found["mutual_by_chance"]
+
+    for v, t, d in ((100, 100, 64), (120, 60, 64), (100, 100, 4)):
+        people = rng.normal(size=(v, d))
+        strangers = [above_chance(people, rng.normal(size=(t, d))) for _ in range(5)]
+        assert abs(np.mean(strangers)) < 0.05
+        assert above_chance(people, people[:t] + 0.2 * rng.normal(size=(t, d))) > 0.15
 
 
 def test_purity_and_right_matches() -> None:

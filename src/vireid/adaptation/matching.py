@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["Matches", "match"]
+__all__ = ["Matches", "match", "mutual_shares"]
 
 _MOST_PAIRS = 5_000**2
 """Pairs of clusters up to which the Hungarian method, whose time is cubic, is used."""
@@ -29,17 +29,15 @@ class Matches(NamedTuple):
     Attributes:
         visible: Visible clusters, int64 ``[m]``.
         infrared: The infrared cluster of each, int64 ``[m]``.
-        mutual: How many are mutual nearest centres; they come first.
     """
 
     visible: NDArray[np.int64]
     infrared: NDArray[np.int64]
-    mutual: int
 
     def first(self, share: float) -> Matches:
         """The surest matches, at least one: a share of all, and none beyond."""
         count = max(1, round(share * len(self.visible)))
-        return Matches(self.visible[:count], self.infrared[:count], min(self.mutual, count))
+        return Matches(self.visible[:count], self.infrared[:count])
 
 
 def match(
@@ -58,7 +56,7 @@ def match(
     """
     if not len(visible) or not len(infrared):
         none = np.zeros(0, dtype=np.int64)
-        return Matches(none, none, 0)
+        return Matches(none, none)
     score = _csls(visible @ infrared.T, neighbours)
     forth, back = score.argmax(axis=1), score.argmax(axis=0)
     if score.size <= _MOST_PAIRS:
@@ -71,7 +69,54 @@ def match(
         _best_other(score, rows, columns), _best_other(score.T, columns, rows)
     )
     order = np.lexsort((-margin, ~mutual))
-    return Matches(rows[order], columns[order], int(np.count_nonzero(mutual)))
+    return Matches(rows[order], columns[order])
+
+
+def mutual_shares(
+    visible: NDArray[np.float32],
+    infrared: NDArray[np.float32],
+    *,
+    seed: int,
+    neighbours: int = 10,
+    draws: int = 10,
+) -> dict[str, float]:
+    """The share of clusters that are mutual nearest ones, and what it would be by chance.
+
+    With independent similarities a pair is the greatest of its row and column with probability
+    1 / (v + t - 1), which makes v t / (v + t - 1) pairs: half of the clusters where v = t. Hubs
+    lower the number and CSLS raises it (0.44 to 0.58 were seen), so chance is measured: the
+    coordinates of the infrared centres along the principal axes of all centres get random signs.
+    That keeps the similarities within each modality and the spread along each axis, but not who is
+    similar to whom across the modalities.
+
+    Args:
+        visible: Centres of the visible clusters, unit, ``[v, d]``.
+        infrared: Centres of the infrared clusters, unit, ``[t, d]``.
+        seed: Seed of the signs.
+        neighbours: k of CSLS.
+        draws: How often signs are drawn.
+
+    Returns:
+        By name: ``mutual``, the share of the ``min(v, t)`` possible pairs, and
+        ``mutual_by_chance``, its mean over the draws; 0 where there is no pair.
+    """
+    if not len(visible) or not len(infrared):
+        return {"mutual": 0.0, "mutual_by_chance": 0.0}
+    both = np.concatenate([visible, infrared]).astype(np.float64)
+    axes = np.linalg.eigh(both.T @ both)[1].astype(np.float32)
+    left, right = visible @ axes, infrared @ axes
+    rng = np.random.default_rng(seed)
+    signs = rng.choice(np.array([-1, 1], np.float32), size=(draws, axes.shape[1]))
+    by_chance = [_mutual_share(_csls(left @ (right * sign).T, neighbours)) for sign in signs]
+    return {
+        "mutual": _mutual_share(_csls(left @ right.T, neighbours)),
+        "mutual_by_chance": float(np.mean(by_chance)),
+    }
+
+
+def _mutual_share(score: NDArray[np.float32]) -> float:
+    forth, back = score.argmax(axis=1), score.argmax(axis=0)
+    return float((back[forth] == np.arange(len(forth))).sum() / min(score.shape))
 
 
 def _csls(cosine: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:

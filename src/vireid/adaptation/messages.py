@@ -13,8 +13,6 @@ _HUGE = 0.2
 """Share of a modality's images from which one cluster is suspect, where there are many."""
 _HALF = 0.5
 """The same where there are few."""
-_CHANCE = 0.6
-"""Among unrelated centres half of the nearest ones are mutual; up to here it is little more."""
 
 
 def lacking_images(counts: Mapping[Modality, int]) -> str:
@@ -84,12 +82,6 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
             f"{clusters[0]} visible and {clusters[1]} infrared clusters cannot be the same people;"
             " matches can be right for the fewer only"
         )
-    if report["matched"] and min(clusters) >= 10 and report["mutual_matches"] < _CHANCE:
-        found.append(
-            f"{report['mutual_matches']:.0%} of the matches are mutual nearest clusters, and 50 %"
-            " would be by chance: the network does not yet recognise people across these"
-            " modalities, or few people are in both"
-        )
     return f"Round {len(history) + 1}: {'; '.join(found)}." if found else ""
 
 
@@ -106,7 +98,8 @@ def describe_round(name: str, report: Mapping[str, Any]) -> str:
         for m in Modality
     ]
     parts += [
-        f"{report['matched']} matches ({report['mutual_matches']:.0%} mutual)",
+        f"{report['matched']} matches (mutual nearest {report['mutual']:.0%}, by chance"
+        f" {report['mutual_by_chance']:.0%})",
         f"agreement {report['agreement']:.2f}",
     ]
     if "right_matches" in report:

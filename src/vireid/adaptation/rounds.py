@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.adaptation.clustering import Links, centres_of, cluster
-from vireid.adaptation.matching import Matches, match
+from vireid.adaptation.matching import Matches, match, mutual_shares
 from vireid.adaptation.monitor import describe_clusters, measure
 from vireid.data.sampler import BatchIndices, CrossModalSampler
 from vireid.methods import Batch
@@ -131,16 +131,17 @@ def label(
         cluster(rows, options, links=known) for rows, known in zip(own, links, strict=True)
     )
     of_visible, of_infrared = clusters
-    everything = match(centres_of(own[0], of_visible), centres_of(own[1], of_infrared))
+    centres = centres_of(own[0], of_visible), centres_of(own[1], of_infrared)
+    everything = match(*centres)
     matches = (
         everything.first(share)
         if share and len(everything.visible)
-        else Matches(everything.visible[:0], everything.infrared[:0], 0)
+        else Matches(everything.visible[:0], everything.infrared[:0])
     )
     report: dict[str, Any] = {}
     for modality, rows, found in zip(Modality, own, clusters, strict=True):
         report |= describe_clusters(rows, found, modality)
-    report["mutual_matches"] = everything.mutual / max(len(everything.visible), 1)
+    report |= mutual_shares(*centres, seed=seed)
     report["matched"] = len(matches.visible)
     if options.measure:
         identities = features.identities

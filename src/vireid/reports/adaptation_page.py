@@ -56,8 +56,8 @@ def write_adaptation(folder: RunFolder, *, command: str = "") -> Path:
         training_figure({"adaptation": [_numbers(line) for line in history]}),
         alt="Clusters, matches, agreement and loss terms by round",
         caption="By round. Agreement: normalised mutual information with the labels of the round"
-        " before. Mutual matches: share of the matches that are mutual nearest clusters; half would"
-        " be by chance.",
+        " before. Mutual: share of the clusters that are mutual nearest ones across the modalities;"
+        " by chance: the same between centres whose principal coordinates have random signs.",
     )
     sections = [FigureSection("Rounds", "", (curves,))]
     if sheet := _sheet(rows, ToneMapping.parse(run.tone_mapping)):
