@@ -1,4 +1,4 @@
-"""The report of a search: its three forms, its timeline, and its line in the audit log."""
+"""The reports of searches and cases: their three forms and their timeline."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ from tests.gallery.toys import MODEL, changed, row
 
 from vireid.errors import ConfigError
 from vireid.gallery import Filters, Hit, open_gallery
+from vireid.gallery.cases import CaseHit, CaseQuery
 from vireid.openset.search import search_gallery
 from vireid.openset.statistics import CameraView
-from vireid.reports.case import ENDINGS, Case, render_case, timeline_figure
+from vireid.reports import case as reports
+from vireid.reports.case import (
+    ENDINGS,
+    Search,
+    case_report,
+    render_report,
+    search_report,
+    timeline_figure,
+)
 from vireid.types import ImageInfo, Modality
 
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
@@ -44,7 +53,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         found = search_gallery(
             gallery, query.feature[None], [CameraView.of_image(query.info)], limit=5
         )
-        case = Case(
+        search = Search(
             gallery=gallery,
             name="people",
             user="Ada & Co",
@@ -54,7 +63,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
             found=found,
             paths=False,
         )
-        return {ending: render_case(case, ending) for ending in ENDINGS}
+        report = search_report(search)
+        return {ending: render_report(report, ending) for ending in ENDINGS}
 
 
 def test_the_page_holds_everything_and_fetches_nothing(rendered: dict[str, bytes]) -> None:
@@ -80,7 +90,7 @@ def test_tables(rendered: dict[str, bytes]) -> None:
 
 def test_another_ending_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"ends in '.pdf'; expected one of .html, .csv, .json"):
-        render_case(None, ".pdf")  # type: ignore[arg-type]
+        render_report(None, ".pdf")  # type: ignore[arg-type]
 
 
 def hits(*times: datetime | None, camera: str = "yard", score: float = 0.5) -> Sequence[Hit]:
@@ -105,3 +115,93 @@ def test_a_timeline() -> None:
     assert days == pytest.approx([0, 2 / 1440])
     assert timeline_figure([hits(None)]) is None
     assert timeline_figure([]) is None
+
+
+def test_the_report_of_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen hits with pictures up to the limit, rejected ones without, an upload without any."""
+    monkeypatch.setattr(reports, "MOST_SHOWN", 2)
+    rows = [
+        changed(row(n), camera=f"<i>{n // 2}</i>", tracklet="7" if n < 2 else "", time=NOON)
+        for n in range(6)
+    ]
+    ids = [one.info.id for one in rows]
+    with open_gallery(tmp_path / "people", model=MODEL, create=True) as gallery:
+        gallery.add(rows)
+        case = gallery.cases.create("<b>bag</b>", by="ada")
+        scores = {0: 0.5, 1: 0.75, 2: None, 3: 0.25}
+        case = gallery.cases.add(
+            case.id,
+            [CaseHit(id=ids[n], by=FORMULA, score=score) for n, score in scores.items()]
+            + [CaseHit(id=ids[4], by="ben", decision="rejected", verdict="uncertain")],
+            [CaseQuery(id=ids[5], by="ada"), CaseQuery(id=row(9).info.id, name="up.png", by="ada")],
+        )
+        case = gallery.cases.note(case.id, "line\n<b>two</b>", by="ben")
+        gallery.delete(Filters(ids=(ids[3],)))
+        case = gallery.cases.get(case.id)
+        report = case_report(case, gallery, name="people", user="cleo", asked=NOON, paths=False)
+        page, table, record = (render_report(report, ending) for ending in ENDINGS)
+        empty = case_report(
+            gallery.cases.create("empty", by="ada"), gallery, name="people", user="x", asked=NOON
+        )
+        assert b"Case &#x27;empty&#x27;" in render_report(empty, ".html")
+        assert render_report(empty, ".csv").count(b"\n") == 1
+    text = page.decode()
+    assert "<b>bag" not in text
+    assert "<i>" not in text
+    for part in ("&lt;b&gt;bag", "line\n&lt;b&gt;two", "Deleted from the gallery"):
+        assert part in text
+    assert [[hit.info.id for hit in group] for group in report.groups] == [
+        [ids[1], ids[0]],
+        [ids[2]],
+    ]
+    assert [(table.title, len(table.rows)) for table in report.tables] == [
+        ("Chosen", 2),
+        ("Rejected", 1),
+    ]
+    found = json.loads(record)
+    assert (found["asked_by"], found["network"], found["deleted"]) == (
+        "cleo",
+        MODEL.fingerprint,
+        1,
+    )
+    assert [hit["id"] for hit in found["hits"]] == [ids[0], ids[1], ids[2], ids[4]]
+    lines = list(csv.DictReader(io.StringIO(table.decode("utf-8-sig"))))
+    assert [(line["decision"], line["score"], line["decided_by"]) for line in lines] == [
+        ("chosen", "0.5", f"'{FORMULA}"),
+        ("chosen", "0.75", f"'{FORMULA}"),
+        ("chosen", "", f"'{FORMULA}"),
+        ("rejected", "", "ben"),
+    ]
+    assert {line["query"] for line in lines} == {f"{rows[5].info.name}; up.png"}
+    assert ids[3].encode() not in page + table + record
+    assert b"/images" not in page + table + record
+
+
+def test_reports_bound_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "MOST_SHOWN", 3)
+    drawn: list[str] = []
+
+    def thumbnail(id: str) -> bytes:
+        drawn.append(id)
+        return b""
+
+    groups = [[Hit(changed(row(n), time=NOON).info, 0.5)] for n in range(5)]
+    lines = [reports._line(n, group) for n, group in enumerate(groups)]
+    report = reports.Report(
+        title="t",
+        facts={},
+        remark="",
+        queries=(),
+        query_names=(),
+        groups=groups,
+        thumbnail=thumbnail,
+        tables=reports._tables("Results", lines),
+        model={},
+        record={},
+        rows=(),
+        columns=("a",),
+    )
+    page = render_report(report, ".html").decode()
+    assert len(drawn) == 3
+    assert page.count("of the first 3 results") == 4  # the timeline, and the sheet twice
+    assert page.count('<th scope="row">') == 5

@@ -212,10 +212,10 @@ class Service:
             The report, the results, and the thumbnails of the uploads.
         """
         # A slow import that few need.
-        from vireid.reports.case import Case, render_case
+        from vireid.reports.case import Search, render_report, search_report
 
         images, found = self._find(form, uploads)
-        case = Case(
+        search = Search(
             gallery=self.gallery,
             name=self._name,
             user=user,
@@ -225,7 +225,7 @@ class Service:
             found=found,
             paths=False,
         )
-        page = render_case(case, f".{form.format}")
+        page = render_report(search_report(search), f".{form.format}")
         return page, found, tuple(image.thumbnail for image in images[: len(uploads)])
 
     def _find(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json as plain
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -14,15 +17,34 @@ from tyro.extras import SubcommandApp
 from vireid.cli._flags import Switch
 from vireid.cli.serve import Logging
 from vireid.data.layouts._common import many
+from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
+from vireid.files import write_atomic
 from vireid.gallery import Gallery, open_gallery
 from vireid.gallery._payload import is_id
 from vireid.gallery.cases import Case, CaseHit, Cases, Decision
 from vireid.log import echo, log, printable
+from vireid.openset.decisions import keep_search
 from vireid.openset.record import case_record
+from vireid.openset.search import SearchResult
 from vireid.times import format_time
+from vireid.types import ImageInfo
 
-__all__ = ["add", "app", "delete", "edit", "listed", "new", "note", "remove", "show"]
+__all__ = [
+    "Decisions",
+    "add",
+    "app",
+    "case_state",
+    "delete",
+    "edit",
+    "listed",
+    "new",
+    "note",
+    "remove",
+    "report",
+    "show",
+    "write_output",
+]
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
 Named = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CASE")]
@@ -44,7 +66,7 @@ def app() -> SubcommandApp:
     """``vireid gallery case`` with its sub-commands."""
     verbs = SubcommandApp()
     verbs.command(name="list")(listed)
-    for verb in (show, new, edit, add, remove, note, delete):
+    for verb in (show, new, edit, add, remove, note, report, delete):
         verbs.command(verb)
     return verbs
 
@@ -146,7 +168,7 @@ def edit(
     values = {"shared": shared == "yes"} if shared else {}
     with _changing(gallery, case, logging, "case-edit", values) as (cases, id):
         found = cases.edit(id, name=name, **values)
-    echo(_state(found))
+    echo(case_state(found))
     return found
 
 
@@ -175,7 +197,7 @@ def add(
     by = getpass.getuser()
     with _changing(gallery, case, logging, "case-add", {decision: ids}) as (cases, id):
         found = cases.add(id, [CaseHit(id=one, decision=decision, by=by) for one in ids])
-    echo(_state(found))
+    echo(case_state(found))
     return found
 
 
@@ -193,7 +215,7 @@ def remove(gallery: Place, case: Named, ids: Ids, /, *, logging: Logging = _LOGG
     """
     with _changing(gallery, case, logging, "case-remove", {"removed": ids}) as (cases, id):
         found = cases.remove(id, ids)
-    echo(_state(found))
+    echo(case_state(found))
     return found
 
 
@@ -218,7 +240,7 @@ def note(
     """
     with _changing(gallery, case, logging, "case-note", {}) as (cases, id):
         found = cases.note(id, text, by=getpass.getuser())
-    echo(_state(found))
+    echo(case_state(found))
     return found
 
 
@@ -233,6 +255,108 @@ def delete(gallery: Place, case: Named, /, *, logging: Logging = _LOGGING) -> No
     with _changing(gallery, case, logging, "case-delete", {}) as (cases, id):
         cases.delete(id)
     echo(f"The case {id} was deleted.")
+
+
+def report(gallery: Place, case: Named, /, *, out: Path, logging: Logging = _LOGGING) -> Path:
+    """Write the report of a case: queries, hits, times, scores, verdicts, notes, and who asked.
+
+    The page shows the chosen hits with a timeline; rejected ones, which are other people, without
+    pictures. The audit log records the report.
+
+    Args:
+        gallery: A folder.
+        case: The id or the name of the case.
+        out: Output file, by its ending .html (self-contained), .csv or .json.
+        logging: The audit log.
+
+    Returns:
+        The file.
+    """
+    # A slow import that few need.
+    from vireid.reports.case import case_report, check_ending, render_report
+
+    check_ending(out.suffix.lower())
+    user, now = getpass.getuser(), datetime.now(UTC).replace(microsecond=0)
+    with open_gallery(gallery) as opened:
+        found = opened.cases.find(case)
+        made = case_report(found, opened, name=gallery, user=user, asked=now)
+        page = render_report(made, out.suffix.lower())
+        details = {"case": found.id, "file": str(out), "results": len(found.hits)}
+        _record(logging, opened, "case-report", details)
+    write_output(out, page, "--out")
+    echo(f"The report is '{out}'.")
+    return out
+
+
+def write_output(out: Path, page: bytes, flag: str) -> None:
+    """Write a report.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    try:
+        write_atomic(out, page)
+    except OSError as error:
+        raise ConfigError(
+            f"{flag} '{out}' cannot be written ({error.strerror}); expected a file in a folder"
+            " that exists and is writable; choose another one."
+        ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Decisions on results, kept in a case."""
+
+    case: str = ""
+    """Keep the query in the case with this id or name, and print the ids of the results."""
+    choose: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Keep the result with this id as chosen, with its score and verdict; a tracklet whole."""
+    reject: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Keep the result with this id as rejected: it does not show the person."""
+
+    def check(self) -> None:
+        """Refuse decisions without a case.
+
+        Raises:
+            ConfigError: There is no case, or a result is both chosen and rejected.
+        """
+        if (self.choose or self.reject) and not self.case:
+            raise ConfigError("--choose and --reject need a case; expected --case with them.")
+        if both := set(self.choose).intersection(self.reject):
+            raise ConfigError(
+                f"--choose and --reject both name {first_few(sorted(both))}; expected one of them."
+            )
+
+    def keep(
+        self, gallery: Gallery, queries: Sequence[ImageInfo], found: SearchResult, logging: Logging
+    ) -> Case:
+        """Keep a search in the case, and record it in the audit log."""
+        tracklets = {
+            hit.info.id: [one.info.id for one in group] if hit.info.tracklet else [hit.info.id]
+            for group in found.groups
+            for hit in group
+        }
+        given: tuple[tuple[Decision, tuple[str, ...]], ...] = (
+            ("chosen", self.choose),
+            ("rejected", self.reject),
+        )
+        decisions = {
+            id: decision
+            for decision, ids in given
+            for one in ids
+            for id in tracklets.get(one, [one])
+        }
+        case, user = gallery.cases.find(self.case), getpass.getuser()
+        details = {
+            "case": case.id,
+            "queries": [info.sha256 for info in queries],
+            **{kind: [id for id, own in decisions.items() if own == kind] for kind, _ in given},
+        }
+        with (
+            contextlib.closing(logging.open(gallery.location)) as audit,
+            audit.change(user, "case-add", details),
+        ):
+            return keep_search(gallery, case.id, queries, found, decisions, by=user)
 
 
 @contextlib.contextmanager
@@ -271,7 +395,7 @@ def _summary(case: Case) -> dict[str, Any]:
     }
 
 
-def _state(case: Case) -> str:
+def case_state(case: Case) -> str:
     """A case in one line."""
     parts = [
         many(len(case.queries), "query image"),

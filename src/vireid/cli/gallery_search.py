@@ -18,12 +18,12 @@ import tyro
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
+from vireid.cli.gallery_case import Decisions, case_state, write_output
 from vireid.cli.serve import Logging
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
-from vireid.files import write_atomic
 from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
 from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.log import echo, printable
@@ -36,6 +36,7 @@ from vireid.types import Device, ImageInfo, IndexedImage, Modality
 __all__ = ["Query", "search"]
 
 _LOGGING = Logging()
+_DECISIONS = Decisions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ def search(
     rerank: Switch = False,
     json: Switch = False,
     report: Path | None = None,
+    decisions: Decisions = _DECISIONS,
     logging: Logging = _LOGGING,
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
@@ -96,7 +98,8 @@ def search(
         report: Also write a report, by its ending .html (self-contained, with a timeline), .csv or
             .json: query, results, times, cameras, scores, verdicts, model, and who asked. The audit
             log records it.
-        logging: The audit log of reports.
+        decisions: Decisions on results, kept in a case.
+        logging: The audit log of reports and cases.
 
     Returns:
         The results.
@@ -105,9 +108,10 @@ def search(
     from vireid.features import extract_from_files
 
     if report:
-        from vireid.reports.case import check_case_ending
+        from vireid.reports.case import check_ending
 
-        check_case_ending(report.suffix.lower())
+        check_ending(report.suffix.lower())
+    decisions.check()
     modality = Modality(query.query_modality) if query.query_modality else None
     if query.query_tracklet and images:
         raise ConfigError(
@@ -120,7 +124,7 @@ def search(
         else list_images(images, modality=modality, camera=query.query_camera)
     )
     extractor = load_for_gallery(run, gallery, device=query.device)
-    with open_gallery(gallery, model=extractor.model_info) as opened:
+    with open_gallery(gallery, model=extractor.model_info, write=bool(decisions.case)) as opened:
         batches = list(extract_from_files(extractor, listed))
         rows = [image for batch in batches for image in batch.images]
         rows += _tracklet(opened, query) if query.query_tracklet else []
@@ -141,11 +145,14 @@ def search(
             raise ConfigError(problem)
         if report:
             _write_report(report, opened, rows, found, filters=filters, logging=logging)
+        kept = decisions.keep(opened, queries, found, logging) if decisions.case else None
     if json:
         echo(plain.dumps(search_record(queries, found), indent=2))
     else:
         print_converted(Counter(remark for batch in batches for remark in batch.remarks))
-        echo(_as_text(queries, found, each=limit if each else 0))
+        echo(_as_text(queries, found, each=limit if each else 0, ids=kept is not None))
+        if kept:
+            echo(case_state(kept))
     if report:
         echo(f"The report is '{report}'.")
     return found
@@ -162,9 +169,9 @@ def _write_report(
 ) -> None:
     """Write the report of a search once the audit log has recorded it."""
     # A slow import that few need.
-    from vireid.reports.case import Case, render_case
+    from vireid.reports.case import Search, render_report, search_report
 
-    case = Case(
+    search = Search(
         gallery=gallery,
         name=gallery.location,
         user=getpass.getuser(),
@@ -173,7 +180,7 @@ def _write_report(
         queries=queries,
         found=found,
     )
-    page = render_case(case, out.suffix.lower())
+    page = render_report(search_report(search), out.suffix.lower())
     details = {
         "file": str(out),
         "queries": [row.info.sha256 for row in queries],
@@ -181,14 +188,8 @@ def _write_report(
     }
     with contextlib.closing(logging.open(gallery.location)) as audit:
         thumbnails = [row.thumbnail for row in queries]
-        audit.write(case.user, "report", details, thumbnails=thumbnails)
-    try:
-        write_atomic(out, page)
-    except OSError as error:
-        raise ConfigError(
-            f"--report '{out}' cannot be written ({error.strerror}); expected a file in a folder"
-            " that exists and is writable; choose another one."
-        ) from error
+        audit.write(search.user, "report", details, thumbnails=thumbnails)
+    write_output(out, page, "--report")
 
 
 def _tracklet(gallery: Gallery, query: Query) -> list[IndexedImage]:
@@ -208,8 +209,10 @@ def _tracklet(gallery: Gallery, query: Query) -> list[IndexedImage]:
     return rows
 
 
-def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: int) -> str:
-    """The results in words and a table: groups, or the best ``each`` images."""
+def _as_text(
+    queries: Sequence[ImageInfo], found: SearchResult, *, each: int, ids: bool = False
+) -> str:
+    """The results in words and a table: groups, or the best ``each`` images; on request ids."""
     lines = [
         f"Searched with {_query_text(queries)} among {many(found.considered, 'entry', 'entries')}."
     ]
@@ -230,7 +233,7 @@ def _as_text(queries: Sequence[ImageInfo], found: SearchResult, *, each: int) ->
         lines.append(found.remark)
     if found.hits:
         groups = [(hit,) for hit in found.hits[:each]] if each else found.groups
-        table = _table(groups, found)
+        table = _table(groups, found, ids=ids)
         lines += ["", markdown_table(table, left=len(table[0]))]
         if "mean" in table[0]:
             lines += ["", "mean: the score of the mean feature of a tracklet."]
@@ -253,7 +256,7 @@ def _query_text(queries: Sequence[ImageInfo]) -> str:
     return f"{what} ({light}{', detected from the colours' if guessed else ''})"
 
 
-def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[str]]:
+def _table(groups: Sequence[Sequence[Hit]], found: SearchResult, *, ids: bool) -> list[list[str]]:
     """A line a group, by its best hit; columns that say nothing are left out."""
     verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
     ranks = {hit.info.id: rank for rank, hit in enumerate(found.hits, 1)}
@@ -275,6 +278,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult) -> list[list[st
             "tracklet": printable(best.info.tracklet),
             "alike": f"+ {len(others)}" if others else "",
             "image": printable(str(best.info.path)),
+            "id": best.info.id if ids else "",
         }
         for best, *others in groups
     ]

@@ -73,6 +73,7 @@ dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)
   gap: .6rem 1.5rem; margin: 0 0 .8rem; }
 dt { color: var(--pale); font-size: .875rem; }
 dd { margin: 0; }
+.text { white-space: pre-wrap; margin: .1rem 0 .9rem; }
 pre { background: var(--paper); border: 1px solid var(--line); border-radius: .4rem;
   padding: .6rem .8rem; margin: .4rem 0 .8rem; font-size: .875rem; }
 li { margin-bottom: .4rem; }

@@ -1,14 +1,16 @@
-"""The report of one search: a self-contained page with a timeline, CSV or JSON."""
+"""The report of a search or of a case: a self-contained page with a timeline, CSV or JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,9 +23,10 @@ import vireid
 from vireid.data.layouts._common import many
 from vireid.data.sheet import Cell, contact_sheet
 from vireid.errors import ConfigError
+from vireid.gallery.cases import Case, CaseNote
 from vireid.gallery.filters import Filters, Hit
 from vireid.gallery.gallery import Gallery
-from vireid.openset.record import search_record
+from vireid.openset.record import case_record, search_record
 from vireid.openset.search import SearchResult
 from vireid.reports._page import PAGE, STYLE, footer
 from vireid.reports.report import (
@@ -38,19 +41,33 @@ from vireid.reports.style import INK, heading, tidy
 from vireid.times import format_time
 from vireid.types import IndexedImage
 
-__all__ = ["ENDINGS", "Case", "check_case_ending", "render_case", "timeline_figure"]
+__all__ = [
+    "ENDINGS",
+    "Report",
+    "Search",
+    "case_report",
+    "check_ending",
+    "render_report",
+    "search_report",
+    "timeline_figure",
+]
 
 ENDINGS = (".html", ".csv", ".json")
 """The forms of a report, by the ending of its file."""
 
+MOST_SHOWN = 200
+"""Results with a picture and a mark on the timeline; the table lists all."""
+
 _CELL = (90, 180)
 _PER_ROW = 8
-# Without the darkest and the palest, which dark and light pages hide.
-_COLOURS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.3, 0.9, 64)))
+# Without the darkest and the palest, which dark and light pages hide; grey without a score.
+_COLOURS = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.3, 0.9, 64))).with_extremes(
+    bad="#8a8a8a"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Search:
     """A search to report.
 
     Attributes:
@@ -74,7 +91,42 @@ class Case:
     paths: bool = True
 
 
-def check_case_ending(ending: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a report shows, of a search or a case.
+
+    Attributes:
+        title: The title.
+        facts: What was asked, by whom and when; empty texts are left out.
+        remark: A note on the results; may be empty.
+        queries: Thumbnail and caption of each query image.
+        query_names: The names of the query images.
+        groups: The results, best first; the score of a hit that no search found is NaN.
+        thumbnail: Returns the thumbnail of an entry by its id.
+        tables: The tables of results.
+        notes: Notes.
+        model: Description of the model.
+        record: Everything as JSON values.
+        rows: A row a hit, for CSV.
+        columns: The names of their cells.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    remark: str
+    queries: Sequence[tuple[bytes, str]]
+    query_names: Sequence[str]
+    groups: Sequence[Sequence[Hit]]
+    thumbnail: Callable[[str], bytes]
+    tables: Sequence[Table]
+    notes: Sequence[CaseNote] = ()
+    model: Mapping[str, str]
+    record: Mapping[str, Any]
+    rows: Sequence[Mapping[str, object]]
+    columns: Sequence[str]
+
+
+def check_ending(ending: str) -> None:
     """Refuse a report of another form.
 
     Raises:
@@ -86,42 +138,176 @@ def check_case_ending(ending: str) -> None:
         )
 
 
-def render_case(case: Case, ending: str) -> bytes:
-    """Render the report of a search.
+def render_report(report: Report, ending: str) -> bytes:
+    """Render a report.
 
     Args:
-        case: The search.
+        report: The report.
         ending: One of ``ENDINGS``.
 
     Raises:
         ConfigError: The ending is another one.
         GalleryError: A thumbnail cannot be read.
     """
-    check_case_ending(ending)
+    check_ending(ending)
     if ending == ".html":
-        return _page(case)
-    record = search_record([q.info for q in case.queries], case.found, paths=case.paths)
-    model = case.gallery.model
-    asked = {
-        "gallery": case.name,
-        "network": model.fingerprint,
-        "asked": format_time(case.asked),
-        "asked_by": case.user,
-        "filters": dict(_conditions(case.filters)),
-    }
+        return _page(report)
     if ending == ".json":
-        about = {**asked, "model": dict(model.about), "vireid": vireid.__version__}
-        return json.dumps({**about, **record}, indent=2).encode()
-    queries = "; ".join(query["path"] for query in record["query"])
-    means = {group["group"]: group["mean_score"] for group in record["groups"]}
+        return json.dumps(report.record, indent=2).encode()
     text = io.StringIO()
-    common = {**asked, "filters": json.dumps(asked["filters"]), "query": queries}
-    common["verdict_of_search"] = record["verdict"]
-    rows = [{**hit, "mean_score": means[hit["group"]], **common} for hit in record["hits"]]
-    writer = csv.DictWriter(text, rows[0] if rows else common, lineterminator="\n")
+    writer = csv.DictWriter(text, report.columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _safe(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _safe(value) for name, value in row.items()} for row in report.rows)
     return text.getvalue().encode("utf-8-sig")
+
+
+def search_report(search: Search) -> Report:
+    """The report of a search."""
+    found = search.found
+    record = search_record([q.info for q in search.queries], found, paths=search.paths)
+    model = search.gallery.model
+    filters = dict(_conditions(search.filters))
+    asked = {
+        "gallery": search.name,
+        "network": model.fingerprint,
+        "asked": format_time(search.asked),
+        "asked_by": search.user,
+    }
+    facts = {
+        "Gallery": search.name,
+        "Network": model.fingerprint,
+        "Asked by": search.user,
+        "Asked": format_time(search.asked, sep=" "),
+        "Filters": json.dumps(filters, ensure_ascii=False).strip("{}"),
+        "Entries searched": f"{found.considered:,}",
+        "Left out: own modality": f"{found.own_modality:,}" if found.own_modality else "",
+        "Left out: of the query": f"{found.left_out:,}" if found.left_out else "",
+        "Verdict": str(found.verdict or "none"),
+    }
+    verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
+    lines = [
+        _line(n, group, mean=_score(mean), verdict=str(verdicts.get(group[0].info.id, "")))
+        for n, (group, mean) in enumerate(zip(found.groups, found.mean_scores, strict=True), 1)
+    ]
+    means = {group["group"]: group["mean_score"] for group in record["groups"]}
+    common = {
+        **asked,
+        "filters": json.dumps(filters),
+        "query": "; ".join(query["path"] for query in record["query"]),
+        "verdict_of_search": record["verdict"],
+    }
+    rows = [{**hit, "mean_score": means[hit["group"]], **common} for hit in record["hits"]]
+    about = {**asked, "filters": filters, "model": dict(model.about)}
+    return Report(
+        title=f"Search of '{search.name}'",
+        facts=facts,
+        remark=found.remark,
+        queries=[(row.thumbnail, row.info.modality or "") for row in search.queries],
+        query_names=[row.info.name for row in search.queries],
+        groups=found.groups,
+        thumbnail=search.gallery.thumbnail,
+        tables=_tables("Results", lines),
+        model=model.about,
+        record={**about, "vireid": vireid.__version__, **record},
+        rows=rows,
+        columns=tuple(dict.fromkeys(name for row in rows or [common] for name in row)),
+    )
+
+
+def case_report(
+    case: Case, gallery: Gallery, *, name: str, user: str, asked: datetime, paths: bool = True
+) -> Report:
+    """The report of a case, with what the gallery knows of its entries now.
+
+    It shows no pictures of rejected hits, which are of other people.
+
+    Args:
+        case: The case.
+        gallery: Its gallery.
+        name: The name or address of the gallery.
+        user: Who asked for the report.
+        asked: When.
+        paths: As in :class:`Search`.
+    """
+    infos, model = gallery.infos(case.image_ids), gallery.model
+    record = case_record(case, infos, paths=paths)
+    decided = {hit.id: hit for hit in case.hits}
+    groups: dict[str, dict[str, list[Hit]]] = {"chosen": {}, "rejected": {}}
+    for hit in case.hits:
+        if hit.id in infos:
+            info, score = infos[hit.id], math.nan if hit.score is None else hit.score
+            own = groups[hit.decision].setdefault(info.tracklet_key or info.id, [])
+            own.append(Hit(info, score))
+    tables, ranked = list[Table](), dict[str, list[list[Hit]]]()
+    for decision, found in groups.items():
+        ranked[decision] = sorted(
+            (sorted(group, key=_best_first) for group in found.values()),
+            key=lambda group: _best_first(group[0]),
+        )
+        lines = [
+            _line(
+                n,
+                group,
+                verdict=decided[group[0].info.id].verdict,
+                by=decided[group[0].info.id].by,
+                decided=format_time(decided[group[0].info.id].time, sep=" "),
+            )
+            for n, group in enumerate(ranked[decision], 1)
+        ]
+        tables += _tables(decision.capitalize(), lines)
+    asked_for = {
+        "gallery": name,
+        "network": model.fingerprint,
+        "asked": format_time(asked),
+        "asked_by": user,
+    }
+    facts = {
+        "Gallery": name,
+        "Case": case.id,
+        "Opened by": case.opened_by,
+        "Opened": format_time(case.opened, sep=" "),
+        "Last changed": format_time(case.changed, sep=" "),
+        "Network": model.fingerprint,
+        "Reported for": user,
+        "Reported": format_time(asked, sep=" "),
+        "Chosen": f"{case.count('chosen'):,}",
+        "Rejected": f"{case.count('rejected'):,}",
+        "Deleted from the gallery": f"{case.deleted:,}" if case.deleted else "",
+    }
+    queries = [
+        (gallery.thumbnail(query.id), infos[query.id].modality or "")
+        if query.id in infos
+        else (b"", "not an entry")
+        for query in case.queries[:_PER_ROW]
+    ]
+    common = {
+        "case": case.id,
+        "case_name": case.name,
+        "opened_by": case.opened_by,
+        **asked_for,
+        "query": "; ".join(query["name"] for query in record["queries"]),
+    }
+    rows = [{**hit, "found_with": "; ".join(hit["found_with"]), **common} for hit in record["hits"]]
+    return Report(
+        title=f"Case '{case.name}'",
+        facts=facts,
+        remark="",
+        queries=queries,
+        query_names=[query["name"] for query in record["queries"]],
+        groups=ranked["chosen"],
+        thumbnail=gallery.thumbnail,
+        tables=tables,
+        notes=case.notes,
+        model=model.about,
+        record={**asked_for, "model": dict(model.about), "vireid": vireid.__version__, **record},
+        rows=rows,
+        columns=tuple(dict.fromkeys(name for row in rows or [common] for name in row)),
+    )
+
+
+def _best_first(hit: Hit) -> tuple[float, str]:
+    """A key that sorts hits without a score last."""
+    return (math.inf if math.isnan(hit.score) else -hit.score), hit.info.id
 
 
 def _safe(value: object) -> object:
@@ -143,60 +329,60 @@ def _conditions(filters: Filters) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, value in every.items() if value)
 
 
-def _page(case: Case) -> bytes:
-    found = case.found
-    facts = {
-        "Gallery": case.name,
-        "Network": case.gallery.model.fingerprint,
-        "Asked by": case.user,
-        "Asked": format_time(case.asked, sep=" "),
-        "Filters": json.dumps(dict(_conditions(case.filters)), ensure_ascii=False).strip("{}"),
-        "Entries searched": f"{found.considered:,}",
-        "Left out: own modality": f"{found.own_modality:,}" if found.own_modality else "",
-        "Left out: of the query": f"{found.left_out:,}" if found.left_out else "",
-        "Verdict": str(found.verdict or "none"),
-    }
-    query = [
-        Cell(_opened(row.thumbnail), row.info.modality or "") for row in case.queries[:_PER_ROW]
-    ]
-    shown = [
-        Cell(_opened(case.gallery.thumbnail(group[0].info.id)), f"{n}: {group[0].score:.3f}")
-        for n, group in enumerate(found.groups, 1)
-    ]
-    names = ", ".join(row.info.name for row in case.queries[:_PER_ROW])
-    more = f" and {len(case.queries) - _PER_ROW:,} more" if len(case.queries) > _PER_ROW else ""
-    sections = [
-        FigureSection("Query", "", (_sheet(query, "Query images", f"{names}{more}"),)),
-    ]
-    if timeline := timeline_figure(found.groups):
-        untimed = sum(hit.info.time is None for group in found.groups for hit in group)
+def _page(report: Report) -> bytes:
+    query = [Cell(_opened(picture), caption) for picture, caption in report.queries[:_PER_ROW]]
+    names = ", ".join(report.query_names[:_PER_ROW])
+    others = len(report.query_names) - _PER_ROW
+    more = f" and {others:,} more" if others > 0 else ""
+    sections = []
+    if query:
+        sheet = _sheet(query, "Query images", f"{names}{more}")
+        sections.append(FigureSection("Query", "", (sheet,)))
+    shown = report.groups[:MOST_SHOWN]
+    first = f" of the first {MOST_SHOWN:,} results" if len(shown) < len(report.groups) else ""
+    if timeline := timeline_figure(shown):
+        untimed = sum(hit.info.time is None for group in shown for hit in group)
         without = f" {many(untimed, 'image')} without a time are not shown." if untimed else ""
         sections.append(
             FigureSection(
                 "Timeline",
-                "Where and when the results were seen, in UTC; the numbers are those of the"
+                f"Where and when the results were seen{first}, in UTC; the numbers are those of the"
                 f" results, a bar is a tracklet.{without}",
                 (EmbeddedFigure.of(timeline, alt="Results by camera and time", wide=True),),
             )
         )
-    if shown:
-        table = Table("Results", *_rows(found))
+    if report.tables:
+        pictures = [
+            Cell(
+                _opened(report.thumbnail(group[0].info.id)),
+                f"{n}: {_score(group[0].score)}".rstrip(": "),
+            )
+            for n, group in enumerate(shown, 1)
+        ]
+        alt = f"Best image of each result{first and ','}{first}"
+        sheets = [_sheet(pictures, alt, f"Result: score{first and ','}{first}")] if pictures else []
         sections.append(
             FigureSection(
                 "Results",
                 "Scores are cosines of features, not probabilities. Each result is a tracklet, an"
                 " image, or near-duplicate images, by its best image.",
-                (_sheet(shown, "Best image of each result", "Result: score"),),
-                (table,),
+                tuple(sheets),
+                tuple(report.tables),
             )
         )
-    title = escape(f"Search of '{case.name}'")
-    about = {"vireid": vireid.__version__, **case.gallery.model.about}
+    title = escape(report.title)
+    about = {"vireid": vireid.__version__, **report.model}
+    notes = [
+        f'<p class="small">{escape(f"{format_time(note.time)} {note.by}")}</p>'
+        f'<p class="text">{escape(note.text)}</p>'
+        for note in report.notes
+    ]
     body = [
         f"<header><h1>{title}</h1></header>",
         "<main>",
-        f'<p class="note">{escape(found.remark)}</p>' if found.remark else "",
-        *section_html("Search", [definitions_html({k: v for k, v in facts.items() if v})]),
+        f'<p class="note">{escape(report.remark)}</p>' if report.remark else "",
+        *section_html("Asked", [definitions_html({k: v for k, v in report.facts.items() if v})]),
+        *section_html("Notes", notes),
         *(part for section in sections for part in figures_html(section)),
         *section_html("Model", [definitions_html(about)]),
         "</main>",
@@ -206,32 +392,36 @@ def _page(case: Case) -> bytes:
     return page.encode(errors="xmlcharrefreplace")
 
 
-def _rows(found: SearchResult) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Head and rows of the table of results; columns that say nothing are left out."""
-    verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
-    lines = []
-    for n, (group, mean) in enumerate(zip(found.groups, found.mean_scores, strict=True), 1):
-        best, times = group[0], sorted(hit.info.time for hit in group if hit.info.time)
-        lines.append(
-            {
-                "": str(n),
-                "score": f"{best.score:.3f}",
-                "mean": "" if mean is None else f"{mean:.3f}",
-                "verdict": str(verdicts.get(best.info.id, "")),
-                "camera": best.info.camera,
-                "first seen (UTC)": format_time(times[0], sep=" ") if times else "",
-                "last seen (UTC)": format_time(times[-1], sep=" ") if len(times) > 1 else "",
-                "modality": str(best.info.modality),
-                "identity": best.info.identity,
-                "tracklet": best.info.tracklet,
-                "images": str(len(group)),
-                "note": best.info.note,
-                "file": best.info.name,
-                "id": best.info.id,
-            }
-        )
+def _score(score: float | None) -> str:
+    return "" if score is None or math.isnan(score) else f"{score:.3f}"
+
+
+def _line(n: int, group: Sequence[Hit], **more: str) -> dict[str, str]:
+    """The cells of a result, by its best hit."""
+    best, times = group[0], sorted(hit.info.time for hit in group if hit.info.time)
+    return {
+        "": str(n),
+        "score": _score(best.score),
+        **more,
+        "camera": best.info.camera,
+        "first seen (UTC)": format_time(times[0], sep=" ") if times else "",
+        "last seen (UTC)": format_time(times[-1], sep=" ") if len(times) > 1 else "",
+        "modality": str(best.info.modality),
+        "identity": best.info.identity,
+        "tracklet": best.info.tracklet,
+        "images": str(len(group)),
+        "note": best.info.note,
+        "file": best.info.name,
+        "id": best.info.id,
+    }
+
+
+def _tables(title: str, lines: Sequence[dict[str, str]]) -> list[Table]:
+    """The table of some results, if there are any; columns that say nothing are left out."""
+    if not lines:
+        return []
     head = tuple(name for name in lines[0] if any(line[name] for line in lines))
-    return head, tuple(tuple(line[name] for name in head) for line in lines)
+    return [Table(title, head, tuple(tuple(line[name] for name in head) for line in lines))]
 
 
 def timeline_figure(groups: Sequence[Sequence[Hit]]) -> Figure | None:
@@ -241,8 +431,8 @@ def timeline_figure(groups: Sequence[Sequence[Hit]]) -> Figure | None:
         groups: The results, best first; see :class:`~vireid.openset.search.SearchResult`.
 
     Returns:
-        A figure with cameras as rows and time in UTC along x; colours give scores, and numbers the
-        places of results.
+        A figure with cameras as rows and time in UTC along x; colours give scores (grey without
+        one), and numbers the places of results.
     """
     seen = [
         (n, group[0], times)
@@ -255,8 +445,8 @@ def timeline_figure(groups: Sequence[Sequence[Hit]]) -> Figure | None:
     figure = Figure(figsize=(10, 1.4 + 0.55 * len(cameras)), layout="constrained")
     axes = figure.add_subplot()
     tidy(axes)
-    scores = [best.score for _, best, _ in seen]
-    norm = Normalize(min(scores), max(*scores, min(scores) + 1e-3))
+    scores = [best.score for _, best, _ in seen if not math.isnan(best.score)]
+    norm = Normalize(min(scores, default=0), max([*scores, min(scores, default=0) + 1e-3]))
     # The best ones are drawn last.
     for n, best, times in reversed(seen):
         row = cameras.index(best.info.camera)
@@ -276,9 +466,10 @@ def timeline_figure(groups: Sequence[Sequence[Hit]]) -> Figure | None:
     axes.xaxis.set_major_formatter(formatter)
     axes.xaxis.get_offset_text().set_color(INK)
     axes.margins(x=0.04)
-    bar = figure.colorbar(mpl.cm.ScalarMappable(norm, _COLOURS), ax=axes, pad=0.01)
-    bar.set_label("score", color=INK)
-    bar.ax.tick_params(colors=INK)
+    if scores:
+        bar = figure.colorbar(mpl.cm.ScalarMappable(norm, _COLOURS), ax=axes, pad=0.01)
+        bar.set_label("score", color=INK)
+        bar.ax.tick_params(colors=INK)
     heading(axes, "Results by camera and time")
     return figure
 

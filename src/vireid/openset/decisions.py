@@ -1,0 +1,67 @@
+"""Decisions on the results of a search, kept in a case with their scores and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vireid.errors import NotThereError, first_few
+from vireid.gallery.cases import Case, CaseHit, CaseQuery, Decision
+from vireid.gallery.gallery import Gallery
+from vireid.openset.search import SearchResult
+from vireid.types import ImageInfo
+
+__all__ = ["keep_search"]
+
+
+def keep_search(
+    gallery: Gallery,
+    case: str,
+    queries: Sequence[ImageInfo],
+    found: SearchResult,
+    decisions: Mapping[str, Decision],
+    *,
+    by: str,
+) -> Case:
+    """Keep the query of a search, and decisions on its results, in a case.
+
+    Args:
+        gallery: The gallery.
+        case: The id of the case.
+        queries: The query images.
+        found: The results.
+        decisions: Decisions by the ids of results.
+        by: Who decided.
+
+    Returns:
+        The case.
+
+    Raises:
+        NotThereError: There is no such case, or a decision is on none of the results.
+    """
+    hits = {hit.info.id: hit for hit in found.hits}
+    if missing := decisions.keys() - hits.keys():
+        raise NotThereError(
+            f"The search found no {first_few(sorted(missing))} among its {len(hits):,} results;"
+            " expected ids of results; search again, or with a higher limit."
+        )
+    verdicts = dict(zip(hits, map(str, found.verdicts), strict=False))
+    ids = tuple(dict.fromkeys(info.id for info in queries))
+    entries = gallery.infos(ids)
+    return gallery.cases.add(
+        case,
+        [
+            CaseHit(
+                id=id,
+                decision=decision,
+                by=by,
+                score=hits[id].score,
+                verdict=verdicts.get(id, ""),
+                queries=ids,
+            )
+            for id, decision in decisions.items()
+        ],
+        [
+            CaseQuery(id=info.id, name="" if info.id in entries else info.name, by=by)
+            for info in queries
+        ],
+    )
