@@ -20,6 +20,7 @@
     └── RequestError       what a visitor asks of the server, and does not get
         ├── AuditError     it could not be written down
         ├── ChangedError   the gallery holds more or fewer of the entries than the visitor was told
+        ├── NotOwnerError  only who opened a case may do it
         ├── NotThereError  it is not there, or not any more
         └── ReadOnlyError  the gallery is served read-only
 
@@ -110,6 +111,10 @@ class AuditError(RequestError):
 
 class ChangedError(RequestError):
     """The gallery holds more or fewer of the entries to forget than the visitor was told."""
+
+
+class NotOwnerError(RequestError):
+    """A change of a case that only who opened it may make."""
 
 
 class NotThereError(RequestError):

@@ -49,6 +49,7 @@ from vireid.types import ImageInfo, Modality
 PEOPLE = 6
 CAMERAS = ("hall", "street")
 TOKEN = "a-token-of-the-tests-0123456789"
+BEN = "the-token-of-ben-in-the-tests-0123"
 NOON = datetime(2026, 5, 31, 12, tzinfo=UTC)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.app.people import TOKEN
+from tests.app.people import BEN, TOKEN
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
@@ -40,7 +40,7 @@ class Visitor:
         limits = Limits(megabytes=1)
         service = Service(gallery, extractor, name="people", limits=limits, read_only=read_only)
         self.handlers = Handlers(service, Audit(log, images=images))
-        self._app = create_app(self.handlers, tokens=Tokens({"ada": TOKEN}))
+        self._app = create_app(self.handlers, tokens=Tokens({"ada": TOKEN, "ben": BEN}))
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         async def asking() -> httpx.Response:

@@ -21,6 +21,12 @@ from vireid.app.models import (
     AddOutcome,
     AttentionForm,
     AttentionResponse,
+    CaseDecisions,
+    CaseEdit,
+    CaseInfo,
+    CaseList,
+    CaseRemoval,
+    CaseReportForm,
     Deleted,
     DeleteRequest,
     EditRequest,
@@ -29,6 +35,8 @@ from vireid.app.models import (
     Health,
     Info,
     ListQuery,
+    NewCase,
+    NewNote,
     Problem,
     ReportForm,
     SearchForm,
@@ -44,6 +52,7 @@ from vireid.errors import (
     DiskFullError,
     GalleryError,
     ImageError,
+    NotOwnerError,
     NotThereError,
     ReadOnlyError,
     TooLargeError,
@@ -60,6 +69,7 @@ _STATUS: dict[type[VireidError], int] = {
     DiskFullError: 507,
     GalleryError: 503,
     ImageError: 422,
+    NotOwnerError: 403,
     NotThereError: 404,
     ReadOnlyError: 403,
     TooLargeError: 413,
@@ -71,8 +81,8 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         400: "The body is not a valid form or JSON.",
         401: "The token is missing or wrong.",
-        403: "The request comes from another site, or the gallery is read-only.",
-        404: "The entry does not exist, or the model has no PALM.",
+        403: "From another site, the gallery is read-only, or the case is somebody else's.",
+        404: "The entry or case does not exist, or the model has no PALM.",
         408: "The upload took too long.",
         409: "The number of entries is not the expected one; none was deleted.",
         413: "Too many bytes or pixels.",
@@ -136,8 +146,7 @@ async def report(
 ) -> Response:
     """Report a search as a page, CSV or JSON: query, results, timeline, model and who asked."""
     page = await handlers.run(handlers.report, user, form)
-    name = {"Content-Disposition": f'attachment; filename="search.{form.format}"'}
-    return Response(page, media_type=_REPORTS[form.format], headers=name)
+    return _file(page, "search", form.format)
 
 
 @api.post("/attention", tags=["search"])
@@ -201,6 +210,77 @@ async def delete(
     return await handlers.run(handlers.delete, user, request)
 
 
+@api.get("/cases", tags=["cases"])
+async def cases(handlers: HandlersDep, user: User) -> CaseList:
+    """The cases that you may read: those that you opened, and shared ones."""
+    return await handlers.run(handlers.cases, user)
+
+
+@api.post("/cases", tags=["cases"])
+async def open_case(
+    handlers: HandlersDep, user: User, request: NewCase, header: CustomHeader
+) -> CaseInfo:
+    """Open a case."""
+    return await handlers.run(handlers.open_case, user, request)
+
+
+@api.get("/cases/{id}", tags=["cases"])
+async def case(handlers: HandlersDep, user: User, id: UUID) -> CaseInfo:
+    """A case: its queries, chosen and rejected hits, and notes."""
+    return await handlers.run(handlers.case, user, str(id))
+
+
+@api.patch("/cases/{id}", tags=["cases"])
+async def edit_case(
+    handlers: HandlersDep, user: User, id: UUID, request: CaseEdit, header: CustomHeader
+) -> CaseInfo:
+    """Rename or share a case; only who opened it may."""
+    return await handlers.run(handlers.edit_case, user, str(id), request)
+
+
+@api.delete("/cases/{id}", tags=["cases"])
+async def delete_case(handlers: HandlersDep, user: User, id: UUID, header: CustomHeader) -> Deleted:
+    """Delete a case for good; only who opened it may. The entries stay in the gallery."""
+    return await handlers.run(handlers.delete_case, user, str(id))
+
+
+@api.post("/cases/{id}/hits", tags=["cases"])
+async def decide(
+    handlers: HandlersDep,
+    user: User,
+    id: UUID,
+    form: Annotated[CaseDecisions, Form(media_type=_MULTIPART)],
+    header: CustomHeader,
+) -> CaseInfo:
+    """Search, and keep the query and decisions on results, with the scores and verdicts found."""
+    return await handlers.run(handlers.decide, user, str(id), form)
+
+
+@api.post("/cases/{id}/remove", tags=["cases"])
+async def remove_from_case(
+    handlers: HandlersDep, user: User, id: UUID, request: CaseRemoval, header: CustomHeader
+) -> CaseInfo:
+    """Remove hits, query images and notes from a case."""
+    return await handlers.run(handlers.remove_from_case, user, str(id), request)
+
+
+@api.post("/cases/{id}/notes", tags=["cases"])
+async def note(
+    handlers: HandlersDep, user: User, id: UUID, request: NewNote, header: CustomHeader
+) -> CaseInfo:
+    """Add a note to a case."""
+    return await handlers.run(handlers.note, user, str(id), request)
+
+
+@api.post("/cases/{id}/report", tags=["cases"], response_class=Response)
+async def report_case(
+    handlers: HandlersDep, user: User, id: UUID, form: Annotated[CaseReportForm, Form()]
+) -> Response:
+    """Report a case as a page, CSV or JSON: queries, hits, timeline, notes, and who asked."""
+    page = await handlers.run(handlers.report_case, user, str(id), form)
+    return _file(page, "case", form.format)
+
+
 def create_app(handlers: Handlers, *, tokens: Tokens) -> ASGIApp:
     """The server as an ASGI application, with access control.
 
@@ -251,6 +331,12 @@ def _asset(content: bytes, media: str) -> Callable[[], Awaitable[Response]]:
         return Response(content, media_type=media, headers={"Cache-Control": "no-cache"})
 
     return answer
+
+
+def _file(page: bytes, name: str, format: str) -> Response:
+    """A report to save."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{format}"'}
+    return Response(page, media_type=_REPORTS[format], headers=headers)
 
 
 def _image(data: bytes, source: str) -> Response:

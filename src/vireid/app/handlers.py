@@ -17,12 +17,20 @@ from vireid.app.models import (
     AddOutcome,
     AttentionForm,
     AttentionResponse,
+    CaseDecisions,
+    CaseEdit,
+    CaseInfo,
+    CaseList,
+    CaseRemoval,
+    CaseReportForm,
     Deleted,
     DeleteRequest,
     EditRequest,
     EntryInfo,
     EntryList,
     ListQuery,
+    NewCase,
+    NewNote,
     ReportForm,
     SearchForm,
     SearchResponse,
@@ -137,6 +145,74 @@ class Handlers:
         with self._audit.change(user, "delete", {"filters": which}) as event:
             count = event["deleted"] = self.service.delete(request)
         return Deleted(deleted=count)
+
+    def cases(self, user: str) -> CaseList:
+        """List the cases that the user may read, and log it."""
+        found = self.service.cases.read_all(user)
+        self._audit.write(user, "case-list", {"cases": len(found.cases)})
+        return found
+
+    def case(self, user: str, id: str) -> CaseInfo:
+        """A case; that it was read is logged."""
+        found = self.service.cases.read(user, id)
+        self._audit.write(user, "case-show", {"case": id})
+        return found
+
+    def open_case(self, user: str, request: NewCase) -> CaseInfo:
+        """Open a case."""
+        self._check_write()
+        with self._audit.change(user, "case-new", {}) as event:
+            found = self.service.cases.create(user, request.name)
+            event["case"] = found.case.id
+        return found
+
+    def edit_case(self, user: str, id: str, request: CaseEdit) -> CaseInfo:
+        """Rename or share a case."""
+        self._check_write()
+        values = request.model_dump(include={"shared"}, exclude_none=True)
+        with self._audit.change(user, "case-edit", {"case": id, **values}):
+            return self.service.cases.edit(user, id, request)
+
+    def decide(self, user: str, id: str, form: CaseDecisions) -> CaseInfo:
+        """Keep decisions on entries, and their search, in a case."""
+        self._check_write()
+        uploads = [self._checked(file) for file in form.images]
+        details = {
+            "case": id,
+            "images": len(uploads),
+            **form.model_dump(mode="json", include={"entry", "chosen", "rejected"}),
+            "filters": form.given(),
+        }
+        with self._audit.change(user, "case-add", details):
+            found, _ = self.service.decide(user, id, form, uploads)
+        return found
+
+    def remove_from_case(self, user: str, id: str, request: CaseRemoval) -> CaseInfo:
+        """Remove hits, query images and notes from a case."""
+        self._check_write()
+        ids = [str(one) for one in request.ids]
+        with self._audit.change(user, "case-remove", {"case": id, "removed": ids}):
+            return self.service.cases.remove(user, id, ids)
+
+    def note(self, user: str, id: str, request: NewNote) -> CaseInfo:
+        """Add a note to a case; the audit log does not hold its text."""
+        self._check_write()
+        with self._audit.change(user, "case-note", {"case": id}):
+            return self.service.cases.note(user, id, request.text)
+
+    def delete_case(self, user: str, id: str) -> Deleted:
+        """Delete a case for good."""
+        self._check_write()
+        with self._audit.change(user, "case-delete", {"case": id}):
+            self.service.cases.delete(user, id)
+        return Deleted(deleted=1)
+
+    def report_case(self, user: str, id: str, form: CaseReportForm) -> bytes:
+        """Report a case, and log it."""
+        page, case = self.service.cases.report(user, id, form.format)
+        details = {"case": id, "format": form.format, "results": len(case.hits)}
+        self._audit.write(user, "case-report", details)
+        return page
 
     def attention(self, form: AttentionForm) -> AttentionResponse:
         """PALM's attention over a query image and a result."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from vireid.app.limits import MAX_IMAGES
 from vireid.app.uploads import KINDS
 from vireid.data.file_kind import FORMATS
+from vireid.gallery.cases import LONGEST_NAME, LONGEST_NOTE, Decision
 from vireid.gallery.filters import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
 from vireid.times import parse_time
@@ -23,6 +24,16 @@ __all__ = [
     "AttentionForm",
     "AttentionMap",
     "AttentionResponse",
+    "CaseDecisions",
+    "CaseEdit",
+    "CaseHitInfo",
+    "CaseInfo",
+    "CaseList",
+    "CaseNoteInfo",
+    "CaseQueryInfo",
+    "CaseRemoval",
+    "CaseReportForm",
+    "CaseSummary",
     "DeleteRequest",
     "Deleted",
     "EditRequest",
@@ -32,6 +43,8 @@ __all__ = [
     "Health",
     "Info",
     "ListQuery",
+    "NewCase",
+    "NewNote",
     "Problem",
     "QueryImage",
     "ReportForm",
@@ -142,12 +155,73 @@ class SearchForm(EntryFilters):
         return self
 
 
+Format = Annotated[
+    Literal["html", "csv", "json"],
+    Field(description="html is one self-contained page with a timeline."),
+]
+
+
 class ReportForm(SearchForm):
     """A search, and the form of its report."""
 
-    format: Literal["html", "csv", "json"] = Field(
-        default="html", description="html is one self-contained page with a timeline."
+    format: Format = "html"
+
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+Entries = Annotated[list[UUID], Field(max_length=500)]
+
+
+class NewCase(_Strict):
+    """A case to open."""
+
+    name: Name
+
+
+class CaseEdit(_Strict):
+    """What to change of a case; what is not given stays."""
+
+    name: Name | None = None
+    shared: bool | None = Field(
+        default=None, description="Whether everybody with a token may read and change the case."
     )
+
+
+class CaseDecisions(SearchForm):
+    """A search, and decisions on its results; without query images decisions on any entries."""
+
+    chosen: Entries = Field(default=[], description="Entries that show the person.")
+    rejected: Entries = Field(default=[], description="Entries that do not.")
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if len(self.images) + len(self.entry) > MAX_IMAGES:
+            raise ValueError(f"expected at most {MAX_IMAGES} query images, as images or entry")
+        if not self.decisions() and not self.images and not self.entry:
+            raise ValueError("expected chosen or rejected entries, or query images")
+        return self
+
+    def decisions(self) -> dict[str, Decision]:
+        """The decisions by entry; a rejection counts for one that is also chosen."""
+        chosen: dict[str, Decision] = dict.fromkeys(map(str, self.chosen), "chosen")
+        return chosen | dict.fromkeys(map(str, self.rejected), "rejected")
+
+
+class CaseRemoval(_Strict):
+    """Hits, query images and notes to remove from a case."""
+
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=500)]
+
+
+class NewNote(_Strict):
+    """A note on a case."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LONGEST_NOTE)]
+
+
+class CaseReportForm(_Strict):
+    """The form of the report of a case."""
+
+    format: Format = "html"
 
 
 class AddForm(_Strict):
@@ -271,6 +345,7 @@ class Info(BaseModel):
     dimension: int
     attention: bool = Field(description="Whether PALM attention is available; exports have none.")
     calibrated: bool = Field(description="Whether results have verdicts.")
+    cases: bool = Field(description="Whether the gallery can have cases; one on a server cannot.")
     read_only: bool
     user: str = Field(description="Name of the token in use; local if the server has no tokens.")
     audit_images: bool = Field(description="Whether the audit log stores query images.")
@@ -325,6 +400,69 @@ class AddOutcome(BaseModel):
     status: Literal["new", "known", "refused"]
     detail: str = Field(default="", description="Why the image was refused.")
     entry: EntryInfo | None = Field(default=None, description="The entry; none if refused.")
+
+
+class CaseSummary(_Record):
+    """A case without its content."""
+
+    id: str
+    name: str
+    opened_by: str
+    opened: datetime
+    changed: datetime
+    shared: bool
+    own: bool = Field(description="Whether you may share, rename and delete it.")
+    queries: int
+    chosen: int
+    rejected: int
+    notes: int
+    deleted: int = Field(description="Number of its images that were deleted from the gallery.")
+
+
+class CaseList(BaseModel):
+    """The cases that you may read, the last changed one first."""
+
+    cases: list[CaseSummary]
+    damaged: int = Field(description="Number of cases whose files cannot be read.")
+
+
+class CaseQueryInfo(BaseModel):
+    """A query image of a case."""
+
+    id: str
+    name: str = Field(description="The file's name if it was uploaded; empty for an entry.")
+    by: str
+    time: datetime
+    entry: EntryInfo | None = Field(description="None if it is no entry of the gallery.")
+
+
+class CaseHitInfo(BaseModel):
+    """A hit that was decided on."""
+
+    decision: Decision
+    by: str
+    time: datetime
+    score: float | None = Field(description="None if it was not found by a search.")
+    verdict: str
+    entry: EntryInfo
+
+
+class CaseNoteInfo(_Record):
+    """A note on a case."""
+
+    id: str
+    by: str
+    time: datetime
+    text: str
+
+
+class CaseInfo(BaseModel):
+    """A case with what the gallery knows of its entries now."""
+
+    case: CaseSummary
+    queries: list[CaseQueryInfo]
+    hits: list[CaseHitInfo]
+    notes: list[CaseNoteInfo]
 
 
 class Deleted(BaseModel):

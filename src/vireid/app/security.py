@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vireid.app.limits import Limits
-from vireid.app.tokens import Tokens
+from vireid.app.tokens import LOCAL, Tokens
 
 __all__ = ["Guard", "is_loopback"]
 
@@ -142,7 +142,7 @@ class Guard:
                 "The request comes from another site; expected the server's own page. A reverse "
                 "proxy must pass the Host header on.",
             )
-        user = "local" if not self._tokens else self._user(headers)
+        user = LOCAL if not self._tokens else self._user(headers)
         if user is None:
             return _problem(
                 401,

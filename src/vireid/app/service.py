@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vireid.app.cases import CaseAccess
 from vireid.app.limits import Limits
 from vireid.app.models import (
     AddForm,
@@ -23,6 +24,8 @@ from vireid.app.models import (
     AttentionForm,
     AttentionMap,
     AttentionResponse,
+    CaseDecisions,
+    CaseInfo,
     DeleteRequest,
     EditRequest,
     EntryInfo,
@@ -42,6 +45,7 @@ from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import Gallery
+from vireid.openset.decisions import keep_search
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.types import ImageInfo, IndexedImage, Modality
@@ -82,6 +86,7 @@ class Service:
         self._audit_images = audit_images
         self._attends = extractor.backend.attends
         self._write_lock = threading.Lock()
+        self.cases = CaseAccess(gallery, name)
 
     def info(self, user: str) -> Info:
         """The gallery, the model and the limits."""
@@ -93,6 +98,7 @@ class Service:
             modalities=found.modalities,
             identities=found.identities,
             calibrated=found.calibrated,
+            cases=self.gallery.cases.available,
             model=self._extractor.about,
             fingerprint=self._extractor.fingerprint,
             dimension=self._extractor.dimension,
@@ -227,6 +233,34 @@ class Service:
         )
         page = render_report(search_report(search), f".{form.format}")
         return page, found, tuple(image.thumbnail for image in images[: len(uploads)])
+
+    def decide(
+        self, user: str, id: str, form: CaseDecisions, uploads: Sequence[Upload]
+    ) -> tuple[CaseInfo, tuple[bytes, ...]]:
+        """Keep decisions on entries in a case, with the scores of the search that finds them.
+
+        Args:
+            user: Who decided.
+            id: The case.
+            form: The search as for :meth:`search`, without query images none, and the decisions.
+            uploads: As there.
+
+        Returns:
+            The case, and the thumbnails of the uploads.
+
+        Raises:
+            ImageError: As there.
+            NotThereError: There is no such case or entry, or the search does not find an entry.
+        """
+        self.cases.get(user, id)
+        decisions = form.decisions()
+        if not uploads and not form.entry:
+            return self.cases.decide(user, id, decisions), ()
+        images, found = self._find(form, uploads)
+        infos = [image.info for image in images]
+        case = keep_search(self.gallery, id, infos, found, decisions, by=user)
+        thumbnails = tuple(image.thumbnail for image in images[: len(uploads)])
+        return self.cases.described(case, user), thumbnails
 
     def _find(
         self, form: SearchForm, uploads: Sequence[Upload]

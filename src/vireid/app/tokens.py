@@ -17,10 +17,13 @@ from typing import Self
 from vireid.errors import ConfigError
 from vireid.log import log
 
-__all__ = ["VARIABLE", "Tokens"]
+__all__ = ["LOCAL", "VARIABLE", "Tokens"]
 
 VARIABLE = "VIREID_TOKENS"
 """The environment variable that tokens are read from."""
+
+LOCAL = "local"
+"""Name of everybody who asks a server without tokens."""
 
 _SHORTEST = 20
 _NAME = re.compile(r"[\w.@-]{1,64}")
@@ -47,6 +50,11 @@ class Tokens:
             # Even a malformed token must not reach a terminal or a log.
             if not _NAME.fullmatch(name) or not _TOKEN.fullmatch(secret):
                 raise ConfigError(f"the token named '{name}' is malformed; {_FIX}")
+            if name == LOCAL:
+                raise ConfigError(
+                    f"a token is named '{LOCAL}', as everybody is called on a server without"
+                    " tokens; expected another name, which the audit log can tell apart"
+                )
             if len(secret) < _SHORTEST:
                 raise ConfigError(
                     f"the token named '{name}' has {len(secret)} characters; expected at least "

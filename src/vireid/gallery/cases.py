@@ -346,7 +346,7 @@ class Cases:
             kept = [hit for hit in case.hits if hit.id not in new]
             if len(by_id) + len(kept) + len(new) > MOST_IMAGES:
                 raise ConfigError(
-                    f"The case '{case.name}' would have more than {MOST_IMAGES:,} images; expected"
+                    f"The case '{case.id}' would have more than {MOST_IMAGES:,} images; expected"
                     " fewer; open another case."
                 )
             return replace(case, queries=tuple(by_id.values()), hits=(*kept, *new.values()))
@@ -364,7 +364,7 @@ class Cases:
         def change(case: Case) -> Case:
             if len(case.notes) >= MOST_NOTES:
                 raise ConfigError(
-                    f"The case '{case.name}' has {MOST_NOTES:,} notes; expected fewer; remove some."
+                    f"The case '{case.id}' has {MOST_NOTES:,} notes; expected fewer; remove some."
                 )
             return replace(case, notes=(*case.notes, note))
 
@@ -384,7 +384,7 @@ class Cases:
         def change(case: Case) -> Case:
             if missing := set(ids) - case.image_ids - {note.id for note in case.notes}:
                 raise NotThereError(
-                    f"The case '{case.name}' has no {first_few(sorted(missing))}; expected ids of"
+                    f"The case '{case.id}' has no {first_few(sorted(missing))}; expected ids of"
                     " its hits, query images and notes."
                 )
             return case.without(ids)
