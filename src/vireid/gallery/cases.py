@@ -321,6 +321,8 @@ class Cases:
     def add(self, id: str, hits: Sequence[CaseHit] = (), queries: Sequence[CaseQuery] = ()) -> Case:
         """Add hits and query images to a case; a new decision on an entry replaces the former one.
 
+        A decision without a score keeps that of the former one.
+
         Args:
             id: The case.
             hits: The hits, entries of the gallery.
@@ -342,7 +344,8 @@ class Cases:
                     " were not deleted; search again."
                 )
             by_id = {query.id: query for query in (*queries, *case.queries)}
-            new = {hit.id: hit for hit in hits}
+            former = {hit.id: hit for hit in case.hits}
+            new = {hit.id: _found_before(hit, former.get(hit.id)) for hit in hits}
             kept = [hit for hit in case.hits if hit.id not in new]
             if len(by_id) + len(kept) + len(new) > MOST_IMAGES:
                 raise ConfigError(
@@ -543,6 +546,13 @@ class Cases:
                 f"The gallery '{self._location}' was opened read-only; expected write=True before"
                 " its cases are changed."
             )
+
+
+def _found_before(hit: CaseHit, former: CaseHit | None) -> CaseHit:
+    """A hit, with the former score of its entry if it has none."""
+    if hit.score is not None or former is None:
+        return hit
+    return replace(hit, score=former.score, verdict=former.verdict, queries=former.queries)
 
 
 def _may_name(path: Path, ids: Collection[str]) -> bool:

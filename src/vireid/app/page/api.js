@@ -70,6 +70,16 @@ export async function post(path, body, options) {
   return (await posted(path, body, options)).json();
 }
 
+/** Change something by JSON. */
+export async function patch(path, body) {
+  return (await posted(path, body, { method: "PATCH" })).json();
+}
+
+/** Delete something. */
+export async function erase(path) {
+  return (await posted(path, {}, { method: "DELETE" })).json();
+}
+
 /** Save the response to a FormData as a file. */
 export async function download(path, form, name) {
   const url = URL.createObjectURL(await (await posted(path, form)).blob());
@@ -77,11 +87,11 @@ export async function download(path, form, name) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-async function posted(path, body, { signal } = {}) {
+async function posted(path, body, { method = "POST", signal } = {}) {
   const headers = { "X-Vireid": "1" };
   const form = body instanceof FormData;
   if (!form) headers["Content-Type"] = "application/json";
-  const options = { method: "POST", headers, signal, body: form ? body : JSON.stringify(body) };
+  const options = { method, headers, signal, body: form ? body : JSON.stringify(body) };
   return send(path, options);
 }
 

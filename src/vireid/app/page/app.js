@@ -1,6 +1,7 @@
 // The page: the search, the results and the controls.
 
 import * as adding from "./add.js";
+import * as cases from "./cases.js";
 import { download, get, post, setTokenRequest } from "./api.js";
 import * as deleting from "./delete.js";
 import * as detail from "./detail.js";
@@ -105,6 +106,7 @@ async function refresh() {
   $("gallery-name").textContent = info.gallery;
   $("gallery-size").textContent = plural(info.entries, "image");
   $("open-add").hidden = info.read_only;
+  cases.offer();
   showCameras(info.cameras);
   facts($("about"), [
     ...Object.entries(info.model), ["weights", info.fingerprint],
@@ -115,8 +117,8 @@ async function refresh() {
     ["identities", info.identities || "none"],
   ]);
   const images = info.audit_images ? "with thumbnails of query images" : "without images";
-  $("logged").textContent = `Signed in as '${info.user}'. Every search, listing, addition and`
-    + ` deletion is recorded in the audit log, ${images}.`;
+  $("logged").textContent = `Signed in as '${info.user}'. Every search, listing, addition,`
+    + ` deletion and case is recorded in the audit log, ${images}.`;
 }
 
 // ---- messages ----------------------------------------------------------------------------------
@@ -277,9 +279,27 @@ function wire() {
     attempt(() => search({ more: true }));
   });
   detail.wire({
-    search: (entry, how) => { use([new GalleryEntry(entry, how)]); $("results").focus(); },
-    join: (entry) => use([...query, new GalleryEntry(entry)]),
+    search: (entry, how) => {
+      cases.close();
+      use([new GalleryEntry(entry, how)]);
+      $("results").focus();
+    },
+    join: (entry) => {
+      cases.close();
+      use([...query, new GalleryEntry(entry)]);
+    },
     remove: deleting.confirmDelete,
+  });
+  cases.wire({
+    info: () => info,
+    asked,
+    search: (entries) => {
+      use(entries.slice(0, info.limits.images).map((entry) => new GalleryEntry(entry)));
+      $("results").focus();
+    },
+    open: (hit, list) => detail.open(hit, { list, info, query: null, remark: "" }),
+    decided: detail.showCase,
+    alarm,
   });
   deleting.wire((count, entry, all) => {
     $("detail").close();
@@ -288,6 +308,7 @@ function wire() {
     query = query.filter((one) => !gone(one));
     draw();
     attempt(renew);
+    attempt(cases.renew);
     announce(`${plural(count, "image")} deleted`);
     $("results").focus();
   });

@@ -3,6 +3,7 @@
 import { AttentionOverlay } from "./attention.js";
 import { $, announce, camera, el, facts, when } from "./dom.js";
 import { imageUrl, post } from "./api.js";
+import * as cases from "./cases.js";
 import { score, verdict } from "./results.js";
 
 let at = 0;
@@ -26,6 +27,7 @@ export function wire(act) {
     act.search(entry(), { tracklet: true });
   });
   $("join-this").addEventListener("click", () => { $("detail").close(); act.join(entry()); });
+  $("case-this").addEventListener("click", () => cases.add(shown.list[at]));
   $("delete-this").addEventListener("click", () => act.remove(entry()));
   $("attention-on").addEventListener("change", attend);
   $("detail").addEventListener("keydown", (event) => {
@@ -65,6 +67,7 @@ async function show() {
   allow($("previous"), at > 0, $("next"));
   allow($("next"), at < shown.list.length - 1, $("previous"));
   $("search-tracklet").hidden = entry.tracklet === "";
+  showCase();
   const [thing, number] = rank === undefined ? ["Image", at + 1] : ["Result", rank];
   $("detail-title").textContent = `${thing} ${number} of ${shown.list.length}`;
   $("detail-score").replaceChildren(...rank === undefined ? [] : [
@@ -89,6 +92,14 @@ async function show() {
     return;
   }
   if (mine === run && shown.query) attend();
+}
+
+/** Offer to add the image to a case. */
+export function showCase() {
+  if (shown === null) return;
+  const text = cases.label(shown.list[at]);
+  $("case-this").textContent = text;
+  $("case-this").hidden = text === "";
 }
 
 /** Enable or disable a button without losing the focus. */

@@ -2,6 +2,7 @@
 
 import { $, camera, el, plural, when } from "./dom.js";
 import { imageUrl } from "./api.js";
+import { buttonsOf, forgetButtons } from "./cases.js";
 
 // Style of the verdicts of a search and of a result.
 const STYLES = {
@@ -20,7 +21,7 @@ const near = new IntersectionObserver((seen) => {
   }
 }, { rootMargin: "400px" });
 
-function portrait(entry) {
+export function portrait(entry) {
   const frame = el("span", { className: "portrait" }, el("img", { alt: entry.name }));
   frame.dataset.entry = entry.id;
   near.observe(frame);
@@ -41,7 +42,7 @@ function prefixed(what, name) {
   return /^\d+$/.test(name) ? `${what} ${name}` : name;
 }
 
-function card(found, open, inner = false) {
+function card(found, open, { inner = false, group = [found] } = {}) {
   const { entry } = found;
   const ranked = found.rank !== undefined;
   const button = el("button", { type: "button" },
@@ -56,14 +57,14 @@ function card(found, open, inner = false) {
     entry.identity === "" ? "" : el("span", { className: "under" },
       prefixed("identity", entry.identity)));
   button.addEventListener("click", () => open(found));
-  return el("li", { className: inner ? "card inner" : "card" }, button);
+  return el("li", { className: inner ? "card inner" : "card" }, button, buttonsOf(group));
 }
 
 /** The best card of a group, and a button that shows the rest of its tracklet or near-duplicates. */
 function groupOf(group, mean, open) {
-  const best = card(group[0], open);
+  const best = card(group[0], open, { group });
   if (group.length === 1) return best;
-  const others = group.slice(1).map((found) => card(found, open, true));
+  const others = group.slice(1).map((found) => card(found, open, { inner: true }));
   const more = el("button", { type: "button", className: "link alike" },
     mean === null ? plural(others.length, "near-duplicate")
       : `${others.length} more of the tracklet, mean ${score(mean)}`);
@@ -95,6 +96,7 @@ export function showResults(answer, open) {
     : `${plural(answer.own_modality, "image")} of the query's own modality left out (filter “both” includes them).`;
   $("remark").textContent = count === 0 ? excluded
     : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${own} ${excluded}`.trim();
+  forgetButtons();
   $("grid").replaceChildren(...answer.groups.map((group, n) =>
     groupOf(group, answer.mean_scores[n], open)));
   return count;
@@ -107,7 +109,10 @@ export function showEntries(page, entries, open, { filtered, more }) {
   $("verdict").replaceChildren();
   $("remark").textContent = page.total === 0 ? ""
     : "Choose an image of your own or one of these as the query.";
-  if (!more) $("grid").replaceChildren();
+  if (!more) {
+    forgetButtons();
+    $("grid").replaceChildren();
+  }
   $("grid").append(...entries.map((one) => card(one, open)));
 }
 

@@ -14,19 +14,19 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-/** Show the timeline of groups of results; hidden if no time is known. */
-export function showTimeline(groups, open) {
+/** Show the timeline of groups of results in a figure; hidden if no time is known. */
+export function showTimeline(groups, open, figure = $("timeline")) {
   const seen = groups.map((group) => {
     const times = group.map((found) => found.entry.time).filter((time) => time !== null)
       .map((time) => Date.parse(time));
     return { n: group[0].rank, best: group[0], first: Math.min(...times), last: Math.max(...times) };
   }).filter(({ first }) => Number.isFinite(first));
-  $("timeline").hidden = seen.length === 0;
+  figure.hidden = seen.length === 0;
   if (seen.length === 0) return;
   const cameras = [...new Set(seen.map(({ best }) => best.entry.camera))].sort();
   const start = Math.min(...seen.map(({ first }) => first));
   const end = Math.max(...seen.map(({ last }) => last), start + 1000);
-  const width = Math.max(300, $("timeline").clientWidth);
+  const width = Math.max(300, figure.clientWidth);
   const left = Math.min(130, width * 0.28);
   const at = (time) => left + 14 + ((time - start) / (end - start)) * (width - left - 34);
   const height = cameras.length * ROW;
@@ -69,6 +69,6 @@ export function showTimeline(groups, open) {
     mark.addEventListener("keydown", (event) => { if (event.key === "Enter") open(best); });
     svg.append(mark);
   }
-  $("timeline").replaceChildren(el("figcaption", { className: "pale small" },
+  figure.replaceChildren(el("figcaption", { className: "pale small" },
     "Where and when the results were seen, in your time zone; stronger is a higher score."), svg);
 }
