@@ -113,7 +113,7 @@ def test_what_is_refused(owner: Visitor, ada: Visitor) -> None:
     for status, said, method, where, given in (
         (422, "X-Vireid", "POST", f"{path}/notes", {"json": {"text": "x"}, "headers": {}}),
         (422, "X-Vireid", "DELETE", path, {"headers": {}}),
-        (422, "uuid", "GET", "/api/cases/gallery", {}),
+        (422, "UUID", "GET", "/api/cases/gallery", {}),
         (422, "expected chosen or rejected", "POST", f"{path}/hits", {"data": {"limit": "1"}}),
         (404, "has no entry", "POST", f"{path}/hits", {"data": {"chosen": id}}),
         (404, "found no", "POST", f"{path}/hits", {"files": night, "data": {"chosen": id}}),

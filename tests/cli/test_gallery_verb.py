@@ -525,6 +525,42 @@ class TestSearch:
         assert not out.exists()
         assert "ends in '.pdf'" in refused(*words, "--report", place.parent / "case.pdf")
 
+    def test_a_case_keeps_decisions(
+        self, place: Path, run: Path, night: Path, vireid: Vireid, refused: Vireid
+    ) -> None:
+        assert "has no cases. Open one with" in vireid("gallery", "case", "list", place)
+        vireid("gallery", "case", "new", place, "<b>bag</b>")
+        words = ("gallery", "search", place, "--run", run, night, "--case", "<b>bag</b>")
+        first, second, *_ = table(vireid(*words))
+        printed = vireid(*words, "--choose", first["id"], "--reject", second["id"])
+        assert "holds 1 query image, 1 chosen, 1 rejected, 0 notes." in printed
+        vireid("gallery", "case", "note", place, "<b>bag</b>", "\x1b[31mred")
+        show = ("gallery", "case", "show", place, "<b>bag</b>")
+        assert "\n\\x1b[31mred\n" in vireid(*show)
+        record = json.loads(vireid(*show, "--json"))
+        [query], hits = record["queries"], record["hits"]
+        assert (query["name"], query["entry"]) == ("night.png", False)
+        assert [(hit["id"], hit["decision"]) for hit in hits] == [
+            (first["id"], "chosen"),
+            (second["id"], "rejected"),
+        ]
+        assert f"{hits[0]['score']:.3f}" == first["score"]
+        out = place.parent / "case.html"
+        vireid("gallery", "case", "report", place, "<b>bag</b>", "--out", out)
+        assert "&lt;b&gt;bag&lt;/b&gt;" in out.read_text()
+        vireid("gallery", "forget", place, "--id", first["id"])
+        assert "1 of their images were deleted" in vireid("gallery", "verify", place)
+        assert first["id"] not in vireid(*show, "--json")
+        assert "--case with them" in refused(*words[:-2], "--choose", first["id"])
+        assert "both name" in refused(*words, "--choose", "x", "--reject", "x")
+        assert "found no 'x' among its 7 results" in refused(*words, "--choose", "x")
+        log = (place.parent / f"{place.name}.audit.jsonl").read_text()
+        actions = [json.loads(line)["action"] for line in log.splitlines()]
+        assert "case-report" in actions
+        assert "bag" not in log
+        vireid("gallery", "case", "delete", place, "<b>bag</b>")
+        assert "has no case '<b>bag</b>'" in refused(*show)
+
     def test_frames_of_one_walk_are_one_line(
         self, place: Path, run: Path, night: Path, tmp_path: Path, vireid: Vireid
     ) -> None:

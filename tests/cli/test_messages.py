@@ -26,7 +26,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 TRAIN = {f"train {name}": ("train", "_train") for name in catalogue() if not name.endswith("-cpu")}
 GALLERY = ("add", "edit", "info", "export", "forget", "expire", "copy", "verify")
-CASE = ("show", "new", "edit", "add", "remove", "note", "delete")
+CASE = ("show", "new", "edit", "add", "remove", "note", "report", "delete")
 ENTRIES: dict[str, tuple[str, str]] = {
     **TRAIN,
     "train --resume": ("train", "resume"),

@@ -260,8 +260,8 @@ def delete(gallery: Place, case: Named, /, *, logging: Logging = _LOGGING) -> No
 def report(gallery: Place, case: Named, /, *, out: Path, logging: Logging = _LOGGING) -> Path:
     """Write the report of a case: queries, hits, times, scores, verdicts, notes, and who asked.
 
-    The page shows the chosen hits with a timeline; rejected ones, which are other people, without
-    pictures. The audit log records the report.
+    The page shows the chosen hits with a timeline; of rejected ones, which are other people, no
+    images. The audit log records the report.
 
     Args:
         gallery: A folder.
@@ -336,21 +336,17 @@ class Decisions:
             for group in found.groups
             for hit in group
         }
-        given: tuple[tuple[Decision, tuple[str, ...]], ...] = (
-            ("chosen", self.choose),
-            ("rejected", self.reject),
-        )
-        decisions = {
-            id: decision
-            for decision, ids in given
-            for one in ids
-            for id in tracklets.get(one, [one])
-        }
+        decisions: dict[str, Decision] = {}
+        for one in self.choose:
+            decisions |= dict.fromkeys(tracklets.get(one, [one]), "chosen")
+        for one in self.reject:
+            decisions |= dict.fromkeys(tracklets.get(one, [one]), "rejected")
         case, user = gallery.cases.find(self.case), getpass.getuser()
         details = {
             "case": case.id,
             "queries": [info.sha256 for info in queries],
-            **{kind: [id for id, own in decisions.items() if own == kind] for kind, _ in given},
+            "chosen": self.choose,
+            "rejected": self.reject,
         }
         with (
             contextlib.closing(logging.open(gallery.location)) as audit,

@@ -4,7 +4,7 @@
     gallery.cases.add(case.id, [CaseHit(id=entry, by="ada", score=0.71)], [CaseQuery(id=query)])
 
 Each case is one file, ``GALLERY/cases/ID.json``. It refers to images by their ids and holds no
-picture, feature, camera, time or identity: those live in the gallery alone, under its retention.
+pixel, feature, camera, time or identity: those live in the gallery alone, under its retention.
 Deleting an entry removes all that cases say of it and leaves only a number. A query image that is
 no entry is referred to by the id that it would have as one, which its file gives again.
 

@@ -56,7 +56,7 @@ ENDINGS = (".html", ".csv", ".json")
 """The forms of a report, by the ending of its file."""
 
 MOST_SHOWN = 200
-"""Results with a picture and a mark on the timeline; the table lists all."""
+"""Results with an image and a mark on the timeline; the table lists all."""
 
 _CELL = (90, 180)
 _PER_ROW = 8
@@ -219,7 +219,7 @@ def case_report(
 ) -> Report:
     """The report of a case, with what the gallery knows of its entries now.
 
-    It shows no pictures of rejected hits, which are of other people.
+    It shows no images of rejected hits, which are of other people.
 
     Args:
         case: The case.
@@ -330,7 +330,7 @@ def _conditions(filters: Filters) -> Iterator[tuple[str, object]]:
 
 
 def _page(report: Report) -> bytes:
-    query = [Cell(_opened(picture), caption) for picture, caption in report.queries[:_PER_ROW]]
+    query = [Cell(_opened(image), caption) for image, caption in report.queries[:_PER_ROW]]
     names = ", ".join(report.query_names[:_PER_ROW])
     others = len(report.query_names) - _PER_ROW
     more = f" and {others:,} more" if others > 0 else ""
@@ -352,7 +352,7 @@ def _page(report: Report) -> bytes:
             )
         )
     if report.tables:
-        pictures = [
+        images = [
             Cell(
                 _opened(report.thumbnail(group[0].info.id)),
                 f"{n}: {_score(group[0].score)}".rstrip(": "),
@@ -360,7 +360,7 @@ def _page(report: Report) -> bytes:
             for n, group in enumerate(shown, 1)
         ]
         alt = f"Best image of each result{first and ','}{first}"
-        sheets = [_sheet(pictures, alt, f"Result: score{first and ','}{first}")] if pictures else []
+        sheets = [_sheet(images, alt, f"Result: score{first and ','}{first}")] if images else []
         sections.append(
             FigureSection(
                 "Results",

@@ -329,7 +329,7 @@ function queryItem(found, query, writable) {
   const name = entry ? entry.name : query.name;
   const image = entry ? portrait(entry)
     : el("span", { className: "portrait none" }, el("span", { className: "missing" }, "not kept"));
-  return el("li", { title: entry ? "" : "An uploaded query image; cases keep no pictures. Add it to the gallery to keep it." },
+  return el("li", { title: entry ? "" : "An uploaded query image; cases keep no images. Add it to the gallery to keep it." },
     image, el("span", { className: "under" }, name),
     writable ? small("Remove", `Remove the query ${name}`, () => remove(found, [query.id])) : "");
 }
