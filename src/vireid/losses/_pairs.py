@@ -1,4 +1,4 @@
-"""Pairwise distances, for losses over pairs."""
+"""Pairwise distances and centers, for losses over pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["distances"]
+__all__ = ["centers", "distances"]
 
 
 def distances(a: Tensor, b: Tensor, *, unit: bool = False) -> Tensor:
@@ -27,3 +27,22 @@ def distances(a: Tensor, b: Tensor, *, unit: bool = False) -> Tensor:
     if unit:
         a, b = functional.normalize(a, dim=1), functional.normalize(b, dim=1)
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def centers(x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The mean of the rows of each label.
+
+    In float32 at least: half precision would lose the small differences between centers.
+
+    Args:
+        x: ``[n, …]``.
+        labels: Class indices, int64 ``[n]``.
+        size: Number of classes.
+
+    Returns:
+        Means ``[size, …]``, 0 without a row, and the numbers of rows ``[size]``.
+    """
+    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    count = torch.bincount(labels, minlength=size)
+    sums = x.new_zeros(size, *x.shape[1:]).index_add(0, labels, x)
+    return sums / count.clamp(min=1).to(x.dtype).view(-1, *[1] * (x.ndim - 1)), count

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vireid.losses._pairs import centers
+
 __all__ = ["hetero_center_loss"]
 
 
@@ -42,8 +44,8 @@ def hetero_center_loss(
         A scalar; 0 where no identity is in both modalities.
     """
     size = int(max(visible_labels.max(), infrared_labels.max())) + 1
-    centers_v, count_v = _centers(visible, visible_labels, size)
-    centers_t, count_t = _centers(infrared, infrared_labels, size)
+    centers_v, count_v = centers(_unit(visible), visible_labels, size)
+    centers_t, count_t = centers(_unit(infrared), infrared_labels, size)
     both = (count_v > 0) & (count_t > 0)
     distances = (centers_v - centers_t)[both].square().flatten(1).sum(1)
     if reduction == "mean":
@@ -51,10 +53,6 @@ def hetero_center_loss(
     return distances.sum()
 
 
-def _centers(x: Tensor, labels: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Mean of the normalised rows of each label, ``[size, …, d]``, and their numbers ``[size]``."""
-    # Half precision would lose the small differences between centers.
-    x = F.normalize(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x, dim=-1)
-    count = torch.bincount(labels, minlength=size)
-    sums = x.new_zeros(size, *x.shape[1:]).index_add(0, labels, x)
-    return sums / count.clamp(min=1).to(x.dtype).view(-1, *[1] * (x.ndim - 1)), count
+def _unit(x: Tensor) -> Tensor:
+    """The normalised rows, in float32 at least."""
+    return F.normalize(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x, dim=-1)

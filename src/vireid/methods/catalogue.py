@@ -15,6 +15,7 @@ from vireid.methods import (
     caj,
     cmgan,
     d2rl,
+    deen,
     dlis,
     hcml,
     mgn,
@@ -132,6 +133,11 @@ def catalogue() -> dict[str, Entry]:
             mmn.recipe(),
             mmn.PAPER,
             "MMN as its code: images of a middle modality, generated from both; four stripes.",
+        ),
+        "deen": Entry(
+            deen.recipe(),
+            deen.PAPER,
+            "DEEN: two more embeddings of each image, generated behind layer3.",
         ),
     }
     recipes = {}
