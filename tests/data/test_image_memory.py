@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.test_tone_mapping import png
 
 from vireid.data.images import MAX_SIDE, read_resized, rgb_image
 from vireid.errors import ImageError
@@ -70,6 +71,14 @@ def test_the_longest_sides_take_little_memory(
     found, risen = measure(written(tmp_path / "a.png", width, height, dtype))
     assert found == "(288, 144, 3)"
     assert risen < 40
+
+
+def test_16_bit_colour_takes_12_bytes_a_pixel(tmp_path: Path) -> None:
+    """Copies of its values took 26."""
+    (tmp_path / "a.png").write_bytes(png(np.zeros((2_000, 2_000, 3), np.uint16)))
+    found, risen = measure(tmp_path / "a.png")
+    assert found == "(288, 144, 3)"
+    assert risen < 2_000**2 * 16 / 2**20
 
 
 def test_rows_of_arrays_have_the_same_limit(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from vireid.app.models import (
     UploadLimits,
 )
 from vireid.app.uploads import Upload, media_type
+from vireid.data.decoding import decoding
 from vireid.data.images import decode_image, resized
 from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
@@ -357,6 +358,7 @@ class Service:
                 )
             return self.gallery.delete(filters)
 
+    @decoding()
     def attention(self, form: AttentionForm, upload: Upload | None) -> AttentionResponse:
         """PALM's attention over a query image and over a result.
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from vireid.app.limits import Limits
+from vireid.data.decoding import is_slow_jpeg
 from vireid.data.file_kind import RAW, kind_of, refusal
-from vireid.data.images import MAX_SIDE, open_image
+from vireid.data.images import MAX_SIDE, open_image, too_slow
 from vireid.errors import TooLargeError, UnknownKindError
 
 __all__ = ["KINDS", "Upload", "check_upload", "display_name", "media_type"]
@@ -32,14 +33,6 @@ KINDS = {
 # Formats that browsers show, and JPEGs with further images after the first one, as phones write.
 _SHOWN = {kind: KINDS[kind] for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")}
 _SHOWN["MPO"] = "image/jpeg"
-
-_SCANS = 100
-"""Maximum number of scans of a JPEG. Encoders write about ten; each may take a pass over all
-pixels, and 10 MB can hold 300,000 of them, which take half an hour to decode."""
-
-_SEGMENTS = 100
-"""Maximum number of EXIF segments of a JPEG. Pillow copies all previous ones for each further one,
-which takes 43 s for the 900,000 that 10 MB can hold."""
 
 _TIFF_COMPRESSIONS = {"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
 _TILE_SIDES = (322, 323)
@@ -72,8 +65,8 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
         TooLargeError: The image has too many pixels, or is too wide or too high.
     """
     name = display_name(filename)
-    if data.count(b"Exif\0\0") > _SEGMENTS:
-        raise UnknownKindError(_too_slow(name))
+    if is_slow_jpeg(data):
+        raise UnknownKindError(too_slow(name))
     kind = kind_of(data)
     try:
         if kind is RAW:
@@ -90,7 +83,7 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
     if width * height > limits.pixels or max(width, height) > MAX_SIDE:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
     if slow:
-        raise UnknownKindError(_too_slow(name))
+        raise UnknownKindError(too_slow(name))
     return Upload(name, data)
 
 
@@ -98,8 +91,7 @@ def _is_slow(image: Image.Image, data: bytes, limits: Limits) -> bool:
     """Whether decoding takes far more time or memory than the number of pixels suggests."""
     match image.format:
         case "JPEG" | "MPO":
-            # Inside a scan the byte 0xFF is always followed by 0 or a restart, never by this.
-            return data.count(b"\xff\xda") > _SCANS
+            return is_slow_jpeg(data, math.prod(image.size))
         case "BMP":
             # Pillow decodes run lengths in Python, up to seconds per image.
             return image.info.get("compression") in {1, 2}
@@ -129,13 +121,6 @@ def media_type(data: bytes) -> str | None:
             return _SHOWN.get(image.format or "")
     except Exception:  # see above
         return None
-
-
-def _too_slow(name: str) -> str:
-    return (
-        f"'{name}' uses an unusual compression that takes very long to decode, or much memory;"
-        " expected a usual one; save it again with an image editor."
-    )
 
 
 def _too_large(name: str, pixels: str, limits: Limits) -> str:

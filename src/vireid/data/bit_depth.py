@@ -8,15 +8,26 @@ second time here. 16-bit palettes do not exist, and CMYK stays as Pillow gives i
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from functools import partial
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.data.tone_mapping import ToneMapping
+from vireid.data.tone_mapping import ROWS, ToneMapping
 
-__all__ = ["LEVELS", "PREVIEW", "REMARKS", "UNDEFINED", "FileDepth", "Levels", "to_8_bits"]
+__all__ = [
+    "LEVELS",
+    "PREVIEW",
+    "REMARKS",
+    "UNDEFINED",
+    "FileDepth",
+    "Levels",
+    "strips_of",
+    "to_8_bits",
+]
 
 REMARKS = "remarks"
 """Key in ``Image.info`` of how an image was converted: sentences that follow a number of images."""
@@ -33,6 +44,7 @@ _LOWER = {
     "RGBA;16N": "RGBA;16B",
     "LA;16B": "RGBA",
 }
+_GREY_ALPHA = _LOWER["LA;16B"]
 # libtiff gives values in the order of this machine.
 _NATIVE = {"F;32BF": "F;32NF", "I;32BS": "I;32NS", "I;16BS": "I;16NS"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _PLANAR, _SAMPLE_FORMAT = 258, 262, 281, 284, 339
@@ -148,38 +160,58 @@ def to_8_bits(
     if depth.preview:
         image = image.copy()
         image.info[REMARKS] = (PREVIEW,)
-    values = _values(image, lower, depth)
-    if values is None:
+    if lower is None and not image.mode.startswith(("I", "F")):
         return image
-    unscaled = not depth.scaled or (values & (2 ** (16 - depth.bits) - 1)).any()
-    mapped = tone_mapping.apply(values, depth=depth.bits if unscaled else 16)
-    pixels = 255 - mapped.pixels if depth.inverted else mapped.pixels
-    result = Image.fromarray(pixels)
-    remarks = [f"of more than 8 bits: {mapped.how} (tone mapping {tone_mapping})"]
-    if mapped.undefined:
+    strips = partial(_values, image, lower, depth)
+    unscaled = not depth.scaled or any(
+        (strip & (2 ** (16 - depth.bits) - 1)).any() for strip in strips()
+    )
+    window = tone_mapping.window(strips, depth=depth.bits if unscaled else 16)
+    grey = lower is None or depth.lower[0].args == _GREY_ALPHA
+    result = Image.new("L" if grey else "RGB", image.size)
+    for number, pixels in enumerate(window.map(strips())):
+        strip = Image.fromarray(255 - pixels if depth.inverted else pixels)
+        result.paste(strip, (0, number * ROWS))
+    remarks = [f"of more than 8 bits: {window.how} (tone mapping {tone_mapping})"]
+    if window.undefined:
         remarks.append(UNDEFINED)
     result.info = {
-        LEVELS: Levels(mapped.how, mapped.low, mapped.high, mapped.highest),
+        LEVELS: Levels(window.how, window.low, window.high, window.highest),
         REMARKS: (*remarks,),
     }
     return result
 
 
-def _values(image: Image.Image, lower: Image.Image | None, depth: FileDepth) -> NDArray[Any] | None:
-    """uint16, integers of 32 bits or float32, ``[H, W]`` or ``[H, W, 3]``; None of 8-bit images."""
-    values: NDArray[Any] = np.asarray(image)
+def strips_of(image: Image.Image) -> Iterator[NDArray[Any]]:
+    """The pixels of an image from top to bottom, ``[ROWS, W]`` or ``[ROWS, W, C]``.
+
+    An array of all pixels would take two and a half times the memory of the image.
+
+    Args:
+        image: The image.
+    """
+    for top in range(0, image.height, ROWS):
+        yield np.asarray(image.crop((0, top, image.width, min(top + ROWS, image.height))))
+
+
+def _values(
+    image: Image.Image, lower: Image.Image | None, depth: FileDepth
+) -> Iterator[NDArray[Any]]:
+    """Strips of uint16, integers of 32 bits or float32, ``[h, W]`` or ``[h, W, 3]``."""
     if lower is not None:
-        below, own = np.asarray(lower)[..., :3], values[..., :3]
-        if depth.lower[0].args == "RGBA":
+        grey = depth.lower[0].args == _GREY_ALPHA
+        for values, below in zip(strips_of(image), strips_of(lower), strict=True):
             # Grey and alpha: grey from the upper bytes in all channels, and the file's four bytes.
-            below, own = below[..., 1], own[..., 0]
-        both: NDArray[np.uint16] = np.left_shift(own, 8, dtype=np.uint16) | below
-        return both
-    if image.mode.startswith("I;16"):
-        return values.astype(np.uint16)
-    if image.mode == "I":
-        return values.view(np.uint32 if depth.unsigned else np.int32)
-    return values if image.mode == "F" else None
+            own, low = (0, 1) if grey else (slice(3), slice(3))
+            yield np.left_shift(values[..., own], 8, dtype=np.uint16) | below[..., low]
+        return
+    for values in strips_of(image):
+        if image.mode.startswith("I;16"):
+            yield values.astype(np.uint16)
+        elif image.mode == "I":
+            yield values.view(np.uint32 if depth.unsigned else np.int32)
+        else:
+            yield values
 
 
 def _bits_up_to(highest: int) -> int:

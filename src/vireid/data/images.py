@@ -8,6 +8,7 @@ image unreadable; where the orientation cannot be read, the image is taken as it
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vireid.data.bit_depth import LEVELS, REMARKS, FileDepth, to_8_bits
+from vireid.data.decoding import MAX_PIXELS, decoding, is_slow_jpeg, reserve
 from vireid.data.file_kind import PILLOW_FORMATS, RAW, is_raw, kind_of, refusal
 from vireid.data.metadata import load_upright, pixels_only
 from vireid.data.tone_mapping import AUTO, ToneMapping, ToneMappingError
@@ -33,6 +35,7 @@ __all__ = [
     "read_resized",
     "resized",
     "rgb_image",
+    "too_slow",
 ]
 
 DECODER = 3
@@ -51,8 +54,8 @@ _FINAL = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-_MAX_PIXELS = 89_478_485
-"""Pillow's own limit against decompression bombs: 256 MiB as RGB."""
+_TILE_SIDES = (322, 323)
+"""The tags of a TIFF's tile width and length."""
 
 MAX_SIDE = 16_384
 """Maximum width and height of an image, in pixels. :func:`resized` first makes an image as narrow
@@ -171,7 +174,7 @@ def _decode(source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping) -> 
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"'{name}' is too large ({error}); expected at most {_MAX_PIXELS:,} pixels; make it"
+            f"'{name}' is too large ({error}); expected at most {MAX_PIXELS:,} pixels; make it"
             " smaller, or leave it out."
         ) from error
     except Exception as error:  # damaged files lead decoders to raise nearly anything
@@ -179,11 +182,24 @@ def _decode(source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping) -> 
         raise ImageError(refusal(f"'{name}' ({_bytes(source)})", kind, error)) from error
 
 
+@decoding()
 def _load(
     source: Path | io.BytesIO, name: str, tone_mapping: ToneMapping, *, exif: bytes = b""
 ) -> Image.Image:
-    with Image.open(source, formats=PILLOW_FORMATS) as image:
+    data = _jpeg(source)
+    if is_slow_jpeg(data):
+        raise _too_slow(name)
+    with Image.open(io.BytesIO(data) if data else source, formats=PILLOW_FORMATS) as image:
         _check_size(name, *image.size)
+        pixels = image.width * image.height
+        tile = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+        # A tile may be larger than the image, and is decoded whole.
+        if (
+            is_slow_jpeg(data, pixels)
+            or math.prod(tile.get(n, 1) for n in _TILE_SIDES) > MAX_PIXELS
+        ):
+            raise _too_slow(name)
+        reserve(pixels)
         if isinstance(image, TiffImageFile) and is_raw(image.tag_v2):
             raise ImageError(refusal(f"'{name}'", RAW)) from ValueError(f"it is {RAW.one}")
         depth = FileDepth.of(image)
@@ -210,6 +226,32 @@ def _load(
     return rgb
 
 
+def _jpeg(source: Path | io.BytesIO) -> bytes:
+    """The bytes of a JPEG file; empty of other files."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue() if source.getbuffer()[:2] == b"\xff\xd8" else b""
+    with source.open("rb") as file:
+        return file.read() if file.read(2) == b"\xff\xd8" and not file.seek(0) else b""
+
+
+def _too_slow(name: str) -> ImageError:
+    error = ImageError(too_slow(name))
+    error.__cause__ = ValueError("its compression takes very long to decode, or much memory")
+    return error
+
+
+def too_slow(name: str) -> str:
+    """The message for an image that takes very long to decode, or much memory.
+
+    Args:
+        name: Its name.
+    """
+    return (
+        f"'{name}' uses an unusual compression that takes very long to decode, or much memory;"
+        " expected a usual one; save it again with an image editor, or leave it out."
+    )
+
+
 def _has_frames(image: Image.Image) -> bool:
     """Whether a file holds several frames or pages; for GIF Pillow looks for the second."""
     try:
@@ -220,9 +262,9 @@ def _has_frames(image: Image.Image) -> bool:
 
 def _check_size(name: str, width: int, height: int) -> None:
     # Of many pixels Pillow only warns, and how a warning is treated cannot be set for one thread.
-    if width * height > _MAX_PIXELS or max(width, height) > MAX_SIDE:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise ImageError(
-            f"'{name}' has {width} x {height} pixels; expected at most {_MAX_PIXELS:,}, and at"
+            f"'{name}' has {width} x {height} pixels; expected at most {MAX_PIXELS:,}, and at"
             f" most {MAX_SIDE:,} in width and height; crop to the person, make it smaller, or leave"
             " it out."
         )
@@ -251,8 +293,9 @@ def read_converted(
     path: Path, size: tuple[int, int], tone_mapping: ToneMapping
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read an image like :func:`read_resized`, and its ``REMARKS``."""
-    image = read_image(path, tone_mapping)
-    return resized(image, size), image.info.get(REMARKS, ())
+    with decoding():
+        image = read_image(path, tone_mapping)
+        return resized(image, size), image.info.get(REMARKS, ())
 
 
 def resized(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:

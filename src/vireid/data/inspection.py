@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vireid.data.bit_depth import strips_of
 from vireid.data.images import decode_image
 from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, ToneMapping
@@ -75,7 +76,7 @@ def guess_modality(image: Image.Image) -> Modality:
     Args:
         image: An RGB image.
     """
-    grey = mean_chroma(np.asarray(image)) < GREY_BELOW
+    grey = mean_chroma(strips_of(image)) < GREY_BELOW
     return Modality.INFRARED if grey else Modality.VISIBLE
 
 
@@ -90,19 +91,23 @@ def describe_guesses(guessed: Mapping[Modality, int]) -> str:
     return f"The modality of {number} was detected from the colours: {each}."
 
 
-def mean_chroma(pixels: NDArray[np.uint8]) -> float:
+def mean_chroma(strips: Iterable[NDArray[np.uint8]]) -> float:
     """The mean chroma of an image.
 
     Args:
-        pixels: uint8 ``[H, W, 3]``.
+        strips: Its pixels, in one or more arrays uint8 ``[h, W, 3]``.
 
     Returns:
         The mean over all pixels of the largest minus the smallest of red, green and blue, in
         levels of 0 to 255.
     """
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-    return float(spread.mean())
+    total = number = 0
+    for strip in strips:
+        red, green, blue = strip[..., 0], strip[..., 1], strip[..., 2]
+        spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+        total += int(spread.sum(dtype=np.int64))
+        number += spread.size
+    return total / number
 
 
 def make_thumbnail(image: Image.Image) -> bytes:

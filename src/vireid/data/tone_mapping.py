@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
@@ -49,7 +49,17 @@ from numpy.typing import NDArray
 
 from vireid.errors import ConfigError, first_few
 
-__all__ = ["AUTO", "TONE_MAPPING", "Bounds", "Mapped", "ToneMapping", "ToneMappingError"]
+__all__ = [
+    "AUTO",
+    "ROWS",
+    "TONE_MAPPING",
+    "Bounds",
+    "Mapped",
+    "Strips",
+    "ToneMapping",
+    "ToneMappingError",
+    "Window",
+]
 
 TONE_MAPPING = "tone mapping"
 """The name of the tone mapping in the description of a model."""
@@ -57,7 +67,11 @@ TONE_MAPPING = "tone mapping"
 Kind = Literal["auto", "full", "percentile", "bounds", "celsius"]
 
 _HIGHEST = 65_535
-_ROWS = 256  # converted at a time, to bound the memory
+ROWS = 64
+"""Rows of an image that are converted at a time, to bound the memory."""
+Strips = Callable[[], Iterable[NDArray[Any]]]
+"""Returns the values of an image from top to bottom, ``[ROWS, W]`` or ``[ROWS, W, C]``, each time
+that it is called."""
 _FULL = "scaled by their full range, 0 to {:,}"
 _STRETCHED = "stretched between the percentiles {:g} and {:g} of each image"
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?"
@@ -89,24 +103,45 @@ class Bounds(NamedTuple):
         return f"{self.camera}{'=' if self.camera else ''}{self.low:.12g}:{self.high:.12g}"
 
 
-class Mapped(NamedTuple):
-    """An image of 8 bits, and what was done.
+class Window(NamedTuple):
+    """The values of an image that become 0 and 255.
 
     Attributes:
-        pixels: uint8, of the shape of the values.
-        how: How it was mapped, in words.
+        start: The value that becomes 0.
+        end: The value that becomes 255.
+        how: How they were found, in words.
         low: The 1st percentile of the finite values, without 0 and the highest one.
         high: Their 99th percentile.
         highest: The highest value that the file's depth can hold; 0 if it has no such limit.
         undefined: Whether some pixels are NaN or infinite; NaN becomes 0.
     """
 
-    pixels: NDArray[np.uint8]
+    start: float
+    end: float
     how: str
     low: float
     high: float
     highest: int
     undefined: bool
+
+    def map(self, strips: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.uint8]]:
+        """Map values to 8 bits; yields uint8, of the shapes of the strips."""
+        table = _scaled(np.arange(2**16), self.start, self.end)
+        for strip in strips:
+            known = strip.dtype == np.uint16
+            yield table[strip] if known else _scaled(strip, self.start, self.end)
+
+
+class Mapped(NamedTuple):
+    """An image of 8 bits, and how it was mapped.
+
+    Attributes:
+        pixels: uint8, of the shape of the values.
+        window: The values that became 0 and 255.
+    """
+
+    pixels: NDArray[np.uint8]
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,35 +224,43 @@ class ToneMapping:
             depth: The bits that the file says its values have, up to 16.
 
         Raises:
+            ToneMappingError: As :meth:`window`.
+        """
+        strips = [values[row : row + ROWS] for row in range(0, len(values), ROWS)]
+        window = self.window(lambda: strips, depth=depth)
+        return Mapped(np.concatenate(list(window.map(strips))), window)
+
+    def window(self, strips: Strips, *, depth: int = 16) -> Window:
+        """Find the values of one image that become 0 and 255.
+
+        Args:
+            strips: The values, as for :meth:`apply`, in strips; only values with fractions, and
+                integers outside 0 to 65,535, are kept all at once.
+            depth: As for :meth:`apply`.
+
+        Raises:
             ToneMappingError: If the kind is ``full`` and there is no highest value, or no value
                 is finite.
         """
-        finite = values
-        if undefined := not np.isfinite(values).all():
-            finite = values[np.isfinite(values)]
-            if not finite.size:
-                raise ToneMappingError("none of its pixels has a finite value; write it again")
-        least, most = finite.min(), finite.max()
-        whole = np.issubdtype(values.dtype, np.integer) and least >= 0 and most <= _HIGHEST
-        highest = (2**depth - 1 if most < 2**depth else _HIGHEST) if whole else 0
+        finite = _Finite.of(strips)
+        if not finite.values.size:
+            raise ToneMappingError("none of its pixels has a finite value; write it again")
+        most = finite.values.max()
+        highest = (
+            (2**depth - 1 if most < 2**depth else _HIGHEST) if finite.counts is not None else 0
+        )
         # Padding, dead and saturated pixels hold no measurement.
-        measured = finite[(finite > 0) & (finite < highest)] if highest else finite
-        low, high = _percentiles(measured if measured.size else finite, 1, 99)
+        measured = finite.between(0, highest) if highest else finite
+        low, high = (measured if measured.values.size else finite).percentiles(1, 99)
         start, end, how = self._window(finite, highest, low, high)
-        if values.dtype == np.uint16:
-            pixels = _scaled(np.arange(2**16), start, end)[values]
-        else:
-            pixels = np.empty(values.shape, np.uint8)
-            for row in range(0, len(values), _ROWS):
-                pixels[row : row + _ROWS] = _scaled(values[row : row + _ROWS], start, end)
-        return Mapped(pixels, how, low, high, highest, undefined)
+        return Window(start, end, how, low, high, highest, finite.undefined)
 
     def _window(
-        self, values: NDArray[Any], highest: int, low: float, high: float
+        self, finite: _Finite, highest: int, low: float, high: float
     ) -> tuple[float, float, str]:
         """The values that become 0 and 255, and how they were found."""
         if self.kind == "auto":
-            return _window_by_content(values, highest, low, high)
+            return _window_by_content(finite.values, highest, low, high)
         if self.kind == "full":
             if highest:
                 return 0, highest, _FULL.format(highest)
@@ -227,10 +270,10 @@ class ToneMapping:
             )
         start, end, _ = self.bounds[0]
         if self.kind == "percentile":
-            return *_percentiles(values, start, end), _STRETCHED.format(start, end)
+            return *finite.percentiles(start, end), _STRETCHED.format(start, end)
         unit = "" if self.kind == "bounds" else " °C"
         how = f"{start:.12g} to {end:.12g}{unit} become 0 to 255"
-        if self.kind == "celsius" and np.issubdtype(values.dtype, np.integer):
+        if self.kind == "celsius" and np.issubdtype(finite.values.dtype, np.integer):
             start, end = (start + 273.15) * 100, (end + 273.15) * 100
         return start, end, how
 
@@ -266,13 +309,56 @@ def _window_by_content(
     return low * (1 - weight), high * (1 - weight) + highest * weight, how
 
 
-def _percentiles(values: NDArray[Any], low: float, high: float) -> tuple[float, float]:
-    """Two different percentiles, or if they are equal the extremes; values of the image.
+class _Finite(NamedTuple):
+    """The finite values of an image.
 
-    That they are not interpolated makes the mapping independent of gain and offset, bit for bit.
+    Attributes:
+        values: The values ``[n]``; in ascending order, each once, where they are counted.
+        counts: How often each value occurs, int64 ``[n]``, of integers of 0 to 65,535; None of
+            others.
+        undefined: Whether some pixels are NaN or infinite.
     """
-    start, end = np.percentile(values, [low, high], method="nearest").tolist()
-    return (start, end) if start < end else (float(values.min()), float(values.max()))
+
+    values: NDArray[Any]
+    counts: NDArray[np.int64] | None = None
+    undefined: bool = False
+
+    @classmethod
+    def of(cls, strips: Strips) -> Self:
+        counts = np.zeros(2**16, np.int64)
+        for strip in strips():
+            if not np.issubdtype(strip.dtype, np.integer) or strip.min() < 0:
+                break
+            if strip.max() > _HIGHEST:
+                break
+            counts += np.bincount(strip.ravel().astype(np.intp), minlength=2**16)
+        else:
+            values = np.flatnonzero(counts)
+            return cls(values, counts[values])
+        kept = [(strip[np.isfinite(strip)], strip.size) for strip in strips()]
+        values = np.concatenate([own for own, _ in kept])
+        return cls(values, undefined=values.size < sum(size for _, size in kept))
+
+    def between(self, low: int, high: int) -> Self:
+        """The values between two others, which must be counted."""
+        assert self.counts is not None
+        kept = (self.values > low) & (self.values < high)
+        return self._replace(values=self.values[kept], counts=self.counts[kept])
+
+    def percentiles(self, low: float, high: float) -> tuple[float, float]:
+        """Two different percentiles, or if they are equal the extremes; values of the image.
+
+        That they are not interpolated makes the mapping independent of gain and offset, bit for
+        bit.
+        """
+        if self.counts is None:
+            start, end = np.percentile(self.values, [low, high], method="nearest").tolist()
+        else:
+            ends = self.counts.cumsum()
+            # The same positions as numpy's.
+            places = np.around((ends[-1] - 1) * np.true_divide([low, high], 100)).astype(np.intp)
+            start, end = self.values[np.searchsorted(ends, places, side="right")].tolist()
+        return (start, end) if start < end else (float(self.values.min()), float(self.values.max()))
 
 
 def _scaled(values: NDArray[Any], start: float, end: float) -> NDArray[np.uint8]:

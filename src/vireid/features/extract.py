@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.data.bit_depth import REMARKS
+from vireid.data.decoding import decoding
 from vireid.data.file_kind import kind_of
 from vireid.data.images import resized
 from vireid.data.inspection import inspect_image, make_thumbnail
@@ -197,9 +198,10 @@ def _try_file(
 def _decode(
     info: ImageInfo, data: bytes, size: tuple[int, int], tone_mapping: ToneMapping
 ) -> _Decoded:
-    image, info = inspect_image(data, info, tone_mapping)
-    remarks = image.info.get(REMARKS, ())
-    return _Decoded(info, make_thumbnail(image), resized(image, size), remarks)
+    with decoding():
+        image, info = inspect_image(data, info, tone_mapping)
+        remarks = image.info.get(REMARKS, ())
+        return _Decoded(info, make_thumbnail(image), resized(image, size), remarks)
 
 
 def read_image_file(path: Path) -> bytes:

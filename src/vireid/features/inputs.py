@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.data.bit_depth import REMARKS
+from vireid.data.decoding import decoding
 from vireid.data.images import read_image, resized, rgb_image
 from vireid.data.inspection import guess_modality
 from vireid.data.rows import MODALITIES
@@ -147,6 +148,7 @@ def image_infos(images: ImageFiles) -> list[ImageInfo]:
     return infos
 
 
+@decoding()
 def decode_given(
     image: GivenImage, size: tuple[int, int], tone_mapping: ToneMapping = AUTO
 ) -> DecodedImage:

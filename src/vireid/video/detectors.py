@@ -139,7 +139,7 @@ _BGR_DEVIATION = np.array([57.375, 57.12, 58.395], dtype=np.float32)
 
 def frame_chroma(frame: NDArray[np.uint8]) -> float:
     """The mean chroma of a frame, of every fourth pixel in both directions."""
-    return mean_chroma(frame[::4, ::4])
+    return mean_chroma([frame[::4, ::4]])
 
 
 def _fitted(frame: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:

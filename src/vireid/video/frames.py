@@ -585,7 +585,7 @@ def _pixels(frame: Any, name: str) -> NDArray[np.uint8]:
     grey = frame.format.name.startswith("gray") and frame.format.components[0].bits > 8
     if grey:
         mapped = AUTO.apply(frame.to_ndarray(format="gray16le"))
-        log_once(f"The frames of '{name}' have more than 8 bits and were {mapped.how}.")
+        log_once(f"The frames of '{name}' have more than 8 bits and were {mapped.window.how}.")
         image = np.repeat(mapped.pixels[:, :, None], 3, axis=2)
     else:
         image = frame.to_ndarray(format="rgb24")

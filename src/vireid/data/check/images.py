@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from vireid.data.bit_depth import LEVELS, REMARKS, Levels
+from vireid.data.bit_depth import LEVELS, REMARKS, Levels, strips_of
 from vireid.data.check.faults import (
     DAMAGED,
     EMPTY,
@@ -24,6 +23,7 @@ from vireid.data.check.faults import (
     UNREADABLE,
     Fault,
 )
+from vireid.data.decoding import decoding
 from vireid.data.file_kind import UNRECOGNISED, FileKind, kind_of
 from vireid.data.images import METADATA_FAULT, read_image
 from vireid.data.inspection import mean_chroma
@@ -102,6 +102,7 @@ def check_images(
         pool.shutdown(cancel_futures=True)
 
 
+@decoding()
 def check_image(path: Path, tone_mapping: ToneMapping = AUTO) -> CheckedImage:
     """Check one image.
 
@@ -125,14 +126,14 @@ def check_image(path: Path, tone_mapping: ToneMapping = AUTO) -> CheckedImage:
         image = read_image(path, tone_mapping)
     except ImageError as error:
         return CheckedImage(DAMAGED, str(error)) if row else _fault(error)
-    pixels = np.asarray(image)
-    digest = hashlib.blake2b(repr(pixels.shape).encode("ascii"), digest_size=16)
-    digest.update(pixels.tobytes())
+    digest = hashlib.blake2b(repr((image.height, image.width, 3)).encode(), digest_size=16)
+    for strip in strips_of(image):
+        digest.update(strip.data)
     return CheckedImage(
         kind=kind,
         size=image.size,
-        chroma=mean_chroma(pixels),
-        flat=bool((pixels == pixels[0, 0]).all()),
+        chroma=mean_chroma(strips_of(image)),
+        flat=all(low == high for low, high in image.getextrema()),
         digest=digest.digest(),
         metadata=image.info.get(METADATA_FAULT, ""),
         levels=image.info.get(LEVELS),
