@@ -7,7 +7,7 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -133,11 +133,12 @@ class ImageInfo:
     def __post_init__(self) -> None:
         for name in ("time", "added"):
             time = getattr(self, name)
-            if time is not None:
+            if time is not None and time.tzinfo is not UTC:
                 object.__setattr__(self, name, in_utc(time))
         for name in ("camera", "identity", "tracklet", "note"):
-            text = unicodedata.normalize("NFC", getattr(self, name))
-            object.__setattr__(self, name, text)
+            text = getattr(self, name)
+            if not text.isascii():
+                object.__setattr__(self, name, unicodedata.normalize("NFC", text))
 
     @property
     def name(self) -> str:

@@ -625,7 +625,7 @@ class TestManifestFaults:
         rows[1]["path"] = "p4\\c2.png"
         layout = saved(rows)
         message = only(layout.problems())
-        assert f"3 files listed in '{layout.root}' do not exist" in message
+        assert f"3 files listed in '{layout.root}' cannot be found: " in message
         assert f"'{tmp_path / 'p4' / 'c1.png'}'" in message
         assert "with '/' between folders" in message
         assert refused(layout.train) == message
@@ -638,7 +638,7 @@ class TestManifestFaults:
             (tmp_path / "p4" / name).touch()
         layout = saved(rows)
         message = only(layout.problems())
-        assert f"1 images next to those listed in '{layout.file}' have no row" in message
+        assert f"'{layout.file}' has no row for 1 image next to those that it lists: " in message
         assert f"'{tmp_path / 'p4' / 'new.JPG'}'; expected" in message
         assert len(layout.train()) == 3
 

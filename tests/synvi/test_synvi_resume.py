@@ -136,7 +136,11 @@ def test_a_lost_image_is_rendered_again(
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_bytes(content)
     (tree / "cam6/0002/0001.jpg").unlink()
-    assert render(tree, preset=tiny, seed=seed, workers=1).rendered == 1
+    # Images are not flushed, and may be empty or short after a power cut.
+    empty, short, *_ = sorted(tree.glob("cam*/*/[0-9]*.jpg"))
+    os.truncate(empty, 0)
+    os.truncate(short, 512)
+    assert render(tree, preset=tiny, seed=seed, workers=1).rendered == 3
     assert _bytes(tree) == _bytes(sysu_tree)
 
 

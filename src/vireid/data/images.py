@@ -229,7 +229,8 @@ def _load(
 def _jpeg(source: Path | io.BytesIO) -> bytes:
     """The bytes of a JPEG file; empty of other files."""
     if isinstance(source, io.BytesIO):
-        return source.getvalue() if source.getbuffer()[:2] == b"\xff\xd8" else b""
+        data = source.getvalue()  # no copy
+        return data if data.startswith(b"\xff\xd8") else b""
     with source.open("rb") as file:
         return file.read() if file.read(2) == b"\xff\xd8" and not file.seek(0) else b""
 

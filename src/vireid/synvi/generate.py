@@ -32,7 +32,17 @@ from vireid.synvi.layouts import CARD, index_files
 from vireid.synvi.presets import COMPANIONS, Frame, Layout, Plan, Preset, PresetName, resolve
 from vireid.synvi.worker import Bodies, Renderer, compile_kernels, render_task, start_worker
 
-__all__ = ["MARKER", "SynviSummary", "Tree", "bodies_of", "claim", "prepare", "read_plan", "render"]
+__all__ = [
+    "MARKER",
+    "SynviSummary",
+    "Tree",
+    "bodies_of",
+    "claim",
+    "is_whole",
+    "prepare",
+    "read_plan",
+    "render",
+]
 
 MARKER = ".synvi-plan.json"  # exists while the tree is unfinished
 
@@ -146,11 +156,28 @@ def read_plan(tree: Path) -> Plan:
     return plan
 
 
+def is_whole(image: Path) -> bool:
+    """Whether a rendered image exists and is complete, which it is not always after a power cut.
+
+    Args:
+        image: A JPEG or BMP file.
+    """
+    try:
+        with image.open("rb") as file:
+            if image.suffix == ".bmp":
+                stated = int.from_bytes(file.read(6)[2:], "little")
+                return 0 < stated == file.seek(0, os.SEEK_END)
+            file.seek(-2, os.SEEK_END)
+            return file.read() == b"\xff\xd9"
+    except OSError:
+        return False
+
+
 def _pending(root: Path, plan: Plan) -> list[list[Frame]]:
-    """The missing images, by identity; an existing file is complete."""
+    """The missing images, by identity."""
     pending = []
     for number in plan.numbers():
-        missing = [f for f in plan.frames(number) if not (root / f.path).is_file()]
+        missing = [f for f in plan.frames(number) if not is_whole(root / f.path)]
         if missing:
             pending.append(missing)
     return pending
@@ -253,6 +280,8 @@ def _write_index(root: Path, plan: Plan) -> None:
     for path, content in index_files(plan).items():
         target = root / path
         if not target.is_file() or target.read_bytes() != content:
+            if path == CARD:
+                os.sync()  # the images were not flushed
             write_atomic(target, content)
     clear_temporaries(root)
     (root / MARKER).unlink(missing_ok=True)

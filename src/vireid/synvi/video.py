@@ -28,7 +28,7 @@ from vireid.files import clear_temporaries, write_atomic
 from vireid.log import on_stop
 from vireid.synvi.cameras import Camera
 from vireid.synvi.gait import Pose
-from vireid.synvi.generate import MARKER, SynviSummary, claim, prepare
+from vireid.synvi.generate import MARKER, SynviSummary, claim, is_whole, prepare
 from vireid.synvi.layouts import CARD, STATEMENT
 from vireid.synvi.presets import GENERATORS, Plan, Preset
 from vireid.synvi.scene import Person, Shot, render_frame
@@ -51,6 +51,7 @@ _COLUMNS = (
 _DAY, _NIGHT = datetime(2026, 5, 4, 12, tzinfo=UTC), datetime(2026, 5, 4, 23, tzinfo=UTC)
 _SHADOWS = 12.0  # metres
 _ROWS = ".rows"  # the rows of each frame, while the tree is unfinished
+_END = "end\n"
 _AT_ONCE = 25  # frames of a task
 
 
@@ -270,9 +271,10 @@ def _render_frames(
     for camera, index in frames:
         image, lines = _render_frame(own, plan, bodies, camera, index)
         path = Path(plan.path(camera, index))
-        # The frame comes last: where it is, its rows are.
-        write_atomic(root / _ROWS / path.with_suffix(".csv"), lines.encode())
-        write_atomic(root / path, image)
+        # The last line tells complete rows from those that a power cut left.
+        rows = f"{lines}{_END}"
+        write_atomic(root / _ROWS / path.with_suffix(".csv"), rows.encode(), flush=False)
+        write_atomic(root / path, image, flush=False)
     return len(frames)
 
 
@@ -310,10 +312,16 @@ def render_video(
     plan = VideoPlan(preset, seed)
     claim(out, plan)
     clear_temporaries(out)
-    missing = [frame for frame in plan.frames() if not (out / plan.path(*frame)).is_file()]
+    finished = (out / CARD).is_file()
+    missing = [
+        (camera, index)
+        for camera, index in plan.frames()
+        if not is_whole(out / (path := plan.path(camera, index)))
+        or not (finished or _rows_of(out, path) is not None)
+    ]
     if missing:
         _render_missing(out, plan, missing, workers or len(os.sched_getaffinity(0)))
-    _finish(out, plan)
+    _finish(out, plan, boxes=not finished)
     return SynviSummary(
         out=out,
         layout="video",
@@ -362,12 +370,23 @@ def _render_missing(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _finish(out: Path, plan: VideoPlan) -> None:
+def _rows_of(out: Path, frame: str) -> str | None:
+    """The rows of a frame; None if they are not complete."""
+    try:
+        rows = (out / _ROWS / frame).with_suffix(".csv").read_text()
+    except FileNotFoundError:
+        return None
+    return rows.removesuffix(_END) if rows.endswith(_END) else None
+
+
+def _finish(out: Path, plan: VideoPlan, *, boxes: bool) -> None:
     """Write ``boxes.csv``, then the data card, which completes the tree."""
-    if (out / _ROWS).is_dir():
+    if boxes:
         lines = [",".join(_COLUMNS) + "\n"]
         for camera, index in plan.frames():
-            lines.append((out / _ROWS / plan.path(camera, index)).with_suffix(".csv").read_text())
+            rows = _rows_of(out, plan.path(camera, index))
+            assert rows is not None
+            lines.append(rows)
         write_atomic(out / BOXES, "".join(lines).encode())
     card = {
         "name": "SynVI",
@@ -381,6 +400,7 @@ def _finish(out: Path, plan: VideoPlan) -> None:
             for i, band in enumerate(BANDS)
         ],
     }
+    os.sync()  # the frames were not flushed
     write_atomic(out / CARD, (json.dumps(card, indent=2) + "\n").encode())
     shutil.rmtree(out / _ROWS, ignore_errors=True)
     (out / MARKER).unlink(missing_ok=True)

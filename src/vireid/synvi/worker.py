@@ -119,7 +119,7 @@ class Renderer:
             image, quality = self.image(bodies, frame)
             bitmap = frame.path.endswith(".bmp")
             content = encode_bmp(image) if bitmap else encode_jpeg(image, quality)
-            write_atomic(root / frame.path, content)
+            write_atomic(root / frame.path, content, flush=False)
         return len(frames)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -133,7 +134,7 @@ def check_image(path: Path, tone_mapping: ToneMapping = AUTO) -> CheckedImage:
         kind=kind,
         size=image.size,
         chroma=mean_chroma(strips_of(image)),
-        flat=all(low == high for low, high in image.getextrema()),
+        flat=not np.ptp(np.array(image.getextrema()), axis=1).any(),
         digest=digest.digest(),
         metadata=image.info.get(METADATA_FAULT, ""),
         levels=image.info.get(LEVELS),

@@ -328,7 +328,8 @@ class CustomDataset(Layout):
         if not absent:
             return []
         return [
-            f"{len(absent):,} files listed in '{self.root}' do not exist: {first_few(absent)};"
+            f"{many(len(absent), 'file')} listed in '{self.root}' cannot be found:"
+            f" {first_few(absent)};"
             " expected every listed file, with '/' between folders; restore them, or fix their"
             " paths."
         ]

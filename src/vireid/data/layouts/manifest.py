@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vireid.data.file_kind import is_image
-from vireid.data.layouts._common import UnusedImages, plain_path
+from vireid.data.layouts._common import UnusedImages, many, plain_path
 from vireid.data.layouts._custom import CustomDataset
 from vireid.data.rows import TABLES, Column, Columns, Rows, read_rows
 from vireid.data.walk import Walk
@@ -101,8 +101,9 @@ class Manifest(CustomDataset):
         if not others:
             return faults
         unused = UnusedImages(
-            f"{len(others):,} images next to those listed in '{self.file}' have no row:"
-            f" {first_few(others)}; expected a row for every image; add rows, or remove them."
+            f"'{self.file}' has no row for {many(len(others), 'image')} next to those that it"
+            f" lists: {first_few(others)}; expected a row for every image; add rows, or remove"
+            " them."
         )
         return (*faults, unused)
 
