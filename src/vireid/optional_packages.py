@@ -14,6 +14,7 @@ import importlib.util
 import io
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -24,6 +25,8 @@ from vireid.errors import ExportError
 __all__ = ["package", "quiet", "require_packages"]
 
 _TELEMETRY = "openvino_telemetry"
+_LOCK = threading.RLock()
+"""Two threads that replaced the standard output by turns would not restore it."""
 
 
 def require_packages(*names: str, purpose: str, extra: str = "export") -> None:
@@ -55,6 +58,8 @@ def package(name: str, *, extra: str = "export") -> Any:
     Raises:
         ExportError: It is not installed.
     """
+    if sys.modules.get(name):
+        return importlib.import_module(name)
     require_packages(name.partition(".")[0], purpose=f"'{name}'", extra=extra)
     _silence_telemetry()
     with quiet():
@@ -65,6 +70,7 @@ def package(name: str, *, extra: str = "export") -> Any:
 def quiet() -> Iterator[None]:
     """Suppress what other packages print, log and warn about; errors are still raised."""
     with (
+        _LOCK,
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from tests.helpers.videos import BrightBoxes
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
@@ -229,7 +230,9 @@ def hosted(
         open_gallery(gallery, model=extractor.model_info, create=True) as opened,
         listen("127.0.0.1", 0, tokens=who) as listening,
     ):
-        service = Service(opened, extractor, name=gallery.name, limits=limits)
+        service = Service(
+            opened, extractor, name=gallery.name, limits=limits, detector=BrightBoxes(30)
+        )
         handlers = Handlers(service, Audit(gallery.with_name("audit.jsonl")))
         server = create_server(create_app(handlers, tokens=who), limits=limits)
         thread = threading.Thread(target=server.run, args=([listening],), name="server")

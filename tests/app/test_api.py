@@ -38,8 +38,11 @@ def test_info(ada: Visitor, extractor: FeatureExtractor) -> None:
     assert info["limits"] == {
         "megabytes": 1.0,
         "megapixels": 25.0,
+        "video_seconds": 60.0,
         "images": 8,
         "kinds": sorted(KINDS.values()),
+        "crop_ratio": 1.5,
+        "crop_height": 1024,
     }
 
 

@@ -257,19 +257,22 @@ def test_searching_on_and_back(tab: Tab) -> None:
     tab.says("#results-title", "Gallery")
 
 
+MOVED = """([data, kind]) => {
+  const moved = new DataTransfer();
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+  moved.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
+  const made = { dataTransfer: moved, clipboardData: moved, bubbles: true, cancelable: true };
+  const Kind = kind === "paste" ? ClipboardEvent : DragEvent;
+  document.querySelector("#drop").dispatchEvent(new Kind(kind, made));
+}"""
+"""Drops or pastes an image."""
+
+
 def test_dropping_and_pasting(tab: Tab) -> None:
-    moved = """([data, kind]) => {
-      const moved = new DataTransfer();
-      const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-      moved.items.add(new File([bytes], `${kind}.png`, { type: "image/png" }));
-      const made = { dataTransfer: moved, clipboardData: moved, bubbles: true, cancelable: true };
-      const Kind = kind === "paste" ? ClipboardEvent : DragEvent;
-      document.querySelector("#drop").dispatchEvent(new Kind(kind, made));
-    }"""
     data = base64.b64encode(photograph(5, grey=True)).decode()
     for number, kind in enumerate(("drop", "paste"), 1):
         with tab.page.expect_response("**/api/search"):
-            tab.page.evaluate(moved, [data, kind])
+            tab.page.evaluate(MOVED, [data, kind])
         tab.settled()
         assert tab.page.locator("#query li").count() == number
         assert "person 5" in tab.cards()[0]

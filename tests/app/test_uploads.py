@@ -88,7 +88,8 @@ def test_no_pictures(data: bytes, words: str) -> None:
 def test_the_page_offers_what_is_accepted() -> None:
     page = files("vireid.app").joinpath("page/index.html").read_text("utf-8")
     offered = re.findall(r'accept="([^"]*)"', page)
-    assert offered == [",".join(KINDS.values())] * 2
+    kinds = ",".join(KINDS.values())
+    assert offered == [f"{kinds},video/*,.mkv", kinds]
 
 
 def test_a_jpeg_with_more_pictures_behind_it() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from tests.app.people import BEN, TOKEN
+from tests.helpers.videos import BrightBoxes
 
 from vireid.app.api import create_app
 from vireid.app.audit import Audit
@@ -38,7 +39,14 @@ class Visitor:
         self.gallery = gallery
         self.log = log
         limits = Limits(megabytes=1)
-        service = Service(gallery, extractor, name="people", limits=limits, read_only=read_only)
+        service = Service(
+            gallery,
+            extractor,
+            name="people",
+            limits=limits,
+            read_only=read_only,
+            detector=BrightBoxes(),
+        )
         self.handlers = Handlers(service, Audit(log, images=images))
         self._app = create_app(self.handlers, tokens=Tokens({"ada": TOKEN, "ben": BEN}))
 

@@ -81,12 +81,13 @@ class BrightBoxes:
 
     name = "bright boxes"
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: int = 150) -> None:
+        self.threshold = threshold
         self.calls = 0
 
     def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.calls += 1
-        bright = frame.max(axis=2) > 150
+        bright = frame.max(axis=2) > self.threshold
         columns = np.flatnonzero(bright.sum(axis=0) > 20)
         found = []
         for run in np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1):

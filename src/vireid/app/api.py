@@ -37,6 +37,8 @@ from vireid.app.models import (
     ListQuery,
     NewCase,
     NewNote,
+    PeopleForm,
+    PeopleResponse,
     Problem,
     ReportForm,
     SearchForm,
@@ -50,6 +52,7 @@ from vireid.errors import (
     ChangedError,
     ConfigError,
     DiskFullError,
+    ExportError,
     GalleryError,
     ImageError,
     NotOwnerError,
@@ -57,6 +60,7 @@ from vireid.errors import (
     ReadOnlyError,
     TooLargeError,
     UnknownKindError,
+    VideoError,
     VireidError,
 )
 
@@ -67,6 +71,7 @@ _STATUS: dict[type[VireidError], int] = {
     ChangedError: 409,
     ConfigError: 422,
     DiskFullError: 507,
+    ExportError: 501,
     GalleryError: 503,
     ImageError: 422,
     NotOwnerError: 403,
@@ -74,6 +79,7 @@ _STATUS: dict[type[VireidError], int] = {
     ReadOnlyError: 403,
     TooLargeError: 413,
     UnknownKindError: 415,
+    VideoError: 422,
     VireidError: 500,
 }
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -86,9 +92,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         408: "The upload took too long.",
         409: "The number of entries is not the expected one; none was deleted.",
         413: "Too many bytes or pixels.",
-        415: "The file is not an image of a format that is read.",
+        415: "The file is not an image of a format that is read, or a video.",
         421: "The Host header is not a loopback name and the server has no tokens.",
-        422: "A value is invalid, or an image is damaged.",
+        422: "A value is invalid, or an image or a video is damaged.",
+        501: "The packages that decode videos are not installed.",
         503: "Busy (with Retry-After), or the gallery or the audit log is not available.",
         507: "The disk of the gallery is full; searching still works.",
     }.items()
@@ -138,6 +145,14 @@ async def search(
 ) -> SearchResponse:
     """Find the entries most similar to a person shown in one or more images."""
     return await handlers.run(handlers.search, user, form)
+
+
+@api.post("/people", tags=["search"])
+async def people(
+    handlers: HandlersDep, user: User, form: Annotated[PeopleForm, Form(media_type=_MULTIPART)]
+) -> PeopleResponse:
+    """Find the people in a frame or a short video: their crops are query images of a search."""
+    return await handlers.people(user, form)
 
 
 @api.post("/report", tags=["search"], response_class=Response)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from fastapi import UploadFile
+from fastapi import HTTPException, UploadFile
 
 from vireid.app.audit import Audit
 from vireid.app.models import (
@@ -31,16 +31,23 @@ from vireid.app.models import (
     ListQuery,
     NewCase,
     NewNote,
+    PeopleForm,
+    PeopleResponse,
     ReportForm,
     SearchForm,
     SearchResponse,
 )
 from vireid.app.service import Service
 from vireid.app.uploads import Upload, check_upload, display_name
+from vireid.data.file_kind import is_video
 from vireid.errors import ReadOnlyError, TooLargeError, UnknownKindError
 from vireid.types import id_of
 
 __all__ = ["Handlers"]
+
+_MOST_DETECTING = 4
+"""Requests that look for people or wait for that; each holds its upload, of the bytes that all
+requests may hold together."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +68,8 @@ class Handlers:
         self.service = service
         self._audit = audit
         self._pool = ThreadPoolExecutor(service.limits.threads, thread_name_prefix="vireid-app")
+        self._detection = ThreadPoolExecutor(1, thread_name_prefix="vireid-detection")
+        self._detecting = 0
 
     async def run(self, action: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Run a blocking action in a worker thread."""
@@ -80,6 +89,40 @@ class Handlers:
         }
         self._audit.write(user, "search", details, thumbnails=thumbnails)
         return response
+
+    async def people(self, user: str, form: PeopleForm) -> PeopleResponse:
+        """Find the people of a frame or a video, one request at a time.
+
+        Raises:
+            HTTPException: Several wait already.
+        """
+        if self._detecting >= _MOST_DETECTING:
+            raise HTTPException(
+                503, "The server is looking for people in other uploads.", {"Retry-After": "3"}
+            )
+        self._detecting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._detection, self._people, user, form)
+        finally:
+            self._detecting -= 1
+
+    def _people(self, user: str, form: PeopleForm) -> PeopleResponse:
+        data = form.file.file.read()
+        upload = (
+            Upload(display_name(form.file.filename), data)
+            if is_video(data)
+            else self._checked(form.file, data)
+        )
+        found = self.service.people(form, upload)
+        details = {
+            "video": found.video,
+            "frames": found.frames,
+            "box": form.box,
+            "people": len(found.people),
+        }
+        self._audit.write(user, "people", details)
+        return found
 
     def report(self, user: str, form: ReportForm) -> bytes:
         """Report a search, and log it."""
@@ -222,10 +265,12 @@ class Handlers:
     def close(self) -> None:
         """Finish running requests, and close the threads and the audit log."""
         self._pool.shutdown()
+        self._detection.shutdown()
         self._audit.close()
 
-    def _checked(self, file: UploadFile) -> Upload:
-        return check_upload(file.filename, file.file.read(), self.service.limits)
+    def _checked(self, file: UploadFile, data: bytes | None = None) -> Upload:
+        data = file.file.read() if data is None else data
+        return check_upload(file.filename, data, self.service.limits)
 
     def _check_write(self) -> None:
         if self.service.read_only:

@@ -23,6 +23,10 @@ class Limits:
     """Maximum image size in megapixels; checked in the header before decoding."""
     upload_seconds: float = 30.0
     """Maximum time to receive a request, in seconds."""
+    video_seconds: float = 60.0
+    """Seconds of an uploaded video in which people are looked for."""
+    detect_seconds: float = 60.0
+    """Maximum time for that; what was found by then is shown."""
     queue: int = 64
     """Maximum number of requests in progress or waiting; others get status 503. With tokens each
     name gets half of them."""
@@ -30,13 +34,11 @@ class Limits:
     """Number of worker threads; inference runs in one of them at a time."""
 
     def __post_init__(self) -> None:
-        if not all(
-            0 < most < math.inf for most in (self.megabytes, self.megapixels, self.upload_seconds)
-        ):
-            raise ConfigError(
-                f"--megabytes {self.megabytes}, --megapixels {self.megapixels} or --upload-seconds "
-                f"{self.upload_seconds} is out of range; expected a number above 0"
-            )
+        sizes = ("megabytes", "megapixels", "upload_seconds", "video_seconds", "detect_seconds")
+        for name in sizes:
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} {value} is out of range; expected a number above 0")
         if min(self.queue, self.threads) < 1:
             raise ConfigError(
                 f"--queue {self.queue} or --threads {self.threads} is out of range; "

@@ -17,6 +17,7 @@ from vireid.gallery.filters import Filters
 from vireid.openset.calibration import PairVerdict, Verdict
 from vireid.times import parse_time
 from vireid.types import Modality
+from vireid.video.scenes import CROP_HEIGHT, CROP_RATIO
 
 __all__ = [
     "AddForm",
@@ -45,6 +46,9 @@ __all__ = [
     "ListQuery",
     "NewCase",
     "NewNote",
+    "PeopleForm",
+    "PeopleResponse",
+    "PersonFound",
     "Problem",
     "QueryImage",
     "ReportForm",
@@ -52,6 +56,7 @@ __all__ = [
     "SearchHit",
     "SearchResponse",
     "UploadLimits",
+    "ViewFound",
 ]
 
 
@@ -224,6 +229,26 @@ class CaseReportForm(_Strict):
     format: Format = "html"
 
 
+class PeopleForm(_Strict):
+    """A frame or a short video whose people are wanted."""
+
+    file: UploadFile = Field(description="An image, or a video of which the beginning is read.")
+    box: Annotated[list[int], Field(max_length=4)] = Field(
+        default=[],
+        description="Cut out this box instead of looking for people: left, top, right and bottom"
+        " in pixels of the frame, as four fields.",
+    )
+    seconds: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="The view of a video that has the box."
+    )
+
+    @model_validator(mode="after")
+    def _four(self) -> Self:
+        if len(self.box) not in {0, 4}:
+            raise ValueError("expected no box, or its left, top, right and bottom")
+        return self
+
+
 class AddForm(_Strict):
     """Images to add, and their common metadata."""
 
@@ -323,13 +348,56 @@ class EntryList(BaseModel):
     entries: list[EntryInfo]
 
 
+class PersonFound(BaseModel):
+    """A person in a frame, or a tracklet of a video."""
+
+    crops: list[str] = Field(description="Up to 4 JPEG files in base64, the best first.")
+    modality: Modality = Field(description="Detected: infrared if the frames have no colour.")
+    score: float = Field(description="The detector's for the best crop, in [0, 1]; 1 for a box.")
+    frames: int = Field(description="Number of analysed frames that show the person.")
+    first: float = Field(description="Second of the first of them.")
+    last: float = Field(description="Second of the last of them.")
+
+
+class ViewFound(BaseModel):
+    """A frame, and who is in it."""
+
+    image: str = Field(description="A JPEG file in base64, within 1280 pixels.")
+    seconds: float
+    people: list[int] = Field(description="The people in it, by their places in the list.")
+    boxes: list[tuple[int, int, int, int]] = Field(
+        description="Their boxes: left, top, right and bottom in pixels of the original frame."
+    )
+
+
+class PeopleResponse(BaseModel):
+    """The people of a frame or a video; the server keeps nothing of it."""
+
+    video: bool
+    crop: bool = Field(
+        description="Whether the image is a crop: by its shape, or one person who fills it."
+    )
+    width: int
+    height: int
+    frames: int = Field(description="Number of frames analysed.")
+    seconds: float = Field(description="Second of the last of them.")
+    people: list[PersonFound] = Field(description="From left to right, or in the order of time.")
+    views: list[ViewFound] = Field(description="The frame, or some of those of a video.")
+    remarks: list[str] = Field(description="What was left out or is damaged.")
+
+
 class UploadLimits(_Record):
     """Limits on uploads."""
 
     megabytes: float
     megapixels: float
+    video_seconds: float = Field(description="Seconds of a video that are looked at.")
     images: int = MAX_IMAGES
     kinds: list[str] = sorted(KINDS.values())
+    crop_ratio: float = Field(
+        default=CROP_RATIO, description="Least height / width of an image taken for a crop."
+    )
+    crop_height: int = Field(default=CROP_HEIGHT, description="Most rows of such an image.")
 
 
 class Info(BaseModel):
@@ -375,6 +443,9 @@ class SearchResponse(BaseModel):
     """Results, best first."""
 
     query: list[QueryImage]
+    query_remarks: list[str] = Field(
+        description="On uploads that do not seem to show one person, such as whole scenes."
+    )
     considered: int = Field(description="Number of entries that match the filters.")
     own_modality: int = Field(
         description="Number of matching entries of the query's own modality, which are left out if"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import heapq
 import math
@@ -14,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from vireid.app.cases import CaseAccess
@@ -32,15 +34,20 @@ from vireid.app.models import (
     EntryList,
     Info,
     ListQuery,
+    PeopleForm,
+    PeopleResponse,
+    PersonFound,
     QueryImage,
     ReportForm,
     SearchForm,
     SearchHit,
     SearchResponse,
     UploadLimits,
+    ViewFound,
 )
 from vireid.app.uploads import Upload, media_type
 from vireid.data.decoding import decoding
+from vireid.data.file_kind import is_video
 from vireid.data.images import decode_image, resized
 from vireid.data.inspection import guess_modality
 from vireid.errors import ChangedError, ImageError, NotThereError
@@ -50,6 +57,16 @@ from vireid.openset.decisions import keep_search
 from vireid.openset.search import SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.types import ImageInfo, IndexedImage, Modality
+from vireid.video.detectors import Detector
+from vireid.video.scenes import (
+    MemoryVideo,
+    NoDetector,
+    cut_out,
+    describe_people,
+    has_shape_of_crop,
+    people_of_image,
+    people_of_video,
+)
 
 __all__ = ["Service", "Source"]
 
@@ -67,6 +84,7 @@ class Service:
         limits: Limits on requests.
         read_only: Whether adding and deleting are disabled.
         audit_images: Whether the audit log stores query images, which the page discloses.
+        detector: Finds the people of frames and videos.
     """
 
     def __init__(
@@ -78,6 +96,7 @@ class Service:
         limits: Limits,
         read_only: bool = False,
         audit_images: bool = False,
+        detector: Detector | None = None,
     ) -> None:
         self.gallery = gallery
         self.read_only = read_only
@@ -88,6 +107,7 @@ class Service:
         self._attends = extractor.backend.attends
         self._write_lock = threading.Lock()
         self.cases = CaseAccess(gallery, name)
+        self._detector = _Shared(detector or NoDetector("This server has no detector."))
 
     def info(self, user: str) -> Info:
         """The gallery, the model and the limits."""
@@ -166,6 +186,73 @@ class Service:
             )
         return row.thumbnail, "thumbnail"
 
+    @decoding()
+    def people(self, form: PeopleForm, upload: Upload) -> PeopleResponse:
+        """Find the people of a frame or a short video, or cut out a box.
+
+        Args:
+            form: The box, if one was drawn.
+            upload: The frame or the video.
+
+        Raises:
+            ConfigError: The box is outside the frame.
+            ExportError: The packages that decode videos are not installed.
+            ImageError: The image cannot be read.
+            VideoError: The video cannot be read.
+        """
+        video = is_video(upload.data)
+        source: Image.Image | MemoryVideo = (
+            MemoryVideo(upload.data, upload.name, seconds=self.limits.detect_seconds)
+            if video
+            else self._decode(upload.data, upload.name)
+        )
+        if form.box:
+            scene = cut_out(source, form.box, seconds=form.seconds)
+        elif isinstance(source, MemoryVideo):
+            scene = people_of_video(source, self._detector, seconds=self.limits.video_seconds)
+        else:
+            scene = people_of_image(upload.name, source, self._detector)
+        return PeopleResponse(
+            video=video,
+            crop=not video and (scene.is_crop or has_shape_of_crop(scene.width, scene.height)),
+            width=scene.width,
+            height=scene.height,
+            frames=scene.frames,
+            seconds=scene.seconds,
+            people=[
+                PersonFound(
+                    crops=[_base64(crop.jpeg()) for crop in person.crops],
+                    modality=person.modality,
+                    score=person.crops[0].score,
+                    frames=person.boxes,
+                    first=person.first,
+                    last=person.last,
+                )
+                for person in scene.people
+            ],
+            views=[
+                ViewFound(
+                    image=_base64(view.jpeg),
+                    seconds=view.seconds,
+                    people=list(view.boxes),
+                    boxes=list(view.boxes.values()),
+                )
+                for view in scene.views
+            ],
+            remarks=[
+                *([f"People cannot be found: {scene.problem}"] if scene.problem else []),
+                *scene.remarks,
+            ],
+        )
+
+    @decoding()
+    def _remark(self, upload: Upload) -> str:
+        """Say if an upload does not seem to show one person."""
+        if has_shape_of_crop(*upload.size):
+            return ""
+        image = self._decode(upload.data, upload.name)
+        return describe_people(upload.name, image, self._detector)
+
     def search(
         self, form: SearchForm, uploads: Sequence[Upload]
     ) -> tuple[SearchResponse, tuple[bytes, ...]]:
@@ -195,6 +282,7 @@ class Service:
         }
         response = SearchResponse(
             query=[QueryImage.model_validate(image.info) for image in images],
+            query_remarks=[remark for remark in map(self._remark, uploads) if remark],
             considered=found.considered,
             own_modality=found.own_modality,
             left_out=found.left_out,
@@ -407,6 +495,24 @@ class Service:
         # One at a time, so that a request holds one decoded image.
         [image] = extract_from_bytes(self._extractor, [upload.data], [info])
         return image
+
+
+class _Shared:
+    """A detector for several threads, which finds the people of one frame at a time."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.name = detector.name
+        self._detector = detector
+        self._lock = threading.Lock()
+
+    def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As :meth:`Detector.boxes`."""
+        with self._lock:
+            return self._detector.boxes(frame)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _newest_first(info: ImageInfo) -> tuple[float, str]:

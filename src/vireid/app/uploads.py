@@ -41,15 +41,17 @@ _TILE_SIDES = (322, 323)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An uploaded image that is safe to decode.
+    """An upload that is safe to decode.
 
     Attributes:
         name: The name of the file, sanitised and shortened, for display only; never a path.
         data: The bytes of the file.
+        size: Width and height of an image, as stored.
     """
 
     name: str
     data: bytes
+    size: tuple[int, int] = (0, 0)
 
 
 def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
@@ -84,7 +86,7 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
     if slow:
         raise UnknownKindError(too_slow(name))
-    return Upload(name, data)
+    return Upload(name, data, (width, height))
 
 
 def _is_slow(image: Image.Image, data: bytes, limits: Limits) -> bool:

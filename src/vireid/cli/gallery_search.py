@@ -20,23 +20,33 @@ from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
 from vireid.cli.gallery_case import Decisions, case_state, write_output
 from vireid.cli.serve import Logging
+from vireid.data.images import open_image, read_image
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
+from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
 from vireid.gallery.no_match import missing_field, unknown_value
-from vireid.log import echo, printable
+from vireid.log import echo, log, printable
 from vireid.openset.record import search_record
 from vireid.openset.search import Reranking, SearchResult, search_gallery
 from vireid.openset.statistics import CameraView
 from vireid.times import format_time
 from vireid.types import Device, ImageInfo, IndexedImage, Modality
+from vireid.video.scenes import (
+    NoDetector,
+    describe_people,
+    has_shape_of_crop,
+    installed_detector,
+)
 
 __all__ = ["Query", "search"]
 
 _LOGGING = Logging()
 _DECISIONS = Decisions()
+_REMARKS = 3
+"""Remarks on query images that are printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +87,11 @@ def search(
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
 
-    All query images must show the same person. Where the gallery has entries of both modalities,
-    those of the query's own are left out unless --modality selects them or --both-modalities is
-    given. Images of one tracklet, and near-duplicates, such as consecutive frames
-    of one camera, share a line. A calibrated gallery adds a verdict to each result.
+    All query images must show the same person, and nobody else: of images that have not the shape
+    of a crop is said how many people they seem to show. Where the gallery has entries of both
+    modalities, those of the query's own are left out unless --modality selects them or
+    --both-modalities is given. Images of one tracklet, and near-duplicates, such as consecutive
+    frames of one camera, share a line. A calibrated gallery adds a verdict to each result.
 
     Args:
         gallery: A folder, or http(s)://HOST:PORT/COLLECTION of a Qdrant server.
@@ -128,6 +139,7 @@ def search(
         batches = list(extract_from_files(extractor, listed))
         rows = [image for batch in batches for image in batch.images]
         rows += _tracklet(opened, query) if query.query_tracklet else []
+        _log_scenes(listed, extractor.tone_mapping)
         queries = [row.info for row in rows]
         found = search_gallery(
             opened,
@@ -156,6 +168,29 @@ def search(
     if report:
         echo(f"The report is '{report}'.")
     return found
+
+
+def _log_scenes(images: Sequence[ImageInfo], tone_mapping: ToneMapping) -> None:
+    """Say which query images do not seem to show one person; crops are known by their shape."""
+    scenes: list[ImageInfo] = []
+    for info in images:
+        if info.path.parent.suffix != ".npy":  # rows of arrays are crops
+            with open_image(info.path) as image:
+                scenes += [] if has_shape_of_crop(*image.size) else [info]
+    detector = installed_detector() if scenes else NoDetector("")
+    remarks = []
+    for info in scenes:
+        image = read_image(info.path, tone_mapping.of(info.camera))
+        remarks.append(describe_people(info.name, image, detector))
+    remarks = [remark for remark in remarks if remark]
+    for remark in remarks[:_REMARKS]:
+        log(printable(remark))
+    if remarks:
+        more = len(remarks) - _REMARKS
+        log(
+            f"{f'The same holds for {more:,} more. ' if more > 0 else ''}To search with one of the"
+            " people, cut them out by `vireid detect IMAGE --camera NAME --out FOLDER`."
+        )
 
 
 def _write_report(

@@ -24,6 +24,8 @@ from vireid.errors import ConfigError
 from vireid.gallery import open_gallery
 from vireid.log import echo, log
 from vireid.types import Device
+from vireid.video.detectors import load_detector
+from vireid.video.scenes import installed_detector
 
 __all__ = ["Logging", "serve"]
 
@@ -58,6 +60,7 @@ def serve(
     token_file: Path | None = None,
     read_only: Switch = False,
     create: Switch = False,
+    detector: str = "",
     logging: Logging = Logging(),
     limits: Limits = DEFAULT_LIMITS,
     device: Device | None = None,
@@ -78,6 +81,8 @@ def serve(
         token_file: File with one name and token per line, separated by a space.
         read_only: Disable adding and deleting entries through this server.
         create: Create the gallery if it does not exist.
+        detector: Finds people in the frames and videos of queries, as for `vireid detect`; the
+            installed one by default.
         logging: The audit log.
         limits: Limits on requests.
         device: Device; the one used for training by default.
@@ -105,6 +110,7 @@ def serve(
             limits=limits,
             read_only=read_only,
             audit_images=logging.audit_images,
+            detector=load_detector(detector) if detector else installed_detector(),
         )
         handlers = Handlers(service, logging.open(gallery))
         closing.callback(handlers.close)

@@ -278,13 +278,13 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS or bool(kind_of(path).format)
 
 
-def is_video(path: Path) -> bool:
+def is_video(file: Path | bytes) -> bool:
     """Whether the first bytes of a file are those of a video.
 
     Args:
-        path: The file.
+        file: The file, or its bytes.
     """
-    return kind_of(path).fix == _FRAMES
+    return kind_of(file).fix == _FRAMES
 
 
 def kind_of(file: Path | bytes) -> FileKind:

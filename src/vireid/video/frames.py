@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import math
 import os
 import queue
@@ -37,11 +38,15 @@ __all__ = [
     "Stream",
     "VideoFile",
     "format_seconds",
+    "opened",
     "shown",
 ]
 
 _PROTOCOLS = "file,crypto,data"
 """What a video file may make FFmpeg open, so that a playlist cannot name an address."""
+_CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf"
+"""What is read of videos from others: no playlists, which name further files."""
+_STREAMS = 16
 _GAP = 1.0
 """Seconds without a frame that are logged."""
 _EARLIEST = 2000
@@ -136,17 +141,32 @@ class VideoFile(Source):
         camera: The camera.
         start: When its first frame was taken; the container's creation time by default.
 
+    Attributes:
+        until: When decoding ends, in seconds of ``time.monotonic``.
+
     Raises:
         VideoError: It is no video, has no frames, or its codec is missing.
     """
 
+    until: float = math.inf
+
     def __init__(self, file: str, camera: str, start: datetime | None = None) -> None:
         self.file, self.name, self.camera = file, shown(file), camera
         self.place = self.name if "://" in file else os.path.realpath(file)
-        with _opened(file) as (container, video):
+        self._examine(start)
+
+    def _examine(self, start: datetime | None) -> None:
+        with self._opened() as (container, video):
             self.duration = _duration(container, video)
             self.start = start or _created(container, self.name)
             self._rate = float(video.average_rate or video.guessed_rate or 0) or 25.0
+
+    def _opened(self) -> contextlib.AbstractContextManager[tuple[Any, Any]]:
+        return opened(self.file)
+
+    def _say(self, remark: str) -> None:
+        """Say what is damaged."""
+        log(remark)
 
     @property
     def version(self) -> str:
@@ -160,11 +180,11 @@ class VideoFile(Source):
         """As :meth:`Source.frames`; damaged parts are passed over and logged."""
         cell, last, seen = math.floor(after * fps + 1e-6), -1.0, False
         damage = _Damage(self.name)
-        with _opened(self.file) as (container, video):
+        with self._opened() as (container, video):
             first = Fraction(video.start_time or 0) * (video.time_base or 1)
             if after > 1:
                 _seek(container, video, first, after - 0.5)
-            for frame in _decoded(container, video, damage):
+            for frame in _decoded(container, video, damage, self.until):
                 seconds = (
                     float(frame.pts * frame.time_base - first)
                     if frame.pts is not None
@@ -183,7 +203,9 @@ class VideoFile(Source):
                 yield Frame(
                     _pixels(frame, self.name), number, seconds, self.time_at(seconds), self.place
                 )
-        damage.report(seen, self.duration, 1 / self._rate)
+        length = self.duration if time.monotonic() < self.until else None
+        for remark in damage.remarks(seen, length, 1 / self._rate):
+            self._say(remark)
 
 
 class FrameFolder(Source):
@@ -311,7 +333,7 @@ class Stream(Source):
     def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`; a stream that breaks off or stalls is opened again."""
         # Its first connection fails loudly: the address may be wrong.
-        with _opened(self.address, patience=self._patience):
+        with opened(self.address, patience=self._patience):
             pass
         self.start = datetime.now(UTC)
         began = time.monotonic()
@@ -351,7 +373,7 @@ class Stream(Source):
         cell, number, wait = -1, 0, 0.5
         while not stopped.is_set() and self._left(began) > 0:
             try:
-                with _opened(self.address, patience=self._patience) as (container, video):
+                with opened(self.address, patience=self._patience) as (container, video):
                     for packet in _packets(container, video):
                         for frame in packet.decode():
                             if stopped.is_set():
@@ -410,8 +432,8 @@ class _Damage:
         if self.first is None:
             self.first, self.reason = self.at, _reason(error)
 
-    def report(self, seen: bool, duration: float | None, step: float) -> None:
-        """Log what is damaged or missing.
+    def remarks(self, seen: bool, duration: float | None, step: float) -> Iterator[str]:
+        """What is damaged or missing.
 
         Raises:
             VideoError: There is no frame at all.
@@ -423,18 +445,18 @@ class _Damage:
                 " it again."
             )
         if self.packets:
-            log(
+            yield (
                 f"'{self.name}' is damaged after {format_seconds(self.first or 0)} ({self.reason});"
                 f" {self.packets:,} packets or frames are passed over, the rest is kept."
             )
         if self.gaps:
             longest, begin = max(self.gaps)
-            log(
+            yield (
                 f"'{self.name}' has {len(self.gaps):,} gaps without frames, the longest of"
                 f" {longest:.1f} s after {format_seconds(begin)}."
             )
         if duration and self.at + max(2 * step, 1.0) < duration:
-            log(
+            yield (
                 f"'{self.name}' ends after {format_seconds(self.at)} of"
                 f" {format_seconds(duration)}: it is cut; what it has is kept."
             )
@@ -472,12 +494,17 @@ def _reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _opened(address: str, *, patience: float = 30.0) -> Iterator[tuple[Any, Any]]:
+def opened(
+    source: str | io.BytesIO, *, name: str = "", patience: float = 30.0, pixels: int = 0
+) -> Iterator[tuple[Any, Any]]:
     """Open a video for decoding.
 
     Args:
-        address: The file or address.
+        source: The file or address, or the content of a file: then nothing else is opened, and
+            only the usual containers.
+        name: Its name, for messages.
         patience: Seconds to wait for a server.
+        pixels: Most pixels of a frame; 0 is FFmpeg's own limit.
 
     Yields:
         The container and its first video stream.
@@ -486,14 +513,21 @@ def _opened(address: str, *, patience: float = 30.0) -> Iterator[tuple[Any, Any]
         VideoError: It is no video, or its codec is missing.
     """
     av = package("av", extra="video")
-    live = "://" in address
-    options = {"rtsp_transport": "tcp"} if address.startswith("rtsp") else {}
-    if not live:
-        options["protocol_whitelist"] = _PROTOCOLS
-    name = shown(address)
+    live = isinstance(source, str) and "://" in source
+    if isinstance(source, io.BytesIO):
+        options = {"protocol_whitelist": "none", "format_whitelist": _CONTAINERS}
+    elif live:
+        options = {"rtsp_transport": "tcp"} if source.startswith("rtsp") else {}
+    else:
+        options = {"protocol_whitelist": _PROTOCOLS}
+    name = name or shown(str(source))
     try:
         container = av.open(
-            address, options=options, timeout=(patience, patience) if live else None
+            source,
+            options=options,
+            # Frames are decoded for their size before the codec's own options are set.
+            stream_options=[{"max_pixels": str(pixels)}] * _STREAMS if pixels else None,
+            timeout=(patience, patience) if live else None,
         )
     except av.error.FFmpegError as error:
         fix = "check the address, the network and the password" if live else "copy it again"
@@ -514,6 +548,14 @@ def _opened(address: str, *, patience: float = 30.0) -> Iterator[tuple[Any, Any]
                 " out.mp4."
             )
         video.thread_type = "AUTO"
+        if pixels:
+            if not 0 < video.width * video.height <= pixels:
+                raise VideoError(
+                    f"'{name}' has frames of more than {pixels / 1e6:.3g} million pixels, or none"
+                    " that can be decoded; expected smaller ones; reduce their size."
+                )
+            # They may grow.
+            video.codec_context.options = {"max_pixels": str(pixels)}
         yield container, video
 
 
@@ -531,11 +573,11 @@ def _packets(container: Any, video: Any) -> Iterator[Any]:
         raise
 
 
-def _decoded(container: Any, video: Any, damage: _Damage) -> Iterator[Any]:
+def _decoded(container: Any, video: Any, damage: _Damage, until: float) -> Iterator[Any]:
     """All frames of a video; damaged packets are counted."""
     error_type = _ffmpeg_error()
     packets = _packets(container, video)
-    while True:
+    while time.monotonic() < until:
         try:
             packet = next(packets)
         except StopIteration:

@@ -5,9 +5,11 @@ import * as cases from "./cases.js";
 import { download, get, post, setTokenRequest } from "./api.js";
 import * as deleting from "./delete.js";
 import * as detail from "./detail.js";
+import * as editing from "./edit.js";
 import { $, announce, closable, droppable, el, facts, plural, zone } from "./dom.js";
+import * as people from "./people.js";
 import {
-  clearFilters, filters, GalleryEntry, showCameras, showDetected, showQuery, Upload,
+  clearFilters, filters, GalleryEntry, modalityOf, showCameras, showDetected, showQuery, Upload,
 } from "./query.js";
 import { showEmpty, showEntries, showResults } from "./results.js";
 import { showTimeline } from "./timeline.js";
@@ -15,7 +17,7 @@ import { requestToken } from "./token.js";
 
 const STEP = 20;
 const MOST = 200; // results of one search; browsing the gallery has no limit
-const REFUSED = [400, 404, 413, 415, 422]; // statuses that the images cause
+const REFUSED = [400, 404, 413, 415, 422, 501]; // statuses that the images cause
 
 let info = null;
 let query = [];
@@ -53,7 +55,7 @@ async function search({ more = false } = {}) {
 function asked() {
   const form = new FormData();
   for (const one of query) one.into(form);
-  const modality = new FormData($("controls")).get("query_modality");
+  const modality = new FormData($("controls")).get("query_modality") || modalityOf(query);
   if (modality) form.set("query_modality", modality);
   for (const [name, value] of filters({ searching: true })) form.append(name, value);
   form.set("limit", limit);
@@ -62,9 +64,12 @@ function asked() {
 
 async function find(signal) {
   const form = asked();
-  if (form.has("query_modality")) showDetected(null);
+  const own = modalityOf(query);
+  if (form.has("query_modality")) {
+    showDetected(form.get("query_modality") === own ? [{ detected: true, modality: own }] : null);
+  }
   const answer = await post("api/search", form, { signal });
-  showDetected(answer.query);
+  if (!form.has("query_modality")) showDetected(answer.query);
   const list = answer.groups.flat().sort((a, b) => a.rank - b.rank);
   const context = {
     // The server lists uploads first.
@@ -117,8 +122,8 @@ async function refresh() {
     ["identities", info.identities || "none"],
   ]);
   const images = info.audit_images ? "with thumbnails of query images" : "without images";
-  $("logged").textContent = `Signed in as '${info.user}'. Every search, listing, addition,`
-    + ` deletion and case is recorded in the audit log, ${images}.`;
+  $("logged").textContent = `Signed in as '${info.user}'. Every search, listing, upload, change and`
+    + ` case is recorded in the audit log, ${images}.`;
 }
 
 // ---- messages ----------------------------------------------------------------------------------
@@ -210,19 +215,36 @@ function scrollToResults() {
   if (top < 0 || top > window.innerHeight / 2) $("results").scrollIntoView();
 }
 
+/** Add files to the query: crops as they are, of scenes and videos a person who is chosen. */
 async function take(files) {
   if (!info) await refresh();
   const { megabytes, images } = info.limits;
-  const all = [...query, ...files.map((file) => new Upload(file))];
-  const size = all.reduce((sum, one) => sum + (one.file?.size ?? 0), 0);
+  const size = [...query.map((one) => one.file), ...files]
+    .reduce((sum, file) => sum + (file?.size ?? 0), 0);
   if (size > megabytes * 1e6 - 20_000) {
-    alarm(`${all.length === 1 ? `'${all[0].name}' is` : "These images are"} too large;`
-      + ` the limit is ${megabytes} MB per request. Crop to the person or reduce the size.`);
-  } else if (all.length > images) {
-    alarm(`A query may contain at most ${images} images.`);
-  } else if (files.length) {
-    await use(all);
+    alarm(`${query.length + files.length === 1 ? `'${files[0].name}' is` : "These files are"} too`
+      + ` large; the limit is ${megabytes} MB per request. Crop to the person, reduce the size, or`
+      + " cut the video.");
+    return;
   }
+  if (query.length + files.length > images) {
+    alarm(`A query may contain at most ${images} images.`);
+    return;
+  }
+  const all = [...query];
+  busy(true);
+  try {
+    for (const file of files) {
+      all.push(...await people.pick(file, info.limits, () => busy(false)));
+    }
+  } catch (error) {
+    if (!REFUSED.includes(error.status)) throw error;
+    alarm(error.message);
+    return;
+  } finally {
+    busy(false);
+  }
+  if (all.length > query.length) await use(all.slice(0, images));
 }
 
 function wire() {
@@ -248,6 +270,10 @@ function wire() {
       again({ scroll: true });
     }
   });
+  $("controls").addEventListener("keydown", (event) => {
+    // The text was applied while it was typed; on a phone the results are below.
+    if (event.key === "Enter" && event.target.type === "text" && typing === null) scrollToResults();
+  });
   $("controls").addEventListener("input", (event) => {
     if (event.target.type !== "text") return;
     clearTimeout(typing);
@@ -259,6 +285,7 @@ function wire() {
     event.preventDefault();
     given([...event.clipboardData.files]);
   });
+  people.wire();
   adding.wire(() => info.limits, () => attempt(renew));
   $("clear-query").addEventListener("click", () => { use([]); $("files").focus(); });
   $("clear-filters").addEventListener("click", () => {
@@ -288,6 +315,7 @@ function wire() {
       cases.close();
       use([...query, new GalleryEntry(entry)]);
     },
+    edit: editing.edit,
     remove: deleting.confirmDelete,
   });
   cases.wire({
@@ -300,6 +328,11 @@ function wire() {
     open: (hit, list) => detail.open(hit, { list, info, query: null, remark: "" }),
     decided: detail.showCase,
     alarm,
+  });
+  editing.wire((changed) => {
+    detail.renew(changed);
+    attempt(renew);
+    announce(`${plural(changed.length, "image")} changed`);
   });
   deleting.wire((count, entry, all) => {
     $("detail").close();

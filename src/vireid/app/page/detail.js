@@ -11,7 +11,7 @@ let shown = null; // from app.js: list, info, query and remark
 let overlay = null;
 let run = 0;
 
-/** `act`: {search, join, remove}, each called with the open entry. */
+/** `act`: {search, join, edit, remove}, each called with the open entry. */
 export function wire(act) {
   const canvas = (side) => $(`${side}-figure`).querySelector("canvas");
   overlay = new AttentionOverlay([
@@ -28,6 +28,7 @@ export function wire(act) {
   });
   $("join-this").addEventListener("click", () => { $("detail").close(); act.join(entry()); });
   $("case-this").addEventListener("click", () => cases.add(shown.list[at]));
+  $("edit-this").addEventListener("click", () => act.edit(entry()));
   $("delete-this").addEventListener("click", () => act.remove(entry()));
   $("attention-on").addEventListener("change", attend);
   $("detail").addEventListener("keydown", (event) => {
@@ -41,6 +42,7 @@ export function wire(act) {
 export function open(found, context) {
   shown = context;
   at = shown.list.indexOf(found);
+  $("edit-this").hidden = shown.info.read_only;
   $("delete-this").hidden = shown.info.read_only;
   $("join-this").hidden = shown.query === null || !shown.room;
   $("query-figure").hidden = shown.query === null;
@@ -50,6 +52,13 @@ export function open(found, context) {
     shown.images > 1 ? `Query (first of ${shown.images})` : "Query";
   $("detail").showModal();
   show();
+}
+
+/** Show the new metadata of entries that were edited. */
+export function renew(entries) {
+  const news = new Map(entries.map((one) => [one.id, one]));
+  for (const { entry } of shown.list) Object.assign(entry, news.get(entry.id));
+  showFacts();
 }
 
 function move(by) {
@@ -75,12 +84,7 @@ async function show() {
     el("strong", {}, score(value)),
     verdictText === null ? el("span", { className: "pale small" }, shown.remark) : verdict(verdictText),
   ]);
-  facts($("detail-facts"), [
-    ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time, { named: true })],
-    ["Modality", entry.modality], ["Identity", entry.identity], ["Tracklet", entry.tracklet],
-    ["Note", entry.note],
-    ["File name", entry.name], ["Added", when(entry.added, { named: true })],
-  ]);
+  showFacts();
   $("result-image").alt = entry.name;
   $("result-image").removeAttribute("src");
   const images = [load($("result-image"), imageUrl(entry.id, { full: true }))];
@@ -100,6 +104,16 @@ export function showCase() {
   const text = cases.label(shown.list[at]);
   $("case-this").textContent = text;
   $("case-this").hidden = text === "";
+}
+
+function showFacts() {
+  const { entry } = shown.list[at];
+  facts($("detail-facts"), [
+    ["Camera", camera(entry)], ["Taken", entry.time && when(entry.time, { named: true })],
+    ["Modality", entry.modality], ["Identity", entry.identity], ["Tracklet", entry.tracklet],
+    ["Note", entry.note],
+    ["File name", entry.name], ["Added", when(entry.added, { named: true })],
+  ]);
 }
 
 /** Enable or disable a button without losing the focus. */

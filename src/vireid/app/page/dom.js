@@ -40,6 +40,12 @@ export function zoned(value) {
   return value && !Number.isNaN(time.getTime()) ? time.toISOString() : "";
 }
 
+/** A time as the value of a datetime-local field. */
+export function localTime(time) {
+  const date = new Date(time);
+  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, -1);
+}
+
 export function camera(entry) {
   return entry.camera === "" ? "unknown camera" : entry.camera;
 }

@@ -3,10 +3,11 @@
 import { $, el, zoned } from "./dom.js";
 import { imageUrl } from "./api.js";
 
-/** A query image from a file. */
+/** A query image from a file; `modality` is that of the frame it was cut out of, if it was. */
 export class Upload {
-  constructor(file) {
+  constructor(file, modality = null) {
     this.file = file;
+    this.modality = modality;
     this.name = file.name || "pasted image";
     this.address = URL.createObjectURL(file);
   }
@@ -46,10 +47,16 @@ export function showQuery(query, remove) {
   }));
   $("pick-label").textContent = query.length ? "Add another image" : "Choose an image";
   $("drop-hint").textContent = query.length ? "of the same person, to search with both."
-    : "or drop or paste one. Multiple images must show the same person.";
+    : "or drop or paste one: a person, a whole scene or a short video.";
   $("modality").disabled = query.every((one) => one instanceof GalleryEntry);
   $("clear-query").hidden = query.length === 0;
   if (query.length === 0) showDetected(null);
+}
+
+/** The modality that all images have from the frames they were cut out of; null if none. */
+export function modalityOf(query) {
+  const modalities = new Set(query.map((one) => one.modality ?? null));
+  return modalities.size === 1 ? [...modalities][0] : null;
 }
 
 /** Show the detected modalities of uploaded images. */

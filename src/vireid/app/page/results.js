@@ -97,6 +97,9 @@ export function showResults(answer, open) {
   $("remark").textContent = count === 0 ? excluded
     : `Scores are cosine similarities of features, not probabilities. ${answer.remark} ${own} ${excluded}`.trim();
   forgetButtons();
+  const scene = answer.query_remarks.join(" ");
+  $("scene-remark").textContent = scene;
+  $("scene-remark").hidden = scene === "";
   $("grid").replaceChildren(...answer.groups.map((group, n) =>
     groupOf(group, answer.mean_scores[n], open)));
   return count;
@@ -107,6 +110,7 @@ export function showEntries(page, entries, open, { filtered, more }) {
   $("results-title").textContent = filtered
     ? `${plural(page.total, "image")} with these filters` : "Gallery";
   $("verdict").replaceChildren();
+  $("scene-remark").hidden = true;
   $("remark").textContent = page.total === 0 ? ""
     : "Choose an image of your own or one of these as the query.";
   if (!more) {
