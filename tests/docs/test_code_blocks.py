@@ -1,12 +1,15 @@
-"""Every shell and Python block of README and docs runs, on tiny data and with tiny networks.
+"""Every block of README and docs, and every cell of the notebooks, runs on tiny data.
 
 A page's blocks run in order in one folder, in this process. Words such as DIR and RUN stand for
 what :func:`world` writes there. A block that cannot run here says so in the line before it:
 ``<!-- not run: REASON -->``. A Python block that begins with ``# NAME.py`` is saved as that file.
+A notebook runs in this process too: starting a kernel takes longer than its cells.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import shlex
 import shutil
@@ -26,6 +29,7 @@ from vireid.synvi.video import VIDEO_PRESETS, VideoPreset
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md")))
+NOTEBOOKS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.ipynb"))
 RUNNABLE = ("sh", "python")
 
 TRAIN = [
@@ -142,6 +146,25 @@ def few_people(monkeypatch: pytest.MonkeyPatch) -> None:
     for layout, name in PRESETS:
         monkeypatch.setitem(PRESETS, (layout, name), small[layout])
     monkeypatch.setitem(VIDEO_PRESETS, "demo", VideoPreset("tiny", 2, 1.0, fps=1.0, size=(45, 80)))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_notebook_runs(notebook: str, world: Path) -> None:
+    names: dict[str, object] = {}
+    for cell in json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+            show("".join(cell["source"]), names)
+
+
+def show(code: str, names: dict[str, object]) -> None:
+    """Run a cell, and display its last expression as Jupyter does."""
+    tree = ast.parse(code)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), names)
+    if last is not None:
+        value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)  # type: ignore[attr-defined]
+        getattr(value, "_repr_html_", value.__repr__)()
 
 
 def logical_lines(code: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The compose file, as far as it can be tested without Docker."""
+"""The files of deploy/, as far as they can be tested without Docker and nginx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from vireid.app.limits import DEFAULT_LIMITS
 from vireid.gallery._connection import MIN_VERSION, open_client
 from vireid.gallery.options import KEY_VARIABLE, ServerOptions
 
@@ -45,6 +46,27 @@ def test_both_share_a_required_key(services: dict[str, Any]) -> None:
 def test_only_this_machine_is_served(services: dict[str, Any]) -> None:
     assert "ports" not in services["qdrant"]
     assert all(port.startswith("127.0.0.1:") for port in services["app"]["ports"])
+
+
+def test_app_uses_a_model_of_the_image_unless_another_is_named(services: dict[str, Any]) -> None:
+    command = services["app"]["command"]
+    given = re.fullmatch(r"\$\{VIREID_MODEL:-(.+)\}", command[command.index("--run") + 1])
+    assert given is not None
+    assert (DEPLOY.parent / "models/src/vireid_models" / given[1] / "model.json").exists()
+    assert "/source/models" in (DEPLOY / "Dockerfile").read_text().split("RUN pip")[1]
+
+
+def test_nginx_passes_on_what_the_app_needs(services: dict[str, Any]) -> None:
+    site = (DEPLOY / "nginx.conf").read_text()
+    body = re.search(r"client_max_body_size (\d+)m;", site)
+    wait = re.search(r"proxy_read_timeout (\d+)s;", site)
+    assert body is not None
+    assert wait is not None
+    assert DEFAULT_LIMITS.bytes <= int(body[1]) * 2**20 < 1.1 * DEFAULT_LIMITS.bytes
+    assert int(wait[1]) > DEFAULT_LIMITS.upload_seconds
+    assert "proxy_set_header Host $http_host;" in site
+    [port] = services["app"]["ports"]
+    assert f"proxy_pass http://{port.rpartition(':')[0]};" in site
 
 
 def test_image_copies_existing_files() -> None:

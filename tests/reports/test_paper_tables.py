@@ -84,6 +84,7 @@ def latex_faults(text: str) -> list[str]:
             "footnotesize",
             "setlength",
             "tabcolsep",
+            "belowcaptionskip",
             "textbf",
             "textcolor",
             "pm",
@@ -126,6 +127,9 @@ def test_latex_of_seeds_and_published_figures() -> None:
     score = found[0].rows[0].score("mAP")
     mean, deviation = f"{100 * score.mean:.2f}", f"{100 * score.std:.2f}"
     assert f"\\textbf{{{mean} $\\pm$ {deviation}}}" in dlis
+    [shared] = found[0].in_all_rows()
+    assert shared.startswith("All rows: backbone ")
+    assert shared in text.replace("\\_", "_")
     [agw] = [row for row in rows if row.startswith("agw-cpu")]
     assert "$^{\\dagger}$" in agw
     assert "gray" not in latex_tables(found)

@@ -169,12 +169,6 @@ class Board:
         """What all rows have in common, one sentence each."""
         result, first = self.result, self.result.trials[0]
         trials = len(result.trials)
-        # The folder of the data matters only if rows differ in it.
-        equal = [
-            f"{name} {value}"
-            for name, value in self._shared().items()
-            if name not in (*_ALWAYS, "training data") and value != "?"
-        ]
         flags = "; ".join(f"{name} {kind}" for name, kind in result.flags.items())
         return [
             f"{result.convention}; CMC by {result.cmc_kind}; {result.similarity} similarity; "
@@ -183,8 +177,22 @@ class Board:
             f"{result.data_fingerprint[:12]}; scores in percent, "
             + (f"each the mean over {trials} trials." if trials > 1 else "of one trial."),
             *([f"Images of '{result.data}'."] if result.data else []),
-            *([f"All rows: {', '.join(equal)}."] if equal else []),
+            *self.in_all_rows(besides=_ALWAYS),
         ]
+
+    def in_all_rows(self, *, besides: Sequence[str] = ()) -> list[str]:
+        """The conditions that are equal in all rows as one sentence; none if there are none.
+
+        Args:
+            besides: Conditions to leave out.
+        """
+        # The folder of the data matters only if rows differ in it.
+        equal = [
+            f"{name} {value}"
+            for name, value in self._shared().items()
+            if name not in (*besides, "training data") and value != "?"
+        ]
+        return [f"All rows: {', '.join(equal)}."] if equal else []
 
     def _shared(self) -> dict[str, str]:
         """The conditions that are equal in all rows."""

@@ -107,7 +107,7 @@ def _latex(board: Board, published: bool) -> str:
         for one in figures
     ]
     remarks = [*board.conditions, *board.notes, *(f"{one.name}: {one.remark}." for one in figures)]
-    caption = _escape(f"{board.title}. Scores in percent.")
+    caption = _escape(" ".join([f"{board.title}. Scores in percent.", *board.in_all_rows()]))
     if any(len(row.entries) > 1 for row in board.rows):
         caption += _escape(" ±: deviation over training seeds.")
     if board.below:
@@ -118,7 +118,7 @@ def _latex(board: Board, published: bool) -> str:
         [
             *(f"% {' '.join(remark.split())}" for remark in remarks),
             "\\begin{table*}",
-            "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}",
+            "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\\setlength{\\belowcaptionskip}{4pt}",
             f"\\caption{{{caption}}}",
             f"\\begin{{tabular}}{{lr{'r' * len(SCORES)}}}",
             "\\toprule",
