@@ -9,14 +9,18 @@ import pytest
 from tests.helpers.unlabelled import write_people
 
 from vireid.adaptation.messages import lacking_clusters, lacking_images, warning_of
-from vireid.adaptation.monitor import describe_clusters
+from vireid.adaptation.monitor import describe_clusters, wrong_sides
 from vireid.cli import main
 from vireid.types import Modality
 
 
 def report(visible: list[int], infrared: list[int]) -> dict[str, Any]:
     """The report of a round from the sizes of its clusters, 0 for an image in none."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "separation": 0.0,
+        "visible_wrong_side": 0.0,
+        "infrared_wrong_side": 0.0,
+    }
     for modality, sizes in zip(Modality, (visible, infrared), strict=True):
         labels = np.concatenate(
             [np.full(max(size, 1), n if size else -1) for n, size in enumerate(sizes)]
@@ -67,6 +71,26 @@ def test_one_huge_cluster() -> None:
 def test_clusters_that_swallow_each_other() -> None:
     found = report([12] * 5, [5] * 12)
     assert "the visible clusters fell from 12 to 5" in warning_of(found, [SOUND])
+
+
+@pytest.mark.parametrize(
+    ("gap", "wrong", "said"), [(1.5, 0.0, False), (1.5, 0.2, True), (0.0, 0.2, False)]
+)
+def test_wrong_modalities(gap: float, wrong: float, said: bool) -> None:
+    """They are seen where the modalities lie apart, and not where a network made them one."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(600, 16)).astype(np.float32) / 4
+    features[:300, 0] += gap
+    swapped = round(wrong * 300)
+    features[:swapped, 0], features[300 : 300 + swapped, 0] = (
+        features[300 : 300 + swapped, 0].copy(),
+        features[:swapped, 0].copy(),
+    )
+    found = wrong_sides(features, 300)
+    if gap:
+        assert abs(found["visible_wrong_side"] - wrong) < 0.02
+    warning = warning_of(SOUND | found, [])
+    assert ("20% of the visible images and 20% of the infrared images look like" in warning) == said
 
 
 def test_commands_that_cannot_adapt_end_in_one_sentence(

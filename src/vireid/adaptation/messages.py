@@ -11,6 +11,10 @@ __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
 
 _HUGE = 0.2
 """Share of a modality's images from which one cluster is suspect, where there are many."""
+_TWO_GROUPS = 3.5
+"""Separation of the images from which they make two groups."""
+_WRONG = 0.15
+"""Share of a modality's images in the group of the other from which modalities are suspect."""
 _HALF = 0.5
 """The same where there are few."""
 
@@ -76,6 +80,13 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
                 " trained on; several images of each person are needed: add some, or adapt"
                 " again with `vireid adapt --cut 0.8 --min-images 2`"
             )
+    wrong = {m: report[f"{m}_wrong_side"] for m in Modality}
+    if not history and report["separation"] > _TWO_GROUPS and max(wrong.values()) > _WRONG:
+        shares = " and ".join(f"{share:.0%} of the {m} images" for m, share in wrong.items())
+        found.append(
+            f"{shares} look like those of the other modality: their modalities may be wrong; give"
+            " them in the column modality of a manifest"
+        )
     clusters = [report[f"{m}_clusters"] for m in Modality]
     if not history and 5 * min(clusters) < max(clusters):
         found.append(

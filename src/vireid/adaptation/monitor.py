@@ -12,7 +12,7 @@ from sklearn.metrics import normalized_mutual_info_score, silhouette_score
 from vireid.adaptation.matching import Matches
 from vireid.types import Modality
 
-__all__ = ["agreement", "describe_clusters", "measure", "purity"]
+__all__ = ["agreement", "describe_clusters", "measure", "purity", "wrong_sides"]
 
 _MOST_SILHOUETTES = 2_000
 """Images of which the silhouette is computed; the time is quadratic."""
@@ -48,6 +48,39 @@ def describe_clusters(
         "silhouette": silhouette,
     }
     return {f"{modality}_{name}": value for name, value in found.items()}
+
+
+def wrong_sides(features: NDArray[np.float32], visible: int) -> dict[str, float]:
+    """Compare the modalities of the images with the two groups that their features make.
+
+    The features of the two modalities lie around two means. The images are split into two along the
+    line through the means (2-means, in one dimension), whatever their modality.
+
+    Args:
+        features: Features of all images, not standardised, ``[n, d]``.
+        visible: How many are visible; they come first.
+
+    Returns:
+        ``separation``, the distance of the groups in standard deviations within them: about 2.7
+        where the features make one group, 4 and more where they make two; and for each modality
+        ``wrong_side``, the share of its images in the group of the other.
+    """
+    means = features[:visible].mean(axis=0), features[visible:].mean(axis=0)
+    along = features.astype(np.float64) @ (means[0] - means[1])
+    split = along.mean()
+    upper = along > split
+    for _ in range(50):
+        if upper.all() or not upper.any():
+            return {"separation": 0.0, **{f"{m}_wrong_side": 0.0 for m in Modality}}
+        split = (along[upper].mean() + along[~upper].mean()) / 2
+        upper = along > split
+    gap = along[upper].mean() - along[~upper].mean()
+    within = np.where(upper, along - along[upper].mean(), along - along[~upper].mean()).std()
+    return {
+        "separation": float(gap / max(within, 1e-12)),
+        f"{Modality.VISIBLE}_wrong_side": float(1 - upper[:visible].mean()),
+        f"{Modality.INFRARED}_wrong_side": float(upper[visible:].mean()),
+    }
 
 
 def agreement(labels: NDArray[np.int64], before: NDArray[np.int64]) -> float:

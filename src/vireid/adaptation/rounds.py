@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vireid.adaptation.clustering import Links, centres_of, cluster
 from vireid.adaptation.matching import Matches, match, mutual_shares
-from vireid.adaptation.monitor import describe_clusters, measure
+from vireid.adaptation.monitor import describe_clusters, measure, wrong_sides
 from vireid.data.sampler import BatchIndices, CrossModalSampler
 from vireid.methods import Batch
 from vireid.runs import Adaptation
@@ -141,6 +141,7 @@ def label(
     report: dict[str, Any] = {}
     for modality, rows, found in zip(Modality, own, clusters, strict=True):
         report |= describe_clusters(rows, found, modality)
+    report |= wrong_sides(features.values, visible)
     report |= mutual_shares(*centres, seed=seed)
     report["matched"] = len(matches.visible)
     if options.measure:
