@@ -79,7 +79,7 @@ def test_clusters_that_swallow_each_other() -> None:
 def test_wrong_modalities(gap: float, wrong: float, said: bool) -> None:
     """They are seen where the modalities lie apart, and not where a network made them one."""
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(600, 16)).astype(np.float32) / 4
+    features = (rng.normal(size=(600, 16)) / 4).astype(np.float32)
     features[:300, 0] += gap
     swapped = round(wrong * 300)
     features[:swapped, 0], features[300 : 300 + swapped, 0] = (

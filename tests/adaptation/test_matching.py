@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from vireid.adaptation import matching
 from vireid.adaptation.heads import resize_heads, successors
-from vireid.adaptation.matching import match, mutual_shares
+from vireid.adaptation.matching import csls, match, mutual_shares
 from vireid.adaptation.monitor import agreement, measure, purity
 from vireid.methods import DLISConfig
 
@@ -23,7 +23,7 @@ def test_near_centres_are_matched_the_surest_first() -> None:
     noise = np.repeat([0.05, 1.5], 6)[:, None]
     other = centres + noise * rng.normal(size=centres.shape)
     order = rng.permutation(12)
-    found = match(unit(centres), unit(other[order]))
+    found = match(csls(unit(centres), unit(other[order])))
     assert (order[found.infrared] == found.visible).all()
     assert sorted(found.first(0.5).visible) == list(range(6))
 
@@ -35,7 +35,7 @@ def test_a_hub_does_not_take_all() -> None:
     visible = np.concatenate([people, people.mean(axis=0, keepdims=True)])
     infrared = people + 4 * people.mean(axis=0) + 0.3 * rng.normal(size=people.shape)
     by_cosine = (unit(visible) @ unit(infrared).T).argmax(axis=0)
-    found = match(unit(visible), unit(infrared), neighbours=4)
+    found = match(csls(unit(visible), unit(infrared), neighbours=4))
     assert np.count_nonzero(by_cosine == 8) > 1
     assert np.count_nonzero(found.visible == found.infrared) >= 6
 
@@ -45,14 +45,14 @@ def test_without_the_hungarian_method_mutual_neighbours_are_left(
 ) -> None:
     centres = unit(np.random.default_rng(4).normal(size=(6, 8)))
     monkeypatch.setattr(matching, "_MOST_PAIRS", 1)
-    found = match(centres, centres[::-1].copy())
+    found = match(csls(centres, centres[::-1]))
     assert len(found.visible) == 6
     assert (found.visible + found.infrared == 5).all()
 
 
 def test_no_cluster_makes_no_match() -> None:
     none = np.zeros((0, 4), dtype=np.float32)
-    assert len(match(none, unit(np.eye(4))).visible) == 0
+    assert len(match(csls(none, unit(np.eye(4)))).visible) == 0
     assert mutual_shares(none, unit(np.eye(4)), seed=0)["mutual"] == 0
 
 
@@ -75,9 +75,9 @@ def test_purity_and_right_matches() -> None:
     identities = np.array([7, 7, 9, 9, 9, 7]), np.array([9, 7, 7, 9])
     assert purity(labels[0], identities[0]) == 4 / 5
     eye = unit(np.eye(2))
-    right = measure(labels, identities, match(eye, eye[::-1].copy()))
+    right = measure(labels, identities, match(csls(eye, eye[::-1])))
     assert right == {"visible_purity": 4 / 5, "infrared_purity": 1.0, "right_matches": 1.0}
-    assert measure(labels, identities, match(eye, eye))["right_matches"] == 0
+    assert measure(labels, identities, match(csls(eye, eye)))["right_matches"] == 0
 
 
 def test_agreement_ignores_the_numbering() -> None:

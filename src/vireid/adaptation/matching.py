@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["Matches", "match", "mutual_shares"]
+__all__ = ["Matches", "csls", "match", "mutual_shares"]
 
 _MOST_PAIRS = 5_000**2
 """Pairs of clusters up to which the Hungarian method, whose time is cubic, is used."""
@@ -40,10 +40,10 @@ class Matches(NamedTuple):
         return Matches(self.visible[:count], self.infrared[:count])
 
 
-def match(
+def csls(
     visible: NDArray[np.float32], infrared: NDArray[np.float32], *, neighbours: int = 10
-) -> Matches:
-    """Match clusters one to one.
+) -> NDArray[np.float32]:
+    """CSLS of all pairs of clusters.
 
     Args:
         visible: Centres of the visible clusters, unit, ``[v, d]``.
@@ -51,13 +51,34 @@ def match(
         neighbours: k of CSLS.
 
     Returns:
+        float32 ``[v, t]``, in [-4, 4].
+    """
+    cosine = visible @ infrared.T
+    if not cosine.size:
+        return cosine
+
+    def hubness(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        k = min(neighbours, rows.shape[1])
+        mean: NDArray[np.float32] = np.partition(rows, -k, axis=1)[:, -k:].mean(axis=1)
+        return mean
+
+    score: NDArray[np.float32] = 2 * cosine - hubness(cosine)[:, None] - hubness(cosine.T)[None]
+    return score
+
+
+def match(score: NDArray[np.float32]) -> Matches:
+    """Match clusters one to one.
+
+    Args:
+        score: CSLS of visible and infrared clusters, ``[v, t]``.
+
+    Returns:
         ``min(v, t)`` matches; only the mutual nearest centres, where there are more than 25 million
         pairs of clusters.
     """
-    if not len(visible) or not len(infrared):
+    if not score.size:
         none = np.zeros(0, dtype=np.int64)
         return Matches(none, none)
-    score = _csls(visible @ infrared.T, neighbours)
     forth, back = score.argmax(axis=1), score.argmax(axis=0)
     if score.size <= _MOST_PAIRS:
         rows, columns = (found.astype(np.int64) for found in linear_sum_assignment(-score))
@@ -77,7 +98,6 @@ def mutual_shares(
     infrared: NDArray[np.float32],
     *,
     seed: int,
-    neighbours: int = 10,
     draws: int = 10,
 ) -> dict[str, float]:
     """The share of clusters that are mutual nearest ones, and what it would be by chance.
@@ -93,7 +113,6 @@ def mutual_shares(
         visible: Centres of the visible clusters, unit, ``[v, d]``.
         infrared: Centres of the infrared clusters, unit, ``[t, d]``.
         seed: Seed of the signs.
-        neighbours: k of CSLS.
         draws: How often signs are drawn.
 
     Returns:
@@ -107,9 +126,9 @@ def mutual_shares(
     left, right = visible @ axes, infrared @ axes
     rng = np.random.default_rng(seed)
     signs = rng.choice(np.array([-1, 1], np.float32), size=(draws, axes.shape[1]))
-    by_chance = [_mutual_share(_csls(left @ (right * sign).T, neighbours)) for sign in signs]
+    by_chance = [_mutual_share(csls(left, right * sign)) for sign in signs]
     return {
-        "mutual": _mutual_share(_csls(left @ right.T, neighbours)),
+        "mutual": _mutual_share(csls(left, right)),
         "mutual_by_chance": float(np.mean(by_chance)),
     }
 
@@ -117,18 +136,6 @@ def mutual_shares(
 def _mutual_share(score: NDArray[np.float32]) -> float:
     forth, back = score.argmax(axis=1), score.argmax(axis=0)
     return float((back[forth] == np.arange(len(forth))).sum() / min(score.shape))
-
-
-def _csls(cosine: NDArray[np.float32], neighbours: int) -> NDArray[np.float32]:
-    """CSLS of all pairs, ``[v, t]``."""
-
-    def hubness(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        k = min(neighbours, rows.shape[1])
-        mean: NDArray[np.float32] = np.partition(rows, -k, axis=1)[:, -k:].mean(axis=1)
-        return mean
-
-    score: NDArray[np.float32] = 2 * cosine - hubness(cosine)[:, None] - hubness(cosine.T)[None]
-    return score
 
 
 def _best_other(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.adaptation.clustering import Links, centres_of, cluster
-from vireid.adaptation.matching import Matches, match, mutual_shares
+from vireid.adaptation.matching import Matches, csls, match, mutual_shares
 from vireid.adaptation.monitor import describe_clusters, measure, wrong_sides
 from vireid.data.sampler import BatchIndices, CrossModalSampler
 from vireid.methods import Batch
@@ -31,6 +31,7 @@ class Labels:
         pairs: A visible and an infrared cluster for each class, int64 ``[classes, 2]``: first the
             matches, then the other clusters at random, so that each cluster is in a pair.
         centres: The unit centres of the clusters of both modalities, not standardised.
+        score: CSLS of the visible and the infrared clusters, ``[v, t]``; None in phase one.
         report: What is known of them by name.
     """
 
@@ -38,6 +39,7 @@ class Labels:
     matches: Matches
     pairs: NDArray[np.int64]
     centres: tuple[NDArray[np.float32], NDArray[np.float32]]
+    score: NDArray[np.float32] | None
     report: dict[str, Any]
 
     @property
@@ -132,7 +134,8 @@ def label(
     )
     of_visible, of_infrared = clusters
     centres = centres_of(own[0], of_visible), centres_of(own[1], of_infrared)
-    everything = match(*centres)
+    score = csls(*centres)
+    everything = match(score)
     matches = (
         everything.first(share)
         if share and len(everything.visible)
@@ -154,6 +157,7 @@ def label(
         matches=matches,
         pairs=_pairs(matches, of_visible, of_infrared, seed=seed),
         centres=(centres_of(raw[0], of_visible), centres_of(raw[1], of_infrared)),
+        score=score if share else None,
         report=report,
     )
 
