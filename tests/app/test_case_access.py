@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.app.people import BEN, photograph
 from tests.app.visitor import OWN, Visitor, images
+
+from vireid.gallery import cases
 
 BEN_ALONE = {"Authorization": f"Bearer {BEN}"}
 AS_BEN = OWN | BEN_ALONE
@@ -127,3 +132,23 @@ def test_what_is_refused(owner: Visitor, ada: Visitor) -> None:
     assert ada.refused("POST", "/api/cases", json={"name": "x"}, headers=OWN)[0] == 403
     assert ada.get("/api/cases") == {"cases": [], "damaged": 0}
     assert owner.get("/api/info")["cases"] is True
+
+
+def test_damaged_cases_and_a_full_disk(owner: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged, whole = made(owner), made(owner, "whole")
+    file = Path(owner.gallery.location) / "cases" / f"{damaged}.json"
+    file.write_bytes(file.read_bytes()[:-9])
+    listed = owner.get("/api/cases")
+    assert ([case["id"] for case in listed["cases"]], listed["damaged"]) == ([whole], 1)
+    status, said = owner.refused("GET", f"/api/cases/{damaged}")
+    assert (status, "restore a copy of it" in said) == (503, True)
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cases, "write_atomic", full)
+    note = {"json": {"text": "x"}, "headers": OWN}
+    status, said = owner.refused("POST", f"/api/cases/{whole}/notes", **note)
+    assert (status, "free space on its disk" in said) == (507, True)
+    assert owner.events()[-1]["state"] == "failed"
+    assert owner.get(f"/api/cases/{whole}")["notes"] == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -65,6 +66,8 @@ def test_a_case_is_kept(gallery: Gallery) -> None:
             reader.cases.note(case.id, "text", by="ada")
     again = gallery.cases.add(case.id, [CaseHit(id=IDS[3], by="ada"), CaseHit(id=IDS[4], by="ada")])
     assert [(hit.id, hit.by) for hit in again.hits[1:]] == [(IDS[3], "ada"), (IDS[4], "ada")]
+    again = gallery.cases.add(case.id, [CaseHit(id=IDS[2], by="ben", decision="rejected")])
+    assert (again.hits[-1].score, again.hits[-1].verdict) == (0.75, "uncertain")
     again = gallery.cases.add(case.id, queries=[CaseQuery(id=UPLOAD, name="x", by="ben")])
     assert {query.by for query in again.queries} == {"ada"}
     left = gallery.cases.remove(case.id, [IDS[1], IDS[2], case.notes[0].id])
@@ -217,6 +220,30 @@ def test_a_killed_deletion_leaves_no_case_that_names_a_deleted_entry(place: Path
         assert gallery.count() == 8
         assert gallery.delete(Filters(ids=(IDS[2],))) == 1
         assert traces(gallery, IDS[2]) == []
+
+
+def test_threads_lose_no_note_and_no_deletion(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = gallery.cases.create("x", by="ada")
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(gallery.cases.note, case.id, f"{n}", by="ada") for n in range(16)]:
+            done.result()
+        assert {note.text for note in gallery.cases.get(case.id).notes} == set(map(str, range(16)))
+        # A hit that is added between the cases and the store of a deletion has to wait.
+        waiting: list[Future[Case]] = []
+        delete = gallery._store.delete
+
+        def late(ids: Sequence[str]) -> None:
+            hits = [CaseHit(id=IDS[2], by="ada")]
+            waiting.append(pool.submit(gallery.cases.add, case.id, hits))
+            delete(ids)
+
+        monkeypatch.setattr(gallery._store, "delete", late)
+        gallery.delete(Filters(ids=(IDS[2],)))
+        with pytest.raises(NotThereError, match="has no entry"):
+            waiting[0].result()
+    assert traces(gallery, IDS[2]) == []
 
 
 def test_a_full_disk_keeps_the_former_case(gallery: Gallery) -> None:

@@ -189,10 +189,11 @@ def test_reports_bound_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [reports._line(n, group) for n, group in enumerate(groups)]
     report = reports.Report(
         title="t",
+        heading="Search",
         facts={},
         remark="",
         queries=(),
-        query_names=(),
+        explanation="",
         groups=groups,
         thumbnail=thumbnail,
         tables=reports._tables("Results", lines),

@@ -300,10 +300,13 @@ class Gallery(Closeable):
 
     def infos(self, ids: Collection[str]) -> dict[str, ImageInfo]:
         """The metadata of entries by their ids; ids that no entry has are left out."""
-        if not ids:
-            return {}
-        rows = self.rows(Filters(ids=tuple(ids)), features=False, thumbnails=False)
-        return {row.info.id: row.info for row in rows}
+        found, every = dict[str, ImageInfo](), tuple(ids)
+        # In parts: a store reads page by page, and compares all ids of the filter for each page.
+        for start in range(0, len(every), BATCH):
+            filters = Filters(ids=every[start : start + BATCH])
+            for row in self.rows(filters, features=False, thumbnails=False):
+                found[row.info.id] = row.info
+        return found
 
     def tracklets(
         self,

@@ -97,10 +97,12 @@ class Report:
 
     Attributes:
         title: The title.
+        heading: What it reports: a search or a case.
         facts: What was asked, by whom and when; empty texts are left out.
         remark: A note on the results; may be empty.
-        queries: Thumbnail and caption of each query image.
-        query_names: The names of the query images.
+        queries: Thumbnail, caption and name of each query image; one without a thumbnail is only
+            named.
+        explanation: How to read the results.
         groups: The results, best first; the score of a hit that no search found is NaN.
         thumbnail: Returns the thumbnail of an entry by its id.
         tables: The tables of results.
@@ -112,10 +114,11 @@ class Report:
     """
 
     title: str
+    heading: str
     facts: Mapping[str, str]
     remark: str
-    queries: Sequence[tuple[bytes, str]]
-    query_names: Sequence[str]
+    queries: Sequence[tuple[bytes, str, str]]
+    explanation: str
     groups: Sequence[Sequence[Hit]]
     thumbnail: Callable[[str], bytes]
     tables: Sequence[Table]
@@ -200,10 +203,12 @@ def search_report(search: Search) -> Report:
     about = {**asked, "filters": filters, "model": dict(model.about)}
     return Report(
         title=f"Search of '{search.name}'",
+        heading="Search",
         facts=facts,
         remark=found.remark,
-        queries=[(row.thumbnail, row.info.modality or "") for row in search.queries],
-        query_names=[row.info.name for row in search.queries],
+        queries=[(row.thumbnail, row.info.modality or "", row.info.name) for row in search.queries],
+        explanation="Each result is a tracklet, an image, or near-duplicate images, by its best"
+        " image.",
         groups=found.groups,
         thumbnail=search.gallery.thumbnail,
         tables=_tables("Results", lines),
@@ -244,17 +249,14 @@ def case_report(
             (sorted(group, key=_best_first) for group in found.values()),
             key=lambda group: _best_first(group[0]),
         )
-        lines = [
-            _line(
-                n,
-                group,
-                verdict=decided[group[0].info.id].verdict,
-                by=decided[group[0].info.id].by,
-                decided=format_time(decided[group[0].info.id].time, sep=" "),
-            )
-            for n, group in enumerate(ranked[decision], 1)
-        ]
+        lines = []
+        for n, group in enumerate(ranked[decision], 1):
+            best = decided[group[0].info.id]
+            line = _line(n, group, verdict=best.verdict)
+            by = {"decided by": best.by, "decided (UTC)": format_time(best.time, sep=" ")}
+            lines.append(line | by)
         tables += _tables(decision.capitalize(), lines)
+    missing = len(case.entry_ids - infos.keys())
     asked_for = {
         "gallery": name,
         "network": model.fingerprint,
@@ -273,12 +275,13 @@ def case_report(
         "Chosen": f"{case.count('chosen'):,}",
         "Rejected": f"{case.count('rejected'):,}",
         "Deleted from the gallery": f"{case.deleted:,}" if case.deleted else "",
+        "Not in the gallery": f"{missing:,}" if missing else "",
     }
     queries = [
-        (gallery.thumbnail(query.id), infos[query.id].modality or "")
+        (gallery.thumbnail(query.id), infos[query.id].modality or "", infos[query.id].name)
         if query.id in infos
-        else (b"", "not an entry")
-        for query in case.queries[:_PER_ROW]
+        else (b"", "", query.name or query.id)
+        for query in case.queries
     ]
     common = {
         "case": case.id,
@@ -290,10 +293,12 @@ def case_report(
     rows = [{**hit, "found_with": "; ".join(hit["found_with"]), **common} for hit in record["hits"]]
     return Report(
         title=f"Case '{case.name}'",
+        heading="Case",
         facts=facts,
         remark="",
         queries=queries,
-        query_names=[query["name"] for query in record["queries"]],
+        explanation="Scores and verdicts are those of the search that found the entry. Each result"
+        " is a tracklet or an image, by its best image; rejected ones are shown without images.",
         groups=ranked["chosen"],
         thumbnail=gallery.thumbnail,
         tables=tables,
@@ -330,14 +335,19 @@ def _conditions(filters: Filters) -> Iterator[tuple[str, object]]:
 
 
 def _page(report: Report) -> bytes:
-    query = [Cell(_opened(image), caption) for image, caption in report.queries[:_PER_ROW]]
-    names = ", ".join(report.query_names[:_PER_ROW])
-    others = len(report.query_names) - _PER_ROW
-    more = f" and {others:,} more" if others > 0 else ""
+    query = [
+        Cell(_opened(image), caption) for image, caption, _ in report.queries[:_PER_ROW] if image
+    ]
+    names = ", ".join(name for _, _, name in report.queries[:_PER_ROW])
+    others = len(report.queries) - _PER_ROW
+    listed = f"{names} and {others:,} more" if others > 0 else names
     sections = []
     if query:
-        sheet = _sheet(query, "Query images", f"{names}{more}")
+        sheet = _sheet(query, "Query images", listed)
         sections.append(FigureSection("Query", "", (sheet,)))
+    elif names:
+        text = f"{listed}. The gallery holds no image of the query."
+        sections.append(FigureSection("Query", text, ()))
     shown = report.groups[:MOST_SHOWN]
     first = f" of the first {MOST_SHOWN:,} results" if len(shown) < len(report.groups) else ""
     if timeline := timeline_figure(shown):
@@ -364,8 +374,7 @@ def _page(report: Report) -> bytes:
         sections.append(
             FigureSection(
                 "Results",
-                "Scores are cosines of features, not probabilities. Each result is a tracklet, an"
-                " image, or near-duplicate images, by its best image.",
+                f"Scores are cosines of features, not probabilities. {report.explanation}",
                 tuple(sheets),
                 tuple(report.tables),
             )
@@ -381,7 +390,9 @@ def _page(report: Report) -> bytes:
         f"<header><h1>{title}</h1></header>",
         "<main>",
         f'<p class="note">{escape(report.remark)}</p>' if report.remark else "",
-        *section_html("Asked", [definitions_html({k: v for k, v in report.facts.items() if v})]),
+        *section_html(
+            report.heading, [definitions_html({k: v for k, v in report.facts.items() if v})]
+        ),
         *section_html("Notes", notes),
         *(part for section in sections for part in figures_html(section)),
         *section_html("Model", [definitions_html(about)]),

@@ -253,6 +253,8 @@ function drawCase(found) {
   facts(about_list, [
     ["Opened", el("span", {}, when(about.opened, { named: true }), ` by ${about.opened_by}`)],
     ["Changed", when(about.changed, { named: true })],
+    ["Missing", about.chosen + about.rejected > hits.length ? `${
+      plural(about.chosen + about.rejected - hits.length, "hit")} not in the gallery; see "vireid gallery verify"` : ""],
     ["Deleted", about.deleted ? `${plural(about.deleted, "image")} of this case ${
       about.deleted === 1 ? "was" : "were"} deleted from the gallery` : ""],
   ]);
