@@ -554,6 +554,8 @@ class TestSearch:
         assert "--case with them" in refused(*words[:-2], "--choose", first["id"])
         assert "both name" in refused(*words, "--choose", "x", "--reject", "x")
         assert "found no 'x' among its 7 results" in refused(*words, "--choose", "x")
+        assert "has no case 'y'" in refused(*words[:-1], "y")
+        assert "No id is given" in refused("gallery", "case", "add", place, "<b>bag</b>")
         log = (place.parent / f"{place.name}.audit.jsonl").read_text()
         actions = [json.loads(line)["action"] for line in log.splitlines()]
         assert "case-report" in actions

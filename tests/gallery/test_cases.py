@@ -98,6 +98,8 @@ def test_what_is_not_there_or_invalid_is_refused(gallery: Gallery) -> None:
             cases.note(case.id, text, by="ada")
         with pytest.raises(ConfigError, match="The name of a case"):
             cases.create(text, by="ada")
+    with pytest.raises(ConfigError, match="has the id 'x'"):
+        cases.add(case.id, queries=[CaseQuery(id="x", name="x.png", by="ada")])
     twin = cases.create(HOSTILE, by="ada")
     with pytest.raises(ConfigError, match="the name of 2 cases") as refused:
         cases.find(HOSTILE)
@@ -157,6 +159,8 @@ def test_a_damaged_case_hides_no_other(gallery: Gallery) -> None:
         json.dumps(content | {"version": 2}).encode(),
         json.dumps(content | {"id": whole.id}).encode(),
         json.dumps(content | {"hits": [{"id": 3}]}).encode(),
+        json.dumps(content | {"hits": [{"id": "../x", "by": "ada"}]}).encode(),
+        json.dumps(content | {"changed": "2026-05-31T12:00:00"}).encode(),
     ):
         file.write_bytes(damaged)
         found, [problem] = gallery.cases.read_all()
@@ -281,6 +285,8 @@ def test_a_gallery_on_a_server_has_no_cases() -> None:
     with Gallery(store, location="http://host/x", write=True) as gallery:
         gallery.add([row(0)])
         assert gallery.info().cases == 0
+        with pytest.raises(GalleryError, match="keeps no cases"):
+            gallery.cases.read_all()
         assert gallery.verify().passed
         assert gallery.expire(timedelta(), now=datetime.now(UTC)) == 1
         with pytest.raises(GalleryError, match=r"on a server.*vireid gallery copy"):

@@ -503,7 +503,7 @@ def copy(
         ) as written,
     ):
         new, number = read.copy_to(written), read.count()
-        cases = len(read.cases.ids())
+        cases = len(read.cases)
         _index(written)
     echo(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; it"

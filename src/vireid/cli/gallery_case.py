@@ -193,6 +193,7 @@ def add(
     Returns:
         The case.
     """
+    _check_ids(ids)
     decision: Decision = "rejected" if reject else "chosen"
     by = getpass.getuser()
     with _changing(gallery, case, logging, "case-add", {decision: ids}) as (cases, id):
@@ -213,6 +214,7 @@ def remove(gallery: Place, case: Named, ids: Ids, /, *, logging: Logging = _LOGG
     Returns:
         The case.
     """
+    _check_ids(ids)
     with _changing(gallery, case, logging, "case-remove", {"removed": ids}) as (cases, id):
         found = cases.remove(id, ids)
     echo(case_state(found))
@@ -328,31 +330,39 @@ class Decisions:
             )
 
     def keep(
-        self, gallery: Gallery, queries: Sequence[ImageInfo], found: SearchResult, logging: Logging
+        self,
+        gallery: Gallery,
+        case: str,
+        queries: Sequence[ImageInfo],
+        found: SearchResult,
+        logging: Logging,
     ) -> Case:
-        """Keep a search in the case, and record it in the audit log."""
+        """Keep a search in the case with this id, and record it in the audit log."""
         tracklets = {
             hit.info.id: [one.info.id for one in group] if hit.info.tracklet else [hit.info.id]
             for group in found.groups
             for hit in group
         }
-        decisions: dict[str, Decision] = {}
-        for one in self.choose:
-            decisions |= dict.fromkeys(tracklets.get(one, [one]), "chosen")
-        for one in self.reject:
-            decisions |= dict.fromkeys(tracklets.get(one, [one]), "rejected")
-        case, user = gallery.cases.find(self.case), getpass.getuser()
+        chosen, rejected = (
+            [id for one in given for id in tracklets.get(one, [one])]
+            for given in (self.choose, self.reject)
+        )
+        decisions: dict[str, Decision] = {
+            **dict.fromkeys(chosen, "chosen"),
+            **dict.fromkeys(rejected, "rejected"),
+        }
+        user = getpass.getuser()
         details = {
-            "case": case.id,
+            "case": case,
             "queries": [info.sha256 for info in queries],
-            "chosen": self.choose,
-            "rejected": self.reject,
+            "chosen": chosen,
+            "rejected": rejected,
         }
         with (
             contextlib.closing(logging.open(gallery.location)) as audit,
             audit.change(user, "case-add", details),
         ):
-            return keep_search(gallery, case.id, queries, found, decisions, by=user)
+            return keep_search(gallery, case, queries, found, decisions, by=user)
 
 
 @contextlib.contextmanager
@@ -368,6 +378,11 @@ def _changing(
             audit.change(getpass.getuser(), action, {"case": id, **details}),
         ):
             yield opened.cases, id
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if not ids:
+        raise ConfigError("No id is given; expected one or more after the case.")
 
 
 def _record(logging: Logging, gallery: Gallery, action: str, details: dict[str, Any]) -> None:

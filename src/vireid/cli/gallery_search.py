@@ -136,6 +136,7 @@ def search(
     )
     extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(gallery, model=extractor.model_info, write=bool(decisions.case)) as opened:
+        case = opened.cases.find(decisions.case).id if decisions.case else ""
         batches = list(extract_from_files(extractor, listed))
         rows = [image for batch in batches for image in batch.images]
         rows += _tracklet(opened, query) if query.query_tracklet else []
@@ -157,7 +158,7 @@ def search(
             raise ConfigError(problem)
         if report:
             _write_report(report, opened, rows, found, filters=filters, logging=logging)
-        kept = decisions.keep(opened, queries, found, logging) if decisions.case else None
+        kept = decisions.keep(opened, case, queries, found, logging) if case else None
     if json:
         echo(plain.dumps(search_record(queries, found), indent=2))
     else:

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 from pydantic_core import from_json
 
 from vireid.data.layouts._common import many
@@ -63,6 +63,9 @@ MOST_IMAGES = 10_000
 MOST_NOTES = 1_000
 """Notes of a case."""
 
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+"""A UUID, as entries and cases have."""
+
 Decision = Literal["chosen", "rejected"]
 """Whether somebody takes a hit for the person of the case."""
 
@@ -86,10 +89,10 @@ class CaseQuery:
         time: When it was added to the case, UTC.
     """
 
-    id: str
+    id: Id
     name: str = ""
     by: str
-    time: datetime = field(default_factory=_now)
+    time: AwareDatetime = field(default_factory=_now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +109,13 @@ class CaseHit:
         queries: The ids of the query images of that search.
     """
 
-    id: str
+    id: Id
     decision: Decision = "chosen"
     by: str
-    time: datetime = field(default_factory=_now)
+    time: AwareDatetime = field(default_factory=_now)
     score: float | None = None
     verdict: str = ""
-    queries: tuple[str, ...] = ()
+    queries: tuple[Id, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +129,9 @@ class CaseNote:
         text: Free text.
     """
 
-    id: str = field(default_factory=_new_id)
+    id: Id = field(default_factory=_new_id)
     by: str
-    time: datetime = field(default_factory=_now)
+    time: AwareDatetime = field(default_factory=_now)
     text: str
 
 
@@ -152,11 +155,11 @@ class Case:
     """
 
     version: int = CASE_VERSION
-    id: str = field(default_factory=_new_id)
+    id: Id = field(default_factory=_new_id)
     name: str
     opened_by: str
-    opened: datetime = field(default_factory=_now)
-    changed: datetime = field(default_factory=_now)
+    opened: AwareDatetime = field(default_factory=_now)
+    changed: AwareDatetime = field(default_factory=_now)
     shared: bool = False
     queries: tuple[CaseQuery, ...] = ()
     hits: tuple[CaseHit, ...] = ()
@@ -218,10 +221,12 @@ class Cases:
         """Whether the gallery can have cases; one on a server cannot."""
         return self._store.cases_folder is not None
 
+    def __len__(self) -> int:
+        return len(self.ids()) if self.available else 0
+
     def ids(self) -> list[str]:
         """The ids of all cases, damaged ones included."""
-        paths = self._folder.glob("*.json") if self.available else ()
-        return sorted(path.stem for path in paths if is_id(path.stem))
+        return sorted(path.stem for path in self._folder.glob("*.json") if is_id(path.stem))
 
     def read_all(self) -> tuple[list[Case], list[str]]:
         """All cases, the last changed one first, and a sentence for each damaged file."""
@@ -330,8 +335,13 @@ class Cases:
 
         Raises:
             NotThereError: A hit, or a query without a name, is no entry of the gallery.
-            ConfigError: The case would have too many images.
+            ConfigError: The id of a query is no UUID, or the case would have too many images.
         """
+        if wrong := [query.id for query in queries if query.name and not is_id(query.id)]:
+            raise ConfigError(
+                f"A query image has the id {first_few(wrong)}; expected one that"
+                " vireid.types.id_of makes of its SHA-256."
+            )
         entries = [hit.id for hit in hits] + [query.id for query in queries if not query.name]
 
         def change(case: Case) -> Case:

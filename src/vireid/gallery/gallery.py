@@ -485,7 +485,7 @@ class Gallery(Closeable):
             cameras=self.count_by("camera"),
             identities=len(self.count_by("identity").keys() - {""}),
             calibrated=bool(self.calibration),
-            cases=len(self.cases.ids()),
+            cases=len(self.cases),
         )
 
     def _check_write(self) -> None:

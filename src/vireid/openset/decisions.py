@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vireid.errors import NotThereError, first_few
-from vireid.gallery.cases import Case, CaseHit, CaseQuery, Decision
+from vireid.gallery.cases import LONGEST_NAME, Case, CaseHit, CaseQuery, Decision
 from vireid.gallery.gallery import Gallery
+from vireid.log import printable
 from vireid.openset.search import SearchResult
 from vireid.types import ImageInfo
 
@@ -61,7 +62,12 @@ def keep_search(
             for id, decision in decisions.items()
         ],
         [
-            CaseQuery(id=info.id, name="" if info.id in entries else info.name, by=by)
+            CaseQuery(id=info.id, name="" if info.id in entries else _name(info), by=by)
             for info in queries
         ],
     )
+
+
+def _name(info: ImageInfo) -> str:
+    """The name of an image that is no entry, with control characters escaped."""
+    return printable(info.name)[:LONGEST_NAME] or "unnamed"

@@ -9,6 +9,7 @@ import { showTimeline } from "./timeline.js";
 const SHOWN = 60; // results of a case that are shown at first
 const MARKED = 200; // results on its timeline
 const AT_ONCE = 500; // decisions of one request
+const MOST = 200; // results of one search
 
 let act = null;
 let current = null; // the case that images are added to, as the server describes it
@@ -40,7 +41,12 @@ export function close() {
 
 /** Show the case again after entries were deleted or edited. */
 export async function renew() {
-  if (current) use(await get(`api/cases/${current.case.id}`));
+  if (current) {
+    use(await get(`api/cases/${current.case.id}`).catch((error) => {
+      if (error.status === 404) return null; // deleted, or shared no more
+      throw error;
+    }));
+  }
   if (shown) await showCase(shown.case.id);
 }
 
@@ -105,6 +111,7 @@ async function decide(to, kind, ids) {
   let answer = to;
   for (let at = 0; at < ids.length; at += AT_ONCE) {
     const form = act.asked();
+    form.set("limit", Math.min(form.get("limit"), MOST)); // browsing has no limit
     for (const id of ids.slice(at, at + AT_ONCE)) form.append(kind, id);
     answer = await post(`api/cases/${to.case.id}/hits`, form);
   }
