@@ -19,7 +19,6 @@ from vireid.testing.contract import (  # noqa: F401
     test_options_survive_a_config_file,
     test_resumed_is_the_same_to_the_last_bit,
     test_training_moves_every_trainable_part,
-    train,
     trained,
 )
 from vireid.testing.contract import small as made_small
@@ -39,7 +38,7 @@ def small(name: str) -> MethodConfig:
     return made_small(name, **SMALLER.get(name, {}))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options(recipe: str) -> MethodConfig:
     return small(recipe)
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,14 @@ class Trained:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test for the recipes that the module lists, or for those of plugins."""
+    """Run each test for the recipes that the module lists, or for those of plugins.
+
+    The tests of a recipe follow one another and share its training.
+    """
     if "recipe" in metafunc.fixturenames:
         known = catalogue()
         own = [name for name in plugins("methods") if name in known]
-        metafunc.parametrize("recipe", getattr(metafunc.module, "RECIPES", own))
+        metafunc.parametrize("recipe", getattr(metafunc.module, "RECIPES", own), scope="module")
 
 
 def small(recipe: str, **changes: Any) -> MethodConfig:
@@ -74,7 +76,7 @@ def images(count: int = 5) -> torch.Tensor:
     return torch.randn(count, 3, *SIZE, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options(recipe: str) -> MethodConfig:
     """The options of the recipe's method, made small."""
     return small(recipe)
@@ -86,38 +88,31 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_people(tmp_path_factory.mktemp("data") / "people")
 
 
-@pytest.fixture(scope="session")
-def train(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
-    """Trains a recipe once for all tests: a few steps, without weight decay."""
-
-    @cache
-    def by_recipe(recipe: str, options: MethodConfig) -> Trained:
-        chosen: Recipe[Any] = Recipe(
-            method=options,
-            batch=Batch(identities=4, images=2),
-            augmentation=catalogue()[recipe].recipe.augmentation,
-            optimisation=Optimisation(
-                optimizer="adam", lr=1e-3, backbone_lr=1e-3, epochs=2, weight_decay=0.0, clip=20.0
-            ),
-        )
-        data = DataSource(layout="manifest", root=people)
-        run = Run(name=recipe, recipe=chosen, data=data, seed=3, device="cpu")
-        torch.manual_seed(run.seed)
-        start = options.build(classes=IDENTITIES)
-        out = fit(run, tmp_path_factory.mktemp("runs") / recipe, keep=9, progress_bar=False)
-        state, classes, _ = RunFolder(out).read_model()
-        assert classes == IDENTITIES
-        end = options.build(classes=classes)
-        end.load_state_dict(state)
-        return Trained(run, out, start, end)
-
-    return by_recipe
-
-
-@pytest.fixture
-def trained(recipe: str, options: MethodConfig, train: Callable[..., Trained]) -> Trained:
-    """A short run of the recipe."""
-    return train(recipe, options)
+@pytest.fixture(scope="module")
+def trained(
+    recipe: str, options: MethodConfig, people: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trained]:
+    """A few steps of the recipe, without weight decay; its files are removed afterwards."""
+    chosen: Recipe[Any] = Recipe(
+        method=options,
+        batch=Batch(identities=4, images=2),
+        augmentation=catalogue()[recipe].recipe.augmentation,
+        optimisation=Optimisation(
+            optimizer="adam", lr=1e-3, backbone_lr=1e-3, epochs=2, weight_decay=0.0, clip=20.0
+        ),
+    )
+    data = DataSource(layout="manifest", root=people)
+    run = Run(name=recipe, recipe=chosen, data=data, seed=3, device="cpu")
+    torch.manual_seed(run.seed)
+    start = options.build(classes=IDENTITIES)
+    runs = tmp_path_factory.mktemp("runs")
+    out = fit(run, runs / recipe, keep=9, progress_bar=False)
+    state, classes, _ = RunFolder(out).read_model()
+    assert classes == IDENTITIES
+    end = options.build(classes=classes)
+    end.load_state_dict(state)
+    yield Trained(run, out, start, end)
+    shutil.rmtree(runs)
 
 
 def test_a_method_is_declared() -> None:
