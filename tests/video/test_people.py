@@ -88,22 +88,36 @@ import os, signal, sys
 from pathlib import Path
 from tests.helpers.videos import BrightBoxes
 from tests.video.test_people import detect
+from vireid.video import people
 class Killed(BrightBoxes):
     def boxes(self, frame):
         if self.calls == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().boxes(frame)
+def killed(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[4] == "manifest":
+    people.append_lines = killed
+if sys.argv[4] == "journal":
+    people.Journal.add_written = killed
 detect(Path(sys.argv[1]), Path(sys.argv[2]), Killed())
 """
 
 
-@pytest.mark.parametrize("calls", [0, 7, 25])
-def test_a_killed_run_continues_with_the_same_result(tmp_path: Path, calls: int) -> None:
+@pytest.mark.parametrize(
+    ("calls", "before"),
+    [(0, ""), (7, ""), (25, ""), (99, "manifest"), (99, "journal")],
+    ids=["first", "middle", "late", "crops without rows", "rows without a note"],
+)
+def test_a_killed_run_continues_with_the_same_result(
+    tmp_path: Path, calls: int, before: str
+) -> None:
     # The first box leaves before the second comes: one tracklet is written before the kill.
     frames = [scene(10 + 4 * n) if n < 30 else scene(-99, 4 * (n - 30)) for n in range(80)]
     video = write_video(tmp_path / "a.mp4", iter(frames))
     whole = detect(video, tmp_path / "whole")
     command = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), str(calls)]
+    command.append(before)
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     # Also a line that was half written.
     journals = list((tmp_path / "out/.detect").iterdir())
@@ -111,13 +125,14 @@ def test_a_killed_run_continues_with_the_same_result(tmp_path: Path, calls: int)
         journal.write(b"[1.5,[[1")
     detector = BrightBoxes()
     people = detect(video, tmp_path / "out", detector)
-    assert people.resumed == calls
-    assert detector.calls == whole.frames - calls
+    assert people.resumed == calls or before
+    assert detector.calls == whole.frames - people.resumed
     assert whole.tracklets == 2
     files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
     assert files == sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*"))
     for file in files:
-        if (tmp_path / "whole" / file).is_file():
+        # The journal notes later that crops are written, if that note is what was lost.
+        if (tmp_path / "whole" / file).is_file() and not (before and file.suffix == ".jsonl"):
             assert (tmp_path / "whole" / file).read_bytes() == (
                 tmp_path / "out" / file
             ).read_bytes()
@@ -159,6 +174,28 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "out/manifest.csv").read_bytes() == (
         tmp_path / "whole/manifest.csv"
     ).read_bytes()
+
+
+def test_a_disk_that_is_full_while_crops_are_written(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(160, 256, (120, 160, 3), dtype=np.uint8)
+    video = write_video(tmp_path / "a.mp4", (noise for _ in range(20)))
+    whole = detect(video, tmp_path / "whole")
+    assert whole.crops == 4
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # The journal fits, crops do not.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            detect(video, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert rows(tmp_path / "out") == []
+    assert list((tmp_path / "out").rglob("*.jpg")) == []
+    people = detect(video, tmp_path / "out")
+    assert people.resumed == whole.frames
+    assert rows(tmp_path / "out") == rows(tmp_path / "whole")
 
 
 def test_no_room_for_a_crop(tmp_path: Path) -> None:

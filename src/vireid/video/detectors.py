@@ -66,6 +66,8 @@ class _Network:
                     "INFERENCE_PRECISION_HINT": "f32",
                     "PERFORMANCE_HINT": "LATENCY",
                     "INFERENCE_NUM_THREADS": threads,
+                    # Pinned to a core, it waits for whatever else runs there.
+                    "ENABLE_CPU_PINNING": False,
                 },
             )
         return compiled.create_infer_request()

@@ -26,7 +26,7 @@ class Tracker:
         fps: Frames a second that it gets.
     """
 
-    _KEPT = 2.0  # seconds that a person may be hidden
+    _KEPT = 1.0  # seconds that a person may be hidden; after longer ones more people are mixed up
 
     def __init__(self, fps: float) -> None:
         trackers = package("trackers", extra="video")
@@ -38,9 +38,10 @@ class Tracker:
             track_activation_threshold=SURE,
             high_conf_det_threshold=0.3,
             minimum_consecutive_frames=2,
-            # At 5 frames/s a person's boxes may hardly overlap; the distance then decides.
+            # At 5 frames/s a person's boxes may hardly overlap; the distance then decides. Below
+            # this least value more boxes of other people than of the same one would be taken.
             iou=trackers.DIoU(),
-            minimum_iou_threshold=0.1,
+            minimum_iou_threshold=0.3,
         )
 
     def update(self, boxes: NDArray[np.float32], seconds: float) -> NDArray[np.int64]:
