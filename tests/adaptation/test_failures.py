@@ -27,6 +27,7 @@ def report(visible: list[int], infrared: list[int]) -> dict[str, Any]:
         )
         rows = np.eye(4, dtype=np.float32)[np.maximum(labels, 0) % 4]
         found |= describe_clusters(rows, labels, modality)
+        found[f"{modality}_neighbourhood"] = 0.1
     return found
 
 
@@ -53,6 +54,12 @@ def test_too_few_clusters_are_an_error(found: dict[str, Any], said: str) -> None
 def test_one_image_a_person() -> None:
     found = report([3, 3, *[0] * 40], [5] * 4)
     assert "only 13% of the visible images are in a cluster" in warning_of(found, [])
+
+
+def test_neighbourhoods_wider_than_people() -> None:
+    found = SOUND | {"infrared_neighbourhood": 0.25}
+    assert "`vireid adapt --k1` is 25% of the infrared images" in warning_of(found, [])
+    assert warning_of(found, [SOUND]) == ""
 
 
 def test_one_tiny_modality() -> None:

@@ -11,6 +11,8 @@ __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
 
 _HUGE = 0.2
 """Share of a modality's images from which one cluster is suspect, where there are many."""
+_WIDE = 0.2
+"""Share of a modality's images in a neighbourhood from which it is no longer that of one person."""
 _TWO_GROUPS = 3.5
 """Separation of the images from which they make two groups."""
 _WRONG = 0.15
@@ -73,6 +75,12 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
             found.append(
                 f"the {m} clusters fell from {first[f'{m}_clusters']} to {report[f'{m}_clusters']}:"
                 " they swallow each other; adapt again with a lower `vireid adapt --cut` or --lr"
+            )
+        wide = report[f"{m}_neighbourhood"]
+        if not history and wide > _WIDE:
+            found.append(
+                f"`vireid adapt --k1` is {wide:.0%} of the {m} images, so that clusters hold"
+                " several people; lower it to the number of images of a person, or add images"
             )
         if not history and clustered < 0.5:
             found.append(

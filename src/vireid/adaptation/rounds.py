@@ -144,6 +144,7 @@ def label(
     report: dict[str, Any] = {}
     for modality, rows, found in zip(Modality, own, clusters, strict=True):
         report |= describe_clusters(rows, found, modality)
+        report[f"{modality}_neighbourhood"] = min(1.0, options.k1 / len(rows))
     report |= wrong_sides(features.values, visible)
     report |= mutual_shares(*centres, seed=seed)
     report["matched"] = len(matches.visible)
