@@ -58,10 +58,10 @@ def package(name: str, *, extra: str = "export") -> Any:
     Raises:
         ExportError: It is not installed.
     """
+    _silence_telemetry()
     if sys.modules.get(name):
         return importlib.import_module(name)
     require_packages(name.partition(".")[0], purpose=f"'{name}'", extra=extra)
-    _silence_telemetry()
     with quiet():
         return importlib.import_module(name)
 

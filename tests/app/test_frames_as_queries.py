@@ -118,7 +118,10 @@ def test_what_cannot_be_looked_at(ada: Visitor, tmp_path: Path) -> None:
     assert (status, "'x.mp4' cannot be opened" in said) == (422, True)
     status, said = refused(ada, png(scene(20)), box=[150, 100, 400, 100])
     assert (status, "within 160 x 120 pixels" in said) == (422, True)
-    assert refused(ada, png(scene(20)), box=[1, 2, 3])[0] == 422
+    for box in ([1, 2, 3], [0, 0, 10**30, 50], [-1, 0, 50, 50]):
+        assert refused(ada, png(scene(20)), box=box)[0] == 422
+    for seconds in (9, 86_400, 1e300):
+        assert refused(ada, video, box=[0, 0, 50, 50], seconds=seconds)[0] == 422
     playlist = f"ffconcat version 1.0\nfile '{tmp_path / 'a.mp4'}'\n".encode()
     assert refused(ada, playlist)[0] == 415
     assert look(ada, png(scene()))["people"] == []

@@ -63,6 +63,7 @@ __all__ = [
 Time = Annotated[datetime, BeforeValidator(parse_time)]
 Text = Annotated[str, Field(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=100)]
+Pixel = Annotated[int, Field(ge=0, le=100_000)]
 Ids = Annotated[list[UUID], Field(max_length=100)]
 
 
@@ -233,13 +234,13 @@ class PeopleForm(_Strict):
     """A frame or a short video whose people are wanted."""
 
     file: UploadFile = Field(description="An image, or a video of which the beginning is read.")
-    box: Annotated[list[int], Field(max_length=4)] = Field(
+    box: Annotated[list[Pixel], Field(max_length=4)] = Field(
         default=[],
         description="Cut out this box instead of looking for people: left, top, right and bottom"
         " in pixels of the frame, as four fields.",
     )
     seconds: float = Field(
-        default=0, ge=0, allow_inf_nan=False, description="The view of a video that has the box."
+        default=0, ge=0, le=86_400, description="That of the view of a video that has the box."
     )
 
     @model_validator(mode="after")

@@ -260,7 +260,12 @@ def cut_out(source: Image.Image | MemoryVideo, box: Sequence[int], *, seconds: f
         # The first frame of its interval, as in the views.
         before = (math.floor(seconds * _FPS + 1e-6) - 1) / _FPS
         with closing(source.frames(_FPS, after=before)) as frames:
-            frame = next(frames)
+            found = next(frames, None)
+        if found is None:
+            raise VideoError(
+                f"'{source.name}' has no frame at second {seconds:g}; expected that of a view."
+            )
+        frame = found
     row = np.array([*box, 1.0], dtype=np.float32)
     crop = cut(frame, row, 0.0, frame_chroma(frame.image))
     height, width = frame.image.shape[:2]

@@ -95,11 +95,12 @@ function url(base64) {
 function show() {
   const { people, views, remarks, video } = found;
   $("people").classList.remove("looking");
+  const what = video ? plural(people.length, "tracklet") : plural(people.length, "person", "people");
   $("people-title").textContent = people.length === 0 ? "No person was found"
-    : people.length === 1 ? "One person was found" : `${people.length} people were found`;
+    : `${what} ${people.length === 1 ? "was" : "were"} found`;
   $("people-hint").textContent = people.length === 0
-    ? "Draw a box around the person to search for: drag over the frame."
-    : "Choose whom to search for. If somebody is missing, drag a box around them on the frame.";
+    ? "Draw a box around the person to search for."
+    : "Choose whom to search for. If somebody is missing, draw a box around them.";
   $("people-remarks").textContent = remarks.join(" ");
   $("people-whole").hidden = video;
   $("people-list").replaceChildren(...people.map((person, n) => card(person, n)));
@@ -116,7 +117,7 @@ function card(person, n) {
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
   const button = el("button", { type: "button" },
     el("span", { className: "portrait" }, image),
-    el("span", { className: "figure" }, `Person ${n + 1}`),
+    el("span", { className: "figure" }, named(n)),
     el("span", { className: "under" }, person.modality),
     found.video ? el("span", { className: "under" },
       `${clock(person.first)} to ${clock(person.last)}, ${plural(person.crops.length, "image")}`)
@@ -127,9 +128,12 @@ function card(person, n) {
   return el("li", { className: "card" }, button);
 }
 
+function named(n) {
+  return `${found.video ? "Tracklet" : "Person"} ${n + 1}`;
+}
+
 function search(n) {
-  const number = found.people.length > 1 ? ` ${n + 1}` : "";
-  choose(uploads(found.people[n], `person${number} of ${file.name}`));
+  choose(uploads(found.people[n], `${named(n)} of ${file.name}`));
 }
 
 /** Show card and box of a person as belonging together. */
@@ -160,10 +164,14 @@ function showView(n) {
   $("people-before").disabled = view === 0;
   $("people-after").disabled = view === found.views.length - 1;
   const { width, height } = found;
-  $("people-boxes").replaceChildren(...people.map((person, at) => {
+  const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
+  // Small boxes lie on large ones.
+  const order = [...people.keys()].sort((a, b) => area(boxes[b]) - area(boxes[a]));
+  $("people-boxes").replaceChildren(...order.map((at) => {
+    const person = people[at];
     const [left, top, right, bottom] = boxes[at];
     const box = el("button", { type: "button", className: "box" }, el("span", {}, person + 1));
-    box.setAttribute("aria-label", `Search for person ${person + 1}`);
+    box.setAttribute("aria-label", `Search for ${named(person)}`);
     box.dataset.person = person;
     place(box, [left / width, top / height, right / width, bottom / height]);
     box.addEventListener("click", () => search(person));

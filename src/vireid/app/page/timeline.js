@@ -53,8 +53,18 @@ export function showTimeline(groups, open, figure = $("timeline")) {
   const scores = seen.map(({ best }) => best.score);
   const low = Math.min(...scores);
   const span = Math.max(...scores) - low || 1;
+  // Ranks that would cover those of better results are left out.
+  const ranked = {};
+  const labelled = new Set(seen.filter(({ best, first }) => {
+    const places = ranked[best.entry.camera] ??= [];
+    const place = at(best.entry.time === null ? first : Date.parse(best.entry.time));
+    const free = places.every((other) => Math.abs(other - place) > 18);
+    if (free) places.push(place);
+    return free;
+  }));
   // The best ones are drawn last.
-  for (const { n, best, first, last } of [...seen].reverse()) {
+  for (const one of [...seen].reverse()) {
+    const { n, best, first, last } = one;
     const y = cameras.indexOf(best.entry.camera) * ROW + ROW / 2 + 6;
     const middle = at(best.entry.time === null ? first : Date.parse(best.entry.time));
     const label = `Result ${n}, ${best.entry.camera || "unknown camera"}, ${best.entry.time}, score ${score(best.score)}`;
@@ -64,7 +74,8 @@ export function showTimeline(groups, open, figure = $("timeline")) {
       ...first === last ? [] : [draw("line", { x1: at(first), x2: at(last), y1: y, y2: y,
         class: "span", "stroke-opacity": strength })],
       draw("circle", { cx: middle, cy: y, r: 9, "fill-opacity": strength }),
-      draw("text", { x: middle, y: y - 11, "text-anchor": "middle", class: "tick" }, `${n}`));
+      draw("text", { x: middle, y: y - 11, "text-anchor": "middle", class: "tick" },
+        labelled.has(one) ? `${n}` : ""));
     mark.addEventListener("click", () => open(best));
     mark.addEventListener("keydown", (event) => { if (event.key === "Enter") open(best); });
     svg.append(mark);
