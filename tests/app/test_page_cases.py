@@ -37,7 +37,7 @@ def test_a_case_from_search_to_erasure(
         page.wait_for_selector("#cases", state="hidden")
         assert page.locator("#case-this").is_hidden()
         page.keyboard.press("Escape")
-        tab.says("#case-bar", f"Adding to the case {NAME}")
+        tab.says("#case-bar", f"Case {NAME}")
         # Two more by their buttons on the page: one chosen with its near-duplicate, one rejected.
         tab.says(".card:nth-child(1) .chosen", "Added")
         with page.expect_response("**/hits"):
@@ -46,7 +46,7 @@ def test_a_case_from_search_to_erasure(
             page.locator(".card:last-child .rejected").click()
         tab.says(".card:last-child .rejected", "Rejected")
         looks(tab, "case-results")
-        page.get_by_role("button", name="Show case").click()
+        page.get_by_role("button", name="Show", exact=True).click()
         tab.says("#cases-title", NAME)
         page.get_by_label("New note").fill("by the door\n<i>twice</i>")
         with page.expect_response("**/notes"):

@@ -332,6 +332,7 @@ function wire() {
   editing.wire((changed) => {
     detail.renew(changed);
     attempt(renew);
+    attempt(cases.renew);
     announce(`${plural(changed.length, "image")} changed`);
   });
   deleting.wire((count, entry, all) => {

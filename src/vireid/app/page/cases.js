@@ -276,7 +276,7 @@ function drawCase(found) {
     section("Rejected", hits.filter((hit) => hit.decision === "rejected").length,
       grid(found, rejected, open, writable)),
     noteSection(found, notes, writable));
-  showTimeline(chosen.filter(([hit]) => hit.score !== null).slice(0, MARKED), open, timeline);
+  showTimeline(chosen.slice(0, MARKED), open, timeline);
 }
 
 function section(title, count, ...parts) {

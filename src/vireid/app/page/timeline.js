@@ -14,12 +14,24 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-/** Show the timeline of groups of results in a figure; hidden if no time is known. */
+const shown = new WeakMap(); // what figures show, and at which width they are drawn
+const resized = new ResizeObserver((seen) => {
+  for (const { target } of seen) {
+    const { groups, open, width } = shown.get(target);
+    const now = target.clientWidth; // 0 while it is not shown
+    if (now !== width && now > 0) showTimeline(groups, open, target);
+  }
+});
+
+/**
+ * Show the timeline of groups of results in a figure, drawn again if its width changes; hidden if
+ * no time is known. The score of a result may be null.
+ */
 export function showTimeline(groups, open, figure = $("timeline")) {
   const seen = groups.map((group) => {
     const times = group.map((found) => found.entry.time).filter((time) => time !== null)
       .map((time) => Date.parse(time));
-    return { n: group[0].rank, best: group[0], first: Math.min(...times), last: Math.max(...times) };
+    return { n: group[0].rank ?? "", best: group[0], first: Math.min(...times), last: Math.max(...times) };
   }).filter(({ first }) => Number.isFinite(first));
   figure.hidden = seen.length === 0;
   if (seen.length === 0) return;
@@ -27,6 +39,8 @@ export function showTimeline(groups, open, figure = $("timeline")) {
   const start = Math.min(...seen.map(({ first }) => first));
   const end = Math.max(...seen.map(({ last }) => last), start + 1000);
   const width = Math.max(300, figure.clientWidth);
+  shown.set(figure, { groups, open, width: figure.clientWidth });
+  resized.observe(figure);
   const left = Math.min(130, width * 0.28);
   const at = (time) => left + 14 + ((time - start) / (end - start)) * (width - left - 34);
   const height = cameras.length * ROW;
@@ -50,7 +64,7 @@ export function showTimeline(groups, open, figure = $("timeline")) {
     svg.append(draw("text", { x: at(time), y: height + 30, class: "tick", "text-anchor": anchor },
       clock.format(time)));
   }
-  const scores = seen.map(({ best }) => best.score);
+  const scores = seen.map(({ best }) => best.score).filter((value) => value !== null);
   const low = Math.min(...scores);
   const span = Math.max(...scores) - low || 1;
   // Ranks that would cover those of better results are left out.
@@ -67,8 +81,9 @@ export function showTimeline(groups, open, figure = $("timeline")) {
     const { n, best, first, last } = one;
     const y = cameras.indexOf(best.entry.camera) * ROW + ROW / 2 + 6;
     const middle = at(best.entry.time === null ? first : Date.parse(best.entry.time));
-    const label = `Result ${n}, ${best.entry.camera || "unknown camera"}, ${best.entry.time}, score ${score(best.score)}`;
-    const strength = (0.35 + (0.65 * (best.score - low)) / span).toFixed(2);
+    const label = `${`Result ${n}`.trim()}, ${best.entry.camera || "unknown camera"}, ${best.entry.time}${best.score === null ? "" : `, score ${score(best.score)}`}`;
+    const share = best.score === null ? 0 : (best.score - low) / span;
+    const strength = (0.35 + 0.65 * share).toFixed(2);
     const mark = draw("g", { class: "mark", tabindex: "0", role: "button", "aria-label": label },
       draw("title", {}, label),
       ...first === last ? [] : [draw("line", { x1: at(first), x2: at(last), y1: y, y2: y,
