@@ -16,7 +16,7 @@ import torchvision.models as tv
 from safetensors.torch import save_file
 
 from vireid.errors import WeightsError
-from vireid.nn import build_stages
+from vireid.nn import build_stages, weights
 from vireid.nn.weights import download_imagenet, fingerprint, read_weights
 
 
@@ -240,7 +240,11 @@ def test_damaged_files_are_named(
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "zip.pth", "legacy.pth"])
-def test_a_flipped_bit_never_escapes(name: str, tmp_path: Path) -> None:
+def test_a_flipped_bit_never_escapes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torch reads all of them, not only those that pass the process of its own.
+    monkeypatch.setattr(weights, "_require_harmless", lambda _: None)
     path = tmp_path / name
     state = {"conv.weight": torch.ones(2, 3), "bn.number": torch.tensor(3)}
     if path.suffix == ".safetensors":
@@ -258,6 +262,39 @@ def test_a_flipped_bit_never_escapes(name: str, tmp_path: Path) -> None:
         except WeightsError:
             errors += 1
     assert errors > 20
+
+
+def doubled(levels: int) -> bytes:
+    """A pickle of a tuple that holds the same tuple twice, and so on, as a key."""
+    steps = (
+        b"h" + bytes([n]) + b"h" + bytes([n]) + b"\x86q" + bytes([n + 1]) for n in range(levels)
+    )
+    return b"\x80\x02](X\x01\0\0\0a\x85q\0" + b"".join(steps) + b"e}h" + bytes([levels]) + b"K\1s."
+
+
+def nested(levels: int) -> bytes:
+    """A pickle of a tuple in a tuple, and so on, as a key."""
+    return b"\x80\x02}X\x01\0\0\0a" + b"\x85" * levels + b"K\1s."
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("key", [doubled(60), nested(2_000_000)], ids=["doubled", "nested"])
+def test_a_pickle_that_never_ends_or_crashes_is_refused(
+    key: bytes, zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process the first took for ever, and the second ended it by a segmentation fault."""
+    monkeypatch.setattr(weights, "_PICKLE_SECONDS", 1)
+    path = tmp_path / "w.pth"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("w/data.pkl", key)
+    else:
+        about = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+        path.write_bytes(b"".join(pickle.dumps(value, 2) for value in about) + key)
+    with pytest.raises(
+        WeightsError, match=r"w\.pth' cannot be read: its pickle takes far too much"
+    ):
+        read_weights(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import pickletools
+import subprocess
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +35,8 @@ _STATE_DICTS = (
     "ema",
 )
 """Names that training scripts give a state dict in a checkpoint; the first one present is taken."""
+_PICKLE_SECONDS = 5
+"""CPU time in which the pickle of a checkpoint must be read; that of 10,000 tensors takes 0.1."""
 _AGW_STEM, _AGW_LAYERS = "visible_module.visible.", "base_resnet.base."
 """In a network of the AGW family the trained stem and the trained layers are two prefixes apart."""
 
@@ -104,8 +108,22 @@ class _StandIn:
         """Ignore the object's state."""
 
 
+def _require_harmless(path: Path) -> None:
+    """Refuse a checkpoint whose pickle does not end within limits, in a process of its own."""
+    script = Path(__file__).with_name("_dry_unpickling.py")
+    command = [sys.executable, "-I", "-S", str(script), str(path), str(_PICKLE_SECONDS)]
+    done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode:
+        raise WeightsError(
+            f"'{path}' cannot be read: its pickle takes far too much time or memory, or ends the"
+            " process that reads it; expected a state dict or checkpoint of torch.save; copy or"
+            " download it again, or save its state dict with safetensors where it was made."
+        )
+
+
 def _read_checkpoint(path: Path) -> Any:
     """What torch.save wrote, with a :class:`_StandIn` for everything but tensors and plain data."""
+    _require_harmless(path)
     classes: set[str] = set()
     try:
         classes = _classes(path)
