@@ -27,6 +27,7 @@ def post_processing(
     k2: Annotated[int, DEFAULT] = DEFAULTS.k2,
     rerank_weight: Annotated[float, DEFAULT] = DEFAULTS.weight,
     balanced: Annotated[bool, DEFAULT] = DEFAULTS.balanced,
+    standardise_pairs: Annotated[bool, DEFAULT] = False,
 ) -> Ranking:
     """Build a ranking from the values of flags.
 
@@ -39,6 +40,8 @@ def post_processing(
         k2: Of k-reciprocal: number of nearest images to average over.
         rerank_weight: Of k-reciprocal: lambda, the weight of the original distance.
         balanced: Of k-reciprocal: take neighbours alternately from both modalities.
+        standardise_pairs: Of mixed galleries: standardise similarities by pair of modalities, by
+            mean and deviation among the gallery's images.
 
     Raises:
         ConfigError: A value is out of range, or there is no such re-ranker.
@@ -58,6 +61,7 @@ def post_processing(
         expansion=QueryExpansion(neighbours=expand) if expand else None,
         reranking=_reranker(rerank, options) if rerank else None,
         memory_limit_bytes=int(memory_limit * 1024**3),
+        standardise_pairs=standardise_pairs,
     )
 
 
@@ -84,6 +88,7 @@ def ranking_from_flags(
     k2: Annotated[int, DEFAULT] = DEFAULTS.k2,
     rerank_weight: Annotated[float, DEFAULT] = DEFAULTS.weight,
     balanced: Annotated[bool, DEFAULT] = DEFAULTS.balanced,
+    standardise_pairs: Annotated[bool, DEFAULT] = False,
 ) -> Ranking:
     """Build a ranking from the values of flags.
 
@@ -97,6 +102,8 @@ def ranking_from_flags(
         k2: Of k-reciprocal: number of nearest images to average over.
         rerank_weight: Of k-reciprocal: lambda, the weight of the original distance.
         balanced: Of k-reciprocal: take neighbours alternately from both modalities.
+        standardise_pairs: Of mixed galleries: standardise similarities by pair of modalities, by
+            mean and deviation among the gallery's images.
 
     Raises:
         ConfigError: A value is out of range, or post-processing needs another similarity.
@@ -109,5 +116,6 @@ def ranking_from_flags(
         k2=k2,
         rerank_weight=rerank_weight,
         balanced=balanced,
+        standardise_pairs=standardise_pairs,
     )
     return replace(plain, similarity=similarity)

@@ -428,10 +428,11 @@ def _over_splits(results: Sequence[Result], out: Path | None) -> list[Result]:
     """Mean over the splits of RegDB, a result a direction, where there are several, once each."""
     splits: dict[tuple[str, ...], list[tuple[int, Result]]] = {}
     for result in results:
-        if trial := re.fullmatch(r"(.*RegDB) trial (\d+)", result.protocol):
+        if trial := re.fullmatch(r"(.*RegDB) trial (\d+)(.*)", result.protocol):
             # In direct transfer one network is evaluated on several splits.
             network = result.weights_fingerprint if result.direct_transfer else ""
-            of_split = splits.setdefault((trial[1], result.direction, network), [])
+            data = trial[1] + trial[3]
+            of_split = splits.setdefault((data, result.direction, network), [])
             of_split.append((int(trial[2]), result))
     means = []
     for (data, *_), of_split in splits.items():

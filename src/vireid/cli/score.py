@@ -178,12 +178,23 @@ def _as_given(
             "--search, --shots and --draw choose published draws, which features as given do not "
             "have; remove them, or add --layout and --root."
         )
-    if query == gallery and not (settings.exclude_own_camera or given.protocol == "llcm"):
+    if len(settings.gallery_modality) > 1:
+        raise ConfigError(
+            f"--gallery-modality {' '.join(settings.gallery_modality)} for features as given; "
+            "expected one of them, or --layout and --root."
+        )
+    [gallery_modality] = settings.gallery_modality
+    if (
+        query == gallery
+        and gallery_modality == "other"
+        and not (settings.exclude_own_camera or given.protocol == "llcm")
+    ):
         raise ConfigError(
             f"--query and --gallery are both '{query}', so every query would find itself; "
             "expected two files, or --exclude-own-camera."
         )
-    if standardisation.standardise and not (given.query_modality or given.protocol == "sysu-mm01"):
+    known = given.query_modality or given.protocol == "sysu-mm01" or gallery_modality == "both"
+    if standardisation.standardise and not known:
         raise ConfigError(
             f"--standardise '{standardisation.standardise}' subtracts the mean of each modality, "
             "and that of the queries is unknown; add --query-modality."
@@ -197,6 +208,7 @@ def _as_given(
         junk=settings.junk,
         distractors=settings.distractor,
         query_modality=Modality(given.query_modality) if given.query_modality else None,
+        gallery_modality=gallery_modality,
         ranking=ranking,
         augmentation=augmentation,
         standardise=partial(_standardise, options=standardisation),

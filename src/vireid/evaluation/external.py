@@ -32,7 +32,7 @@ from vireid.data.layouts.sysu_mm01 import CAMERAS
 from vireid.data.rows import MODALITIES
 from vireid.errors import ConfigError, EvaluationError, first_few
 from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
-from vireid.evaluation.protocols import SYSU_SAME_ROOM
+from vireid.evaluation.protocols import SUFFIX, SYSU_SAME_ROOM, GalleryModality, direction
 from vireid.evaluation.ranking import Ranking
 from vireid.evaluation.result import CmcKind, Result
 from vireid.evaluation.scoring import evaluate
@@ -119,8 +119,8 @@ class ExternalFeatures:
             )
         return cls(found.pop("features"), **found, source=f"'{path}'")
 
-    def as_unlabelled(self) -> Features:
-        """The features with records of their modality and camera, to standardise others.
+    def known_modalities(self) -> list[Modality]:
+        """The modality of each image.
 
         Raises:
             EvaluationError: A modality is missing or unknown.
@@ -131,10 +131,19 @@ class ExternalFeatures:
                 f"the modality '{unknown[0]}' in {self.source}; expected an array 'modalities' "
                 f"with one of {', '.join(MODALITIES)} for each row of the features"
             )
-        cameras = [-1] * len(names) if self.cameras is None else self.cameras.tolist()
+        return [MODALITIES[name] for name in names]
+
+    def as_unlabelled(self) -> Features:
+        """The features with records of their modality and camera, to standardise others.
+
+        Raises:
+            EvaluationError: A modality is missing or unknown.
+        """
+        modalities = self.known_modalities()
+        cameras = [-1] * len(modalities) if self.cameras is None else self.cameras.tolist()
         records = tuple(
-            ImageRecord(Path(f"{row}"), -1, 0, MODALITIES[name], camera_name=_camera_name(camera))
-            for row, (name, camera) in enumerate(zip(names, cameras, strict=True))
+            ImageRecord(Path(f"{row}"), -1, 0, modality, camera_name=_camera_name(camera))
+            for row, (modality, camera) in enumerate(zip(modalities, cameras, strict=True))
         )
         return Features(self.values.astype(np.float32, copy=False), records)
 
@@ -160,6 +169,7 @@ def score_features(
     junk: Sequence[int | str] = (),
     distractors: Sequence[int | str] = (),
     query_modality: Modality | None = None,
+    gallery_modality: GalleryModality = "other",
     ranking: Ranking | None = None,
     augmentation: str = "none",
     standardise: Callable[[Features], Features] | None = None,
@@ -180,6 +190,8 @@ def score_features(
             Market-1501.
         query_modality: If given, the result names its direction, such as ``infrared to visible``,
             the only one of SYSU-MM01.
+        gallery_modality: ``plain`` only: ``own`` (with ``query_modality``) or ``both`` (with the
+            modalities of all features), which exclude the query's identity in the query's camera.
         ranking: How the gallery is ranked; by cosine similarity by default.
         augmentation: Test-time augmentation of the features, for the result.
         standardise: Standardises all features before they are scored.
@@ -189,6 +201,18 @@ def score_features(
         EvaluationError: Query and gallery do not match, identities or needed cameras are missing, a
             camera is not one of SYSU-MM01's, or as :func:`~vireid.evaluation.scoring.evaluate`.
     """
+    if gallery_modality != "other":
+        if protocol != "plain":
+            raise ConfigError(
+                f"--gallery-modality {gallery_modality} does not go with --protocol {protocol} and "
+                "features as given; use --protocol plain, or --layout and --root."
+            )
+        if gallery_modality == "own" and query_modality is None:
+            raise ConfigError(
+                "--gallery-modality own is the modality of the queries, which is unknown; add "
+                "--query-modality."
+            )
+        exclude_own_camera = True
     rules = _rules(protocol, cmc, exclude_own_camera=exclude_own_camera)
     _require_one_dimension([query, gallery])
     if protocol == "sysu-mm01":
@@ -196,19 +220,24 @@ def score_features(
         query_modality = Modality.INFRARED
     # A record needs a modality; if it is unknown, no score depends on it.
     modality = query_modality or Modality.INFRARED
+    of_queries, of_gallery = {
+        "other": lambda: ([modality] * len(query.values), [modality.other] * len(gallery.values)),
+        "own": lambda: ([modality] * len(query.values), [modality] * len(gallery.values)),
+        "both": lambda: (query.known_modalities(), gallery.known_modalities()),
+    }[gallery_modality]()
     # Camera 0 of a record is unknown, so a numbering from 0 is shifted.
     first_is_0 = any(f.cameras is not None and 0 in f.cameras for f in (query, gallery))
     records = partial(_records, needs_cameras=rules.need_cameras, first_is_0=first_is_0)
     queries, images = with_roles(
-        records("query", query, modality),
-        records("gallery", gallery, modality.other),
+        records("query", query, of_queries),
+        records("gallery", gallery, of_gallery),
         junk=junk,
         distractors=distractors,
     )
     given = Protocol.of(
         [(queries, images)],
-        name=rules.name,
-        direction=f"{modality} to {modality.other}" if query_modality else "query to gallery",
+        name=f"{rules.name}{SUFFIX[gallery_modality]}",
+        direction=_direction(of_queries, gallery_modality, known=query_modality is not None),
         convention=convention_as_given([*queries, *images], excludes_own_camera=exclude_own_camera),
         cmc=rules.cmc,
         excluded_cameras=rules.excluded_cameras,
@@ -219,6 +248,12 @@ def score_features(
     if standardise:
         features = standardise(features)
     return evaluate(features, given, ranking=ranking, about=ABOUT)
+
+
+def _direction(queries: Sequence[Modality], gallery: GalleryModality, *, known: bool) -> str:
+    if gallery == "both":
+        return f"{' and '.join(m for m in Modality if m in queries)} to both"
+    return direction(queries[0], gallery) if known else "query to gallery"
 
 
 def match_names(
@@ -328,7 +363,7 @@ def _require_sysu(
 def _records(
     side: str,
     features: ExternalFeatures,
-    modality: Modality,
+    modalities: Sequence[Modality],
     *,
     needs_cameras: bool,
     first_is_0: bool,
@@ -344,8 +379,8 @@ def _records(
         camera_names = list(map(_camera_name, given.tolist()))
     return tuple(
         ImageRecord(Path(f"{side}/{name}"), identity, camera, modality, camera_name=camera_name)
-        for name, identity, camera, camera_name in zip(
-            names, identities, cameras, camera_names, strict=True
+        for name, identity, camera, modality, camera_name in zip(
+            names, identities, cameras, modalities, camera_names, strict=True
         )
     )
 

@@ -49,7 +49,7 @@ class Protocol:
         trials: The draws.
         excluded_cameras: Pairs (query camera, gallery camera) never compared.
         excludes_own_camera: Whether the query's own identity, seen by the query's own camera, is
-            removed from its list.
+            removed from its list. (An image is never in its own list.)
         junk: Number of images left out because they are junk.
         identities: Identity of each record, int64 ``[records]``; each distractor has its own.
         cameras: Camera of each record, int64 ``[records]``; 0 if unknown.
@@ -135,10 +135,13 @@ class Protocol:
         Returns:
             Bool ``[q, g]``, or None where the protocol removes nothing.
         """
-        if not self.excluded_cameras and not self.excludes_own_camera:
+        itself = bool(np.isin(query, gallery).any())
+        if not (self.excluded_cameras or self.excludes_own_camera or itself):
             return None
         query_cameras, gallery_cameras = self.cameras[query][:, None], self.cameras[gallery]
         mask = np.zeros((len(query), len(gallery)), dtype=np.bool_)
+        if itself:
+            mask |= query[:, None] == gallery
         for first, second in self.excluded_cameras:
             mask |= (query_cameras == first) & (gallery_cameras == second)
         if self.excludes_own_camera:
@@ -221,12 +224,13 @@ def _require_cameras(images: Collection[ImageRecord], what: str) -> None:
     unknown = sum(record.camera == 0 for record in images)
     if unknown and unknown == len(images):
         raise EvaluationError(
-            f"--exclude-own-camera excludes by camera, but the camera of each of the {unknown:,} "
+            f"the query's own camera is excluded, but the camera of each of the {unknown:,} "
             f"{what} is unknown; give it in the manifest's column 'camera', as {{camera}} in "
-            "the pattern, or in the array 'cameras' of the .npz file, or remove the option"
+            "the pattern, or in the array 'cameras' of the .npz file, or remove "
+            "--exclude-own-camera or --gallery-modality"
         )
     if unknown:
         log(
-            f"The camera of {unknown:,} of {len(images):,} {what} is unknown: "
-            "--exclude-own-camera excludes nothing there."
+            f"The camera of {unknown:,} of {len(images):,} {what} is unknown: as the query's own "
+            "camera, it excludes nothing there."
         )

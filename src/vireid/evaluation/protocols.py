@@ -20,13 +20,18 @@ camera of the other, drawn as in the seeded convention, ten trials, in both dire
 own identity in the query's own camera is excluded. CMC by identity.
 
 Own data: the queries of one modality against the gallery images of the other, once. CMC by image.
+
+Each data set can also be searched within one modality, or in a gallery of both (mixed), as arXiv
+2412.04719 and 2501.13307 ask: the gallery is then drawn from the cameras of these modalities by the
+same convention, and images of the query's own identity from its own camera are excluded. These are
+protocols of their own, with names of their own.
 """
 
 from __future__ import annotations
 
 import random
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,12 +51,15 @@ from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
 from vireid.types import ImageRecord, Modality
 
 __all__ = [
+    "SUFFIX",
     "SYSU_SAME_ROOM",
     "Draw",
+    "GalleryModality",
     "HasProtocols",
     "Search",
     "Settings",
     "SysuTest",
+    "direction",
     "llcm",
     "own_data",
     "protocols_for",
@@ -63,10 +71,23 @@ __all__ = [
 
 Search = Literal["all", "indoor"]
 Draw = Literal["official", "seeded"]
+GalleryModality = Literal["other", "own", "both"]
 
-_SYSU_VISIBLE: Mapping[Search, tuple[int, ...]] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+_SYSU_CAMERAS: Mapping[Search, tuple[int, ...]] = {"all": (1, 2, 3, 4, 5, 6), "indoor": (1, 2, 3)}
 SYSU_SAME_ROOM = ((3, 2),)
 """Pairs (query camera, gallery camera) of SYSU-MM01 that are in the same room."""
+_SAME_ROOM: Mapping[GalleryModality, tuple[tuple[int, int], ...]] = {
+    "other": SYSU_SAME_ROOM,
+    "own": (),
+    "both": (*SYSU_SAME_ROOM, (2, 3)),
+}
+SUFFIX: Mapping[GalleryModality, str] = {
+    "other": "",
+    "own": ", same modality",
+    "both": ", mixed gallery",
+}
+"""The end of a protocol's name by the modality of its gallery."""
+_OWN_CAMERA = ", own camera excluded"
 _TRIALS = 10
 _SHOTS = {1: "single-shot", 10: "multi-shot (10)"}
 _SEEDED = "seeded draw (random.seed 0 to 9, identities sorted, cameras in order"
@@ -85,6 +106,10 @@ class Settings:
     """SYSU-MM01: gallery images per identity and camera."""
     draw: tuple[Draw, ...] = ("official",)
     """SYSU-MM01: draw galleries by rand_perm_cam.mat (official) or by the seeds 0 to 9."""
+    gallery_modality: tuple[GalleryModality, ...] = ("other",)
+    """Modality of the gallery: other than the query's (the published protocols), its own (day to
+    day and night to night), or both (a mixed gallery). Own and both exclude the query's identity in
+    the query's camera."""
     exclude_own_camera: bool = False
     """Own data: exclude images of the query's identity from the query's own camera."""
     junk: tuple[str, ...] = ()
@@ -94,9 +119,10 @@ class Settings:
     Market-1501."""
 
     def __post_init__(self) -> None:
-        for flag, chosen in (("search", self.search), ("shots", self.shots), ("draw", self.draw)):
-            if not chosen:
-                raise ConfigError(f"--{flag} has no value; expected at least one, or no --{flag}.")
+        for name in ("search", "shots", "draw", "gallery_modality"):
+            if not getattr(self, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} has no value; expected at least one, or no {flag}.")
 
     @property
     def draws(self) -> list[str]:
@@ -162,18 +188,29 @@ def _published(layout: Layout, chosen: Settings) -> tuple[Protocol, ...]:
             f"{chosen.draws[0]} applies to SYSU-MM01, but '{layout.root}' has the layout "
             f"{layout.name}, which has no such choice; remove it."
         )
+    modalities = chosen.gallery_modality
     match layout:
         case SysuMM01():
             return sysu_mm01_protocols(layout, chosen)
         case SysuArrays():
             return sysu_mm01_protocols(layout.tree, chosen)
         case RegDB():
-            return regdb(layout)
+            return tuple(p for modality in modalities for p in regdb(layout, modality))
         case LLCM():
-            return llcm(layout)
+            return tuple(p for modality in modalities for p in llcm(layout, modality))
         case HasProtocols():
+            if modalities != ("other",):
+                raise ConfigError(
+                    f"--gallery-modality {' '.join(modalities)} does not apply to the layout "
+                    f"{layout.name}, which has protocols of its own; remove it."
+                )
             return layout.protocols(chosen)
-    return own_data(layout, chosen)
+    query, gallery = with_roles(
+        layout.query(), layout.gallery(), junk=chosen.junk, distractors=chosen.distractor
+    )
+    return tuple(
+        p for modality in modalities for p in own_data(layout, chosen, query, gallery, modality)
+    )
 
 
 def sysu_mm01_protocols(layout: SysuTest, settings: Settings) -> tuple[Protocol, ...]:
@@ -183,10 +220,12 @@ def sysu_mm01_protocols(layout: SysuTest, settings: Settings) -> tuple[Protocol,
         DatasetError: The data set is not laid out as published.
     """
     return tuple(
-        sysu_mm01(layout, search=search, shots=shots, draw=draw)
+        protocol
+        for modality in settings.gallery_modality
         for draw in settings.draw
         for search in settings.search
         for shots in settings.shots
+        for protocol in _sysu_mm01(layout, search, shots, draw, modality)
     )
 
 
@@ -208,106 +247,167 @@ def sysu_mm01(
     Raises:
         DatasetError: The data set is not laid out as published.
     """
+    (protocol,) = _sysu_mm01(layout, search, shots, draw, "other")
+    return protocol
+
+
+def _sysu_mm01(
+    layout: SysuTest, search: Search, shots: Literal[1, 10], draw: Draw, gallery: GalleryModality
+) -> Iterator[Protocol]:
     test = layout.test()
-    cells = _cells(r for r in test if r.camera in _SYSU_VISIBLE[search])
     permutations = layout.permutations() if draw == "official" else None
-    return Protocol.of(
-        [
-            (_of(test, Modality.INFRARED), _gallery(cells, permutations, trial=trial, shots=shots))
-            for trial in range(_TRIALS)
-        ],
-        name=f"SYSU-MM01 {search}-search {_SHOTS[shots]}",
-        direction="infrared to visible",
-        convention="official permutations (exp/rand_perm_cam.mat)"
+    convention = (
+        "official permutations (exp/rand_perm_cam.mat)"
         if permutations
-        else f"{_SEEDED}, random.{'choice' if shots == 1 else 'sample'})",
-        cmc="identity",
-        excluded_cameras=SYSU_SAME_ROOM,
+        else f"{_SEEDED}, random.{'choice' if shots == 1 else 'sample'})"
     )
-
-
-def regdb(layout: RegDB) -> tuple[Protocol, Protocol]:
-    """RegDB in both directions, on the test half of the layout's trial."""
-    test = layout.test()
-    visible, thermal = _of(test, Modality.VISIBLE), _of(test, Modality.INFRARED)
-
-    def direction(query: list[ImageRecord], gallery: list[ImageRecord], words: str) -> Protocol:
-        return Protocol.of(
-            [(query, gallery)],
-            name=f"RegDB trial {layout.trial}",
-            direction=words,
-            convention="published split, all test images",
-            cmc="image",
+    # The published protocol has infrared queries only.
+    for query in (Modality.INFRARED, Modality.VISIBLE)[: 1 if gallery == "other" else 2]:
+        images = [r for r in _gallery_of(test, query, gallery) if r.camera in _SYSU_CAMERAS[search]]
+        cells = _cells(images)
+        yield Protocol.of(
+            [
+                (_of(test, query), _gallery(cells, permutations, trial=trial, shots=shots))
+                for trial in range(_TRIALS)
+            ],
+            name=f"SYSU-MM01 {search}-search {_SHOTS[shots]}{SUFFIX[gallery]}",
+            direction=direction(query, gallery),
+            convention=convention + (_OWN_CAMERA if gallery != "other" else ""),
+            cmc="identity",
+            excluded_cameras=_SAME_ROOM[gallery],
+            excludes_own_camera=gallery != "other",
         )
 
-    return (
-        direction(visible, thermal, "visible to thermal"),
-        direction(thermal, visible, "thermal to visible"),
-    )
 
+def regdb(layout: RegDB, gallery: GalleryModality = "other") -> tuple[Protocol, Protocol]:
+    """RegDB in both directions, on the test half of the layout's trial.
 
-def llcm(layout: LLCM) -> tuple[Protocol, Protocol]:
-    """LLCM in both directions, with ten gallery draws each."""
+    Args:
+        layout: The data set.
+        gallery: Modality of the gallery.
+
+    Raises:
+        ConfigError: The gallery has the query's modality, of which RegDB has one camera.
+    """
+    if gallery == "own":
+        raise ConfigError(
+            "--gallery-modality own does not apply to RegDB: each modality has one camera, and "
+            "images of the query's own camera are excluded; expected other or both."
+        )
     test = layout.test()
-    sides = {modality: _of(test, modality) for modality in Modality}
+    names = {Modality.VISIBLE: "visible", Modality.INFRARED: "thermal"}
 
-    def direction(query: Modality, words: str) -> Protocol:
-        cells = _cells(sides[query.other])
+    def of(query: Modality) -> Protocol:
+        target = names[query.other] if gallery == "other" else "both"
         return Protocol.of(
-            [(sides[query], _gallery(cells, None, trial=t, shots=1)) for t in range(_TRIALS)],
-            name="LLCM single-shot",
-            direction=words,
+            [(_of(test, query), _gallery_of(test, query, gallery))],
+            name=f"RegDB trial {layout.trial}{SUFFIX[gallery]}",
+            direction=f"{names[query]} to {target}",
+            convention="published split, all test images"
+            + (_OWN_CAMERA if gallery != "other" else ""),
+            cmc="image",
+            excludes_own_camera=gallery != "other",
+        )
+
+    return of(Modality.VISIBLE), of(Modality.INFRARED)
+
+
+def llcm(layout: LLCM, gallery: GalleryModality = "other") -> tuple[Protocol, Protocol]:
+    """LLCM in both directions, with ten gallery draws each.
+
+    Args:
+        layout: The data set.
+        gallery: Modality of the gallery.
+    """
+    test = layout.test()
+
+    def of(query: Modality) -> Protocol:
+        # Numbers of visible and infrared cameras are the same: a cell is of one modality.
+        cells = [_cells(_of(_gallery_of(test, query, gallery), modality)) for modality in Modality]
+        draws = [
+            (_of(test, query), [r for c in cells for r in _gallery(c, None, trial=t, shots=1)])
+            for t in range(_TRIALS)
+        ]
+        return Protocol.of(
+            draws,
+            name=f"LLCM single-shot{SUFFIX[gallery]}",
+            direction=direction(query, gallery),
             convention=f"{_SEEDED}, random.choice)",
             cmc="identity",
             excludes_own_camera=True,
         )
 
-    return (
-        direction(Modality.VISIBLE, "visible to infrared"),
-        direction(Modality.INFRARED, "infrared to visible"),
-    )
+    return of(Modality.VISIBLE), of(Modality.INFRARED)
 
 
-def own_data(layout: Layout, settings: Settings) -> tuple[Protocol, ...]:
+def own_data(
+    layout: Layout,
+    settings: Settings,
+    query: Sequence[ImageRecord],
+    gallery: Sequence[ImageRecord],
+    modality: GalleryModality = "other",
+) -> tuple[Protocol, ...]:
     """Custom data and plugins' layouts: one protocol for each query modality that has a gallery.
 
     Args:
         layout: The data set.
-        settings: Exclusion of the query's own camera, junk and distractors.
+        settings: Exclusion of the query's own camera.
+        query: The queries, with their roles.
+        gallery: The gallery images, with their roles.
+        modality: Modality of the gallery.
 
     Raises:
-        ConfigError: An identity is to be junk and distractor.
-        DatasetError: The manifest or the folders are invalid.
-        EvaluationError: No query has a gallery of the other modality.
+        EvaluationError: No query has a gallery of that modality.
     """
-    query, gallery = with_roles(
-        layout.query(),
-        layout.gallery(),
-        junk=settings.junk,
-        distractors=settings.distractor,
-    )
-    convention = convention_as_given(
-        [*query, *gallery], excludes_own_camera=settings.exclude_own_camera
-    )
+    excludes_own_camera = settings.exclude_own_camera or modality != "other"
+    convention = convention_as_given([*query, *gallery], excludes_own_camera=excludes_own_camera)
+    name = "Own data" if isinstance(layout, Manifest | Folders) else layout.name
     found = tuple(
         Protocol.of(
-            [(_of(query, modality), _of(gallery, modality.other))],
-            name="Own data" if isinstance(layout, Manifest | Folders) else layout.name,
-            direction=f"{modality} to {modality.other}",
+            [(_of(query, own), _gallery_of(gallery, own, modality))],
+            name=f"{name}{SUFFIX[modality]}",
+            direction=direction(own, modality),
             convention=convention,
             cmc="image",
-            excludes_own_camera=settings.exclude_own_camera,
+            excludes_own_camera=excludes_own_camera,
         )
-        for modality in (Modality.INFRARED, Modality.VISIBLE)
-        if _of(query, modality) and _of(gallery, modality.other)
+        for own in (Modality.INFRARED, Modality.VISIBLE)
+        if _of(query, own) and _has_gallery(gallery, own, modality)
     )
     if not found:
+        wanted, example = {
+            "other": ("the other modality", "infrared queries and a visible gallery"),
+            "own": ("its modality", "infrared queries and an infrared gallery"),
+            "both": ("both modalities", "infrared queries and a visible and infrared gallery"),
+        }[modality]
         raise EvaluationError(
             f"'{layout.root}' has {len(query)} queries and {len(gallery)} gallery images, but no "
-            "query whose gallery has the other modality; expected, for example, infrared queries "
-            "and a visible gallery: fix the splits 'query', 'gallery' or 'test'"
+            f"query whose gallery has {wanted}; expected, for example, {example}: fix the splits "
+            "'query', 'gallery' or 'test'"
+            + (", or --gallery-modality" if modality != "other" else "")
         )
     return found
+
+
+def _gallery_of(
+    records: Iterable[ImageRecord], query: Modality, gallery: GalleryModality
+) -> list[ImageRecord]:
+    """The images that are searched for queries of a modality."""
+    if gallery == "both":
+        return list(records)
+    return _of(records, query if gallery == "own" else query.other)
+
+
+def _has_gallery(records: Sequence[ImageRecord], query: Modality, gallery: GalleryModality) -> bool:
+    if gallery == "both":
+        return all(_of(records, modality) for modality in Modality)
+    return bool(_gallery_of(records, query, gallery))
+
+
+def direction(query: Modality, gallery: GalleryModality) -> str:
+    """The direction of a search, such as ``infrared to both``."""
+    target = {"other": query.other, "own": query, "both": "both"}[gallery]
+    return f"{query} to {target}"
 
 
 def validation(layout: Layout) -> Protocol:

@@ -121,7 +121,7 @@ def _result(
             for found, trial in zip(ranks, protocol.trials, strict=True)
         ),
         feature_size=features.values.shape[1],
-        similarity=how.similarity,
+        similarity=how.similarity_name,
         query_expansion=str(how.expansion or "none"),
         reranking=how.reranking_name,
         test_time_augmentation=features.augmentation,
@@ -213,8 +213,10 @@ def _join(parts: list[tuple[NDArray[np.int64], QueryRanks]], queries: int) -> Qu
 def _score(ranks: QueryRanks, trial: Trial, protocol: Protocol) -> TrialScore:
     # First, because its error message counts the queries where none has a match.
     by_image = cmc_curve(ranks.first_image, CMC_LENGTH)
-    # Queries of the same identity and camera have the same chance: compute each kind once.
-    kinds = np.stack([protocol.identities[trial.query], protocol.cameras[trial.query]])
+    # Queries of the same identity and camera have the same chance, unless one of them is in the
+    # gallery, where it is left out: compute each kind once.
+    shown = np.isin(trial.query, trial.gallery)
+    kinds = np.stack([protocol.identities[trial.query], protocol.cameras[trial.query], shown])
     _, some, counts = np.unique(kinds, axis=1, return_index=True, return_counts=True)
     representatives = trial.query[some]
     chance = chance_level(

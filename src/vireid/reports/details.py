@@ -193,5 +193,7 @@ def _set_title(axes: Axes, result: Result) -> None:
 def _similarity_name(result: Result) -> str:
     if result.reranking != "none":
         return "similarity after re-ranking"
-    name = "cosine similarity" if result.similarity == "cosine" else "minus the Euclidean distance"
+    kind, *standardised = result.similarity.split(", ")
+    name = "cosine similarity" if kind == "cosine" else "minus the Euclidean distance"
+    name = f"{name} (standardised)" if standardised else name
     return name if result.query_expansion == "none" else f"{name} after query expansion"
