@@ -81,8 +81,8 @@ class _Network:
 class NanoDet:
     """NanoDet-g on COCO, of whose 80 classes the first, person, is used.
 
-    A frame without colours is searched inverted, too, at twice the cost: a thermal camera may show
-    warm people bright or dark, and photographs in visible light show neither.
+    A frame without colours is searched inverted, too, at twice the cost: thermal cameras show warm
+    people bright or dark, and the network was trained on photographs in visible light only.
 
     Args:
         file: The OpenVINO IR (``.xml``, with its ``.bin``).
