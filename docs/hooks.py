@@ -17,9 +17,10 @@ from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
 _OUTSIDE = re.compile(
-    r"\[([^\]]+)\]\((?:\.\./)+(?:deploy|models|src|tests|CONTRIBUTING|README)[^)]*\)"
+    r"\[([^\]]+)\]\((?:(?:\.\./)+(?:deploy|models|src|tests|CONTRIBUTING|README)[^)]*|[\w/]+\.py)\)"
 )
 _NAMED = re.compile(r"\[[\w/]+\.md\](\(([\w/.]+\.md)(?:#[^)]*)?\))")
+_CARD = re.compile(r"\]\(\.\./models/src/vireid_models/([\w-]+)/MODEL_CARD\.md\)")
 _NOTEBOOK = re.compile(r"(\]\([\w/.]+)\.ipynb\)")
 _DRAWING = re.compile(r'<img [^>]*src="(?:\.\./)*images/([\w-]+)\.svg"[^>]*>')
 
@@ -47,15 +48,18 @@ def on_page_markdown(markdown: str, *, page: Page, files: Files, **_: Any) -> st
         title = target.page.title if target and target.page else None
         return f"[{title}]{link[1]}" if title else link[0]
 
-    markdown = _OUTSIDE.sub(r"\1", _NOTEBOOK.sub(r"\1.md)", markdown))
-    return _NAMED.sub(titled, markdown)
+    markdown = _CARD.sub(r"](cards/\1.md)", _NOTEBOOK.sub(r"\1.md)", markdown))
+    return _NAMED.sub(titled, _OUTSIDE.sub(r"\1", markdown))
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Embed the drawings of a page."""
-    return _DRAWING.sub(
-        lambda image: (_ROOT / f"docs/images/{image[1]}.svg").read_text(encoding="utf-8"), html
-    )
+    """Embed the drawings of a page; on a phone they scroll instead of shrinking."""
+
+    def embedded(image: re.Match[str]) -> str:
+        drawing = (_ROOT / f"docs/images/{image[1]}.svg").read_text(encoding="utf-8")
+        return f'<span class="drawing-frame">{drawing}</span>'
+
+    return _DRAWING.sub(embedded, html)
 
 
 def _markdown(notebook: dict[str, Any], name: str) -> str:
