@@ -132,7 +132,10 @@ def test_traces_of_a_query_in_hits_are_removed(gallery: Gallery) -> None:
     case = case_of(gallery)
     gallery.delete(Filters(ids=(IDS[1],)))
     assert gallery.cases.get(case.id).hits[0].queries == (UPLOAD,)
-    assert traces(gallery, IDS[1]) == []
+    # Also of an image that is no query of the case.
+    gallery.cases.add(case.id, [CaseHit(id=IDS[4], by="ada", queries=(IDS[6],))])
+    gallery.delete(Filters(ids=(IDS[6],)))
+    assert traces(gallery, IDS[1]) == traces(gallery, IDS[6]) == []
 
 
 def test_retention(gallery: Gallery) -> None:

@@ -227,8 +227,7 @@ class Handlers:
             "filters": form.given(),
         }
         with self._audit.change(user, "case-add", details):
-            found, _ = self.service.decide(user, id, form, uploads)
-        return found
+            return self.service.decide(user, id, form, uploads)
 
     def remove_from_case(self, user: str, id: str, request: CaseRemoval) -> CaseInfo:
         """Remove hits, query images and notes from a case."""

@@ -325,7 +325,7 @@ class Service:
 
     def decide(
         self, user: str, id: str, form: CaseDecisions, uploads: Sequence[Upload]
-    ) -> tuple[CaseInfo, tuple[bytes, ...]]:
+    ) -> CaseInfo:
         """Keep decisions on entries in a case, with the scores of the search that finds them.
 
         Args:
@@ -334,9 +334,6 @@ class Service:
             form: The search as for :meth:`search`, without query images none, and the decisions.
             uploads: As there.
 
-        Returns:
-            The case, and the thumbnails of the uploads.
-
         Raises:
             ImageError: As there.
             NotThereError: There is no such case or entry, or the search does not find an entry.
@@ -344,12 +341,11 @@ class Service:
         self.cases.get(user, id)
         decisions = form.decisions()
         if not uploads and not form.entry:
-            return self.cases.decide(user, id, decisions), ()
+            return self.cases.decide(user, id, decisions)
         images, found = self._find(form, uploads)
         infos = [image.info for image in images]
         case = keep_search(self.gallery, id, infos, found, decisions, by=user)
-        thumbnails = tuple(image.thumbnail for image in images[: len(uploads)])
-        return self.cases.described(case, user), thumbnails
+        return self.cases.described(case, user)
 
     def _find(
         self, form: SearchForm, uploads: Sequence[Upload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def find_bytes(files: Iterable[Path], parts: Sequence[bytes]) -> dict[bytes, lis
     for path in files:
         inside: set[bytes] = set()
         rest = b""
-        with path.open("rb") as file:
+        # Temporary files of a writer may be gone by now, and with them what they held.
+        with suppress(FileNotFoundError), path.open("rb") as file:
             while read := file.read(CHUNK):
                 data = rest + read
                 # The engine allocates its files larger than their content.

@@ -172,6 +172,11 @@ class Case:
         return frozenset([q.id for q in self.queries] + [hit.id for hit in self.hits])
 
     @property
+    def named_ids(self) -> frozenset[str]:
+        """The ids of all images that it names: also of those that its hits were found with."""
+        return self.image_ids.union(*(hit.queries for hit in self.hits))
+
+    @property
     def entry_ids(self) -> frozenset[str]:
         """Those of them that were entries when they were added."""
         return self.image_ids - {query.id for query in self.queries if query.name}
@@ -434,7 +439,7 @@ class Cases:
         Raises:
             GalleryError: After the block: a damaged file holds one of these ids.
         """
-        if not self.available:
+        if not ids or not self.available:
             yield
             return
         with self._lock:
@@ -446,7 +451,7 @@ class Cases:
                     if _may_name(self._path(one), ids):
                         problems.append(str(error))
                     continue
-                if gone := case.image_ids.intersection(ids):
+                if gone := case.named_ids.intersection(ids):
                     changed, removed = changed + 1, removed + len(gone)
                     self._save(replace(case.without(gone), deleted=case.deleted + len(gone)))
             if changed:
