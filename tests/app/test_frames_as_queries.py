@@ -101,8 +101,8 @@ def test_what_is_no_single_person(ada: Visitor) -> None:
         (crop, []),
         (np.pad(crop, ((4, 4), (14, 14), (0, 0))), []),  # not the shape of a crop, but filled
         (scene(20), ["'me.png' seems to show 1 person on a small part of it, and is searched"]),
-        (scene(20, 100), ["'me.png' seems to show 2 people, and is searched as one person"]),
-        (scene(), ["'me.png' seems to show no person, and is searched as one person"]),
+        (scene(20, 100), ["'me.png' seems to show 2 people, and is searched as a whole"]),
+        (scene(), ["'me.png' seems to show no person, and is searched as a whole"]),
     ):
         said = ada.search(png(pixels), limit=1)["query_remarks"]
         assert len(said) == len(remarks)
@@ -125,6 +125,11 @@ def test_what_cannot_be_looked_at(ada: Visitor, tmp_path: Path) -> None:
     playlist = f"ffconcat version 1.0\nfile '{tmp_path / 'a.mp4'}'\n".encode()
     assert refused(ada, playlist)[0] == 415
     assert look(ada, png(scene()))["people"] == []
+    low = scene(20, 100)
+    low[70:, 90:] = low[0, 0]  # the second one is 38 pixels high
+    found = look(ada, png(low))
+    assert len(found["people"]) == 1
+    assert found["remarks"] == ["1 person lower than 48 pixels left out."]
 
 
 def test_one_upload_is_looked_through_at_a_time(
@@ -175,14 +180,14 @@ def test_the_shell_notices_several_people(
         asked.append(BrightBoxes())
         return asked[0]
 
-    monkeypatch.setattr(gallery_search, "installed_detector", detector)
+    monkeypatch.setattr(gallery_search, "default_detector", detector)
     words = ["gallery", "search", str(people), "--run", str(run)]
     assert main([*words, str(tmp_path / "crop.png")]) == 0
     assert "vireid detect" not in capsys.readouterr().err
     assert not asked  # nor the detector loaded
     assert main([*words, str(tmp_path / "scene*.png")]) == 0
     said = capsys.readouterr().err
-    assert "'scene0.png' seems to show 2 people, and is searched as one person as a whole." in said
+    assert "'scene0.png' seems to show 2 people, and is searched as a whole." in said
     assert "'scene3.png'" not in said
     assert "The same holds for 2 more. To search with one of the people, cut them out" in said
 

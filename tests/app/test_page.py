@@ -445,4 +445,14 @@ def test_results_come_into_view_on_a_phone(browser: Browser, server: Served, sho
             tab.page.get_by_role("checkbox", name="hall").check()
         tab.settled()
         in_view = "document.getElementById('results').getBoundingClientRect().top"
-        tab.page.wait_for_function(f"{in_view} >= 0 && {in_view} < 100")
+        tab.page.wait_for_function(f"() => {in_view} >= 0 && {in_view} < 100")
+        # A text is applied while it is typed; Enter brings the results into view.
+        identity = tab.page.locator("#filters").get_by_label("Identity")
+        with tab.page.expect_response("**/api/entries?*"):
+            identity.fill("person 3")
+        tab.settled()
+        tab.page.evaluate("window.scrollTo(0, 0)")
+        assert tab.page.evaluate(f"{in_view} > innerHeight / 2")
+        tab.page.keyboard.press("Enter")
+        # As far up as the page, with one result, is long.
+        tab.page.wait_for_function(f"() => {in_view} >= 0 && {in_view} <= innerHeight / 2")

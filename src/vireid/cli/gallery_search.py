@@ -36,9 +36,9 @@ from vireid.times import format_time
 from vireid.types import Device, ImageInfo, IndexedImage, Modality
 from vireid.video.scenes import (
     NoDetector,
+    default_detector,
     describe_people,
     has_shape_of_crop,
-    installed_detector,
 )
 
 __all__ = ["Query", "search"]
@@ -87,9 +87,9 @@ def search(
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
 
-    All query images must show the same person, and nobody else: of images that have not the shape
-    of a crop is said how many people they seem to show. Where the gallery has entries of both
-    modalities, those of the query's own are left out unless --modality selects them or
+    All query images must show the same person, and nobody else: the command says how many people an
+    image seems to show that does not have the shape of a crop. Where the gallery has entries of
+    both modalities, those of the query's own are left out unless --modality selects them or
     --both-modalities is given. Images of one tracklet, and near-duplicates, such as consecutive
     frames of one camera, share a line. A calibrated gallery adds a verdict to each result.
 
@@ -178,7 +178,7 @@ def _log_scenes(images: Sequence[ImageInfo], tone_mapping: ToneMapping) -> None:
         if info.path.parent.suffix != ".npy":  # rows of arrays are crops
             with open_image(info.path) as image:
                 scenes += [] if has_shape_of_crop(*image.size) else [info]
-    detector = installed_detector() if scenes else NoDetector("")
+    detector = default_detector() if scenes else NoDetector("")
     remarks = []
     for info in scenes:
         image = read_image(info.path, tone_mapping.of(info.camera))

@@ -25,7 +25,7 @@ from vireid.gallery import open_gallery
 from vireid.log import echo, log
 from vireid.types import Device
 from vireid.video.detectors import load_detector
-from vireid.video.scenes import installed_detector
+from vireid.video.scenes import default_detector
 
 __all__ = ["Logging", "serve"]
 
@@ -110,7 +110,7 @@ def serve(
             limits=limits,
             read_only=read_only,
             audit_images=logging.audit_images,
-            detector=load_detector(detector) if detector else installed_detector(),
+            detector=load_detector(detector) if detector else default_detector(),
         )
         handlers = Handlers(service, logging.open(gallery))
         closing.callback(handlers.close)

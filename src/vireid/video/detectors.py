@@ -21,8 +21,10 @@ from vireid.models import installed_models, name_installed
 from vireid.optional_packages import package, quiet
 from vireid.plugins import declared, plugins
 
-__all__ = ["Detector", "NanoDet", "frame_chroma", "load_detector"]
+__all__ = ["Detector", "NanoDet", "frame_chroma", "installed_detector", "load_detector"]
 
+_INSTALLED = "nanodet"
+"""The detector's name among the installed models."""
 _THRESHOLD = 0.25
 """Least score of a box. The tracker starts tracklets from higher ones only."""
 _OVERLAP = 0.5
@@ -161,7 +163,13 @@ def _without_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     return boxes[kept]
 
 
-def load_detector(name: str = "nanodet") -> Detector:
+def installed_detector() -> NanoDet | None:
+    """The detector of `vireid-models`; None if it is not installed."""
+    model = installed_models().get(_INSTALLED)
+    return NanoDet(model.path / f"{_INSTALLED}.xml") if model else None
+
+
+def load_detector(name: str = _INSTALLED) -> Detector:
     """Load a detector.
 
     Args:
@@ -175,12 +183,11 @@ def load_detector(name: str = "nanodet") -> Detector:
     """
     if name.endswith(".xml") and Path(name).is_file():
         return NanoDet(Path(name))
-    installed = installed_models()
-    if name == "nanodet" and name in installed:
-        return NanoDet(installed[name].path / f"{name}.xml")
+    if name == _INSTALLED and (installed := installed_detector()):
+        return installed
     own = declared("detectors", name)
     if own is None:
-        known = " or ".join(["nanodet", *plugins("detectors")])
+        known = " or ".join([_INSTALLED, *plugins("detectors")])
         raise ConfigError(
             f"--detector '{name}' is no installed detector; expected {known}, or the path of a"
             f" NanoDet-g (.xml); {name_installed('detection')}."

@@ -17,9 +17,10 @@ from PIL import Image
 
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, ExportError, VideoError
+from vireid.models import name_installed
 from vireid.types import Modality
 from vireid.video.crops import BestCrops, Crop, cut, hidden_shares
-from vireid.video.detectors import Detector, frame_chroma, load_detector
+from vireid.video.detectors import Detector, frame_chroma, installed_detector
 from vireid.video.frames import Frame, VideoFile, opened
 from vireid.video.tracking import SURE, Tracker
 
@@ -32,9 +33,9 @@ __all__ = [
     "Scene",
     "View",
     "cut_out",
+    "default_detector",
     "describe_people",
     "has_shape_of_crop",
-    "installed_detector",
     "people_of_image",
     "people_of_video",
 ]
@@ -99,12 +100,9 @@ class NoDetector:
         raise ExportError(self._reason)
 
 
-def installed_detector() -> Detector:
+def default_detector() -> Detector:
     """The detector of `vireid-models`, or one that finds nobody if it is not installed."""
-    try:
-        return load_detector()
-    except ConfigError as error:
-        return NoDetector(str(error))
+    return installed_detector() or NoDetector(name_installed("detection"))
 
 
 Box = tuple[int, int, int, int]
@@ -202,7 +200,7 @@ def describe_people(name: str, image: Image.Image, detector: Detector) -> str:
         return f"Whether '{name}' shows several people is unknown: {scene.problem}"
     shown = many(len(scene.people), "person", "people") if scene.people else "no person"
     part = " on a small part of it" if len(scene.people) == 1 else ""
-    return f"'{name}' seems to show {shown}{part}, and is searched as one person as a whole."
+    return f"'{name}' seems to show {shown}{part}, and is searched as a whole."
 
 
 def people_of_image(name: str, image: Image.Image, detector: Detector) -> Scene:
@@ -288,7 +286,7 @@ def _look(
     """The people of a frame, or of the frames of a video."""
     scene, found, places = Scene(), dict[int, BestCrops](), Counter[int]()
     spans: dict[int, tuple[float, float]] = {}
-    crowd, step = set[int](), 1
+    small, crowd, step = set[int](), set[int](), 1
     for frame in frames:
         if frame.seconds > seconds:
             scene.remarks.append(f"Only the first {seconds:g} s of it were looked at.")
@@ -301,14 +299,13 @@ def _look(
         for row, share, id in zip(boxes, hidden.tolist(), ids.tolist(), strict=True):
             if id < 0 or not (crop := cut(frame, row, share, chroma)):
                 continue
+            if crop.box[3] - crop.box[1] < _MIN_HEIGHT:
+                small.add(id)
+                continue
             if id not in found and len(found) == _MOST_PEOPLE:
                 crowd.add(id)
                 continue
-            own = found.setdefault(id, BestCrops(_CROPS, frame.seconds))
-            if crop.box[3] - crop.box[1] < _MIN_HEIGHT:
-                own.small += 1
-                continue
-            own.add(crop)
+            found.setdefault(id, BestCrops(_CROPS, frame.seconds)).add(crop)
             seen[id] = crop.box
             places[id] += 1
             spans[id] = (spans.get(id, (frame.seconds,))[0], frame.seconds)
@@ -324,9 +321,9 @@ def _look(
     scene.people = [_person(found[id], places[id], spans[id]) for id in order]
     for view in scene.views:
         view.boxes = {order.index(id): box for id, box in view.boxes.items()}
-    if small := len(found) - len(order):
+    if number := len(small - found.keys() - crowd):
         scene.remarks.append(
-            f"{many(small, 'person', 'people')} lower than {_MIN_HEIGHT} pixels left out."
+            f"{many(number, 'person', 'people')} lower than {_MIN_HEIGHT} pixels left out."
         )
     if crowd:
         scene.remarks.append(f"Only the first {_MOST_PEOPLE} people are shown.")
