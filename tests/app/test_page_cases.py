@@ -69,7 +69,7 @@ def test_a_case_from_search_to_erasure(
         assert chosen.count() == before - 1
         page.get_by_role("button", name="All cases").click()
         tab.says(".case-list", NAME)
-        looks(tab, "cases")
+        tab.shot("cases")
         page.locator(".case-list button").click()
         page.get_by_role("button", name="Delete case…").click()
         page.get_by_role("button", name="Delete it permanently").click()
