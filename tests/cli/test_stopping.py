@@ -103,6 +103,25 @@ CASES |= {
 }
 
 
+NOWHERE = "/proc/nowhere/out"
+"""A folder that nobody can create."""
+CASES |= {
+    f"nowhere, {words.partition(' {out}')[0]}": Case(
+        words.format(out=NOWHERE).split(), "vireid.cli:_app", fault="none"
+    )
+    for words in (
+        "gallery export people --out {out}.parquet",
+        "encode run images --out {out}.parquet",
+        "check sysu-mm01 tree --json {out}.json",
+        SCORE + " --out {out}.json",
+        "synvi {out} --layout video",
+        "demo {out}",
+        "adapt run tree --out {out}",
+        "detect images/0.png --camera hall --out {out}",
+    )
+}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C interrupt although a shell that runs the tests in the background ignores it."""
@@ -172,6 +191,19 @@ def test_a_full_disk_ends_in_one_line(ended: dict[str, Ended], name: str) -> Non
     last = err.splitlines()[-1]
     assert re.match(r"vireid: .*'.+' (cannot|could not) be .*\(File too large\); .+\.$", last)
     assert ".tmp" not in last
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("nowhere")])
+def test_a_folder_that_cannot_be_created_ends_in_one_line(
+    ended: dict[str, Ended], name: str
+) -> None:
+    status, _, err = ended[name]
+    assert status == 2, err
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("vireid: ")
+    assert f"'{NOWHERE}" in last or f"'{Path(NOWHERE).parent}'" in last
+    assert last.endswith(".")
 
 
 def test_figures_are_printed_before_files_are_written(ended: dict[str, Ended]) -> None:
