@@ -21,7 +21,7 @@ LAYERS = (
     ("openset",),
     ("video", "adaptation"),
     ("reports",),
-    ("app", "synvi", "testing"),
+    ("app", "synvi", "testing", "watching"),
     ("cli",),
 )
 """From left to right."""

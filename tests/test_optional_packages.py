@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from vireid.errors import ExportError
-from vireid.optional_packages import package
+from vireid.optional_packages import package, quiet
 
 # Records every attempt to connect or to fork.
 SCRIPT = """
@@ -71,3 +72,24 @@ def test_no_telemetry(before: str, after: str, tmp_path: Path) -> None:
 def test_a_missing_package() -> None:
     with pytest.raises(ExportError, match=r"'no_such' cannot|no_such cannot be found.*\[export\]"):
         package("no_such.part")
+
+
+def test_only_the_own_thread_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = threading.Event(), threading.Event()
+
+    def other() -> None:
+        first.wait(60)
+        print("from another thread", file=sys.stderr)
+        second.set()
+        with quiet():
+            print("by another package", file=sys.stderr)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with quiet():
+        first.set()
+        assert second.wait(60)
+        print("by a package", file=sys.stderr)
+    thread.join(60)
+    print("afterwards", file=sys.stderr)
+    assert capsys.readouterr().err.splitlines() == ["from another thread", "afterwards"]

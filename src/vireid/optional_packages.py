@@ -18,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from vireid.errors import ExportError
 
@@ -66,14 +66,29 @@ def package(name: str, *, extra: str = "export") -> Any:
         return importlib.import_module(name)
 
 
+class _Muted(io.StringIO):
+    """A stream that drops what this thread writes; other threads still write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str, /) -> int:
+        own = threading.get_ident() == self._thread
+        return len(text) if own else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Suppress what other packages print, log and warn about; errors are still raised."""
     with (
         _LOCK,
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(_Muted(sys.stdout)),
+        contextlib.redirect_stderr(_Muted(sys.stderr)),
         _logging_only_errors(),
     ):
         warnings.simplefilter("ignore")

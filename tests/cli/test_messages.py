@@ -36,6 +36,7 @@ ENTRIES: dict[str, tuple[str, str]] = {
     "gallery search": ("gallery_search", "search"),
     "gallery case list": ("gallery_case", "listed"),
     **{f"gallery case {name}": ("gallery_case", name) for name in CASE},
+    "gallery save-search": ("saved_search", "save_search"),
     "gallery calibrate": ("calibrate", "calibrate"),
 }
 """The module of :mod:`vireid.cli` and the function of every command."""
@@ -51,7 +52,8 @@ NO_MESSAGES = {
 """CSS, and parts of command lines."""
 CONFIGURED = {
     *("train --resume", "demo", "difficulty", "methods", "evaluate", "compare", "leaderboard"),
-    *("adapt", "encode", "export", "serve", "gallery add", "gallery search", "gallery calibrate"),
+    *("adapt", "encode", "export", "serve", "watch"),
+    *("gallery add", "gallery search", "gallery save-search", "gallery calibrate"),
 }
 """Commands that read options from config.yaml, whose errors name the file and the value, or that
 have a fixed recipe."""
@@ -111,7 +113,10 @@ EXCEPTIONS = (
     Excepted("--pattern '{}' {}", CONFIGURED, "it quotes the run's option, and is no advice"),
     Excepted(
         "--batch-size {} is out",
-        {*_TRAIN, "adapt", "difficulty", "export", "serve", "gallery search"},
+        {
+            *(*_TRAIN, "adapt", "difficulty", "export", "serve", "watch"),
+            *("gallery search", "gallery save-search"),
+        },
         "the default is in range",
     ),
     Excepted("leave out --weights or --start", {"adapt"}, "it starts without weights"),

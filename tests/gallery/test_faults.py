@@ -647,3 +647,37 @@ def test_an_edit_leaves_no_former_value(place: Path) -> None:
     held = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
     assert b"now" in held
     assert b"Former" not in held
+
+
+def test_writers_that_take_turns(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        open_gallery(few, write=True, turns=True) as one,
+        open_gallery(few, write=True, turns=True) as other,
+    ):
+        one.add([row(100)])
+        other.add([row(101)])
+        one.delete(Filters(ids=(row(101).info.id,)))
+        assert numbers_in(one) == numbers_in(other) == {*range(5), 100}
+        assert not (few / "writer.json").exists()
+        # A writer that takes no turns excludes them while it is open; they still search.
+        with open_gallery(few, write=True), monkeypatch.context() as patch:
+            patch.setattr(one._store, "_lock_timeout", 0.0)
+            with pytest.raises(GalleryError, match=r"being changed by process .* one writer"):
+                one.add([row(102)])
+            assert other.count() == 6
+        one.add([row(102)])
+        assert other.count() == 7
+
+
+def test_the_next_turn_cleans_up_after_a_kill(made: Path) -> None:
+    rows = [row(number) for number in range(100, 110)]
+    with open_gallery(made, write=True, turns=True) as gallery:
+        assert gallery.count() == 100
+        other = Other(write_half, made, list(range(100, 110)))
+        other.hear()
+        other.kill()
+        assert (made / "writer.json").exists()
+        gallery.add([row(200)])
+        assert not (made / "writer.json").exists()
+        assert numbers_in(gallery) == {*range(100), 200}
+        assert gallery.verify(deleted=rows).passed

@@ -42,6 +42,7 @@ COMMANDS: Mapping[str, str] = {
     "encode": "Extract features with a trained model into a file or a folder of shards.",
     "export": "Export a trained model to ONNX or OpenVINO, preprocessing included.",
     "gallery": "Add images to a gallery, search it, and maintain it.",
+    "watch": "Add what arrives in folders and streams to a gallery; report matches.",
     "serve": "Serve a gallery as a web page and a REST API.",
 }
 """The commands and their summaries: the first line of the docstring, where a command is one

@@ -25,14 +25,32 @@ from vireid.video import DetectOptions, People, Source
 from vireid.video.manifest import MANIFEST
 from vireid.video.sources import open_sources
 
-__all__ = ["DEFAULT_SCENE_OPTIONS", "SceneOptions", "print_people", "split_scenes"]
+__all__ = [
+    "DEFAULT_DETECTOR_OPTIONS",
+    "DEFAULT_SCENE_OPTIONS",
+    "DetectorOptions",
+    "SceneOptions",
+    "print_people",
+    "split_scenes",
+]
 
 
 _DETECTION = DetectOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneOptions:
+class DetectorOptions:
+    """The detector, and which of its boxes become crops."""
+
+    detector: str = "nanodet"
+    """An installed detector (`vireid models`), the path of a NanoDet-g (.xml), or the detector of a
+    plugin."""
+    detection: DetectOptions = _DETECTION
+    """How frames are chosen, and crops of what they show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneOptions(DetectorOptions):
     """Options for finding people in videos, streams and images of scenes."""
 
     start: str = ""
@@ -40,11 +58,6 @@ class SceneOptions:
     in the video by default."""
     limit: Annotated[str, tyro.conf.arg(name="for")] = ""
     """How long to read streams, such as 10m; until Ctrl-C by default."""
-    detector: str = "nanodet"
-    """An installed detector (`vireid models`), the path of a NanoDet-g (.xml), or the detector of a
-    plugin."""
-    detection: DetectOptions = _DETECTION
-    """How frames are chosen, and crops of what they show."""
 
     def open(
         self, names: Sequence[str], labels: LabelOptions, *, images: bool = True
@@ -76,6 +89,7 @@ class SceneOptions:
         )
 
 
+DEFAULT_DETECTOR_OPTIONS = DetectorOptions()
 DEFAULT_SCENE_OPTIONS = SceneOptions()
 
 

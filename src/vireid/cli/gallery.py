@@ -37,6 +37,7 @@ from vireid.cli._standardise import log_few_images
 from vireid.cli.calibrate import calibrate
 from vireid.cli.entries import EntryFilters, parse_duration, place_beside
 from vireid.cli.gallery_search import search
+from vireid.cli.saved_search import save_search
 from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, GalleryError, VideoError, VireidError, first_few
 from vireid.gallery import (
@@ -93,6 +94,7 @@ def app() -> SubcommandApp:
         add,
         edit,
         search,
+        save_search,
         calibrate,
         info,
         export,

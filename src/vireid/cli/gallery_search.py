@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import tyro
@@ -41,6 +41,9 @@ from vireid.video.scenes import (
     has_shape_of_crop,
 )
 
+if TYPE_CHECKING:
+    from vireid.features import FeatureExtractor
+
 __all__ = ["Query", "search"]
 
 _LOGGING = Logging()
@@ -63,6 +66,34 @@ class Query:
     """Instead of images, search with the gallery's entries of this tracklet (of --query-camera)."""
     device: Device | None = None
     """Device; the one used for training by default."""
+
+    def list(self, images: Sequence[str]) -> list[ImageInfo]:
+        """List the query images; none if the query is a tracklet.
+
+        Raises:
+            VireidError: As :func:`~vireid.data.listing.list_images`, or both are given.
+        """
+        if not self.query_tracklet:
+            modality = Modality(self.query_modality) if self.query_modality else None
+            return list_images(images, modality=modality, camera=self.query_camera)
+        if images:
+            raise ConfigError(
+                f"--query-tracklet '{self.query_tracklet}' is given with"
+                f" {many(len(images), 'image')}; expected one or the other; leave out the images."
+            )
+        return []
+
+    def rows(
+        self, gallery: Gallery, extractor: FeatureExtractor, listed: Sequence[ImageInfo]
+    ) -> tuple[list[IndexedImage], Counter[str]]:
+        """The query images with their features, and how they were converted."""
+        # Imported here because torch takes seconds, and other gallery commands do without.
+        from vireid.features import extract_from_files
+
+        batches = list(extract_from_files(extractor, listed)) if listed else []
+        rows = [image for batch in batches for image in batch.images]
+        remarks = Counter(remark for batch in batches for remark in batch.remarks)
+        return rows or _tracklet(gallery, self), remarks
 
 
 def search(
@@ -115,31 +146,16 @@ def search(
     Returns:
         The results.
     """
-    # Imported here because torch takes seconds, and other gallery commands do without.
-    from vireid.features import extract_from_files
-
     if report:
         from vireid.reports.case import check_ending
 
         check_ending(report.suffix.lower())
     decisions.check()
-    modality = Modality(query.query_modality) if query.query_modality else None
-    if query.query_tracklet and images:
-        raise ConfigError(
-            f"--query-tracklet '{query.query_tracklet}' is given with {many(len(images), 'image')};"
-            " expected one or the other; leave out the images."
-        )
-    listed = (
-        []
-        if query.query_tracklet
-        else list_images(images, modality=modality, camera=query.query_camera)
-    )
+    listed = query.list(images)
     extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(gallery, model=extractor.model_info, write=bool(decisions.case)) as opened:
         case = opened.cases.find(decisions.case).id if decisions.case else ""
-        batches = list(extract_from_files(extractor, listed))
-        rows = [image for batch in batches for image in batch.images]
-        rows += _tracklet(opened, query) if query.query_tracklet else []
+        rows, remarks = query.rows(opened, extractor, listed)
         _log_scenes(listed, extractor.tone_mapping)
         queries = [row.info for row in rows]
         found = search_gallery(
@@ -162,7 +178,7 @@ def search(
     if json:
         echo(plain.dumps(search_record(queries, found), indent=2))
     else:
-        print_converted(Counter(remark for batch in batches for remark in batch.remarks))
+        print_converted(remarks)
         echo(_as_text(queries, found, each=limit if each else 0, ids=kept is not None))
         if kept:
             echo(case_state(kept))

@@ -101,7 +101,13 @@ def serve(
         listening = closing.enter_context(listen(host, port, tokens=tokens))
         extractor = load_for_gallery(run, gallery, device=device, create=create)
         opened = closing.enter_context(
-            open_gallery(gallery, model=extractor.model_info, write=not read_only, create=create)
+            open_gallery(
+                gallery,
+                model=extractor.model_info,
+                write=not read_only,
+                create=create,
+                turns=True,
+            )
         )
         service = Service(
             opened,

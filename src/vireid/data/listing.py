@@ -36,7 +36,7 @@ from vireid.log import log, printable
 from vireid.times import parse_time
 from vireid.types import ImageInfo, Modality
 
-__all__ = ["list_images"]
+__all__ = ["fill_in", "list_images"]
 
 _COLUMNS = Columns(
     required=("path",),
@@ -154,7 +154,7 @@ def _filled_in(
     filled, others = {}, list[str]()
     for key, image in images.items():
         fields = pattern.match_end(image.path, roots[key])
-        filled[key] = image if fields is None else _fill_in(image, fields, pattern)
+        filled[key] = image if fields is None else fill_in(image, fields, pattern)
         others += [str(image.path)] if fields is None else []
     if len(others) == len(images):
         raise DatasetError(
@@ -171,7 +171,12 @@ def _filled_in(
     return filled
 
 
-def _fill_in(image: ImageInfo, fields: Mapping[str, str], pattern: PathPattern) -> ImageInfo:
+def fill_in(image: ImageInfo, fields: Mapping[str, str], pattern: PathPattern) -> ImageInfo:
+    """An image with what the fields of a pattern give and it does not have yet.
+
+    Raises:
+        DatasetError: A field cannot be parsed.
+    """
     values: dict[str, Any] = dict(fields)
     values.pop("split", None)
     for name, parse in (("modality", parse_modality), ("time", parse_time)):

@@ -11,6 +11,7 @@ from vireid.gallery.gallery import (
     open_gallery,
 )
 from vireid.gallery.options import CollectionOptions, ServerOptions
+from vireid.gallery.saved import SavedSearch
 from vireid.gallery.store import Field
 from vireid.gallery.verification import Verification
 
@@ -26,6 +27,7 @@ __all__ = [
     "Gallery",
     "Hit",
     "Info",
+    "SavedSearch",
     "ServerOptions",
     "Verification",
     "open_gallery",

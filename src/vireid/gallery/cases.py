@@ -8,7 +8,8 @@ pixel, feature, camera, time or identity: those live in the gallery alone, under
 Deleting an entry removes all that cases say of it and leaves only a number. A query image that is
 no entry is referred to by the id that it would have as one, which its file gives again.
 
-Cases are changed by the one process that may change the gallery; others read them meanwhile.
+Cases are changed by the process that may change the gallery, or whose turn it is; others read them
+meanwhile.
 """
 
 from __future__ import annotations
@@ -306,7 +307,7 @@ class Cases:
         """
         self._check_write()
         case = Case(name=_text(name, "name of a case", LONGEST_NAME), opened_by=by)
-        with self._lock:
+        with self._changing():
             self._save(case)
         return case
 
@@ -417,7 +418,7 @@ class Cases:
         """
         self._check_write()
         path = self._path(id)
-        with self._lock:
+        with self._changing():
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -442,7 +443,7 @@ class Cases:
         if not ids or not self.available:
             yield
             return
-        with self._lock:
+        with self._changing():
             problems, changed, removed = list[str](), 0, 0
             for one in self.ids():
                 try:
@@ -481,7 +482,7 @@ class Cases:
         """
         self._check_write()
         number = 0
-        with self._lock:
+        with self._changing():
             for case in self.read_all()[0]:
                 old = {one.id for one in case.queries if one.name and one.time < before}
                 old -= self._store.existing(sorted(old)) if old else set()
@@ -535,7 +536,7 @@ class Cases:
 
     def _change(self, id: str, change: Callable[[Case], Case]) -> Case:
         self._check_write()
-        with self._lock:
+        with self._changing():
             case = replace(change(self.get(id)), changed=_now())
             self._save(case)
             return case
@@ -553,6 +554,12 @@ class Cases:
             f"The case '{path}' cannot be changed ({error.strerror}); "
             f"{fix_of(error, 'fix the permissions of its folder')}, and try again."
         )
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let neither another thread nor another process change cases and entries."""
+        with self._lock, self._store.turn():
+            yield
 
     def _check_write(self) -> None:
         _ = self._folder

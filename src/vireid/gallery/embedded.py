@@ -4,7 +4,7 @@
       gallery.json   the model, notes, and whether there is a graph; marks the folder as a gallery
       shard/         the engine's segments: features, metadata, thumbnails
       cases/         one JSON file a case; see :mod:`vireid.gallery.cases`
-      writer.lock    held by the one process that may change the gallery
+      writer.lock    held by the one process that may change the gallery, or changes it now
       writer.json    names that process; left behind if it is killed
       shard.lock     held by the process that has the segments open at the moment
       queue.lock     held by a process that waits for them
@@ -21,7 +21,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,16 @@ class EmbeddedStore(Store):
     """A :class:`~vireid.gallery.store.Store` in a folder; threads may share it.
 
     Several processes may open the same folder. One may write; they open the segments one after
-    another, for at least one operation each, and close them when another process waits.
+    another, for at least one operation each, and close them when another process waits. Those that
+    take turns hold the writer's lock during each change only.
 
     Args:
         folder: The gallery's folder.
         model: The network of a gallery to create if there is none; None only opens one.
         write: Rows will be added or deleted.
+        turns: Let other processes that take turns write between two changes.
         rebuild: Discard the filter indexes and build them from the rows; implies ``write``.
-        lock_timeout: Seconds to wait for another process to close the segments.
+        lock_timeout: Seconds to wait for another process to close the segments, and for a turn.
 
     Raises:
         GalleryError: There is no gallery, or it is damaged; with ``write``, another process is
@@ -85,11 +87,14 @@ class EmbeddedStore(Store):
         *,
         model: ModelInfo | None = None,
         write: bool,
+        turns: bool = False,
         rebuild: bool = False,
         lock_timeout: float,
     ) -> None:
         self._folder = folder
         self.cases_folder = folder / "cases"
+        self._turns = turns
+        self._turn_mutex = threading.RLock()
         self._lock_timeout = lock_timeout
         self._mutex = threading.RLock()
         self._closed = threading.Event()
@@ -103,7 +108,7 @@ class EmbeddedStore(Store):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 if write or rebuild:
-                    self._writer = WriterLock(folder)
+                    self._writer = WriterLock(folder, lock_timeout if turns else 0.0)
                     locks.callback(self._writer.close)
                 self._access = AccessQueue(folder)
                 locks.callback(self._access.release)
@@ -118,6 +123,10 @@ class EmbeddedStore(Store):
             self.model = read_about(self._folder).model
             if self._writer is not None:
                 self._resume(interrupted=self._writer.interrupted)
+                if turns:
+                    self._writer.finish()
+                    self._writer.close()
+                    self._writer = None
             self._locks = locks.pop_all()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -129,7 +138,7 @@ class EmbeddedStore(Store):
 
     def save_note(self, name: str, text: str) -> None:
         """Store a text with the rows; delete it if it is empty."""
-        with self._open():
+        with self.turn(), self._open():
             about = read_about(self._folder)
             notes = {key: value for key, value in about.notes.items() if key != name}
             write_about(self._folder, replace(about, notes=notes | ({name: text} if text else {})))
@@ -137,7 +146,7 @@ class EmbeddedStore(Store):
     def insert(self, rows: Sequence[IndexedImage]) -> int:
         """Add the rows whose id does not exist yet; they are on disk when it returns."""
         self._require_space(_bytes_of(rows), f"to add {many(len(rows), 'image')}")
-        with self._open() as shard:
+        with self.turn(), self._open() as shard:
             known = _known(shard, [row.info.id for row in rows])
             new = {row.info.id: row for row in reversed(rows) if row.info.id not in known}
             if new:
@@ -149,7 +158,7 @@ class EmbeddedStore(Store):
     def replace(self, rows: Sequence[IndexedImage]) -> None:
         """Write rows over those of the same ids, and rewrite the segments that contained them."""
         self._require_space(_bytes_of(rows), f"to change {many(len(rows), 'entry', 'entries')}")
-        with self._open() as shard:
+        with self.turn(), self._open() as shard:
             shard.update(edge.UpdateOperation.upsert_points(list(map(_point, rows))))
             shard.flush()
             # There a row is overwritten in place, which leaves bytes of the former one.
@@ -169,7 +178,7 @@ class EmbeddedStore(Store):
     def delete(self, ids: Sequence[str]) -> None:
         """Delete rows, and rewrite the segments that contained them."""
         self._require_space(0, f"to delete {many(len(ids), 'entry', 'entries')}")
-        with self._open() as shard:
+        with self.turn(), self._open() as shard:
             about = read_about(self._folder)
             write_about(self._folder, replace(about, rows=max(0, about.rows - len(ids))))
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
@@ -183,7 +192,7 @@ class EmbeddedStore(Store):
         take long.
         """
         self._require_space(allocated(self._folder), "to build the graph")
-        with self._mutex:
+        with self.turn(), self._mutex:
             with self._open():
                 write_about(self._folder, replace(read_about(self._folder), graph=True))
             # Segments get their graphs when the shard is opened again.
@@ -283,6 +292,41 @@ class EmbeddedStore(Store):
                 raise
             if self._access.has_waiters():
                 self._release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the writer's lock for a change; searches of this process go on while it waits."""
+        if not self._turns:
+            yield
+            return
+        with self._turn_mutex:
+            if self._writer is not None:  # within a turn
+                yield
+                return
+            try:
+                writer = WriterLock(self._folder, self._lock_timeout)
+            except OSError as error:
+                raise GalleryError(
+                    f"The gallery '{self._folder}' cannot be written to ({error.strerror}); "
+                    f"expected a writable folder: {fix_of(error, 'restore it')}."
+                ) from error
+            with closing(writer):
+                with self._mutex:
+                    self._writer, self._failed = writer, False
+                try:
+                    if writer.interrupted:
+                        with self._mutex:
+                            self._release()
+                            self._resume(interrupted=True)
+                    yield
+                    with self._mutex:
+                        if self._shard is not None:
+                            self._record_rows(self._shard)
+                finally:
+                    with self._mutex:
+                        self._writer = None
+                        if not self._failed:
+                            writer.finish()
 
     def _load(self) -> edge.EdgeShard:
         about, path = read_about(self._folder), self._folder / "shard"

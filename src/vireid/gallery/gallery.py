@@ -26,6 +26,7 @@ from vireid.gallery._payload import is_id
 from vireid.gallery.cases import Cases
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
+from vireid.gallery.saved import MOST_SEARCHES, SavedSearch, parse_searches, searches_to_json
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
 from vireid.log import log, printable
@@ -45,6 +46,7 @@ EDITABLE = ("camera", "identity", "time", "tracklet", "note")
 """What can be changed of an entry; not its modality, on which its feature depends."""
 
 CALIBRATION = "calibration"
+SEARCHES = "searches"
 STANDARDISATION = "standardisation"
 
 
@@ -74,6 +76,7 @@ class Info:
         identities: Number of named identities.
         calibrated: Whether searches have a verdict.
         cases: Number of cases.
+        searches: The names of the saved searches.
     """
 
     location: str
@@ -84,6 +87,7 @@ class Info:
     identities: int
     calibrated: bool
     cases: int
+    searches: tuple[str, ...]
 
     def __str__(self) -> str:
         def listed(counts: dict[str, int]) -> str:
@@ -103,6 +107,7 @@ class Info:
             "identities": f"{self.identities} named",
             "calibrated": "yes" if self.calibrated else "no (`vireid gallery calibrate`)",
             "cases": str(self.cases or ""),
+            "saved": ", ".join(self.searches),
         }
         return "\n".join(f"{name:<11} {text}" for name, text in lines.items() if text)
 
@@ -161,6 +166,58 @@ class Gallery(Closeable):
         self._check_write()
         self._store.save_note(CALIBRATION, text)
 
+    @property
+    def searches(self) -> tuple[SavedSearch, ...]:
+        """The saved searches by name; on a server, changes are seen as of :attr:`calibration`."""
+        return parse_searches(self._store.notes.get(SEARCHES, ""))
+
+    def save_search(self, search: SavedSearch) -> None:
+        """Save a search, in place of one of its name.
+
+        Raises:
+            ConfigError: There are ``MOST_SEARCHES`` others.
+        """
+        with self._store.turn():
+            others = [one for one in self.searches if one.name != search.name]
+            if len(others) >= MOST_SEARCHES:
+                raise ConfigError(
+                    f"'{self.location}' has {len(others)} saved searches; expected at most"
+                    f" {MOST_SEARCHES}; delete one first."
+                )
+            self._save_searches([*others, search])
+
+    def delete_search(self, name: str) -> bool:
+        """Delete a saved search; whether there was one."""
+        with self._store.turn():
+            found = self.searches
+            left = [search for search in found if search.name != name]
+            if len(left) < len(found):
+                self._save_searches(left)
+            return len(left) < len(found)
+
+    def _save_searches(self, searches: Sequence[SavedSearch]) -> None:
+        self._check_write()
+        ordered = sorted(searches, key=lambda search: search.name)
+        self._store.save_note(SEARCHES, searches_to_json(ordered))
+
+    def _forget_searches(self, ids: Collection[str], before: datetime | None) -> None:
+        """Delete the searches for deleted entries, and those saved before a time."""
+        for search in self.searches:
+            expired = before is not None and search.saved < before
+            if expired or not set(ids).isdisjoint(search.ids):
+                self.delete_search(search.name)
+                reason = "it is older than the retention period" if expired else "so are its images"
+                log(f"The saved search '{search.name}' was deleted, as {reason}.")
+
+    def note(self, name: str) -> str:
+        """A text that is stored with the rows; empty if there is none."""
+        return self._store.notes.get(name, "")
+
+    def save_note(self, name: str, text: str) -> None:
+        """Store a text with the rows; an empty text deletes it."""
+        self._check_write()
+        self._store.save_note(name, text)
+
     def add(self, rows: Sequence[IndexedImage]) -> Added:
         """Add rows, in batches of ``BATCH``; rows of images that exist already change nothing.
 
@@ -200,26 +257,36 @@ class Gallery(Closeable):
         """
         if not dry_run:
             self._check_write()
-        number, ids = 0, [id for id, values in changes.items() if values]
-        standardisation = self.standardisation
-        for start in range(0, len(ids), BATCH):
-            filters = Filters(ids=tuple(ids[start : start + BATCH]))
-            edited = []
-            for row in self.rows(filters, features=not dry_run, thumbnails=not dry_run):
-                info = replace(row.info, **changes[row.info.id])
-                if info == row.info:
-                    continue
-                number += 1
-                if standardisation and info.camera != row.info.camera and not dry_run:
-                    # The statistics that standardise a feature may be those of its camera.
-                    raw = standardisation.of_images([row], invert=True)[0]
-                    edited += standardisation.of_images([replace(raw, info=info)])
-                else:
-                    edited.append(replace(row, info=info))
-            if edited and not dry_run:
-                check_rows(edited, self.model)
-                self._store.replace(edited)
+        ids = [id for id, values in changes.items() if values]
+        batches = (tuple(ids[start : start + BATCH]) for start in range(0, len(ids), BATCH))
+        if dry_run:
+            return sum(len(self._edited(batch, changes, dry_run=True)) for batch in batches)
+        number = 0
+        for batch in batches:
+            # So that no entry that another process deletes meanwhile comes back.
+            with self._store.turn():
+                if edited := self._edited(batch, changes):
+                    check_rows(edited, self.model)
+                    self._store.replace(edited)
+                number += len(edited)
         return number
+
+    def _edited(
+        self, ids: tuple[str, ...], changes: Mapping[str, Mapping[str, Any]], dry_run: bool = False
+    ) -> list[IndexedImage]:
+        """The entries that change, as they will be."""
+        edited, standardisation = list[IndexedImage](), self.standardisation
+        for row in self.rows(Filters(ids=ids), features=not dry_run, thumbnails=not dry_run):
+            info = replace(row.info, **changes[row.info.id])
+            if info == row.info:
+                continue
+            if standardisation and info.camera != row.info.camera and not dry_run:
+                # The statistics that standardise a feature may be those of its camera.
+                raw = standardisation.of_images([row], invert=True)[0]
+                edited += standardisation.of_images([replace(raw, info=info)])
+            else:
+                edited.append(replace(row, info=info))
+        return edited
 
     def known(self, sha256: Sequence[str]) -> set[str]:
         """The images that exist in the gallery.
@@ -353,7 +420,8 @@ class Gallery(Closeable):
         :mod:`vireid.gallery.embedded`). A server removes their bytes later.
 
         The entries are found by their own values, not by the filter indexes, which may be damaged;
-        this reads the metadata of the whole gallery unless ``filters`` are ids.
+        this reads the metadata of the whole gallery unless ``filters`` are ids. Saved searches for
+        their images are deleted too, which is logged.
 
         Args:
             filters: The entries; at least one condition.
@@ -370,6 +438,8 @@ class Gallery(Closeable):
         ids, faults = self._select(filters)
         # Cases may also name images that are no entries.
         with self.cases.forgetting(ids.union(filters.ids) if filters.only_ids else ids):
+            alone = filters == Filters(retained_before=filters.retained_before)
+            self._forget_searches(ids, filters.retained_before if alone else None)
             if ids:
                 self._store.delete(sorted(ids))
         if left := self._store.existing(sorted(ids)):
@@ -486,6 +556,7 @@ class Gallery(Closeable):
             identities=len(self.count_by("identity").keys() - {""}),
             calibrated=bool(self.calibration),
             cases=len(self.cases),
+            searches=tuple(search.name for search in self.searches),
         )
 
     def _check_write(self) -> None:
@@ -501,6 +572,7 @@ def open_gallery(
     *,
     model: ModelInfo | None = None,
     write: bool = False,
+    turns: bool = False,
     create: bool = False,
     rebuild: bool = False,
     options: ServerOptions = DEFAULT_OPTIONS,
@@ -512,10 +584,13 @@ def open_gallery(
         location: A folder, or ``http(s)://HOST:PORT/COLLECTION``.
         model: The network in use; a gallery of another network is refused. None accepts any.
         write: Rows will be added or deleted; a folder has one writer at a time.
+        turns: Be the writer during each change only, so that several processes that all take turns,
+            such as `vireid serve` and `vireid watch`, may have a folder open for writing.
         create: Create the gallery, for ``model``, if there is none; implies ``write``.
         rebuild: Discard the filter indexes and build them from the entries; implies ``write``.
         options: Connection options of a server.
-        lock_timeout: Seconds to wait for another process to release a folder's files.
+        lock_timeout: Seconds to wait for another process to release a folder's files, and for a
+            turn.
 
     Raises:
         ConfigError: ``create`` without a model, or an invalid address.
@@ -531,6 +606,7 @@ def open_gallery(
         location,
         model=new,
         write=write,
+        turns=turns,
         rebuild=rebuild,
         options=options,
         lock_timeout=lock_timeout,
@@ -549,6 +625,7 @@ def _open_store(
     *,
     model: ModelInfo | None,
     write: bool,
+    turns: bool,
     rebuild: bool,
     options: ServerOptions,
     lock_timeout: float,
@@ -566,7 +643,12 @@ def _open_store(
         from vireid.gallery.embedded import EmbeddedStore
 
         return EmbeddedStore(
-            Path(location), model=model, write=write, rebuild=rebuild, lock_timeout=lock_timeout
+            Path(location),
+            model=model,
+            write=write,
+            turns=turns,
+            rebuild=rebuild,
+            lock_timeout=lock_timeout,
         )
     except ModuleNotFoundError as error:
         raise GalleryError(

@@ -40,12 +40,13 @@ def _lock(path: Path) -> FileLock:
 
 
 class WriterLock:
-    """Held by the one process that may change a gallery, from opening to closing it.
+    """Held by the one process that may change a gallery, from opening to closing it or in turns.
 
     ``writer.json`` names the holder until :meth:`finish` removes it.
 
     Args:
         folder: The gallery's folder.
+        timeout: Seconds to wait for another holder.
 
     Attributes:
         interrupted: Whether the last holder was killed, or failed, before it called :meth:`finish`.
@@ -55,11 +56,11 @@ class WriterLock:
         OSError: The folder cannot be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, timeout: float = 0.0) -> None:
         self._holder = folder / "writer.json"
         self._lock = _lock(folder / "writer.lock")
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(timeout)
         except Timeout:
             raise GalleryError(
                 f"The gallery '{folder}' is being changed by {_read_holder(self._holder)}; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -78,6 +79,10 @@ class Store(ABC):
     @abstractmethod
     def save_note(self, name: str, text: str) -> None:
         """Store a text with the rows; delete it if it is empty."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Let no other process change the rows within a block; blocks may be nested."""
+        return nullcontext()
 
     @abstractmethod
     def insert(self, rows: Sequence[IndexedImage]) -> int:

@@ -30,7 +30,7 @@ from vireid.openset.calibration import Answer, Calibration, PairVerdict, Verdict
 from vireid.openset.statistics import CameraView
 from vireid.types import Modality
 
-__all__ = ["Reranking", "SearchResult", "search_gallery"]
+__all__ = ["Reranking", "SearchResult", "most_people", "parse_calibration", "search_gallery"]
 
 _MOST_BYTES = 2**30
 """Memory limit of re-ranking hits."""
@@ -280,8 +280,8 @@ def _judge(
         return None, "No verdict: this gallery is not calibrated."
     if len(views) > 1:
         return None, "No verdict: the calibration is for searches with one image."
-    calibration = _parse(text, gallery.model.fingerprint)
-    people = _most_people(gallery, hits, filters)
+    calibration = parse_calibration(text, gallery.model.fingerprint)
+    people = most_people(gallery, hits, filters)
     answer = calibration.answer(hits, query=views[0], images=images, people=people)
     each = calibration.answer(listed, query=views[0], images=images, people=people)
     if answer is None or each is None:
@@ -289,7 +289,7 @@ def _judge(
     return replace(answer, hits=each.hits), answer.note
 
 
-def _most_people(gallery: Gallery, hits: Sequence[Hit], filters: Filters) -> int | None:
+def most_people(gallery: Gallery, hits: Sequence[Hit], filters: Filters) -> int | None:
     """The most people that the entries show: one in a tracklet; None is one in each entry."""
     bounds = []
     identities = gallery.count_by("identity", filters)
@@ -303,6 +303,6 @@ def _most_people(gallery: Gallery, hits: Sequence[Hit], filters: Filters) -> int
 
 
 @lru_cache(maxsize=4)
-def _parse(text: str, fingerprint: str) -> Calibration:
+def parse_calibration(text: str, fingerprint: str) -> Calibration:
     """A calibration, parsed once for all searches."""
     return Calibration.from_json(text, fingerprint=fingerprint)

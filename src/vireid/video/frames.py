@@ -82,6 +82,7 @@ class Source(ABC):
         start: When its first frame was taken; None if unknown.
         modality: Its modality; None to guess that of each tracklet.
         duration: Its length in seconds; None if unknown.
+        arrival: Distinguishes it from earlier sources of its place; empty if there are none.
         rewinds: Whether it gives the same frames again.
         tracked: Whether its frames follow one another.
     """
@@ -92,6 +93,7 @@ class Source(ABC):
     start: datetime | None = None
     modality: Modality | None = None
     duration: float | None = None
+    arrival: str = ""
     rewinds: bool = True
     tracked: bool = True
 
@@ -116,7 +118,8 @@ class Source(ABC):
     def key(self) -> str:
         """A name for files that no other source has: its own with a hash."""
         stem = safe_name(Path(self.name).stem)
-        digest = hashlib.sha256(f"{self.camera}|{self.place}".encode(errors="surrogateescape"))
+        text = f"{self.camera}|{self.place}" + (f"|{self.arrival}" if self.arrival else "")
+        digest = hashlib.sha256(text.encode(errors="surrogateescape"))
         return f"{stem}-{digest.hexdigest()[:8]}"
 
     @property
@@ -318,6 +321,11 @@ class Stream(Source):
         self._patience = patience
         self.start = datetime.now(UTC)
         self.dropped = 0
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Let :meth:`frames` end, from another thread."""
+        self._ended.set()
 
     @property
     def version(self) -> str:
@@ -325,10 +333,15 @@ class Stream(Source):
         return format_time(self.start) if self.start else ""
 
     @property
+    def stable_key(self) -> str:
+        """As :attr:`Source.key`, the same whenever it is opened."""
+        return super().key
+
+    @property
     def key(self) -> str:
         """As :attr:`Source.key`, with the time at which it was opened."""
         assert self.start
-        return f"{super().key}-{round(self.start.timestamp() * 1e6)}"
+        return f"{self.stable_key}-{round(self.start.timestamp() * 1e6)}"
 
     def frames(self, fps: float, *, after: float = -1.0) -> Generator[Frame]:
         """As :meth:`Source.frames`; a stream that breaks off or stalls is opened again."""
@@ -360,6 +373,8 @@ class Stream(Source):
 
     def _left(self, began: float) -> float:
         """Seconds left to read."""
+        if self._ended.is_set():
+            return 0.0
         return (self.duration or math.inf) - (time.monotonic() - began)
 
     def _read(

@@ -20,7 +20,7 @@ from vireid.times import parse_time
 from vireid.types import Modality
 from vireid.video.frames import FrameFolder, SceneImage, Source, Stream, VideoFile, shown
 
-__all__ = ["open_sources"]
+__all__ = ["open_arrivals", "open_sources"]
 
 
 class _Labels(NamedTuple):
@@ -53,12 +53,13 @@ class _Opening:
         """
         found: dict[str, str] = {}
         if self.pattern:
-            name = path.relative_to(root).as_posix()
-            matched = self.pattern.match(name) or self.pattern.match(Path(name).stem)
+            match = self.pattern.match_end
+            matched = match(path, root) or match(path.with_suffix(""), root)
             if matched is None:
                 raise ConfigError(
-                    f"--pattern '{self.pattern.pattern}' does not match '{name}'; expected it to"
-                    " match the path of every file below its source; change the pattern."
+                    f"--pattern '{self.pattern.pattern}' does not match '{path.relative_to(root)}';"
+                    " expected it to match the end of the path of every file below its source;"
+                    " change the pattern."
                 )
             found = matched
         camera = found.get("camera") or self.camera
@@ -128,6 +129,40 @@ def open_sources(
     return opened
 
 
+def open_arrivals(
+    files: Sequence[Path],
+    root: Path,
+    *,
+    camera: str,
+    modality: Modality | None,
+    pattern: str,
+    fps: float,
+) -> list[Source]:
+    """Open files that have arrived in a folder: videos, and images as frames of their folders.
+
+    A folder's only image is a scene by itself.
+
+    Args:
+        files: The files.
+        root: The folder, below which patterns describe paths.
+        camera: As for :func:`open_sources`, as are the others.
+        modality: As there.
+        pattern: As there.
+        fps: As there.
+
+    Raises:
+        ConfigError: A file has no camera.
+        VideoError: A video cannot be opened.
+    """
+    read = PathPattern(pattern) if pattern else None
+    errors: list[str] = []
+    opening = _Opening(camera, None, read, modality, fps, None, True)
+    opened = list(_of_files(files, root, opening, errors, [], single=True))
+    if errors:
+        raise VideoError(" ".join(errors))
+    return opened
+
+
 def _named_by(name: str, opening: _Opening, errors: list[str]) -> Iterator[Source]:
     path = Path(name)
     if "://" in name:
@@ -160,40 +195,55 @@ def _at_address(address: str, opening: _Opening) -> Source:
 
 
 def _in_folder(folder: Path, opening: _Opening, errors: list[str]) -> Iterator[Source]:
-    walked = walk([folder])
-    frames: dict[tuple[Path, str, Modality | None], list[tuple[Path, datetime | None]]]
-    frames = defaultdict(list)
     others: list[Path] = []
-    number = 0
-    for file in walked.files:
-        if is_image(file):
-            if opening.images:
-                camera, modality, time = opening.labels(file, folder)
-                frames[file.parent, camera, modality].append((file, time))
-        elif not file.name.startswith(".") and is_video(file):
-            number += 1
-            yield from _video(file, opening.labels(file, folder), errors)
-        else:
-            others.append(file)
-    for (own, camera, modality), found in frames.items():
-        files, times = zip(*found, strict=True)
-        given = opening.pattern is not None and any(time != opening.start for time in times)
-        source = FrameFolder(
-            own,
-            files,
-            camera,
-            rate=opening.fps,
-            start=opening.start,
-            times=times if given else (),
-        )
-        yield _Labels(camera, modality, None).put_on(source)
-    if not frames and not number:
+    found = -len(errors)
+    for source in _of_files(walk([folder]).files, folder, opening, errors, others):
+        found += 1
+        yield source
+    if not found + len(errors):
         raise DatasetError(
             f"'{folder}' is a folder without any video or image in it or below; expected some;"
             f" check its name. {describe_left_out(others)}".rstrip()
         )
     if opening.images and (remark := describe_left_out(others)):
         log(printable(f"'{folder}': {remark}"))
+
+
+def _of_files(
+    files: Sequence[Path],
+    folder: Path,
+    opening: _Opening,
+    errors: list[str],
+    others: list[Path],
+    *,
+    single: bool = False,
+) -> Iterator[Source]:
+    frames: dict[tuple[Path, str, Modality | None], list[tuple[Path, datetime | None]]]
+    frames = defaultdict(list)
+    for file in files:
+        if is_image(file):
+            if opening.images:
+                camera, modality, time = opening.labels(file, folder)
+                frames[file.parent, camera, modality].append((file, time))
+        elif not file.name.startswith(".") and is_video(file):
+            yield from _video(file, opening.labels(file, folder), errors)
+        else:
+            others.append(file)
+    for (own, camera, modality), found in frames.items():
+        paths, times = zip(*found, strict=True)
+        if single and len(paths) == 1:
+            yield _Labels(camera, modality, None).put_on(SceneImage(paths[0], camera, times[0]))
+            continue
+        given = opening.pattern is not None and any(time != opening.start for time in times)
+        source = FrameFolder(
+            own,
+            paths,
+            camera,
+            rate=opening.fps,
+            start=opening.start,
+            times=times if given else (),
+        )
+        yield _Labels(camera, modality, None).put_on(source)
 
 
 def _video(file: Path, labels: _Labels, errors: list[str]) -> Iterator[Source]:
