@@ -163,10 +163,11 @@ def add(
     from vireid.features.bulk import WHOLE, Part
 
     if encoded is not None:
-        if images or run or update or options != DEFAULT_IMAGE_OPTIONS:
+        given = options != DEFAULT_IMAGE_OPTIONS or detection != DEFAULT_SCENE_OPTIONS
+        if images or run or update or scenes or people or given:
             raise ConfigError(
                 f"--encoded '{encoded}' already holds features; expected no image, no --run, no"
-                " --update and no image option with it; leave out one or the other."
+                " --update and no option for images or videos with it; leave out one or the other."
             )
         file = _open_encoded(encoded, Part.parse(part))
         with open_gallery(

@@ -67,7 +67,7 @@ class Query:
     device: Device | None = None
     """Device; the one used for training by default."""
 
-    def list(self, images: Sequence[str]) -> list[ImageInfo]:
+    def listed(self, images: Sequence[str]) -> list[ImageInfo]:
         """List the query images; none if the query is a tracklet.
 
         Raises:
@@ -151,7 +151,7 @@ def search(
 
         check_ending(report.suffix.lower())
     decisions.check()
-    listed = query.list(images)
+    listed = query.listed(images)
     extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(gallery, model=extractor.model_info, write=bool(decisions.case)) as opened:
         case = opened.cases.find(decisions.case).id if decisions.case else ""

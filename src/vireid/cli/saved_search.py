@@ -71,7 +71,7 @@ def save_search(
                     )
             echo(f"The search '{name}' was deleted.")
             return
-        listed = query.list(images)
+        listed = query.listed(images)
         extractor = load_for_gallery(run, gallery, device=query.device)
         with open_gallery(gallery, model=extractor.model_info, write=True, turns=True) as opened:
             rows, remarks = query.rows(opened, extractor, listed)

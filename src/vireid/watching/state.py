@@ -190,7 +190,8 @@ class State(Closeable):
                 db.execute("INSERT OR IGNORE INTO folders (name) VALUES (?)", (folder,))
                 found = (number, kind, folder)
             files = db.execute("SELECT path FROM files WHERE job = ? ORDER BY rowid", found[:1])
-            return Job(*found, files=tuple(Path(path) for (path,) in files))
+            number, kind, folder = found
+            return Job(number, kind, folder, tuple(Path(path) for (path,) in files))
 
     def finish_job(self, job: Job) -> None:
         """Note that the crops of a job are on the disk, or that it cannot be read."""
@@ -205,7 +206,7 @@ class State(Closeable):
 
     def folders(self) -> list[tuple[str, int]]:
         """The folders of crops, and up to which byte their manifests are added."""
-        return self._read("SELECT name, read FROM folders ORDER BY name")  # type: ignore[return-value]
+        return self._read("SELECT name, read FROM folders ORDER BY name")
 
     def idle(self, name: str, today: str) -> bool:
         """Whether nothing will be written to a folder of crops: of a job, or of a stream's day."""
