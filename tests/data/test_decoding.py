@@ -37,6 +37,7 @@ def test_what_follows_a_jpeg_is_no_scan() -> None:
     whole, scan = file.getvalue(), b"\xff\xda\0\x02"
     assert not is_slow_jpeg(whole + scan * 200, 64 * 64)
     assert is_slow_jpeg(whole[:-2] + scan * 200, 64 * 64)
+    assert is_slow_jpeg(whole[:-2] + b"\xff\1\xff\xff" + scan * 200)  # a marker without a length
     # A comment may hold any bytes too, also those of an end.
     assert is_slow_jpeg(whole[:2] + b"\xff\xfe\0\x04\xff\xd9" + whole[2:-2] + scan * 200)
 

@@ -19,8 +19,9 @@ each takes a pass over all pixels, and 10 MB can hold 300,000 of them: half an h
 _MAX_SEGMENTS = 100
 """Maximum number of EXIF segments of a JPEG. Pillow copies all previous ones for each further one,
 which takes 43 s for the 900,000 that 10 MB can hold."""
-# Inside a scan the byte 0xFF is followed by 0 or a restart, and may be repeated before a marker.
-_MARKER = re.compile(b"\xff[^\0\xd0-\xd7\xff]")
+# Inside a scan the byte 0xFF is followed by 0 or a restart, and before a marker it may be repeated.
+# The markers 1 and 0xD8 have no length.
+_MARKER = re.compile(b"\xff[^\0\1\xd0-\xd8\xff]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
