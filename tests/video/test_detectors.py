@@ -51,6 +51,16 @@ def test_decoding_against_a_loop() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
+def test_other_weights_have_another_name(tmp_path: Path) -> None:
+    # A run is only continued with the detector that it was begun with.
+    (tmp_path / "a.xml").write_bytes(FILE.read_bytes())
+    (tmp_path / "a.bin").write_bytes(FILE.with_suffix(".bin").read_bytes())
+    name = load_detector(str(tmp_path / "a.xml")).name
+    assert name == load_detector(str(FILE)).name
+    (tmp_path / "a.bin").write_bytes(b"0")
+    assert load_detector(str(tmp_path / "a.xml")).name != name
+
+
 def test_an_unknown_detector() -> None:
     with pytest.raises(ConfigError, match=r"--detector 'yolo' is no installed detector; expected"):
         load_detector("yolo")

@@ -6,6 +6,7 @@ A detector is any object with a method ``boxes``, see :class:`Detector`. NanoDet
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -90,13 +91,14 @@ class NanoDet:
         file: The OpenVINO IR (``.xml``, with its ``.bin``).
     """
 
-    name = "nanodet-g 2"
     _SIDE = 416
     _STRIDES = (8, 16, 32)
     _BINS = 11
 
     def __init__(self, file: Path) -> None:
         self._network = _Network(file)
+        digest = hashlib.sha256(file.read_bytes() + file.with_suffix(".bin").read_bytes())
+        self.name = f"nanodet-g 2 ({digest.hexdigest()[:8]})"
 
     def boxes(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As :meth:`Detector.boxes`."""
