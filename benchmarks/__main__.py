@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 import tyro
 from tyro.extras import SubcommandApp
 
@@ -15,16 +16,31 @@ from benchmarks.data import Throughput, report_data
 from benchmarks.encode import EncodeTiming, report_encode
 from benchmarks.evaluation import Timing, report_evaluation
 from benchmarks.gallery import GalleryTiming, report_gallery
+from benchmarks.gpu import GpuBenchmark, Row, report_gpu
 from benchmarks.large import Loading, Quantised, report_large
 from benchmarks.train import StepTiming, report_step
 from benchmarks.video import Detection, report_video
 from vireid.cli import run_app
+from vireid.cli._flags import Switch
 from vireid.data.layouts import DataSource
+from vireid.errors import ConfigError
 from vireid.features import load
+from vireid.methods import Batch
 from vireid.nn import BackboneName
 from vireid.video import load_detector
 
-__all__ = ["app", "data", "encode", "evaluation", "gallery", "large", "main", "train", "video"]
+__all__ = [
+    "app",
+    "data",
+    "encode",
+    "evaluation",
+    "gallery",
+    "gpu",
+    "large",
+    "main",
+    "train",
+    "video",
+]
 
 _DEFAULT = Case()
 
@@ -39,6 +55,7 @@ def app() -> SubcommandApp:
     parts.command(train)
     parts.command(encode)
     parts.command(video)
+    parts.command(gpu)
     return parts
 
 
@@ -184,6 +201,45 @@ def video(
     """
     found = {name: load_detector(name) for name in detectors}
     return report_video(trees, found, load(model) if model else None)
+
+
+def gpu(
+    *,
+    data: Path | None = None,
+    epochs: int = 10,
+    weights: Literal["imagenet", "none"] | Path = "imagenet",
+    minutes: float = 8.0,
+    dry_run: Switch = False,
+    out: Path = Path("gpu.json"),
+) -> list[Row]:
+    """Measure a GPU: training steps, loader, encoding, evaluation, and trainings on SynVI.
+
+    DLIS with ResNet-50 at 288x144 and batches of 64, beside the plain reference. Each section has a
+    time limit of its own, and the file is written after each.
+
+    Args:
+        data: SynVI standard: `vireid synvi DIR --preset standard` renders it.
+        epochs: Epochs of the trainings of dlis and tslfn.
+        weights: Initial weights of their backbones: imagenet, none, or a file.
+        minutes: Time limit of everything.
+        dry_run: Run every section on the CPU with a tiny network, to test the script.
+        out: The JSON file.
+
+    Returns:
+        The measurements.
+    """
+    if dry_run:
+        case = Case(backbone="resnet18", size=(96, 32), batch=Batch(identities=2, images=1))
+        plan = GpuBenchmark(
+            case=case, device="cpu", steps=1, data=None, epochs=1, weights="none", compiled=False
+        )
+        return report_gpu(plan, out, minutes=minutes, processes=False)
+    if not torch.cuda.is_available():
+        raise ConfigError("There is no GPU that torch can use; expected one: use --dry-run.")
+    plan = GpuBenchmark(
+        case=_DEFAULT, device="cuda", steps=20, data=data, epochs=epochs, weights=weights
+    )
+    return report_gpu(plan, out, minutes=minutes)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.precision import MixedPrecision
+from lightning_fabric.utilities.apply_func import move_data_to_device
 from PIL import Image
 from torch import Tensor
 
@@ -22,6 +24,7 @@ from vireid.data.transforms import (
     augment,
     normalise,
 )
+from vireid.distributed.comm import make_fabric
 from vireid.errors import ConfigError
 from vireid.runs import Run
 from vireid.training.batches import TrainingSet, mix_seed
@@ -145,3 +148,43 @@ def test_training_continues_without_room_for_a_cache(
     said = capsys.readouterr().err
     assert said.startswith(f"Images are decoded each time: '{some_file}/cache' cannot hold")
     assert said.count("\n") == 1
+
+
+def test_a_gpu_gets_pinned_pixels_that_it_copies_without_waiting(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without a GPU: what it would be given is recorded."""
+    expected = epoch(run, None)
+    pinned: list[int] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        copy = tensor.clone()
+        pinned.append(copy.untyped_storage().data_ptr())
+        return copy
+
+    def to_device(tensor: Tensor) -> Tensor:
+        if tensor.ndim == 4:
+            assert tensor.untyped_storage().data_ptr() in pinned
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with TrainingSet(replace(run, device="cuda")) as data:
+        found = list(data.batches(1, 0, to_device))
+    assert len(pinned) == len(expected)
+    assert all(equal(a, b) for a, b in zip(found, expected, strict=True))
+    moved: list[dict[str, object]] = []
+
+    def move(tensor: Tensor, device: torch.device, **how: object) -> Tensor:
+        moved.append(how)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "to", move)
+    move_data_to_device(torch.zeros(1), torch.device("cuda", 0))
+    assert moved == [{"non_blocking": True}]
+
+
+def test_bfloat16_needs_no_scaler() -> None:
+    precision = make_fabric(accelerator="cpu", devices=1, precision="bf16-mixed")._precision
+    assert isinstance(precision, MixedPrecision)
+    assert precision.scaler is None

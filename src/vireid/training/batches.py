@@ -67,6 +67,8 @@ class TrainingImages(Closeable):
         self._run, self._cache, self._shard, self._progress = run, cache, shard, progress
         self._images: ImageStack | None = None
         self._dtype = torch.float64 if run.precision == "64-true" else torch.float32
+        # Only from pinned memory does a copy to a GPU not wait for it.
+        self._pinned = run.device != "cpu" and torch.cuda.is_available()
         self.layout = run.data.open()
         records = self.layout.train()
         self._tone_mapping = ToneMapping.parse(run.tone_mapping)
@@ -134,6 +136,8 @@ class TrainingImages(Closeable):
         """The pixels of the visible and of the infrared images, and all names."""
         rows = np.concatenate([indices.visible, indices.infrared + self.visible])
         pixels = self.open_images().fetch(rows)
+        if self._pinned:
+            pixels = pixels.pin_memory()
         count = len(indices.visible)
         names = tuple(str(self.records[row].path) for row in rows)
         return pixels[:count], pixels[count:], names
