@@ -212,6 +212,22 @@ def test_standardisation_needs_two_modalities(sysu: SysuMM01) -> None:
         evaluate(features_of(ordinary), ordinary, ranking=Ranking(standardise_pairs=True))
 
 
+def test_pairs_without_a_query_are_not_measured() -> None:
+    """One visible image has no pair of its modality, which only visible queries need."""
+    modalities = ["visible"] + ["infrared"] * 4
+    records = [
+        ImageRecord(Path(f"{i}.png"), i % 2, i + 1, Modality(m)) for i, m in enumerate(modalities)
+    ]
+    queries = [ImageRecord(Path("q.png"), 0, 9, Modality.INFRARED)]
+    protocol = Protocol.of([(queries, records)], name="", direction="", convention="", cmc="image")
+    how = Ranking(standardise_pairs=True)
+    assert evaluate(features_of(protocol), protocol, ranking=how).mean_ap.mean > 0
+    visible = [replace(queries[0], modality=Modality.VISIBLE)]
+    protocol = Protocol.of([(visible, records)], name="", direction="", convention="", cmc="image")
+    with pytest.raises(EvaluationError, match="0 pairs of gallery images have no deviation"):
+        evaluate(features_of(protocol), protocol, ranking=how)
+
+
 def test_an_image_is_never_in_its_own_list() -> None:
     """Its camera may be unknown, and it may be query and gallery image."""
     rng = random.Random(0)

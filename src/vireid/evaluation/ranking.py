@@ -185,6 +185,8 @@ def _standardised(
     values = found.astype(np.float64)
     for query, other in product(Modality, Modality):
         cells = np.ix_(kinds[trial.query] == query, kinds[trial.gallery] == other)
+        if not cells[0].size:
+            continue
         mean, deviation = pair_statistics(
             rows[query], None if query == other else rows[other], similarity=ranking.similarity
         )
