@@ -253,6 +253,27 @@ def test_threads_lose_no_note_and_no_deletion(
     assert traces(gallery, IDS[2]) == []
 
 
+def test_writers_that_take_turns_share_the_cases(place: Path) -> None:
+    """As two processes do: `vireid serve` and the shell."""
+    with (
+        open_gallery(place, model=MODEL, create=True, turns=True) as one,
+        open_gallery(place, write=True, turns=True) as other,
+    ):
+        one.add([row(number) for number in range(8)])
+        case = case_of(one)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [
+                pool.submit((one, other)[n % 2].cases.note, case.id, f"{n}", by="ada")
+                for n in range(8)
+            ]:
+                done.result()
+        assert len(one.cases.get(case.id).notes) == 1 + 8
+        other.delete(Filters(ids=(IDS[2],)))
+        assert one.cases.get(case.id).deleted == 1
+        with pytest.raises(NotThereError, match="has no entry"):
+            one.cases.add(case.id, [CaseHit(id=IDS[2], by="ada")])
+
+
 def test_a_full_disk_keeps_the_former_case(gallery: Gallery) -> None:
     case = case_of(gallery)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

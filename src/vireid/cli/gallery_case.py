@@ -133,7 +133,7 @@ def new(gallery: Place, name: Named, /, *, logging: Logging = _LOGGING) -> Case:
     """
     user = getpass.getuser()
     with (
-        open_gallery(gallery, write=True) as opened,
+        open_gallery(gallery, write=True, turns=True) as opened,
         contextlib.closing(logging.open(gallery)) as audit,
         audit.change(user, "case-new", {}) as event,
     ):
@@ -370,7 +370,7 @@ def _changing(
     gallery: str, case: str, logging: Logging, action: str, details: Mapping[str, Any]
 ) -> Iterator[tuple[Cases, str]]:
     """The cases of a gallery and the id of one, for a change that the audit log records."""
-    with open_gallery(gallery, write=True) as opened:
+    with open_gallery(gallery, write=True, turns=True) as opened:
         # A damaged case has an id too.
         id = case if is_id(case) else opened.cases.find(case).id
         with (

@@ -153,7 +153,9 @@ def search(
     decisions.check()
     listed = query.listed(images)
     extractor = load_for_gallery(run, gallery, device=query.device)
-    with open_gallery(gallery, model=extractor.model_info, write=bool(decisions.case)) as opened:
+    with open_gallery(
+        gallery, model=extractor.model_info, write=bool(decisions.case), turns=True
+    ) as opened:
         case = opened.cases.find(decisions.case).id if decisions.case else ""
         rows, remarks = query.rows(opened, extractor, listed)
         _log_scenes(listed, extractor.tone_mapping)
