@@ -187,9 +187,11 @@ def test_crops_and_videos_that_arrive_are_added_once(
     assert all(info.path.is_relative_to(place.with_name("w")) for info in crops)
     # Nothing again, also not what was deleted; a changed file is another arrival.
     shutil.copy(write_video(folder.with_name("b.mp4"), walk(20, step=3)), video)
+    (folder / "cam7_copy.png").write_bytes(photograph(0))
     watching = Watching(watch, place, extractor)
     with watching.running(monkeypatch):
         watching.added(4)
+    assert f"added to '{place}'; 1 image already there." in capsys.readouterr().out
     assert len(infos(place)) == 10
     assert len({info.tracklet for info in infos(place) if info.tracklet}) == 2
 

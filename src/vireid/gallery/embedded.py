@@ -319,7 +319,8 @@ class EmbeddedStore(Store):
                             self._release()
                             self._resume(interrupted=True)
                     yield
-                    with self._mutex:
+                    # The change is on the disk; the next turn records the number of rows too.
+                    with self._mutex, suppress(GalleryError), engine_errors(self._folder):
                         if self._shard is not None:
                             self._record_rows(self._shard)
                 finally:

@@ -241,7 +241,8 @@ class Watcher:
         self._streams: dict[str, Stream] = {}
         self._fatal: list[BaseException] = []
         self._backoff, self._retry_at = _Backoff(), 0.0
-        self._scan_at, self._expire_at, self._added = 0.0, 0.0, 0
+        self._scan_at, self._expire_at = 0.0, 0.0
+        self._added, self._known = 0, 0
 
     def stop(self) -> None:
         """Let :meth:`run` end; may be called by a signal handler."""
@@ -370,10 +371,11 @@ class Watcher:
         self._report()
 
     def _report(self) -> None:
-        if self._added:
+        if self._added or self._known:
             number = many(self._added, "entry was", "entries were")
-            _say(f"{number} added to '{self._gallery.location}'.")
-            self._added = 0
+            there = f"; {many(self._known, 'image')} already there" if self._known else ""
+            _say(f"{number} added to '{self._gallery.location}'{there}.")
+            self._added = self._known = 0
 
     def _extract(self, infos: Sequence[ImageInfo]) -> ExtractedBatch:
         [batch] = extract_from_files(
@@ -422,6 +424,7 @@ class Watcher:
         ids = [image.info.id for image in batch.images]
         self._state.begin_adding(ids)
         self._added += self._gallery.add(batch.images).new
+        self._known += batch.known
         rows = list(batch.images)
         if begun:
             rows += self._gallery.rows(Filters(ids=tuple(begun)), thumbnails=False)
