@@ -82,11 +82,11 @@ class TrainingOptions:
 
     recipe: str = "dlis-strong-cpu"
     """With MODEL imagenet: the recipe whose network and losses are used."""
-    rounds: int = 4
+    rounds: int = 3
     """Largest number of rounds."""
-    lr: float = 3e-4
+    lr: float = 1e-3
     """Learning rate of the heads."""
-    backbone_lr: float = 3e-5
+    backbone_lr: float = 1e-4
     """Learning rate of the backbone, whose batch norms keep their statistics."""
     identities: int = 8
     """Clusters of a modality in a batch."""

@@ -87,7 +87,9 @@ def write_adaptation(folder: RunFolder, *, command: str = "") -> Path:
 
 
 def _numbers(line: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in line.items() if name not in ("last", "classes")}
+    """What is drawn: not the numbers that are for warnings."""
+    left_out = ("last", "classes", "separation", "_neighbourhood", "_wrong_side")
+    return {name: value for name, value in line.items() if not name.endswith(left_out)}
 
 
 def _sheet(rows: Sequence[dict[str, str]], tone_mapping: ToneMapping) -> bytes:
