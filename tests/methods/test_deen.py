@@ -94,6 +94,24 @@ def test_the_product_of_features_is_the_mean_of_six_similarities() -> None:
     torch.testing.assert_close(features @ features.T, expected)
 
 
+def test_unit_features_bound_the_losses() -> None:
+    config = dataclasses.replace(SMALL, unit=True)
+    model = DEEN(config, classes=5)
+    assert model.expansion is not None
+    model.expansion.dropout.p = 0.0
+    given = batch()
+    pooled, _ = model(torch.cat([given.visible, given.infrared]), 4)
+    units = F.normalize(pooled, dim=2)
+    labels = torch.cat([LABELS, LABELS])
+    found = model.losses(given).terms
+    torch.testing.assert_close(
+        found["triplet"],
+        batch_hard_triplet_loss(torch.cat(units.unbind(1)), labels.repeat(3), margin=0.3),
+    )
+    torch.testing.assert_close(found["orthogonality"], 0.01 * orthogonality_loss(units[:, 1:]))
+    assert deen.recipe().method.on_cpu().unit
+
+
 def test_an_embedding_depends_on_its_image_alone() -> None:
     """Maps are generated along the batch: rows must return to their images."""
     model = DEEN(SMALL, classes=5).eval()

@@ -174,6 +174,22 @@ def test_its_ablations() -> None:
     torch.testing.assert_close(features, F.normalize(units[:, 0] + units[:, 1]))
 
 
+def test_unit_features_in_the_triplet_loss_do_not_depend_on_their_scale() -> None:
+    model = MMN(dataclasses.replace(SMALL, unit=True), classes=5)
+    given = batch()
+    pooled, _ = model(torch.cat([given.visible, given.infrared]), 4)
+    pooled = F.normalize(pooled, dim=3)
+    triplets = [
+        batch_hard_triplet_loss(
+            torch.cat([pooled[:4, a, p], pooled[4:, b, p]]), torch.cat([LABELS, LABELS]), margin=0.3
+        )
+        for a, b, p in product(range(2), range(2), range(4))
+    ]
+    found = model.losses(given).terms["triplet"]
+    torch.testing.assert_close(found, torch.stack(triplets).mean())
+    assert mmn.recipe().method.on_cpu().unit
+
+
 def test_two_views_of_a_visible_image_are_twice_as_many_pairs() -> None:
     """`--joint` adds second views of visible images to a batch."""
     once = batch()

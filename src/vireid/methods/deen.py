@@ -48,8 +48,8 @@ Example:
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +103,8 @@ class DEENConfig(MethodConfig):
     """Weight of the batch-hard triplet loss."""
     margin: float = 0.3
     """Margin of that triplet loss."""
+    unit: bool = False
+    """Compare L2-normalised features in the triplet loss, CPM and orthogonality."""
     pairs: float = 0.8
     """lambda_1, the weight of the center-guided pair mining loss (CPM)."""
     pair_margin: float = 0.2
@@ -120,6 +122,10 @@ class DEENConfig(MethodConfig):
                 f"'{self.branches}' generated embeddings; expected 0 or more (--branches)."
             )
         check_non_negative(self, "triplet", "margin", "pairs", "pair_margin", "orthogonality")
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores; large features would otherwise soon shrink to a point."""
+        return replace(super().on_cpu(), unit=True)
 
     def build(self, *, classes: int) -> DEEN:
         """Build the network for a number of training identities."""
@@ -202,12 +208,13 @@ class DEEN(Method):
         labels = torch.cat([batch.visible_labels, batch.infrared_labels])
         every = labels[:, None].expand(pooled.shape[:2]).flatten()
         n = len(batch.visible_labels)
+        compared = F.normalize(pooled, dim=2) if config.unit else pooled
         terms = {"identity": F.cross_entropy(logits.flatten(0, 1), every)}
         if config.triplet > 0:
             terms["triplet"] = config.triplet * batch_hard_triplet_loss(
-                pooled.flatten(0, 1), every, margin=config.margin
+                compared.flatten(0, 1), every, margin=config.margin
             )
-        original, *generated = pooled.unbind(1)
+        original, *generated = compared.unbind(1)
         if config.pairs > 0 and generated:
             mined = [
                 center_pair_mining_loss(
@@ -224,7 +231,7 @@ class DEEN(Method):
             ]
             terms["pairs"] = config.pairs * torch.stack(mined).sum()
         if config.orthogonality > 0 and len(generated) > 1:
-            terms["orthogonality"] = config.orthogonality * orthogonality_loss(pooled[:, 1:])
+            terms["orthogonality"] = config.orthogonality * orthogonality_loss(compared[:, 1:])
         return Losses(
             terms=terms,
             identity=terms["identity"].detach(),

@@ -46,9 +46,9 @@ Example:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,8 @@ class MMNConfig(MethodConfig):
     """Weight of the batch-hard triplet loss."""
     margin: float = 0.3
     """Margin of that triplet loss."""
+    unit: bool = False
+    """Compare L2-normalised features in the triplet loss."""
     consistency: float = 0.2
     """Weight of the distribution consistency loss."""
     feature: Literal["both", "image"] = "both"
@@ -105,6 +107,10 @@ class MMNConfig(MethodConfig):
         super().__post_init__()
         check_stripes(self.stripes, dim=1, height=self.size[0])
         check_non_negative(self, "triplet", "margin", "consistency")
+
+    def on_cpu(self) -> Self:
+        """The options for two CPU cores; large features would otherwise soon shrink to a point."""
+        return replace(super().on_cpu(), unit=True)
 
     def build(self, *, classes: int) -> MMN:
         """Build the network for a number of training identities."""
@@ -176,10 +182,13 @@ class MMN(Method):
         target = labels[:, None, None].expand(logits.shape[:3])
         terms = {"identity": F.cross_entropy(logits.flatten(0, 2), target.flatten())}
         if config.triplet > 0:
+            compared = F.normalize(pooled, dim=3) if config.unit else pooled
             views = range(pooled.shape[1])
             triplets = [
                 batch_hard_triplet_loss(
-                    torch.cat([pooled[:n, a, p], pooled[n:, b, p]]), labels, margin=config.margin
+                    torch.cat([compared[:n, a, p], compared[n:, b, p]]),
+                    labels,
+                    margin=config.margin,
                 )
                 for a, b, p in product(views, views, range(config.stripes))
             ]
