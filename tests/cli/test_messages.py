@@ -97,7 +97,9 @@ EXCEPTIONS = (
     Excepted("--expand {} or --memory-limit {}", {"ablate"}, "the defaults are in range"),
     Excepted("--alone", {"ablate"}, "the option is off"),
     Excepted("--k1, --k2, --rerank-weight", {"ablate"}, "the defaults are in range"),
+    Excepted("--standardise-pairs", {*_TRAIN, "adapt", "difficulty"}, "the option is off"),
     Excepted("--standardise", {"ablate"}, "the option is off"),
+    Excepted("--gallery-modality", {"ablate", "demo", "difficulty"}, "the default always applies"),
     Excepted(
         " or --camera",
         {"gallery expire", "serve"},
