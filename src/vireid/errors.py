@@ -15,6 +15,7 @@
     ├── TrainingError      training that cannot go on (a loss that is not finite)
     ├── ProcessError       one of several processes that work together is gone, or differs
     ├── EvaluationError    features or a protocol from which no figure can be computed
+    ├── DeliveryError      a message that did not arrive at a webhook
     ├── GalleryError       a gallery that is missing, damaged, in use, or of another network
     │   └── DiskFullError     its disk has too little free space for a change
     └── RequestError       what a visitor asks of the server, and does not get
@@ -24,7 +25,7 @@
         ├── NotThereError  it is not there, or not any more
         └── ReadOnlyError  the gallery is served read-only
 
-Every message quotes the value, says what was expected and how to mend it.
+Every message quotes the value, says what was expected and how to fix it.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class ProcessError(VireidError):
 
 class EvaluationError(VireidError):
     """Features or a protocol from which no figure can be computed."""
+
+
+class DeliveryError(VireidError):
+    """A message that did not arrive at a webhook; says why, without the address's path."""
 
 
 class GalleryError(VireidError):

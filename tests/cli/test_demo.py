@@ -1,7 +1,6 @@
 """The demo from rendering to the report, on few people."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def test_from_nothing_to_a_report(
     program = tmp_path / ".venv" / "bin" / "vireid"
     program.parent.mkdir(parents=True)
     program.touch()
-    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.setattr("vireid.cli.demo.PROGRAM", program)
     monkeypatch.chdir(tmp_path)
 
     def run(*, compare: bool = False) -> tuple[str, str]:
@@ -72,7 +71,7 @@ def test_commands_are_short_where_the_program_is_on_the_path(
     program = tmp_path / "with space" / "vireid"
     program.parent.mkdir()
     program.touch(mode=0o755)
-    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.setattr("vireid.cli.demo.PROGRAM", program)
     monkeypatch.setenv("PATH", str(program.parent))
     assert _command("serve", "my people") == "vireid serve 'my people'"
     monkeypatch.setenv("PATH", "")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.watching.receiver import Receiver
 
-from vireid.errors import ConfigError
-from vireid.watching.webhook import VARIABLE, DeliveryError, Webhook, read_secret
+from vireid.errors import ConfigError, DeliveryError
+from vireid.watching.webhook import VARIABLE, Webhook, read_secret
 
 SECRET = b"a secret of at least 20 characters"
 

@@ -47,11 +47,14 @@ from vireid.types import Features, ImageRecord, Modality
 if TYPE_CHECKING:
     from vireid.synvi.presets import Preset, PresetName
 
-__all__ = ["EPOCHS", "demo", "run_demo"]
+__all__ = ["EPOCHS", "PROGRAM", "demo", "run_demo"]
 
 EPOCHS = 10
 """Fewer than the recipe's 16: the whole demo takes at most ten minutes on two cores without
 bfloat16."""
+
+PROGRAM = Path(sys.executable).parent / "vireid"
+"""The program of this environment, whether its folder is on the PATH or not."""
 
 _OPENING = datetime(2026, 6, 1, 7, tzinfo=UTC)
 """When the first of the synthetic people passes a camera of the day."""
@@ -332,12 +335,11 @@ def _next_steps(out: Path, *, compare: bool, epochs: int, seed: int) -> list[Ste
 
 def _command(*words: str) -> str:
     """A command of vireid as it can be typed here, whether its folder is on the PATH or not."""
-    own = Path(sys.executable).parent / "vireid"
     found = shutil.which("vireid")
     program = "vireid"
-    if own.is_file() and (found is None or not own.samefile(found)):
+    if PROGRAM.is_file() and (found is None or not PROGRAM.samefile(found)):
         here = Path.cwd()
-        program = str(own.relative_to(here) if own.is_relative_to(here) else own)
+        program = str(PROGRAM.relative_to(here) if PROGRAM.is_relative_to(here) else PROGRAM)
     return shlex.join([program, *words])
 
 

@@ -62,7 +62,7 @@ def watch(
     logging: Logging = _LOGGING,
     device: Device | None = None,
 ) -> None:
-    """Add what arrives in folders and streams to a gallery, and report who was searched for.
+    """Add what arrives in folders and streams to a gallery; report matches.
 
     Runs until Ctrl-C or SIGTERM; the same command goes on. Of folders, images and videos are added,
     those that are there included, once they are complete; deleted entries are not added again. An

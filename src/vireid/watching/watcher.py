@@ -29,7 +29,15 @@ from numpy.typing import NDArray
 from vireid.data.layouts._common import many
 from vireid.data.layouts.pattern import PathPattern
 from vireid.data.listing import fill_in
-from vireid.errors import ConfigError, DatasetError, VideoError, VireidError, first_few, fix_of
+from vireid.errors import (
+    ConfigError,
+    DatasetError,
+    DeliveryError,
+    VideoError,
+    VireidError,
+    first_few,
+    fix_of,
+)
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
 from vireid.files import held
 from vireid.gallery import Filters, Gallery
@@ -42,7 +50,7 @@ from vireid.video.manifest import MANIFEST, read_crops
 from vireid.video.sources import open_arrivals, open_sources
 from vireid.watching.arrivals import FolderScanner
 from vireid.watching.state import Job, State
-from vireid.watching.webhook import DeliveryError, Webhook
+from vireid.watching.webhook import Webhook
 
 __all__ = ["Watch", "WatchOptions", "Watcher"]
 
@@ -494,7 +502,7 @@ class Watcher:
         number = self._gallery.delete(expired)
         kept = {name.partition("/")[0] for name, _ in self._state.folders()}
         for day in self._people.glob("????-??-??"):
-            if day.name not in kept and day.name < (before - _DAY).date().isoformat():
+            if day.name not in kept and day.name < str((before - _DAY).date()):
                 shutil.rmtree(day)
         if number:
             self._record("expire", {"before": format_time(before), "deleted": number})
@@ -566,7 +574,7 @@ class Watcher:
             midnight = datetime(now.year, now.month, now.day, tzinfo=UTC) + _DAY
             stream = Stream(address, self._watch.camera, limit=midnight - now)
             stream.modality = self._watch.modality
-            folder = f"{now.date().isoformat()}/{stream.stable_key}"
+            folder = f"{now.date()}/{stream.stable_key}"
             try:
                 with self._lock:
                     self._streams[folder] = stream
@@ -639,7 +647,7 @@ class Watcher:
 
 
 def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
+    return str(datetime.now(UTC).date())
 
 
 def _say(text: str) -> None:

@@ -20,19 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vireid.errors import ConfigError, VireidError
+from vireid.errors import ConfigError, DeliveryError
 from vireid.log import log
 
-__all__ = ["VARIABLE", "DeliveryError", "Webhook", "read_secret", "sign"]
+__all__ = ["VARIABLE", "Webhook", "read_secret", "sign"]
 
 VARIABLE = "VIREID_WEBHOOK_SECRET"
 """The environment variable of the secret."""
 
 _SHORTEST = 20
-
-
-class DeliveryError(VireidError):
-    """A message that did not arrive; the text says why, without the address's path."""
 
 
 def sign(secret: bytes, timestamp: str, body: bytes) -> str:
