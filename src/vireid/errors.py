@@ -31,6 +31,7 @@ Every message quotes the value, says what was expected and how to fix it.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
 
 
@@ -152,6 +153,18 @@ def fix_of(error: BaseException, otherwise: str) -> str:
         if code == number or f"(os error {code})" in str(error):
             return fix
     return otherwise
+
+
+def describe_os_error(error: OSError, unnamed: str) -> str:
+    """What could not be read or written, why, and how to fix it.
+
+    Args:
+        error: The error.
+        unnamed: What it is about where it names no file.
+    """
+    what = f"'{os.fsdecode(error.filename)}'" if error.filename else unnamed
+    fix = fix_of(error, "check the path and its disk")
+    return f"{what} cannot be read or written ({error.strerror or error}); {fix}"
 
 
 def first_few(names: Iterable[object], *, shown: int = 3) -> str:

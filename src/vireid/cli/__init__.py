@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vireid.distributed.waiting import wait_passively
-from vireid.errors import VireidError, fix_of
+from vireid.errors import VireidError, describe_os_error
 from vireid.log import printable
 
 if TYPE_CHECKING:
@@ -202,11 +202,9 @@ def _fail_by(prog: str, error: OSError) -> int:
     """Print what could not be read or written, and how to fix it, and return the status."""
     if isinstance(error, BrokenPipeError):  # the reader of the output (`| head`) has stopped
         return 128 + signal.SIGPIPE
-    fix = fix_of(error, "check the path and its disk")
     # The output is the one file that is written to without a name.
-    what = f"'{os.fsdecode(error.filename)}'" if error.filename else "standard output"
-    problem = f"{what} cannot be read or written ({error.strerror or error}); {fix} and run the"
-    return _fail(prog, f"{problem} same command again.", status=2)
+    problem = describe_os_error(error, "standard output")
+    return _fail(prog, f"{problem} and run the same command again.", status=2)
 
 
 def _app(words: Sequence[str]) -> SubcommandApp:

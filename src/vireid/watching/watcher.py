@@ -35,8 +35,8 @@ from vireid.errors import (
     DeliveryError,
     VideoError,
     VireidError,
+    describe_os_error,
     first_few,
-    fix_of,
 )
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
 from vireid.files import held
@@ -657,8 +657,4 @@ def _say(text: str) -> None:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        what = f"'{error.filename}'" if error.filename else "a file"
-        fix = fix_of(error, "check the path and its disk")
-        return f"{what} cannot be read or written ({error.strerror or error}); {fix}"
-    return str(error)
+    return describe_os_error(error, "a file") if isinstance(error, OSError) else str(error)
