@@ -9,8 +9,8 @@ import vireid
 ROOT = Path(vireid.__file__).parent
 
 LAYERS = (
-    ("errors", "times"),
-    ("types", "files", "log", "optional_packages"),
+    ("errors", "times", "log"),
+    ("types", "files", "optional_packages"),
     ("distributed", "models", "standardisation", "plugins"),
     ("nn", "losses", "data"),
     ("methods",),

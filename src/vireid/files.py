@@ -1,10 +1,11 @@
-"""Atomic files, locked folders, and objects that are closed at the end of ``with``."""
+"""Atomic and secret files, locked folders, and objects that are closed at the end of ``with``."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,16 @@ from typing import BinaryIO, Self
 
 from filelock import FileLock, Timeout
 
+from vireid.errors import ConfigError
+from vireid.log import log
+
 __all__ = [
     "Closeable",
     "clear_temporaries",
     "held",
     "locked",
     "open_atomic",
+    "read_secrets",
     "sync",
     "write_atomic",
 ]
@@ -140,6 +145,28 @@ def locked(file: Path, *, wait: bool = False) -> Iterator[None]:
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
         lock.release()
+
+
+def read_secrets(file: Path, *, flag: str, expected: str) -> str:
+    """Read a text file of secrets, and warn if other users can read it.
+
+    Args:
+        file: The file.
+        flag: The flag that gave it, for messages.
+        expected: What the file holds, for messages.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            log(f"warning: other users can read '{file}'; restrict it with `chmod 600`")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{flag} '{file}' cannot be read ({error}); expected a text file with {expected}."
+        ) from error
+    return text
 
 
 def clear_temporaries(folder: Path) -> int:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from vireid.errors import ConfigError
-from vireid.log import log
+from vireid.files import read_secrets
 
 __all__ = ["LOCAL", "VARIABLE", "Tokens"]
 
@@ -79,15 +77,7 @@ class Tokens:
         """
         if file is None:
             return cls(_parse(environment.get(VARIABLE, ""), source=VARIABLE))
-        try:
-            text = file.read_text(encoding="utf-8")
-            if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-                log(f"warning: other users can read '{file}'; restrict it with `chmod 600`")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"--token-file '{file}' cannot be read ({error}); expected a text file with one "
-                "name and token per line"
-            ) from error
+        text = read_secrets(file, flag="--token-file", expected="one name and token per line")
         found = cls(_parse(text, source=f"--token-file '{file}'"))
         if not found:
             raise ConfigError(f"--token-file '{file}' holds no token; {_FIX}")

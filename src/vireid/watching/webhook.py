@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
-import os
-import stat
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vireid.errors import ConfigError, DeliveryError
-from vireid.log import log
+from vireid.files import read_secrets
 
 __all__ = ["VARIABLE", "Webhook", "read_secret", "sign"]
 
@@ -47,14 +45,7 @@ def read_secret(file: Path | None, environment: Mapping[str, str]) -> bytes:
         text, source = environment.get(VARIABLE, ""), VARIABLE
     else:
         source = f"--secret-file '{file}'"
-        try:
-            text = file.read_text(encoding="utf-8")
-            if os.name == "posix" and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-                log(f"warning: other users can read '{file}'; restrict it with `chmod 600`")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{source} cannot be read ({error}); expected a text file with the secret."
-            ) from error
+        text = read_secrets(file, flag="--secret-file", expected="the secret")
     if len(text.strip()) < _SHORTEST:
         raise ConfigError(
             f"{source} has {len(text.strip())} characters; expected the secret that signs messages"
