@@ -37,8 +37,21 @@ OPTIONS = (
 def adapted(finished: Path, cameras: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "adapted"
     folders = [str(cameras / name) for name in ("day", "night")]
-    assert main(["adapt", str(finished), *folders, "--out", str(out), *OPTIONS]) == 0
+    log = ("--log", "tensorboard")
+    assert main(["adapt", str(finished), *folders, "--out", str(out), *OPTIONS, *log]) == 0
     return out
+
+
+def test_the_rounds_are_logged(adapted: Path) -> None:
+    """TensorBoard gets what a round prints, by the names of ``metrics.jsonl``."""
+    from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
+
+    events = event_accumulator.EventAccumulator(str(adapted / "tensorboard")).Reload()
+    lines = [json.loads(line) for line in (adapted / "metrics.jsonl").read_text().splitlines()]
+    for name in ("infrared_clusters", "visible_silhouette", "agreement"):
+        logged = [event.value for event in events.Scalars(name)]
+        assert logged == pytest.approx([line[name] for line in lines])
+    assert "loss/within" in events.Tags()["scalars"]
 
 
 def test_the_result_is_a_run(adapted: Path, finished: Path, cameras: Path) -> None:
@@ -65,13 +78,16 @@ def test_no_identity_is_written_or_used(adapted: Path) -> None:
 
 
 def test_an_interrupted_adaptation_ends_as_if_it_had_not_been(
-    adapted: Path, tmp_path: Path
+    adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = shutil.copytree(adapted, tmp_path / "again")
     (again / "model.safetensors").unlink()
     newest = sorted((again / "checkpoints").iterdir())[-1]
     newest.unlink()
-    assert main(["train", "--resume", str(again), "--device", "cpu"]) == 0
+    resume = ["train", "--resume", str(again), "--device", "cpu"]
+    assert main([*resume, "--devices", "2"]) == 2
+    assert "remove --devices" in capsys.readouterr().err
+    assert main(resume) == 0
     assert same_run(again, adapted)
 
 

@@ -46,6 +46,7 @@ from vireid.runs.folder import require_readable
 from vireid.runs.start import initial_network, load_start, record_data
 from vireid.training.batches import TrainingImages, mix_seed
 from vireid.training.fabric import open_fabric
+from vireid.training.loggers import LoggerName, TrainingLoggers, require_loggers
 from vireid.training.optimization import build_optimizer, set_learning_rates
 from vireid.types import CrossModalBatch, ImageRecord, Modality
 
@@ -63,6 +64,7 @@ def adapt(
     *,
     resume: bool = False,
     keep: int = 2,
+    loggers: Sequence[LoggerName] = (),
     progress_bar: bool = True,
     cache: Path | None = None,
 ) -> Path:
@@ -76,6 +78,7 @@ def adapt(
         out: The run folder.
         resume: Continue the run in ``out`` from the last finished round.
         keep: Number of checkpoints to keep.
+        loggers: Also write the metrics for these tools, into ``out/tensorboard`` or ``out/wandb``.
         progress_bar: Show bars.
         cache: Folder of the packed image cache; None decodes the images in every round.
 
@@ -88,10 +91,15 @@ def adapt(
         ConfigError: If the method trains in several phases, or there are several processes.
         TrainingError: If the images make fewer than two clusters of a modality, or a loss is not
             finite.
+        ExportError: If the package of a logger is not installed.
     """
-    with _Session(run, out, resume=resume, keep=keep, bars=progress_bar, cache=cache) as session:
+    require_loggers(loggers)
+    with (
+        _Session(run, out, resume=resume, keep=keep, bars=progress_bar, cache=cache) as session,
+        TrainingLoggers(loggers, out, session.state.history) as tools,
+    ):
         while session.next_round():
-            session.train()
+            tools.log(session.train())
         session.finish()
     return out
 
@@ -288,8 +296,8 @@ class _Session(Closeable):
             self._data.records, progress=self._bars, stack=self._images
         )
 
-    def train(self) -> None:
-        """Train an epoch on the labels, and write a checkpoint."""
+    def train(self) -> dict[str, Any]:
+        """Train an epoch on the labels, and write a checkpoint; returns the round's metrics."""
         run, epoch, device = self._run, self.state.epoch, self._fabric.device
         plan = self.labels.plan(run.recipe.batch, seed=run.seed, epoch=epoch)
         centres = [torch.from_numpy(own).to(device) for own in self.labels.centres]
@@ -328,7 +336,7 @@ class _Session(Closeable):
                 self.state.add_step({f"terms.{name}": t.item() for name, t in terms.items()})
                 images += len(batch.visible) + len(batch.infrared)
                 bar.update()
-        self._finish_round(images / max(time.perf_counter() - began, 1e-9))
+        return self._finish_round(images / max(time.perf_counter() - began, 1e-9))
 
     def _losses(
         self,
@@ -397,7 +405,7 @@ class _Session(Closeable):
         self.wrapped.step()
         _average(self.average, self.network, keep=self._options.average)
 
-    def _finish_round(self, rate: float) -> None:
+    def _finish_round(self, rate: float) -> dict[str, Any]:
         """Keep the round's report, and write the checkpoint and the metrics."""
         line = self.state.epoch_metrics() | self.labels.report
         line["classes"] = len(self.labels.pairs)
@@ -409,6 +417,7 @@ class _Session(Closeable):
             self._folder.checkpoints, self._saved, self.optimizer, self.state, keep=self._keep
         )
         self._folder.write_metrics(self.state.history)
+        return line
 
     def finish(self) -> None:
         """Write the averaged network, and the clusters that it finds."""

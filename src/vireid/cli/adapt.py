@@ -18,6 +18,7 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import print_detected, print_skipped
 from vireid.cli._invocation import command_line
 from vireid.cli._memory import keep_memory
+from vireid.cli.train import OutputOptions
 from vireid.data.cache import default_cache
 from vireid.data.inspection import inspect_image
 from vireid.data.layouts import DataSource, LayoutName
@@ -46,6 +47,7 @@ from vireid.types import ImageInfo, Modality
 __all__ = ["adapt", "continue_adaptation"]
 
 DEFAULT_ADAPTATION = Adaptation()
+DEFAULT_OUTPUT = OutputOptions()
 
 IMAGENET = "imagenet"
 """Starts from the backbone's ImageNet weights."""
@@ -98,8 +100,6 @@ class TrainingOptions:
     """Arithmetic of the network, as in `vireid train`."""
     device: Device = "auto"
     """Device; auto selects a GPU if there is one."""
-    no_cache: Switch = False
-    """Do not cache decoded images: decode them in every round."""
 
 
 def adapt(
@@ -111,6 +111,7 @@ def adapt(
     data: UnlabelledOptions = UnlabelledOptions(),
     adaptation: Adaptation = DEFAULT_ADAPTATION,
     training: TrainingOptions = TrainingOptions(),
+    output: OutputOptions = DEFAULT_OUTPUT,
 ) -> Path:
     """Adapt a network to unlabelled images of one's own cameras.
 
@@ -126,6 +127,7 @@ def adapt(
         data: The unlabelled images.
         adaptation: Clusters, matches and losses.
         training: The training of each round.
+        output: Outputs of the training and the image cache.
 
     Returns:
         ``out``.
@@ -157,27 +159,34 @@ def adapt(
         file = RunFolder(out).images_file
         _write_manifest(file, listed, identities=adaptation.measure and not unknown)
         source = DataSource(layout="manifest", root=file.absolute())
-    return _adapt(replace(run, data=source), out, cache=not training.no_cache)
+    return _adapt(replace(run, data=source), out, output=output)
 
 
-def continue_adaptation(out: Path, run: Run, *, cache: bool) -> Path:
+def continue_adaptation(out: Path, run: Run, *, output: OutputOptions) -> Path:
     """Continue an interrupted adaptation.
 
     Args:
         out: Its run folder.
         run: Its configuration.
-        cache: Whether to cache decoded images.
+        output: Outputs of the training and the image cache.
     """
-    return _adapt(run, out, resume=True, cache=cache)
+    return _adapt(run, out, resume=True, output=output)
 
 
-def _adapt(run: Run, out: Path, *, resume: bool = False, cache: bool) -> Path:
+def _adapt(run: Run, out: Path, *, resume: bool = False, output: OutputOptions) -> Path:
     keep_memory()
     again = f"continue with `vireid train --resume {out}`."
     started = RunFolder(out).config_file.exists
     with on_stop(lambda: f"finished rounds are kept: {again}" if started() else ""):
-        folder = default_cache(run.data.root)
-        adapt_run(run, out, resume=resume, cache=folder if cache else None)
+        folder = output.cache or default_cache(run.data.root)
+        adapt_run(
+            run,
+            out,
+            resume=resume,
+            keep=output.keep,
+            loggers=output.log,
+            cache=None if output.no_cache else folder,
+        )
     page = write_adaptation(RunFolder(out), command=command_line())
     echo(f"The report is {page.resolve()}.")
     if folder.parent == out.absolute():

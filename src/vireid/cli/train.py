@@ -192,7 +192,12 @@ def resume(
         # Imported here because its libraries take a second.
         from vireid.cli.adapt import continue_adaptation
 
-        continue_adaptation(resume, run, cache=not output.no_cache)
+        if processes != TRAINED_ALONE:
+            raise ConfigError(
+                f"'{resume}' is an adaptation; expected one process, which continues it: remove"
+                " --devices and the other options of processes."
+            )
+        continue_adaptation(resume, run, output=output)
         return
     train_run(run, resume, resume=True, output=output, processes=processes)
 

@@ -86,7 +86,7 @@ def _scalars(line: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of an epoch by name."""
     return {
         **{f"loss/{key}": value for key, value in line["terms"].items()},
-        **{key: value for key, value in line.items() if isinstance(value, float)},
+        **{k: v for k, v in line.items() if type(v) in (int, float) and k != "epoch"},
         **{f"validation/{key}": value for key, value in line.get("validation", {}).items()},
     }
 
