@@ -208,6 +208,40 @@ def killed_deletion(place: Path, pipe: Connection) -> None:
         opened.delete(Filters(ids=(IDS[2],)))
 
 
+def test_copies_take_cases_along(
+    gallery: Gallery, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, other = case_of(gallery), gallery.cases.create("other", by="ada")
+    damaged = gallery.cases.create("damaged", by="ada")
+    (place / "cases" / f"{damaged.id}.json").write_text("{")
+    rows = list(gallery.rows())
+    # An entry that was added and decided on after the copy had passed it.
+    gallery.add([row(20)])
+    gallery.cases.add(case.id, [CaseHit(id=row(20).info.id, by="ada", queries=(IDS[1],))])
+    with open_gallery(place / "copy", model=MODEL, create=True) as copy:
+        copy.add(rows)
+        gallery.copy_cases_and_searches(copy)
+        assert copy.cases.get(case.id) == replace(
+            case, changed=copy.cases.get(case.id).changed, deleted=1
+        )
+        assert copy.cases.get(other.id) == other
+        said = capsys.readouterr().err
+        assert f"has 2 cases of '{place}' too." in said
+        assert "1 image of these cases is no entry of" in said
+        assert (
+            f"A case is not copied. The case '{place / 'cases' / damaged.id}.json' cannot" in said
+        )
+        # What is there stays as it is, and is erased there as everywhere.
+        copy.cases.note(case.id, "of the copy", by="ada")
+        assert gallery.copy_to(copy) == 1
+        assert copy.cases.get(case.id).notes[-1].text == "of the copy"
+        assert "cases of" not in capsys.readouterr().err
+        copy.delete(Filters(ids=(IDS[2], UPLOAD)))
+        assert traces(copy, IDS[2]) == traces(copy, UPLOAD) == []
+        assert not copy.verify(deleted=[IDS[2], UPLOAD]).faults
+        assert traces(gallery, IDS[2]) == [f"{case.id}.json"]
+
+
 def test_a_killed_deletion_leaves_no_case_that_names_a_deleted_entry(place: Path) -> None:
     with open_gallery(place, model=MODEL, create=True) as gallery:
         gallery.add([row(number) for number in range(8)])
@@ -304,9 +338,15 @@ def test_ten_thousand_hits(gallery: Gallery) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_a_gallery_on_a_server_has_no_cases() -> None:
+def test_a_gallery_on_a_server_has_no_cases(
+    gallery: Gallery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery.cases.create("x", by="ada")
+    source = gallery
     store = ServerStore(QdrantClient(":memory:"), url="memory", collection="x", model=MODEL)
     with Gallery(store, location="http://host/x", write=True) as gallery:
+        source.copy_cases_and_searches(gallery)
+        assert f"1 case stays in '{source.location}': a gall" in capsys.readouterr().err
         gallery.add([row(0)])
         assert gallery.info().cases == 0
         with pytest.raises(GalleryError, match="keeps no cases"):

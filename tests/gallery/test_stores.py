@@ -39,6 +39,8 @@ from tests.gallery.toys import (
 from vireid.errors import ConfigError, GalleryError
 from vireid.gallery import Added, Filters, Gallery, Verification
 from vireid.gallery import store as stores
+from vireid.gallery.saved import SavedSearch
+from vireid.standardisation import Standardisation, arrays_of
 from vireid.types import IndexedImage, Modality, ModelInfo, id_of
 
 # Warnings of the client's in-memory server; none affects results.
@@ -408,6 +410,61 @@ def test_copying_adds_the_calibration_if_there_is_none(new_gallery: NewGallery) 
     source.copy_to(bare)
     source.copy_to(calibrated)
     assert (bare.calibration, calibrated.calibration) == ("of the source", "its own")
+
+
+def saved(name: str, *numbers: int, threshold: float | None = None) -> SavedSearch:
+    """A search for the rows of some numbers."""
+    first = row(numbers[0])
+    return SavedSearch(
+        name=name,
+        saved=START,
+        ids=tuple(row(number).info.id for number in numbers),
+        modality=first.info.modality,
+        camera=first.info.camera,
+        vector=SavedSearch.encoded(first.feature),
+        threshold=threshold,
+    )
+
+
+def test_copying_adds_saved_searches(
+    new_gallery: NewGallery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = new_gallery(), new_gallery()
+    for search in (saved("one", 1), saved("two", 2, threshold=0.5), saved("upload", 99)):
+        source.save_search(search)
+    source.add(ROWS[:10])
+    target.save_search(saved("one", 3))
+    source.copy_to(target)
+    assert target.searches == (saved("one", 3), saved("two", 2, threshold=0.5), saved("upload", 99))
+    assert f"'{target.location}' has 2 saved searches of" in capsys.readouterr().err
+    # They go with their queries, also with those that are no entries.
+    target.delete(Filters(ids=(row(2).info.id, row(99).info.id)))
+    assert target.searches == (saved("one", 3),)
+    assert len(source.searches) == 3
+
+
+def test_saved_searches_between_standardised_galleries(
+    new_gallery: NewGallery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (
+        Standardisation.fit(*arrays_of(rows), source="entries") for rows in (ROWS[:60], ROWS[60:])
+    )
+    plain = new_gallery()
+    for search in (saved("one", 1), saved("two", 1, 2), saved("by-score", 1, threshold=0.5)):
+        plain.save_search(search)
+    galleries = [plain]
+    for statistics in (one, other):
+        target = new_gallery(statistics.model(MODEL))
+        target.save_standardisation(statistics)
+        galleries[-1].copy_cases_and_searches(target)
+        [search] = target.searches
+        [expected] = statistics.of_images([row(1)])
+        assert search.name == "one"
+        np.testing.assert_allclose(search.feature, expected.feature, atol=1e-6)
+        galleries.append(target)
+    said = capsys.readouterr().err
+    assert f"2 saved searches stay in '{plain.location}' ('by-score', 'two'): thresholds" in said
+    assert said.count(" has 1 saved search of ") == 2
 
 
 def test_copy_to_another_network_is_refused(new_gallery: NewGallery, filled: Gallery) -> None:

@@ -483,9 +483,10 @@ def expire(gallery: Place, /, *, older_than: str) -> int:
 def copy(
     source: Place, target: Place, /, *, collection: CollectionOptions = DEFAULT_COLLECTION
 ) -> int:
-    """Copy all entries and the calibration of a gallery to another gallery.
+    """Copy entries, cases, saved searches and the calibration of a gallery to another gallery.
 
-    The target is created if it does not exist. Use this to move a gallery to a server or back.
+    The target is created if it does not exist; what it has already stays as it is. Use this to move
+    a gallery to a server, which keeps no cases, or back.
 
     Args:
         source: Gallery to read.
@@ -506,14 +507,11 @@ def copy(
         ) as written,
     ):
         new, number = read.copy_to(written), read.count()
-        cases = len(read.cases)
         _index(written)
     echo(
         f"'{target}' has {many(new, 'entry', 'entries')} more, of {number:,} in '{source}'; it"
         " already had the others."
     )
-    if cases:
-        echo(f"{many(cases, 'case stays', 'cases stay')} in '{source}'.")
     return new
 
 
@@ -530,8 +528,9 @@ def standardise(
 
     Subtracts from each feature the mean of the entries of the same modality (and camera, from 100
     entries), which improves searches between modalities. The new gallery keeps the statistics and
-    standardises what is added and searched; use it in place of the source, and calibrate it. Run
-    the command on it to update the statistics, or again after an interruption.
+    standardises what is added and searched. It gets the cases, and the saved searches that the
+    calibration decides; use it in place of the source, and calibrate it. Run the command on it to
+    update the statistics, or again after an interruption.
 
     Args:
         source: Gallery to read; it is not changed.
@@ -586,6 +585,7 @@ def standardise(
             written.save_standardisation(found)
             for images in raw():
                 written.add(found.of_images(images))
+            read.copy_cases_and_searches(written)
             _index(written)
             entries = written.count()
     log_few_images(found)

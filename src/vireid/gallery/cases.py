@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import unicodedata
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -310,6 +310,27 @@ class Cases:
         with self._changing():
             self._save(case)
         return case
+
+    def add_copies(self, cases: Iterable[Case]) -> tuple[int, int]:
+        """Add cases of another gallery; those that this one has already stay as they are.
+
+        What they hold of entries that this gallery does not have is left out, and counted as
+        deleted.
+
+        Returns:
+            The number of new cases, and that of images left out.
+        """
+        self._check_write()
+        new = left_out = 0
+        with self._changing():
+            there = set(self.ids())
+            for case in cases:
+                if case.id in there:
+                    continue
+                gone = case.entry_ids - self._store.existing(sorted(case.entry_ids))
+                self._save(replace(case.without(gone), deleted=case.deleted + len(gone)))
+                new, left_out = new + 1, left_out + len(gone)
+        return new, left_out
 
     def edit(self, id: str, *, name: str | None = None, shared: bool | None = None) -> Case:
         """Change the name of a case, or who may read it; None leaves it.

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.errors import ConfigError, GalleryError
+from vireid.data.layouts._common import many
+from vireid.errors import ConfigError, GalleryError, first_few
 from vireid.files import Closeable
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
@@ -436,10 +437,11 @@ class Gallery(Closeable):
         """
         self._check_write()
         ids, faults = self._select(filters)
-        # Cases may also name images that are no entries.
-        with self.cases.forgetting(ids.union(filters.ids) if filters.only_ids else ids):
+        # Cases and saved searches may also name images that are no entries.
+        named = ids.union(filters.ids) if filters.only_ids else ids
+        with self.cases.forgetting(named):
             alone = filters == Filters(retained_before=filters.retained_before)
-            self._forget_searches(ids, filters.retained_before if alone else None)
+            self._forget_searches(named, filters.retained_before if alone else None)
             if ids:
                 self._store.delete(sorted(ids))
         if left := self._store.existing(sorted(ids)):
@@ -523,7 +525,9 @@ class Gallery(Closeable):
         return replace(found, faults=(*found.faults, *faults), cases=cases, deleted_of_cases=gone)
 
     def copy_to(self, other: Gallery) -> int:
-        """Add every row to another gallery, and the calibration if that one has none.
+        """Add every row to another gallery, its cases and searches, and the calibration.
+
+        What the other gallery has already stays as it is. What else is copied is logged.
 
         Returns:
             The number of rows that were new to it.
@@ -543,7 +547,62 @@ class Gallery(Closeable):
         new += other.add(batch).new
         if self.calibration and not other.calibration:
             other.save_calibration(self.calibration)
+        self.copy_cases_and_searches(other)
         return new
+
+    def copy_cases_and_searches(self, other: Gallery) -> None:
+        """Add cases and saved searches to another gallery that has the same entries.
+
+        Those that it has already stay as they are. Between galleries of different standardisation
+        the features of searches are converted; searches with a threshold, which is a score of other
+        features, and of several images are left out. What is copied and left out is logged.
+        """
+        copied: list[str] = []
+        if number := len(self.cases):
+            cases, damaged = self.cases.read_all()
+            for problem in damaged:
+                log(f"A case is not copied. {problem}")
+            if other.cases.available:
+                new, gone = other.cases.add_copies(cases)
+                copied += [many(new, "case")] if new else []
+                if gone:
+                    log(
+                        f"{many(gone, 'image')} of these cases"
+                        f" {'is no entry' if gone == 1 else 'are no entries'} of"
+                        f" '{other.location}', and left out."
+                    )
+            else:
+                log(
+                    f"{many(number, 'case stays', 'cases stay')} in '{self.location}': a gallery on"
+                    " a server keeps no cases."
+                )
+        there = {search.name for search in other.searches}
+        searches = [search for search in self.searches if search.name not in there]
+        if other.model.fingerprint != self.model.fingerprint:
+            kept = [one for one in searches if one.threshold is None and len(one.ids) == 1]
+            if stay := [one.name for one in searches if one not in kept]:
+                log(
+                    f"{many(len(stay), 'saved search stays', 'saved searches stay')} in"
+                    f" '{self.location}' ({first_few(stay)}): thresholds are scores of its"
+                    " features; save them again with `vireid gallery save-search`."
+                )
+            searches = [self._converted(one, other) for one in kept]
+        for search in searches:
+            other.save_search(search)
+        if searches:
+            copied.append(many(len(searches), "saved search", "saved searches"))
+        if copied:
+            log(f"'{other.location}' has {' and '.join(copied)} of '{self.location}' too.")
+
+    def _converted(self, search: SavedSearch, other: Gallery) -> SavedSearch:
+        """A search with one image as one of a gallery of another standardisation."""
+        info = ImageInfo(path=Path(search.name), modality=search.modality, camera=search.camera)
+        rows = [IndexedImage(info, search.feature)]
+        if self.standardisation:
+            rows = self.standardisation.of_images(rows, invert=True)
+        if other.standardisation:
+            rows = other.standardisation.of_images(rows)
+        return replace(search, vector=SavedSearch.encoded(rows[0].feature))
 
     def info(self) -> Info:
         """A summary."""
