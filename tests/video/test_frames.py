@@ -193,6 +193,9 @@ def test_camera_and_time_from_names(tmp_path: Path) -> None:
     pattern = "cam{camera}_{time:%Y%m%dT%H%M%S}{any}.png"
     with pytest.raises(ConfigError, match=r"does not match 'camB_20260504T130000\.mp4'"):
         open_sources([str(tmp_path)], camera="", pattern=pattern)
+    for field, said in (("time", "expected ISO 8601"), ("modality", "expected visible")):
+        with pytest.raises(ConfigError, match=rf"reads from '.*' 'cam.*'; {said}"):
+            open_sources([str(tmp_path)], camera="gate", pattern=f"{{{field}}}_{{any}}")
     (tmp_path / "camB_20260504T130000.mp4").rename(tmp_path / "camB_20260504T130000_x.mp4")
     pattern = "cam{camera}_{time:%Y%m%dT%H%M%S}_{any}"
     clip, folder = open_sources([str(tmp_path)], camera="", pattern=pattern)

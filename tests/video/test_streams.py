@@ -79,9 +79,10 @@ def test_a_stream_that_stalls_and_breaks_off_is_opened_again(
                 break
     assert seen > 0
     said = capsys.readouterr().err
-    assert "' broke off (nothing came for 1 s) after 0:00:0" in said
-    assert "' broke off (Input/output error) after 0:00:0" in said
-    assert "it is opened again in 0.5 s." in said
+    # However often it breaks off, each reason is logged once.
+    assert said.count("' broke off (nothing came for 1 s). It ") == 1
+    assert said.count("' broke off (Input/output error). It ") == 1
+    assert "/live' is read again after 0:00:0" in said
     assert "word" not in said
 
 

@@ -73,3 +73,27 @@ def test_a_folder_that_goes_and_comes_back_brings_nothing_new(
     assert capsys.readouterr().err.count(f"'{folder}' cannot be read now") == 1
     folder.with_name("away").rename(folder)
     assert [scanner.scan() for _ in range(2)] == [0, 0]
+
+
+def test_a_name_that_no_gallery_can_hold(
+    folder: Path, state: State, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.png").write_bytes(photograph(0))
+    for name in (b"caf\xe9.png", b"caf\xe9.txt"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(photograph(1))
+    scanner = FolderScanner([folder], state)
+    assert [scanner.scan() for _ in range(3)] == [0, 1, 0]
+    said = capsys.readouterr().err
+    assert said.count("2 files are passed over, such as ") == 1
+    assert r"caf\udce9.png', as the name is not UTF-8; rename them." in said
+
+
+def test_new_jobs_get_no_folder_that_is_there(state: State) -> None:
+    folders = []
+    for name in ("a.mp4", "b.mp4"):
+        state.take_up([(Path(name), (1, 1), "video")])
+        job = state.next_job("2026-05-31", 500)
+        assert job
+        folders.append(job.folder)
+        state.restart([("gallery", name)])
+    assert len(set(folders)) == 2

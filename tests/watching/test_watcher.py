@@ -28,7 +28,8 @@ from tests.watching.receiver import Receiver
 from vireid.errors import ConfigError, DiskFullError
 from vireid.features import FeatureExtractor, extract_from_bytes, load
 from vireid.gallery import Filters, Gallery, SavedSearch, open_gallery
-from vireid.types import ImageInfo
+from vireid.gallery.cases import CaseQuery
+from vireid.types import ImageInfo, id_of
 from vireid.video import DetectOptions, Detector, Stream
 from vireid.watching import Watch, Watcher, WatchOptions, Webhook
 from vireid.watching.state import State
@@ -306,7 +307,7 @@ def test_a_full_disk_is_said_once_and_tried_again(
         watching.added(1)
     said = capsys.readouterr().err
     assert said.count("The disk is full; free space on it. It is tried again until it works.") == 1
-    assert said.count("It works again.") == 1
+    assert said.count("It works again after 0:00:0") == 1
     assert len(infos(place)) == 1
 
 
@@ -323,6 +324,12 @@ def test_retention(
         watching.added(4)
     [*crops] = place.with_name("w").rglob("*.jpg")
     assert len(crops) == 4
+    upload = CaseQuery(
+        id=id_of("0" * 64), name="x.png", by="ada", time=datetime(2020, 1, 1, tzinfo=UTC)
+    )
+    with open_gallery(place, write=True) as gallery:
+        case = gallery.cases.create("bag", by="ada")
+        gallery.cases.add(case.id, queries=[upload])
     options = replace(OPTIONS, keep=timedelta(days=30))
     watching = Watching(watch, place, extractor, options=options)
     with watching.running(monkeypatch):
@@ -333,6 +340,7 @@ def test_retention(
     assert not old.parent.exists()
     with open_gallery(place) as gallery:
         assert [search.name for search in gallery.searches] == ["person-0"]
+        assert gallery.cases.get(case.id).queries == ()
 
 
 def test_a_stream_is_added_while_it_runs(
@@ -378,7 +386,7 @@ def test_an_rtsp_camera_that_is_silent(
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         address = f"rtsp://user:word@127.0.0.1:{listening.getsockname()[1]}/cam"
-        monkeypatch.setattr(Stream.__init__, "__kwdefaults__", {"patience": 0.3})
+        monkeypatch.setattr(Stream.__init__, "__kwdefaults__", {"patience": 0.3, "backoff": None})
         watching = Watching(Watch(streams=[address], camera="gate"), place, extractor)
         with watching.running(monkeypatch):
             # By TCP; and again after the wait.
@@ -388,6 +396,20 @@ def test_an_rtsp_camera_that_is_silent(
         thread.join(60)
         for connection in connections:
             connection.close()
+
+
+def test_a_name_that_the_pattern_cannot_read_stops_no_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch = Watch(folders=[folder], camera="hall", pattern="{modality}_{camera}.png")
+    names = ("ir_gate.png", "thermal2_gate.png", "other.png")
+    found = watch.label([folder / name for name in names])
+    assert [(info.modality, info.camera) for info in found] == [
+        ("infrared", "gate"),
+        (None, "hall"),
+        (None, "hall"),
+    ]
+    assert "2 images do not match the pattern" in capsys.readouterr().err
 
 
 def test_another_gallery_gets_everything(

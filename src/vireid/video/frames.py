@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from vireid.data.images import read_image
 from vireid.data.tone_mapping import AUTO
 from vireid.errors import ImageError, VideoError
-from vireid.log import log, log_once, printable
+from vireid.log import log, log_once
 from vireid.optional_packages import package
 from vireid.times import format_time, parse_time
 from vireid.types import Modality
+from vireid.video.backoff import Backoff
 
 __all__ = [
     "Frame",
@@ -308,17 +309,24 @@ class Stream(Source):
         camera: The camera.
         limit: How long to read it; None reads until Ctrl-C.
         patience: Seconds without a frame after which it is opened again.
+        backoff: Logs losses of the connection; that of an earlier stream of this address goes on.
     """
 
     rewinds = False
 
     def __init__(
-        self, address: str, camera: str, *, limit: timedelta | None, patience: float = 10.0
+        self,
+        address: str,
+        camera: str,
+        *,
+        limit: timedelta | None,
+        patience: float = 10.0,
+        backoff: Backoff | None = None,
     ) -> None:
         self.address, self.name, self.camera = address, shown(address), camera
         self.place = self.name
         self.duration = limit.total_seconds() if limit else None
-        self._patience = patience
+        self._patience, self._backoff = patience, backoff or Backoff(30.0)
         self.start = datetime.now(UTC)
         self.dropped = 0
         self._ended = threading.Event()
@@ -385,7 +393,7 @@ class Stream(Source):
         fps: float,
     ) -> None:
         """Read the stream into a queue that holds the newest frame, until stopped."""
-        cell, number, wait = -1, 0, 0.5
+        cell, number = -1, 0
         while not stopped.is_set() and self._left(began) > 0:
             try:
                 with opened(self.address, patience=self._patience) as (container, video):
@@ -393,7 +401,8 @@ class Stream(Source):
                         for frame in packet.decode():
                             if stopped.is_set():
                                 return
-                            seconds, number, wait = time.monotonic() - began, number + 1, 0.5
+                            self._backoff.succeeded(f"'{self.name}' is read again")
+                            seconds, number = time.monotonic() - began, number + 1
                             if math.floor(seconds * fps) <= cell:
                                 continue
                             cell = math.floor(seconds * fps)
@@ -415,10 +424,8 @@ class Stream(Source):
             except Exception as error:  # the consumer must hear of it
                 newest.put(VideoError(f"'{self.name}' cannot be decoded: {error!r}."))
                 return
-            at = format_seconds(time.monotonic() - began)
-            log(printable(f"'{self.name}' {problem} after {at}; it is opened again in {wait:g} s."))
-            stopped.wait(wait)
-            wait = min(2 * wait, 30.0)
+            if not stopped.is_set():
+                stopped.wait(self._backoff.failed(f"'{self.name}' {problem}"))
 
 
 @dataclass(slots=True)

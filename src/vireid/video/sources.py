@@ -68,13 +68,18 @@ class _Opening:
                 f"'{path}' has no camera; expected its name as --camera, or {{camera}} in"
                 " --pattern; add one of them."
             )
+        modality, start = self.modality, self.start
         try:
-            modality = parse_modality(found["modality"]) if "modality" in found else self.modality
+            if name := found.get("modality"):
+                modality = parse_modality(name)
+            if time := found.get("time"):
+                start = parse_time(time)
         except ValueError as error:
-            raise ConfigError(f"--pattern reads from '{path}' the modality {error}.") from None
-        return _Labels(
-            camera, modality, parse_time(found["time"]) if "time" in found else self.start
-        )
+            raise ConfigError(
+                f"--pattern '{self.pattern}' reads from '{path}' {error}; change the pattern, or"
+                " rename the file."
+            ) from None
+        return _Labels(camera, modality, start)
 
 
 def open_sources(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.data.file_kind import describe_left_out, is_image, is_video
+from vireid.data.layouts._common import many
 from vireid.data.walk import walk
 from vireid.log import log, printable
 from vireid.watching.state import FileVersion, Kind, State
@@ -45,6 +46,7 @@ class FolderScanner:
         self._known = state.versions()
         self._growing: dict[Path, FileVersion] = {}
         self._unreadable: set[str] = set()
+        self._unnamed: set[str] = set()
 
     def scan(self) -> int:
         """List the folders once, and take up what is complete.
@@ -60,6 +62,7 @@ class FolderScanner:
         self._unreadable = unreadable
         seen: dict[Path, FileVersion] = {}
         complete: list[tuple[Path, FileVersion, Kind | Literal["other"]]] = []
+        unnamed: list[Path] = []
         for file in walked.files:
             if file.name.startswith(".") or str(file).startswith(self._without):
                 continue
@@ -70,16 +73,34 @@ class FolderScanner:
             version = (status.st_size, status.st_mtime_ns)
             if not stat.S_ISREG(status.st_mode) or self._known.get(str(file)) == version:
                 continue
-            if self._growing.get(file) != version:
+            if not _is_utf8(file):
+                unnamed.append(file)
+            elif self._growing.get(file) != version:
                 seen[file] = version
             elif is_image(file):
                 complete.append((file, version, self._image))
             else:
                 complete.append((file, version, "video" if is_video(file) else "other"))
         self._growing = seen
+        if new := [file for file in unnamed if str(file) not in self._unnamed]:
+            log(
+                f"{many(len(new), 'file is', 'files are')} passed over, such as"
+                f" '{printable(str(new[0]))}', as the name is not UTF-8; rename"
+                f" {'it' if len(new) == 1 else 'them'}."
+            )
+            self._unnamed.update(map(str, new))
         if complete:
             self._state.take_up(complete)
             self._known |= {str(file): version for file, version, _ in complete}
             if remark := describe_left_out(file for file, _, kind in complete if kind == "other"):
                 log(printable(remark))
         return sum(kind != "other" for *_, kind in complete)
+
+
+def _is_utf8(file: Path) -> bool:
+    """Whether a gallery can hold the path."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER NOT NULL,
     changed INTEGER NOT NULL, kind TEXT NOT NULL, job INTEGER, done INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS open_files ON files (kind, job) WHERE done = 0;
-CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY, kind TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,
     folder TEXT NOT NULL, done INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS folders (name TEXT PRIMARY KEY, read INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS adding (id TEXT PRIMARY KEY);
@@ -124,7 +124,10 @@ class State(Closeable):
         return str(found[0][0]) if found else ""
 
     def restart(self, facts: Iterable[tuple[str, str]]) -> None:
-        """Forget all but what is not delivered, and store texts by name."""
+        """Forget all but what is not delivered, and store texts by name.
+
+        The numbers of jobs go on, as they name folders that are on the disk.
+        """
         with self._change() as db:
             for table in ("files", "jobs", "folders", "adding", "reported"):
                 db.execute(f"DELETE FROM {table}")

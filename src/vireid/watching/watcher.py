@@ -46,6 +46,7 @@ from vireid.openset.arrivals import Match, match_arrivals
 from vireid.times import format_time
 from vireid.types import ImageInfo, Modality
 from vireid.video import DetectOptions, Detector, Source, Stream, detect_people
+from vireid.video.backoff import Backoff
 from vireid.video.manifest import MANIFEST, read_crops
 from vireid.video.sources import open_arrivals, open_sources
 from vireid.watching.arrivals import FolderScanner
@@ -150,18 +151,22 @@ class Watch:
         """What is known of crops that have arrived."""
         infos = [ImageInfo(path=path) for path in crops]
         if self.pattern:
-            pattern = PathPattern(self.pattern)
-            fields = [pattern.match_end(info.path, self.root_of(info.path)) for info in infos]
-            others = [info.name for info, own in zip(infos, fields, strict=True) if own is None]
+            pattern, others = PathPattern(self.pattern), list[str]()
+
+            def filled(info: ImageInfo) -> ImageInfo:
+                fields = pattern.match_end(info.path, self.root_of(info.path))
+                with suppress(DatasetError):  # of a modality or a time
+                    if fields is not None:
+                        return fill_in(info, fields, pattern)
+                others.append(info.name)
+                return info
+
+            infos = list(map(filled, infos))
             if others:
                 log(
                     f"{many(len(others), 'image does', 'images do')} not match the pattern"
                     f" '{self.pattern}', and get nothing from it: {first_few(others)}."
                 )
-            infos = [
-                fill_in(info, own, pattern) if own else info
-                for info, own in zip(infos, fields, strict=True)
-            ]
         return [
             replace(
                 info, camera=info.camera or self.camera, modality=info.modality or self.modality
@@ -182,35 +187,6 @@ class _Stopping:
         if self._stop.is_set():
             raise KeyboardInterrupt
         return self._detector.boxes(frame)
-
-
-class _Backoff:
-    """Says trouble once, and how long to wait before the next attempt.
-
-    Args:
-        longest: Seconds, at most.
-    """
-
-    def __init__(self, longest: float = _LONGEST) -> None:
-        self._longest, self._wait, self._said = longest, 0.0, ""
-
-    def trouble(self, text: str) -> float:
-        """Log trouble that differs from the last.
-
-        Returns:
-            Seconds to wait.
-        """
-        self._wait = min(max(1.0, 2 * self._wait), self._longest)
-        if text != self._said:
-            log(printable(f"{text.rstrip('.')}. It is tried again until it works."))
-            self._said = text
-        return self._wait
-
-    def over(self, text: str) -> None:
-        """Log that it works again, if it did not."""
-        if self._said:
-            log(printable(text))
-        self._wait, self._said = 0.0, ""
 
 
 class Watcher:
@@ -248,7 +224,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
         self._fatal: list[BaseException] = []
-        self._backoff, self._retry_at = _Backoff(), 0.0
+        self._backoff, self._retry_at = Backoff(), 0.0
         self._scan_at, self._expire_at = 0.0, 0.0
         self._added, self._known = 0, 0
 
@@ -361,9 +337,9 @@ class Watcher:
                 pass
             self._expire()
         except _TROUBLE as error:
-            self._retry_at = time.monotonic() + self._backoff.trouble(_text(error))
+            self._retry_at = time.monotonic() + self._backoff.failed(_text(error))
         else:
-            self._backoff.over("It works again.")
+            self._backoff.succeeded("It works again")
         with suppress(OSError, sqlite3.Error):
             self._pause()
         self._report()
@@ -494,12 +470,13 @@ class Watcher:
         """Delete entries that are older than the retention period, with their crops."""
         if self._options.keep is None or time.monotonic() < self._expire_at:
             return
-        before = datetime.now(UTC) - self._options.keep
+        now = datetime.now(UTC)
+        before = now - self._options.keep
         expired = Filters(retained_before=before)
         for row in self._gallery.rows(expired, features=False, thumbnails=False):
             if row.info.path.is_relative_to(self._people.absolute()):
                 row.info.path.unlink(missing_ok=True)
-        number = self._gallery.delete(expired)
+        number = self._gallery.expire(self._options.keep, now=now)
         kept = {name.partition("/")[0] for name, _ in self._state.folders()}
         for day in self._people.glob("????-??-??"):
             if day.name not in kept and day.name < str((before - _DAY).date()):
@@ -528,7 +505,7 @@ class Watcher:
     def _detect_files(self) -> None:
         """Find people in files that have arrived, job by job."""
         detector: Detector | None = None
-        backoff = _Backoff()
+        backoff = Backoff()
         while not self._stop.is_set():
             self._jobs.clear()
             try:
@@ -539,11 +516,11 @@ class Watcher:
                 detector = detector or _Stopping(self._make_detector(), self._stop)
                 self._detect(job, detector)
                 self._state.finish_job(job)
-                backoff.over("Detection works again.")
+                backoff.succeeded("Detection works again")
             except KeyboardInterrupt:
                 return
             except _TROUBLE as error:
-                self._stop.wait(backoff.trouble(_text(error)))
+                self._stop.wait(backoff.failed(_text(error)))
             self._wake.set()
 
     def _detect(self, job: Job, detector: Detector) -> None:
@@ -565,14 +542,15 @@ class Watcher:
 
     def _detect_stream(self, address: str) -> None:
         """Find people in a stream, in a folder of each day, until the watch ends."""
-        detector, backoff, live = self._make_detector(), _Backoff(), False
+        detector, live = self._make_detector(), False
+        connection, backoff = Backoff(), Backoff()
         while not self._stop.is_set():
             if self._paused.is_set():
                 self._stop.wait(self._options.interval)
                 continue
             now = datetime.now(UTC)
             midnight = datetime(now.year, now.month, now.day, tzinfo=UTC) + _DAY
-            stream = Stream(address, self._watch.camera, limit=midnight - now)
+            stream = Stream(address, self._watch.camera, limit=midnight - now, backoff=connection)
             stream.modality = self._watch.modality
             folder = f"{now.date()}/{stream.stable_key}"
             try:
@@ -585,9 +563,11 @@ class Watcher:
                     live = True
                 self._state.add_folder(folder)
                 detect_people([stream], self._people / folder, detector, self._watch.detection)
-                backoff.over(f"'{stream.name}' is read again.")
-            except (VideoError, OSError, sqlite3.Error) as error:
-                self._stop.wait(backoff.trouble(_text(error)))
+                backoff.succeeded(f"The people of '{stream.name}' are kept again")
+            except VideoError as error:
+                self._stop.wait(connection.failed(_text(error)))
+            except (OSError, sqlite3.Error) as error:
+                self._stop.wait(backoff.failed(_text(error)))
             finally:
                 with self._lock:
                     self._streams.pop(folder, None)
@@ -603,7 +583,7 @@ class Watcher:
 
     def _deliver(self) -> None:
         """Deliver matches one by one, the one that is due first; at the end those that are due."""
-        backoff, wait = _Backoff(_LONGEST_DELIVERY), 0.0
+        backoff, wait = Backoff(_LONGEST_DELIVERY), 0.0
         while True:
             self._post.clear()
             if wait:
@@ -615,13 +595,13 @@ class Watcher:
                 wait = self._deliver_next(backoff)
             except DeliveryError as error:
                 assert self._webhook
-                wait = backoff.trouble(
+                wait = backoff.failed(
                     f"Matches cannot be delivered to '{self._webhook.server}' ({error})"
                 )
             except sqlite3.Error as error:
-                wait = backoff.trouble(_text(error))
+                wait = backoff.failed(_text(error))
 
-    def _deliver_next(self, backoff: _Backoff) -> float:
+    def _deliver_next(self, backoff: Backoff) -> float:
         """Deliver the match that is due; returns 0, or seconds to wait.
 
         Raises:
@@ -642,7 +622,7 @@ class Watcher:
             self._state.postpone(delivery.id, time.time() + pause)
             raise
         self._state.delivered(delivery.id)
-        backoff.over(f"'{self._webhook.server}' takes matches again.")
+        backoff.succeeded(f"'{self._webhook.server}' takes matches again")
         return 0.0
 
 
