@@ -171,7 +171,7 @@ def test_filters(tab: Tab) -> None:
 def test_attention(tab: Tab) -> None:
     tab.search(night(2))
     tab.page.locator(".card button").first.click()
-    tab.says("#detail-title", f"Result 1 of {3 * PEOPLE}")
+    tab.says("#detail-title", f"Result 1 of {2 * PEOPLE}")
     with tab.page.expect_response("**/api/attention"):
         tab.page.get_by_label("Show PALM attention").check()
     tab.says("#attention-text", "Row 2 of 4, column 2 of 2")
@@ -188,7 +188,10 @@ def test_attention(tab: Tab) -> None:
     assert not near(canvas.screenshot(), before)
     with tab.page.expect_response("**/api/attention"):
         tab.page.get_by_role("button", name="Next").click()
-    tab.says("#detail-title", "Result 2 of")
+    # The images of a result follow one another.
+    tab.says("#detail-title", f"Result 1 of {2 * PEOPLE}, image 2 of 2")
+    tab.page.get_by_role("button", name="Next").click()
+    tab.says("#detail-title", f"Result 2 of {2 * PEOPLE}")
     tab.page.get_by_role("button", name="Close").click()
     assert tab.page.locator("dialog[open]").count() == 0
 
@@ -197,14 +200,14 @@ def test_stepping_by_the_arrow_keys(tab: Tab) -> None:
     page = tab.page
     tab.search(night(2))
     page.locator(".card button").first.click()
-    tab.says("#detail-title", "Result 1 of")
+    tab.says("#detail-title", "image 1 of 2")
     page.keyboard.press("ArrowLeft")  # there is none before
     page.keyboard.press("ArrowRight")
-    tab.says("#detail-title", "Result 2 of")
+    tab.says("#detail-title", "image 2 of 2")
     # At the end the button cannot be used any more; the focus goes to the other one.
     back = page.get_by_role("button", name="Previous")
     back.press("Enter")
-    tab.says("#detail-title", "Result 1 of")
+    tab.says("#detail-title", "image 1 of 2")
     assert page.evaluate("document.activeElement.id") == "next"
 
 

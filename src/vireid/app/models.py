@@ -434,7 +434,7 @@ class QueryImage(_Record):
 class SearchHit(BaseModel):
     """An entry that was found."""
 
-    rank: int = Field(description="From 1, by score.")
+    rank: int = Field(description="That of its group, from 1: all images of a result share it.")
     score: float = Field(description="Cosine similarity in [-1, 1]; not a probability.")
     verdict: PairVerdict | None = Field(description="Whether it shows the query's person.")
     entry: EntryInfo
@@ -458,7 +458,7 @@ class SearchResponse(BaseModel):
     verdict: Verdict | None = Field(description="Whether the gallery holds the query's person.")
     remark: str = Field(description="Why there is no verdict, or how to read it; may be empty.")
     groups: list[list[SearchHit]] = Field(
-        description="Results; a group holds a tracklet or near-duplicates, the best first."
+        description="Results, best first; a group is a tracklet or near-duplicates, best first."
     )
     mean_scores: list[float | None] = Field(
         description="Of each group that is a tracklet, the score of the mean feature of its images."

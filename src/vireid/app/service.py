@@ -270,16 +270,7 @@ class Service:
             NotThereError: An entry used as query image does not exist.
         """
         images, found = self._find(form, uploads)
-        verdicts = found.verdicts or [None] * len(found.hits)
-        hits = {
-            hit.info.id: SearchHit(
-                rank=rank,
-                score=hit.score,
-                verdict=verdict,
-                entry=EntryInfo.model_validate(hit.info),
-            )
-            for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
-        }
+        verdicts = found.verdict_by_id
         response = SearchResponse(
             query=[QueryImage.model_validate(image.info) for image in images],
             query_remarks=[remark for remark in map(self._remark, uploads) if remark],
@@ -288,7 +279,18 @@ class Service:
             left_out=found.left_out,
             verdict=found.verdict,
             remark=found.remark,
-            groups=[[hits[hit.info.id] for hit in group] for group in found.groups],
+            groups=[
+                [
+                    SearchHit(
+                        rank=rank,
+                        score=hit.score,
+                        verdict=verdicts.get(hit.info.id),
+                        entry=EntryInfo.model_validate(hit.info),
+                    )
+                    for hit in group
+                ]
+                for rank, group in enumerate(found.groups, 1)
+            ],
             mean_scores=list(found.mean_scores),
         )
         return response, tuple(image.thumbnail for image in images[: len(uploads)])

@@ -18,13 +18,14 @@ def search_record(
 ) -> dict[str, Any]:
     """Describe a search and its results.
 
+    The rank is that of a result, from 1, which all its images share.
+
     Args:
         queries: The query images.
         found: The results.
         paths: Whether to give the paths of files; otherwise only their names.
     """
-    verdicts = found.verdicts or [None] * len(found.hits)
-    groups = {hit.info.id: n for n, hits in enumerate(found.groups, 1) for hit in hits}
+    verdicts = found.verdict_by_id
     return {
         "query": [
             {
@@ -43,23 +44,25 @@ def search_record(
         "reranking": found.reranking,
         "groups": [
             {
-                "group": n,
+                "rank": rank,
                 "tracklet": hits[0].info.tracklet,
                 "images": len(hits),
                 "score": round(hits[0].score, 6),
                 "mean_score": mean and round(mean, 6),
             }
-            for n, (hits, mean) in enumerate(zip(found.groups, found.mean_scores, strict=True), 1)
+            for rank, (hits, mean) in enumerate(
+                zip(found.groups, found.mean_scores, strict=True), 1
+            )
         ],
         "hits": [
             {
                 "rank": rank,
-                "group": groups[hit.info.id],
-                "verdict": verdict,
+                "verdict": verdicts.get(hit.info.id),
                 "score": round(hit.score, 6),
                 **_entry(hit.info, paths=paths),
             }
-            for rank, (hit, verdict) in enumerate(zip(found.hits, verdicts, strict=True), 1)
+            for rank, hits in enumerate(found.groups, 1)
+            for hit in hits
         ],
     }
 

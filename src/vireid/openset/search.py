@@ -72,6 +72,11 @@ class SearchResult:
     remark: str
     reranking: str = ""
 
+    @property
+    def verdict_by_id(self) -> dict[str, PairVerdict]:
+        """The verdict on each hit by the id of its entry; empty without a verdict."""
+        return dict(zip((hit.info.id for hit in self.hits), self.verdicts, strict=False))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reranking:

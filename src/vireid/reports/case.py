@@ -187,19 +187,19 @@ def search_report(search: Search) -> Report:
         "Left out: of the query": f"{found.left_out:,}" if found.left_out else "",
         "Verdict": str(found.verdict or "none"),
     }
-    verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
+    verdicts = found.verdict_by_id
     lines = [
         _line(n, group, mean=_score(mean), verdict=str(verdicts.get(group[0].info.id, "")))
         for n, (group, mean) in enumerate(zip(found.groups, found.mean_scores, strict=True), 1)
     ]
-    means = {group["group"]: group["mean_score"] for group in record["groups"]}
+    means = {group["rank"]: group["mean_score"] for group in record["groups"]}
     common = {
         **asked,
         "filters": json.dumps(filters),
         "query": "; ".join(query["path"] for query in record["query"]),
         "verdict_of_search": record["verdict"],
     }
-    rows = [{**hit, "mean_score": means[hit["group"]], **common} for hit in record["hits"]]
+    rows = [{**hit, "mean_score": means[hit["rank"]], **common} for hit in record["hits"]]
     about = {**asked, "filters": filters, "model": dict(model.about)}
     return Report(
         title=f"Search of '{search.name}'",

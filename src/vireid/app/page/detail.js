@@ -77,8 +77,7 @@ async function show() {
   allow($("next"), at < shown.list.length - 1, $("previous"));
   $("search-tracklet").hidden = entry.tracklet === "";
   showCase();
-  const [thing, number] = rank === undefined ? ["Image", at + 1] : ["Result", rank];
-  $("detail-title").textContent = `${thing} ${number} of ${shown.list.length}`;
+  $("detail-title").textContent = titleOf(shown.list[at]);
   $("detail-score").replaceChildren(...rank === undefined ? [] : [
     el("span", { className: "pale small" }, "Score (cosine similarity, −1 to 1)"),
     el("strong", {}, score(value)),
@@ -96,6 +95,17 @@ async function show() {
     return;
   }
   if (mine === run && shown.query) attend();
+}
+
+/** The number of an image in the list, or that of its result, which may be a tracklet. */
+function titleOf(found) {
+  if (found.rank === undefined) return `Image ${at + 1} of ${shown.list.length}`;
+  // Chosen and rejected results of a case are numbered apart.
+  const results = shown.list.filter((one) => one.rank !== undefined
+    && one.decision === found.decision);
+  const own = results.filter((one) => one.rank === found.rank);
+  const which = own.length > 1 ? `, image ${own.indexOf(found) + 1} of ${own.length}` : "";
+  return `Result ${found.rank} of ${results.at(-1).rank}${which}`;
 }
 
 /** Offer to add the image to a case. */
