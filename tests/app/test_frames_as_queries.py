@@ -113,7 +113,10 @@ def test_what_is_no_single_person(ada: Visitor) -> None:
 
 def test_what_cannot_be_looked_at(ada: Visitor, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", walk(20)).read_bytes()
-    assert refused(ada, b"just text")[0] == 415
+    status, said = refused(ada, b"just text")
+    assert status == 415
+    assert "expected an image (JPEG" in said
+    assert said.endswith(") or a video; leave it out.")
     status, said = refused(ada, video[:2000])
     assert (status, "'x.mp4' cannot be opened" in said) == (422, True)
     status, said = refused(ada, png(scene(20)), box=[150, 100, 400, 100])

@@ -17,7 +17,7 @@ from vireid.features import FeatureExtractor
 from vireid.gallery import Filters, open_gallery
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 browser = test_page.browser
 shots = test_page.shots
@@ -79,3 +79,31 @@ def test_editing_a_tracklet(tab: Tab, made: Path) -> None:
     times = sorted(event["values"]["time"] for event in edits if event["state"] == "done")
     assert times == ["2026-05-31T18:30:00Z", "2026-05-31T18:30:02Z"]
     assert {event["values"]["camera"] for event in edits} == {"gate"}
+
+
+def test_saving_a_tracklet_again_after_an_error_moves_its_times_once(tab: Tab, made: Path) -> None:
+    page, patches = tab.page, 0
+
+    def second_fails(route: Route) -> None:
+        nonlocal patches
+        patches += route.request.method == "PATCH"
+        if route.request.method == "PATCH" and patches == 2:
+            route.fulfill(status=507, json={"detail": "The disk is full."})
+        else:
+            route.continue_()
+
+    page.route("**/api/entries/*", second_fails)
+    page.locator(".card button").first.click()
+    page.get_by_role("button", name="Edit…").click()
+    tab.says("#editing-all", "all 2 images of its tracklet")
+    form = page.locator("#editing")
+    time = NOON + timedelta(hours=6, minutes=30, seconds=2)
+    form.get_by_label("Taken at").fill(f"{time:%Y-%m-%dT%H:%M:%S}")
+    form.get_by_text("all 2 images of its tracklet").click()
+    form.get_by_role("button", name="Save 2 images").click()
+    tab.says("#editing-problem", "1 of 2 images are changed. The disk is full.")
+    form.get_by_role("button", name="Save 2 images").click()
+    form.wait_for(state="hidden")
+    with open_gallery(made) as gallery:
+        times = sorted(f"{row.info.time:%H:%M:%S}" for row in gallery.rows(STREET))
+    assert times == ["18:30:00", "18:30:02"]

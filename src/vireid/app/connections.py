@@ -18,6 +18,13 @@ __all__ = ["MAX_CONNECTIONS", "connection_class", "max_connections"]
 MAX_CONNECTIONS = 512
 """Maximum number of open connections."""
 
+_DETAIL = b'{"detail": "The server has too many connections; try again later."}'
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(_DETAIL), _DETAIL)
+)
+"""What a further connection gets, whatever it asks for, before it is closed."""
+
 
 def max_connections() -> int:
     """The number of connections that the process has file descriptors for.
@@ -46,7 +53,8 @@ def connection_class(timeout: float) -> type[H11Protocol]:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > most:
-                transport.abort()
+                transport.write(_FULL)
+                transport.close()
             self._wait()
 
         def _unsupported_upgrade_warning(self) -> None:

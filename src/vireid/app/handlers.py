@@ -85,7 +85,7 @@ class Handlers:
             "entries": [str(id) for id in form.entry],
             "filters": form.given(),
             "limit": form.limit,
-            "results": sum(map(len, response.groups)),
+            "results": len(response.groups),
         }
         self._audit.write(user, "search", details, thumbnails=thumbnails)
         return response
@@ -108,11 +108,11 @@ class Handlers:
             self._detecting -= 1
 
     def _people(self, user: str, form: PeopleForm) -> PeopleResponse:
-        data = form.file.file.read()
+        data, name = form.file.file.read(), form.file.filename
         upload = (
-            Upload(display_name(form.file.filename), data)
+            Upload(display_name(name), data)
             if is_video(data)
-            else self._checked(form.file, data)
+            else check_upload(name, data, self.service.limits, videos=True)
         )
         found = self.service.people(form, upload)
         details = {
@@ -134,7 +134,7 @@ class Handlers:
             "entries": [str(id) for id in form.entry],
             "filters": form.given(),
             "limit": form.limit,
-            "results": len(found.hits),
+            "results": len(found.groups),
         }
         self._audit.write(user, "report", details, thumbnails=thumbnails)
         return page
@@ -267,9 +267,8 @@ class Handlers:
         self._detection.shutdown()
         self._audit.close()
 
-    def _checked(self, file: UploadFile, data: bytes | None = None) -> Upload:
-        data = file.file.read() if data is None else data
-        return check_upload(file.filename, data, self.service.limits)
+    def _checked(self, file: UploadFile) -> Upload:
+        return check_upload(file.filename, file.file.read(), self.service.limits)
 
     def _check_write(self) -> None:
         if self.service.read_only:

@@ -54,13 +54,16 @@ class Upload:
     size: tuple[int, int] = (0, 0)
 
 
-def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
+def check_upload(
+    filename: str | None, data: bytes, limits: Limits, *, videos: bool = False
+) -> Upload:
     """Check an upload without decoding it.
 
     Args:
         filename: The name given by the client, for display only.
         data: The bytes of the file.
         limits: The maximum number of pixels.
+        videos: Whether a video, which is not checked here, would be accepted too.
 
     Raises:
         UnknownKindError: The format is not accepted.
@@ -81,7 +84,7 @@ def check_upload(filename: str | None, data: bytes, limits: Limits) -> Upload:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLargeError(_too_large(name, "more than 89 million", limits)) from None
     except Exception as error:  # decoders raise nearly anything on damaged headers
-        raise UnknownKindError(refusal(f"'{name}'", kind, error)) from error
+        raise UnknownKindError(refusal(f"'{name}'", kind, error, videos=videos)) from error
     if width * height > limits.pixels or max(width, height) > MAX_SIDE:
         raise TooLargeError(_too_large(name, f"{width} x {height}", limits))
     if slow:

@@ -306,13 +306,16 @@ def kind_of(file: Path | bytes) -> FileKind:
         return _UNREADABLE
 
 
-def refusal(where: str, kind: FileKind, error: Exception | None = None) -> str:
+def refusal(
+    where: str, kind: FileKind, error: Exception | None = None, *, videos: bool = False
+) -> str:
     """The message for a file that cannot be read as an image.
 
     Args:
         where: Its name in quotes, perhaps with its size.
         kind: What it seems to be.
         error: What the decoder says.
+        videos: Whether videos are read too.
     """
     if kind.format:
         # Pillow's message for this is the file's name, or an address in memory.
@@ -323,7 +326,8 @@ def refusal(where: str, kind: FileKind, error: Exception | None = None) -> str:
             f" image ({kind.format}); copy it again,{convert} or leave it out."
         )
     fix = f"{kind.fix.format('it')}, or leave it out" if kind.fix else "leave it out"
-    return f"{where} cannot be read: it is {kind.one}; expected an image ({FORMATS}); {fix}."
+    expected = f"an image ({FORMATS}){' or a video' if videos else ''}"
+    return f"{where} cannot be read: it is {kind.one}; expected {expected}; {fix}."
 
 
 def _kind_of_bytes(data: bytes) -> FileKind:

@@ -70,7 +70,7 @@ async function find(signal) {
   }
   const answer = await post("api/search", form, { signal });
   if (!form.has("query_modality")) showDetected(answer.query);
-  const list = answer.groups.flat().sort((a, b) => a.rank - b.rank);
+  const list = answer.groups.flat();
   const context = {
     // The server lists uploads first.
     list, info, query: query.find((one) => one instanceof Upload) ?? query[0],
@@ -83,7 +83,7 @@ async function find(signal) {
   $("export").hidden = count === 0;
   $("more").hidden = answer.groups.length < limit || limit >= MOST || count >= answer.considered;
   explain(count === 0);
-  announce(count === 0 ? "No results" : plural(count, "result"));
+  announce(count === 0 ? "No results" : plural(answer.groups.length, "result"));
 }
 
 async function browse(signal) {
@@ -244,7 +244,17 @@ async function take(files) {
   } finally {
     busy(false);
   }
-  if (all.length > query.length) await use(all.slice(0, images));
+  if (all.length > query.length) await useFirst(all);
+}
+
+/** Search with the images that one request may contain, and say how many are left out. */
+async function useFirst(all) {
+  const { images } = info.limits;
+  await use(all.slice(0, images));
+  if (all.length > images) {
+    alarm(`A query may contain at most ${images} images; the last ${all.length - images} of`
+      + ` ${all.length} are left out.`);
+  }
 }
 
 function wire() {
@@ -322,7 +332,7 @@ function wire() {
     info: () => info,
     asked,
     search: (entries) => {
-      use(entries.slice(0, info.limits.images).map((entry) => new GalleryEntry(entry)));
+      useFirst(entries.map((entry) => new GalleryEntry(entry)));
       $("results").focus();
     },
     open: (hit, list) => detail.open(hit, { list, info, query: null, remark: "" }),
@@ -334,7 +344,7 @@ function wire() {
     attempt(renew);
     attempt(cases.renew);
     announce(`${plural(changed.length, "image")} changed`);
-  });
+  }, alarm);
   deleting.wire((count, entry, all) => {
     $("detail").close();
     const gone = (one) => one instanceof GalleryEntry

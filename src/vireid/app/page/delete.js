@@ -13,17 +13,21 @@ export function wire(done) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     $("deleting-do").disabled = true;
+    // The dialog may be closed, and opened for another image, while the server deletes.
+    const of = entry;
     const all = chosen() === "identity";
-    const which = all ? { identity: [entry.identity] } : { ids: [entry.id] };
+    const which = all ? { identity: [of.identity] } : { ids: [of.id] };
     try {
       const answer = await post("api/delete", { ...which, expected: counts[chosen()] });
-      $("deleting").close();
-      done(answer.deleted, entry, all);
+      if (of === entry) $("deleting").close();
+      done(answer.deleted, of, all);
     } catch (error) {
-      showProblem(error.message);
-      await count().catch(() => {});
+      if (of === entry) {
+        showProblem(error.message);
+        await count().catch(() => {});
+      }
     }
-    $("deleting-do").disabled = false;
+    if (of === entry) $("deleting-do").disabled = false;
   });
 }
 
@@ -33,9 +37,10 @@ export async function confirmDelete(of) {
   $("deleting-form").reset();
   $("deleting-all").hidden = true;
   showProblem("");
+  $("deleting-do").disabled = false;
   describe();
   $("deleting").showModal();
-  await count().catch((error) => showProblem(error.message));
+  await count().catch((error) => { if (of === entry) showProblem(error.message); });
 }
 
 function chosen() {
@@ -43,9 +48,12 @@ function chosen() {
 }
 
 async function count() {
-  if (entry.identity === "") return;
-  const query = new URLSearchParams({ identity: entry.identity, limit: "0" });
-  counts.identity = (await get(`api/entries?${query}`)).total;
+  const of = entry;
+  if (of.identity === "") return;
+  const query = new URLSearchParams({ identity: of.identity, limit: "0" });
+  const { total } = await get(`api/entries?${query}`);
+  if (of !== entry) return;
+  counts.identity = total;
   $("deleting-all").hidden = counts.identity < 2;
   $("deleting-all").querySelector("span").textContent =
     `all ${plural(counts.identity, "image")} of identity ${entry.identity}`;

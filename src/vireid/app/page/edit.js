@@ -5,19 +5,25 @@ import { get, patch } from "./api.js";
 
 const FIELDS = ["camera", "time", "identity", "note"];
 
+let alarm = null;
 let entry = null;
+let started = null; // its time when the dialog was opened
 let before = null; // the values of the fields when the dialog was opened
 let members = []; // the entries of the tracklet, this one first
 
-/** `done(entries)` is called with the changed entries. */
-export function wire(done) {
+/** `done(entries)` is called with the changed entries, `warn` with errors of a closed dialog. */
+export function wire(done, warn) {
+  alarm = warn;
   const form = $("editing-form");
   form.addEventListener("change", describe);
   form.addEventListener("input", (event) => setFault(event.target, null));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const given = changes();
-    const which = chosen() === "tracklet" ? members : [entry];
+    // The dialog may be closed, and opened for another image, while it saves.
+    const [of, start] = [entry, started];
+    const which = chosen() === "tracklet" ? members : [of];
+    const open = () => of === entry && $("editing").open;
     if (Object.keys(given).length === 0) {
       $("editing").close();
       return;
@@ -27,23 +33,30 @@ export function wire(done) {
     const changed = [];
     try {
       for (const one of which) {
-        $("editing-do").textContent = which.length === 1 ? "Saving…"
-          : `Saving ${changed.length + 1} of ${which.length}…`;
-        changed.push(await patch(`api/entries/${one.id}`, valuesFor(one, given)));
+        if (open()) {
+          $("editing-do").textContent = which.length === 1 ? "Saving…"
+            : `Saving ${changed.length + 1} of ${which.length}…`;
+        }
+        const values = one === of ? given : moved(one, given, start);
+        changed.push(await patch(`api/entries/${one.id}`, values));
       }
-      $("editing").close();
+      if (open()) $("editing").close();
     } catch (error) {
-      showFaults(error.message, changed.length
-        ? `${changed.length} of ${which.length} images are changed. ` : "");
+      const some = changed.length ? `${changed.length} of ${which.length} images are changed. ` : "";
+      if (open()) showFaults(error.message, some);
+      else alarm(`Editing '${of.name}' failed: ${some}${error.message}`);
     }
-    $("editing-do").disabled = false;
-    describe();
+    if (of === entry) {
+      $("editing-do").disabled = false;
+      describe();
+    }
     if (changed.length) done(changed);
   });
 }
 
 export async function edit(of) {
   entry = of;
+  started = entry.time;
   members = [entry];
   before = {
     camera: entry.camera, time: entry.time === null ? "" : localTime(entry.time),
@@ -56,9 +69,11 @@ export async function edit(of) {
   before.time = form.elements.time.value;
   $("editing-what").hidden = true;
   showFaults("");
+  $("editing-do").disabled = false;
   describe();
   $("editing").showModal();
-  if (entry.tracklet !== "") await list().catch((error) => showFaults(error.message));
+  if (of.tracklet === "") return;
+  await list().catch((error) => { if (of === entry) showFaults(error.message); });
 }
 
 /** Find the other entries of the tracklet; its name is unique within the camera. */
@@ -90,13 +105,16 @@ function changes() {
     .map(([name, value]) => [name, name === "time" ? zoned(value) : value.trim()]));
 }
 
-/** The new values of one entry; the times of a tracklet move together. */
-function valuesFor(one, given) {
-  if (!given.time || one === entry || entry.time === null) return given;
+/**
+ * The new values of another entry of the tracklet, whose times move together, by the difference to
+ * the time when the dialog was opened: so saving again after an error moves them no further.
+ */
+function moved(one, given, start) {
+  if (!given.time || start === null) return given;
   const { time, ...others } = given;
   if (one.time === null) return others;
-  const moved = Date.parse(one.time) + Date.parse(time) - Date.parse(entry.time);
-  return { ...others, time: new Date(moved).toISOString() };
+  const shifted = Date.parse(one.time) + Date.parse(time) - Date.parse(start);
+  return { ...others, time: new Date(shifted).toISOString() };
 }
 
 function describe() {
