@@ -51,7 +51,8 @@ def test_videos_and_crops_in_one_command(
     assert (
         f"in 1 source, which is a video by its content. Its crops stay in '{folder}'." in said.out
     )
-    assert "Images are taken as crops of one person each; with --scenes as scenes." in said.out
+    crops = "Images are taken as crops of one person each, to which --start does not apply;"
+    assert crops in said.out
     assert "not read" not in said.err
     found = entries(place)
     tracked = [info for info in found if info.tracklet]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -576,8 +577,14 @@ class TestSearch:
         words = ["gallery", "search", place, "--run", run, night, "--camera", "street"]
         printed = vireid(*words)
         lines = table(printed)
-        assert len(lines) == 4
+        assert [line["rank"] for line in lines] == ["1", "2", "3", "4"]
         assert lines[0]["alike"] == "+ 3"
+        found = json.loads(vireid(*words, "--json"))
+        assert [group["rank"] for group in found["groups"]] == [1, 2, 3, 4]
+        assert [hit["rank"] for hit in found["hits"]] == [1, 1, 1, 1, 2, 3, 4]
+        vireid(*words, "--report", tmp_path / "found.csv")
+        rows_written = csv.DictReader((tmp_path / "found.csv").read_text("utf-8-sig").splitlines())
+        assert [row["rank"] for row in rows_written] == list("1111234")
         assert "alike: further images of the tracklet or near-duplicates (--each)." in printed
         each = vireid(*words, "--each")
         assert "alike" not in each
@@ -607,7 +614,7 @@ class TestForget:
         assert "Cleo 1" not in found
         assert "Cleo 0" in found
         again = vireid("gallery", "forget", place, "--image", image)
-        assert again == f"'{place}' has no such entry; nothing was deleted.\n"
+        assert again == f"'{place}' has no such entry; no entry was deleted.\n"
 
     def test_more_than_one_asks_for_yes(self, place: Path, vireid: Vireid, refused: Vireid) -> None:
         words = ["gallery", "forget", place, "--identity", "Ben"]
@@ -659,7 +666,7 @@ class TestForget:
         rows = [{"path": "old.png", "time": before.isoformat()}, {"path": "new.png", "time": ""}]
         place = tmp_path / "place"
         vireid("gallery", "add", place, "--run", run, save_manifest(tmp_path / "list.csv", rows))
-        assert "nothing was deleted" in vireid("gallery", "expire", place, "--older-than", "41d")
+        assert "no entry was deleted" in vireid("gallery", "expire", place, "--older-than", "41d")
         printed = vireid("gallery", "expire", place, "--older-than", "39d")
         assert printed.startswith("1 entry was deleted")
         assert ", 0 traces" in printed

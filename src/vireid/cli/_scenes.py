@@ -21,7 +21,8 @@ from vireid.errors import ConfigError, first_few
 from vireid.log import echo, printable
 from vireid.times import parse_time
 from vireid.types import Modality
-from vireid.video import DetectOptions, People, Source
+from vireid.video import DetectOptions, People, Source, Stream
+from vireid.video.frames import shown
 from vireid.video.manifest import MANIFEST
 from vireid.video.sources import open_sources
 
@@ -65,7 +66,7 @@ class SceneOptions(DetectorOptions):
         """Open the sources; arguments as :func:`~vireid.video.sources.open_sources`.
 
         Raises:
-            VireidError: As there, or a time or a duration is invalid.
+            VireidError: As there, a time or a duration is invalid, or an option applies to none.
         """
         if labels.pattern == AUTO:
             raise ConfigError(
@@ -77,7 +78,7 @@ class SceneOptions(DetectorOptions):
             start = parse_time(self.start) if self.start else None
         except ValueError as error:
             raise ConfigError(f"--start is {error}.") from None
-        return open_sources(
+        sources = open_sources(
             names,
             camera=labels.camera,
             start=start,
@@ -87,6 +88,20 @@ class SceneOptions(DetectorOptions):
             limit=parse_duration(self.limit) if self.limit else None,
             images=images,
         )
+        named = first_few(map(shown, names))
+        streams = [isinstance(source, Stream) for source in sources]
+        if self.limit and not any(streams):
+            raise ConfigError(
+                f"--for '{self.limit}' ends the reading of streams, and {named} has none; expected"
+                " one (rtsp://, http://) with it; leave it out."
+            )
+        for flag, value in (("--start", self.start), ("--pattern", labels.pattern)):
+            if value and all(streams):
+                raise ConfigError(
+                    f"{flag} '{value}' is for files, and {named} is read live; expected a file with"
+                    " it; leave it out."
+                )
+        return sources
 
 
 DEFAULT_DETECTOR_OPTIONS = DetectorOptions()

@@ -180,6 +180,13 @@ def add(
             " add --encoded or leave out --part."
         )
     crops, videos = ([], list(images)) if scenes else split_scenes(images)
+    if images and not videos and (people or detection != DEFAULT_SCENE_OPTIONS):
+        raise ConfigError(
+            "--people and options for finding people, such as --start and --detector, are for"
+            f" videos, streams and scenes, and {first_few(images)} holds crops of one person each;"
+            " add --scenes if they are scenes, or leave the options out. The times of crops come"
+            " from a manifest or --pattern."
+        )
     if videos:
         where = people or place_beside(gallery, ".people")
         sources = detection.open(videos, options, images=scenes)
@@ -192,7 +199,8 @@ def add(
             f" {'Its' if one else 'Their'} crops stay in '{where}'."
         )
         if crops:
-            echo("Images are taken as crops of one person each; with --scenes as scenes.")
+            start = ", to which --start does not apply" if detection.start else ""
+            echo(f"Images are taken as crops of one person each{start}; with --scenes as scenes.")
     else:
         found = None
     listed = options.list(crops, videos=False) if crops or not found else []
@@ -335,6 +343,10 @@ def edit(
             "vireid gallery edit expected either images or manifests, or new values (--set-camera,"
             " --set-identity, --set-time, --set-tracklet, --set-note) and the entries that get them"
             " (--id or filters); leave out one or the other."
+        )
+    if pattern and not images:
+        raise ConfigError(
+            f"--pattern '{pattern}' is read from the names of images; expected some; leave it out."
         )
     with open_gallery(gallery, write=True) as opened:
         if images:
@@ -707,7 +719,7 @@ def _forget(gallery: Gallery, filters: Filters) -> int:
         number = gallery.delete(filters)
     if not number:
         reason = missing_field(gallery, filters) or unknown_value(gallery, filters)
-        echo(f"'{gallery.location}' has no such entry; nothing was deleted. {reason}".rstrip())
+        echo(f"'{gallery.location}' has no such entry; no entry was deleted. {reason}".rstrip())
         return 0
     echo(
         f"{many(number, 'entry was', 'entries were')} deleted; '{gallery.location}' holds"

@@ -165,6 +165,8 @@ def edit(
     Returns:
         The case.
     """
+    if name is None and shared is None:
+        raise ConfigError("nothing to change is given; expected --name, --shared or both.")
     values = {"shared": shared == "yes"} if shared else {}
     with _changing(gallery, case, logging, "case-edit", values) as (cases, id):
         found = cases.edit(id, name=name, **values)

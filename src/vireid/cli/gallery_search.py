@@ -19,7 +19,7 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
 from vireid.cli.gallery_case import Decisions, case_state, write_output
-from vireid.cli.serve import Logging
+from vireid.cli.serve import Logging, QueryLogging
 from vireid.data.images import open_image, read_image
 from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Query", "search"]
 
-_LOGGING = Logging()
+_LOGGING = QueryLogging()
 _DECISIONS = Decisions()
 _REMARKS = 3
 """Remarks on query images that are printed."""
@@ -76,6 +76,11 @@ class Query:
         if not self.query_tracklet:
             modality = Modality(self.query_modality) if self.query_modality else None
             return list_images(images, modality=modality, camera=self.query_camera)
+        if self.query_modality:
+            raise ConfigError(
+                f"--query-modality {self.query_modality} is for images, and --query-tracklet"
+                f" '{self.query_tracklet}' has the modality of its entries; leave out one of them."
+            )
         if images:
             raise ConfigError(
                 f"--query-tracklet '{self.query_tracklet}' is given with"
@@ -114,7 +119,7 @@ def search(
     json: Switch = False,
     report: Path | None = None,
     decisions: Decisions = _DECISIONS,
-    logging: Logging = _LOGGING,
+    logging: QueryLogging = _LOGGING,
 ) -> SearchResult:
     """Search a gallery for the person shown in one or more images.
 
@@ -151,6 +156,17 @@ def search(
 
         check_ending(report.suffix.lower())
     decisions.check()
+    if filters.modality and both_modalities:
+        raise ConfigError(
+            f"--modality {filters.modality} leaves out the modality that --both-modalities adds;"
+            " expected one of them; leave out the other."
+        )
+    if each and json:
+        raise ConfigError("--each is for the table; expected no --json, which lists every image.")
+    if logging.audit and not (report or decisions.case):
+        raise ConfigError("--audit is for reports and cases; expected --report or --case with it.")
+    if logging.audit_images and not report:
+        raise ConfigError("--audit-images is for reports; expected --report with it.")
     listed = query.listed(images)
     extractor = load_for_gallery(run, gallery, device=query.device)
     with open_gallery(
@@ -312,8 +328,7 @@ def _query_text(queries: Sequence[ImageInfo]) -> str:
 
 def _table(groups: Sequence[Sequence[Hit]], found: SearchResult, *, ids: bool) -> list[list[str]]:
     """A line a group, by its best hit; columns that say nothing are left out."""
-    verdicts = dict(zip((hit.info.id for hit in found.hits), found.verdicts, strict=False))
-    ranks = {hit.info.id: rank for rank, hit in enumerate(found.hits, 1)}
+    verdicts = found.verdict_by_id
     means = {
         group[0].info.id: f"{mean:.3f}"
         for group, mean in zip(found.groups, found.mean_scores, strict=True)
@@ -321,7 +336,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult, *, ids: bool) -
     }
     lines = [
         {
-            "rank": str(ranks[best.info.id]),
+            "rank": str(rank),
             "score": f"{best.score:.3f}",
             "mean": means.get(best.info.id, "") if groups is found.groups else "",
             "verdict": str(verdicts.get(best.info.id, "")),
@@ -334,7 +349,7 @@ def _table(groups: Sequence[Sequence[Hit]], found: SearchResult, *, ids: bool) -
             "image": printable(str(best.info.path)),
             "id": best.info.id if ids else "",
         }
-        for best, *others in groups
+        for rank, (best, *others) in enumerate(groups, 1)
     ]
     columns = [name for name in lines[0] if any(line[name] for line in lines)]
     return [columns, *([line[name] for name in columns] for line in lines)]

@@ -15,7 +15,7 @@ from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
 from vireid.cli.gallery_search import Query
-from vireid.cli.serve import Logging
+from vireid.cli.serve import QueryLogging
 from vireid.errors import ConfigError
 from vireid.gallery import EVERYTHING, SavedSearch, open_gallery
 from vireid.gallery.near_duplicates import mean_feature
@@ -23,7 +23,7 @@ from vireid.log import echo
 
 __all__ = ["save_search"]
 
-_LOGGING = Logging()
+_LOGGING = QueryLogging()
 _QUERY = Query()
 
 
@@ -40,7 +40,7 @@ def save_search(
     filters: EntryFilters = EVERYTHING,
     threshold: float | None = None,
     delete: Switch = False,
-    logging: Logging = _LOGGING,
+    logging: QueryLogging = _LOGGING,
 ) -> None:
     """Save a search in a gallery, so that `vireid watch` reports arrivals that match it.
 
@@ -60,6 +60,12 @@ def save_search(
         delete: Delete the search of this name.
         logging: The audit log, which records what is saved and deleted.
     """
+    given = images or run or query != _QUERY or filters != EVERYTHING or threshold is not None
+    if delete and (given or logging.audit_images):
+        raise ConfigError(
+            f"--delete takes the name '{name}' alone; expected no image, filter or other option of"
+            " a search with it; leave out one or the other."
+        )
     with contextlib.closing(logging.open(gallery)) as audit:
         if delete:
             with open_gallery(gallery, write=True, turns=True) as opened:

@@ -27,7 +27,7 @@ from vireid.types import Device
 from vireid.video.detectors import load_detector
 from vireid.video.scenes import default_detector
 
-__all__ = ["Logging", "serve"]
+__all__ = ["Logging", "QueryLogging", "serve"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,6 @@ class Logging:
     audit: Path | None = None
     """File of the audit log, one JSON line per search, addition and deletion; by default
     GALLERY.audit.jsonl in the folder that contains the gallery."""
-    audit_images: Switch = False
-    """Store thumbnails of query images in the audit log. The page discloses this to users."""
 
     def open(self, gallery: str) -> Audit:
         """Open the audit log of a gallery.
@@ -46,8 +44,23 @@ class Logging:
         Raises:
             ConfigError: It cannot be written to.
         """
-        default = place_beside(gallery, ".audit.jsonl")
-        return Audit(self.audit or default, images=self.audit_images)
+        return _audit_of(gallery, self.audit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryLogging(Logging):
+    """The audit log of a command with query images."""
+
+    audit_images: Switch = False
+    """Store thumbnails of query images in the audit log. The page discloses this to users."""
+
+    def open(self, gallery: str) -> Audit:
+        """As :meth:`Logging.open`."""
+        return _audit_of(gallery, self.audit, images=self.audit_images)
+
+
+def _audit_of(gallery: str, file: Path | None, *, images: bool = False) -> Audit:
+    return Audit(file or place_beside(gallery, ".audit.jsonl"), images=images)
 
 
 def serve(
@@ -61,7 +74,7 @@ def serve(
     read_only: Switch = False,
     create: Switch = False,
     detector: str = "",
-    logging: Logging = Logging(),
+    logging: QueryLogging = QueryLogging(),
     limits: Limits = DEFAULT_LIMITS,
     device: Device | None = None,
 ) -> None:
@@ -95,6 +108,11 @@ def serve(
     from vireid.app.server import create_server, listen, url_of
     from vireid.app.service import Service
 
+    if create and read_only:
+        raise ConfigError(
+            "--create makes an empty gallery, to which nothing can be added with --read-only;"
+            " expected one of them; leave out the other."
+        )
     tokens = Tokens.read(token_file, os.environ)
     with contextlib.ExitStack() as closing:
         closing.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _end))

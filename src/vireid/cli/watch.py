@@ -93,7 +93,7 @@ def watch(
     from vireid.watching import Watch, Watcher, WatchOptions, Webhook
     from vireid.watching.webhook import read_secret
 
-    folders, streams = _split(sources, labels)
+    folders, streams = _split(sources, labels, scenes=scenes)
     watched = Watch(
         folders=folders,
         without=[place_beside(gallery, ".people").resolve()],
@@ -105,6 +105,11 @@ def watch(
         detection=options.detection,
     )
     settings = WatchOptions(interval=interval, keep=parse_duration(keep) if keep else None)
+    if receiver.secret_file and not receiver.webhook:
+        raise ConfigError(
+            f"--secret-file '{receiver.secret_file}' signs what --webhook gets; expected both; add"
+            " --webhook, or leave it out."
+        )
     webhook = (
         Webhook(receiver.webhook, read_secret(receiver.secret_file, os.environ))
         if receiver.webhook
@@ -148,11 +153,13 @@ def watch(
     echo("The watch has ended; the same command goes on.")
 
 
-def _split(names: tuple[str, ...], labels: LabelOptions) -> tuple[list[Path], list[str]]:
+def _split(
+    names: tuple[str, ...], labels: LabelOptions, *, scenes: bool
+) -> tuple[list[Path], list[str]]:
     """The folders and the streams.
 
     Raises:
-        ConfigError: A source is neither, or a stream has no camera.
+        ConfigError: A source is neither, a stream has no camera, or options are for files alone.
     """
     streams = [name for name in names if "://" in name]
     folders = [Path(name).resolve() for name in names if "://" not in name]
@@ -166,6 +173,11 @@ def _split(names: tuple[str, ...], labels: LabelOptions) -> tuple[list[Path], li
             )
     if streams and not labels.camera:
         raise ConfigError(f"'{shown(streams[0])}' has no camera; expected --camera; add it.")
+    if not folders and (scenes or labels.pattern):
+        raise ConfigError(
+            f"{'--scenes' if scenes else '--pattern'} is for files, and only streams are watched;"
+            " expected a folder with it; leave it out."
+        )
     if labels.pattern == AUTO:
         raise ConfigError(
             f"--pattern {AUTO} needs images that are there; expected the pattern itself, such as"

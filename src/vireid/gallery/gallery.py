@@ -26,7 +26,7 @@ from vireid.gallery._checks import check_filters, check_model, check_queries, ch
 from vireid.gallery._payload import is_id
 from vireid.gallery.cases import Cases
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
-from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
+from vireid.gallery.options import DEFAULT_COLLECTION, DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.saved import MOST_SEARCHES, SavedSearch, parse_searches, searches_to_json
 from vireid.gallery.store import Field, Store
 from vireid.gallery.verification import Verification, verify
@@ -652,7 +652,8 @@ def open_gallery(
             turn.
 
     Raises:
-        ConfigError: ``create`` without a model, or an invalid address.
+        ConfigError: ``create`` without a model, an invalid address, or options of a new collection
+            for a folder.
         GalleryError: There is no gallery; it is damaged, of another network, or locked by another
             process; or the server does not answer or refuses the API key.
     """
@@ -701,6 +702,11 @@ def _open_store(
             return store
         from vireid.gallery.embedded import EmbeddedStore
 
+        if options.collection != DEFAULT_COLLECTION:
+            raise ConfigError(
+                f"Shards and replicas are given for the gallery '{location}', which is a folder;"
+                " expected the address of a collection on a Qdrant server; leave them out."
+            )
         return EmbeddedStore(
             Path(location),
             model=model,

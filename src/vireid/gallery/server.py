@@ -25,7 +25,7 @@ from vireid.gallery._about import check_version as check_format
 from vireid.gallery._connection import check_version, open_client, server_errors
 from vireid.gallery._payload import INDEXED, THUMBNAIL, Conditions, Lookup, payload_of
 from vireid.gallery.filters import EVERYTHING, Filters
-from vireid.gallery.options import DEFAULT_OPTIONS, ServerOptions
+from vireid.gallery.options import DEFAULT_COLLECTION, DEFAULT_OPTIONS, ServerOptions
 from vireid.gallery.store import (
     EF_CONSTRUCT,
     EF_SEARCH,
@@ -36,6 +36,7 @@ from vireid.gallery.store import (
     Query,
     Store,
 )
+from vireid.log import log_once
 from vireid.types import IndexedImage, ModelInfo
 
 __all__ = ["ServerStore", "connect"]
@@ -93,6 +94,11 @@ class ServerStore(Store):
             check_version(client, url)
             if model is not None and not self._exists():
                 self._create(model, options)
+            elif options.collection != DEFAULT_COLLECTION:
+                log_once(
+                    f"The collection '{collection}' exists and keeps its shards and replicas; the"
+                    " given ones are for a new collection."
+                )
         self.model = self._read_model()
 
     @property
