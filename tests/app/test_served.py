@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.app.people import PEOPLE, TOKEN, Served, copy, photograph, served
 
-from vireid.cli.serve import Logging, serve
+from vireid.cli.serve import QueryLogging, serve
 from vireid.errors import ConfigError, GalleryError
 
 ADA = {"Authorization": f"Bearer {TOKEN}"}
@@ -174,9 +174,9 @@ def test_what_it_refuses_to_start_with(
         serve(made, run=run, port=taken.getsockname()[1])
     with pytest.raises(GalleryError, match="is not a gallery"):
         serve(str(tmp_path / "none"), run=run, port=0)
-    beside = Logging().open(str(tmp_path / "people"))
+    beside = QueryLogging().open(str(tmp_path / "people"))
     assert beside.file == tmp_path / "people.audit.jsonl"
     beside.close()
-    nowhere = Logging(audit=tmp_path / "no" / "log")
+    nowhere = QueryLogging(audit=tmp_path / "no" / "log")
     with pytest.raises(ConfigError, match="--audit"):
         serve(made, run=run, port=0, logging=nowhere)
