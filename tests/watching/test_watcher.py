@@ -431,6 +431,33 @@ def test_another_gallery_gets_everything(
     assert "is of another gallery than" in capsys.readouterr().err
 
 
+def test_a_copy_does_not_get_what_was_deleted(
+    place: Path,
+    folder: Path,
+    extractor: FeatureExtractor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copied = place.with_name("copied")
+    (folder / "0.png").write_bytes(photograph(0))
+    watch = Watch(folders=[folder], camera="gate")
+    watching = Watching(watch, place, extractor)
+    with watching.running(monkeypatch):
+        watching.added(1)
+    with (
+        open_gallery(place, write=True) as gallery,
+        open_gallery(copied, model=gallery.model, create=True) as other,
+    ):
+        gallery.delete(Filters(cameras=("gate",)))
+        gallery.copy_to(other)
+    assert f"with the folder of the watch of '{place}'" in capsys.readouterr().err
+    (folder / "1.png").write_bytes(photograph(1))
+    watching = Watching(watch, copied, extractor)
+    with watching.running(monkeypatch):
+        watching.added(1)
+    assert [info.name for info in infos(copied)] == ["1.png"]
+
+
 def test_a_second_watch_is_refused(
     place: Path, folder: Path, extractor: FeatureExtractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,8 @@ EDITABLE = ("camera", "identity", "time", "tracklet", "note")
 CALIBRATION = "calibration"
 SEARCHES = "searches"
 STANDARDISATION = "standardisation"
+WATCHES = "watches"
+"""The note with the ids of the watches that know which files they have added to the gallery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -553,9 +555,11 @@ class Gallery(Closeable):
     def copy_cases_and_searches(self, other: Gallery) -> None:
         """Add cases and saved searches to another gallery that has the same entries.
 
-        Those that it has already stay as they are. Between galleries of different standardisation
-        the features of searches are converted; searches with a threshold, which is a score of other
-        features, and of several images are left out. What is copied and left out is logged.
+        So that what was deleted stays deleted, a watch of this gallery may go on with the other.
+        Cases and searches that it has already stay as they are. Between galleries of different
+        standardisation the features of searches are converted; searches with a threshold, which is
+        a score of other features, and of several images are left out. What is copied and left out
+        is logged.
         """
         copied: list[str] = []
         if number := len(self.cases):
@@ -593,6 +597,14 @@ class Gallery(Closeable):
             copied.append(many(len(searches), "saved search", "saved searches"))
         if copied:
             log(f"'{other.location}' has {' and '.join(copied)} of '{self.location}' too.")
+        if watches := self.note(WATCHES).split():
+            both = dict.fromkeys([*other.note(WATCHES).split(), *watches])
+            other.save_note(WATCHES, " ".join(both))
+            log(
+                f"Watch '{other.location}' by `vireid watch … --people FOLDER` with the folder of"
+                f" the watch of '{self.location}': for another one the files that are there are"
+                " new, those of deleted entries too."
+            )
 
     def _converted(self, search: SavedSearch, other: Gallery) -> SavedSearch:
         """A search with one image as one of a gallery of another standardisation."""

@@ -41,6 +41,7 @@ from vireid.errors import (
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
 from vireid.files import held
 from vireid.gallery import Filters, Gallery
+from vireid.gallery.gallery import WATCHES
 from vireid.log import echo, log, log_once, printable
 from vireid.openset.arrivals import Match, match_arrivals
 from vireid.times import format_time
@@ -65,7 +66,6 @@ _LONGEST = 60.0
 _LONGEST_DELIVERY = 300.0
 _EXPIRE_EVERY = 3_600.0
 _DAY = timedelta(days=1)
-_NOTE = "watches"
 _STATE = "state.sqlite"
 _LAST_BATCHES = 16
 """Batches that are added at the end; the next watch adds what is left."""
@@ -259,7 +259,7 @@ class Watcher:
 
     def _bind(self) -> None:
         """Start anew if the state is that of another gallery, which does not know it."""
-        own, there = self._state.fact("gallery"), self._gallery.note(_NOTE).split()
+        own, there = self._state.fact("gallery"), self._gallery.note(WATCHES).split()
         if own and own in there:
             return
         if own:
@@ -268,7 +268,7 @@ class Watcher:
                 " that was created again: everything that is watched counts as new."
             )
         own = uuid4().hex
-        self._gallery.save_note(_NOTE, " ".join([*there, own][-20:]))
+        self._gallery.save_note(WATCHES, " ".join([*there, own][-20:]))
         self._state.restart([("gallery", own)])
 
     def _run(self) -> None:
