@@ -1,5 +1,6 @@
 """Settings of all tests, and runs that many of them share."""
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from vireid.training import fit
 # Two cores shared with others: a slow example is no failure.
 settings.register_profile("vireid", deadline=None)
 settings.load_profile("vireid")
+
+
+def pytest_collection_finish() -> None:
+    """Exclude what is imported by now from garbage collections, which it makes slow."""
+    gc.freeze()
+
 
 RECIPE = Recipe(
     method=DLISConfig(

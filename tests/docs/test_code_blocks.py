@@ -3,7 +3,8 @@
 A page's blocks run in order in one folder, in this process. Words such as DIR and RUN stand for
 what :func:`world` writes there. A block that cannot run here says so in the line before it:
 ``<!-- not run: REASON -->``. A Python block that begins with ``# NAME.py`` is saved as that file.
-A notebook runs in this process too: starting a kernel takes longer than its cells.
+A notebook runs in this process too: starting a kernel takes longer than its cells. Backbones are
+shallow, each network is traced once, and figures are not rendered: other tests do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from tests.helpers.exports import shallow_resnets, traced_networks_kept
+from tests.helpers.figures import figures_not_rendered
 from tests.helpers.models import install_model
 from tests.helpers.trees import write_folders, write_image, write_manifest, write_regdb, write_sysu
 from tests.helpers.videos import walking_portrait, write_video
@@ -73,7 +76,13 @@ def test_blocks_are_fenced_and_name_their_language(page: str) -> None:
     assert {b.language for b in blocks(page)} <= {*RUNNABLE, "text", "csv"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with shallow_resnets(), traced_networks_kept(), figures_not_rendered():
+        yield
+
+
+@pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("trees")
     return {
@@ -84,7 +93,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(trees: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the tiny SYSU-MM01, evaluated."""
     run = tmp_path_factory.mktemp("runs") / "RUN"
@@ -94,7 +103,7 @@ def trained(trees: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package of models, in which the run is the default model."""
     with pytest.MonkeyPatch.context() as patch:

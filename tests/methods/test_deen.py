@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from tests.helpers.batches import random_batch
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
@@ -11,20 +12,10 @@ from vireid.losses import batch_hard_triplet_loss, center_pair_mining_loss, orth
 from vireid.methods import deen
 from vireid.methods.deen import DEEN, DEENConfig
 from vireid.nn.backbone import StageName
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import Modality
 
 SMALL = DEENConfig(backbone="resnet18", weights="none", size=(64, 32))
 LABELS = torch.tensor([0, 0, 3, 3])
-
-
-def batch() -> CrossModalBatch:
-    torch.manual_seed(1)
-    return CrossModalBatch(
-        visible=torch.randn(4, 3, 64, 32),
-        infrared=torch.randn(4, 3, 64, 32),
-        visible_labels=LABELS,
-        infrared_labels=LABELS,
-    )
 
 
 def aggregation_parameters(high: int, low: int) -> int:
@@ -57,7 +48,7 @@ def test_its_losses_are_those_of_the_paper() -> None:
     model = DEEN(SMALL, classes=5)
     assert model.expansion is not None
     model.expansion.dropout.p = 0.0
-    given = batch()
+    given = random_batch()
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
     pooled, necked = model(torch.cat([given.visible, given.infrared]), 4)
@@ -86,7 +77,7 @@ def test_its_losses_are_those_of_the_paper() -> None:
 
 def test_the_product_of_features_is_the_mean_of_six_similarities() -> None:
     model = DEEN(SMALL, classes=5).eval()
-    images = batch().visible
+    images = random_batch().visible
     pooled, necked = model(images, 4)
     parts = [F.normalize(x[:, i]) for x in (pooled, necked) for i in range(3)]
     expected = torch.stack([x @ x.T for x in parts]).mean(0)
@@ -99,7 +90,7 @@ def test_unit_features_bound_the_losses() -> None:
     model = DEEN(config, classes=5)
     assert model.expansion is not None
     model.expansion.dropout.p = 0.0
-    given = batch()
+    given = random_batch()
     pooled, _ = model(torch.cat([given.visible, given.infrared]), 4)
     units = F.normalize(pooled, dim=2)
     labels = torch.cat([LABELS, LABELS])
@@ -115,7 +106,7 @@ def test_unit_features_bound_the_losses() -> None:
 def test_an_embedding_depends_on_its_image_alone() -> None:
     """Maps are generated along the batch: rows must return to their images."""
     model = DEEN(SMALL, classes=5).eval()
-    images = batch().visible
+    images = random_batch().visible
     together, _ = model(images, 3)
     for i, n_visible in ((0, 1), (3, 0)):
         alone, _ = model(images[i : i + 1], n_visible)
@@ -133,7 +124,7 @@ def test_an_embedding_depends_on_its_image_alone() -> None:
 )
 def test_its_ablations(change: dict[str, float], left: set[str], size: int) -> None:
     config = dataclasses.replace(SMALL, **change)  # type: ignore[arg-type]
-    losses = DEEN(config, classes=5).losses(batch())
+    losses = DEEN(config, classes=5).losses(random_batch())
     assert set(losses.terms) == left
     assert losses.features is not None
     assert losses.features.shape == (8, size)
@@ -142,11 +133,11 @@ def test_its_ablations(change: dict[str, float], left: set[str], size: int) -> N
 @pytest.mark.parametrize("stage", ["stem", "layer2", "layer4"])
 def test_expansion_behind_any_stage(stage: StageName) -> None:
     model = DEEN(dataclasses.replace(SMALL, expand_after=stage), classes=5)
-    assert model.losses(batch()).total.isfinite()
+    assert model.losses(random_batch()).total.isfinite()
 
 
 def test_without_aggregation_it_starts_the_same() -> None:
-    images = batch().visible
+    images = random_batch().visible
     model = DEEN(SMALL, classes=5).eval()
     without = DEEN(dataclasses.replace(SMALL, aggregation=False), classes=5).eval()
     left = without.load_state_dict(model.state_dict(), strict=False)

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from functools import partial
 from typing import get_args
 
 import pytest
 import torch
+from tests.helpers.batches import random_batch
 from torch import nn
 from torch.nn import functional as F
 
@@ -15,20 +17,10 @@ from vireid.methods import DLIS, DLISConfig, dlis, tslfn
 from vireid.nn import PALM, record_attention
 from vireid.nn.backbone import StageName
 from vireid.nn.palm import PalmBranch
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import Modality
 
 SMALL = DLISConfig(backbone="resnet18", weights="none", size=(96, 48), dim=16)
-
-
-def batch(classes: int = 5, size: tuple[int, int] = (96, 48)) -> CrossModalBatch:
-    torch.manual_seed(1)
-    labels = torch.arange(4) % classes
-    return CrossModalBatch(
-        visible=torch.randn(4, 3, *size),
-        infrared=torch.randn(4, 3, *size),
-        visible_labels=labels,
-        infrared_labels=labels,
-    )
+batch = partial(random_batch, range(4), range(4), size=SMALL.size)
 
 
 def test_the_published_shapes() -> None:

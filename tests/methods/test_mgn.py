@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from tests.helpers.batches import random_batch
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,20 +13,9 @@ from vireid.losses import batch_hard_triplet_loss
 from vireid.methods import mgn
 from vireid.methods.mgn import MGN, MGNConfig
 from vireid.nn.branches import Branch
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import Modality
 
 SMALL = MGNConfig(backbone="resnet18", weights="none", size=(96, 48), dim=16)
-
-
-def batch() -> CrossModalBatch:
-    torch.manual_seed(1)
-    labels = torch.tensor([0, 0, 3, 3])
-    return CrossModalBatch(
-        visible=torch.randn(4, 3, 96, 48),
-        infrared=torch.randn(4, 3, 96, 48),
-        visible_labels=labels,
-        infrared_labels=labels,
-    )
 
 
 def branches(model: MGN) -> list[Branch]:
@@ -67,7 +57,7 @@ def test_the_recipe_of_the_reproduction() -> None:
 @torch.no_grad()
 def test_the_views_are_whole_halves_and_thirds() -> None:
     model = MGN(SMALL, classes=5).eval()
-    images = batch().visible
+    images = random_batch(size=SMALL.size).visible
     middle = model.trunk(images)
     views = []
     for stripes, branch in zip((1, 2, 3), branches(model), strict=True):
@@ -91,7 +81,7 @@ def test_branches_start_equal_and_go_their_own_ways() -> None:
     assert len({id(p) for branch in weights for p in branch}) == 3 * len(weights[0])
     for first, *others in zip(*weights, strict=True):
         assert all(torch.equal(first, other) for other in others)
-    model.losses(batch()).total.backward()
+    model.losses(random_batch(size=SMALL.size)).total.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     gradients = [branch[0].grad for branch in weights]
     assert gradients[1] is not None
@@ -103,7 +93,7 @@ def test_branches_start_equal_and_go_their_own_ways() -> None:
 def test_its_losses_are_means_over_the_views() -> None:
     model = MGN(dataclasses.replace(SMALL, triplet=0.7, margin=0.4), classes=5)
     nn.init.normal_(model.heads.classifier_weight)
-    given = batch()
+    given = random_batch(size=SMALL.size)
     labels = torch.cat([given.visible_labels, given.infrared_labels])
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from tests.helpers.batches import random_batch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,20 +15,10 @@ from vireid.losses import batch_hard_triplet_loss, distribution_consistency_loss
 from vireid.methods import mmn
 from vireid.methods.mmn import MMN, MMNConfig
 from vireid.nn.middle_modality import MiddleModality
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import Modality
 
 SMALL = MMNConfig(backbone="resnet18", weights="none", size=(64, 32))
 LABELS = torch.tensor([0, 0, 3, 3])
-
-
-def batch() -> CrossModalBatch:
-    torch.manual_seed(1)
-    return CrossModalBatch(
-        visible=torch.randn(4, 3, 64, 32),
-        infrared=torch.randn(4, 3, 64, 32),
-        visible_labels=LABELS,
-        infrared_labels=LABELS,
-    )
 
 
 def test_the_published_shapes_and_number_of_parameters() -> None:
@@ -108,7 +99,7 @@ def test_rows_are_in_the_order_of_the_images() -> None:
 
 def test_its_losses_are_those_of_the_code() -> None:
     model = MMN(SMALL, classes=5)
-    given = batch()
+    given = random_batch()
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
     pooled, necked = model(torch.cat([given.visible, given.infrared]), 4)
@@ -137,7 +128,7 @@ def test_its_losses_are_those_of_the_code() -> None:
 
 def test_the_consistency_loss_changes_the_generators() -> None:
     model = MMN(SMALL, classes=5)
-    given = batch()
+    given = random_batch()
     pooled, _ = model(torch.cat([given.visible, given.infrared]), 4)
     projected = model.project(pooled[:, 1, 0])
     distribution_consistency_loss(projected[:4], projected[4:], LABELS, LABELS).backward()
@@ -154,7 +145,7 @@ def test_the_projection_is_saved_and_not_trained() -> None:
 
 
 def test_its_ablations() -> None:
-    given = batch()
+    given = random_batch()
     for change, left in (
         ({"middle": False}, {"identity", "triplet"}),
         ({"consistency": 0.0}, {"identity", "triplet"}),
@@ -176,7 +167,7 @@ def test_its_ablations() -> None:
 
 def test_unit_features_in_the_triplet_loss_do_not_depend_on_their_scale() -> None:
     model = MMN(dataclasses.replace(SMALL, unit=True), classes=5)
-    given = batch()
+    given = random_batch()
     pooled, _ = model(torch.cat([given.visible, given.infrared]), 4)
     pooled = F.normalize(pooled, dim=3)
     triplets = [
@@ -192,7 +183,7 @@ def test_unit_features_in_the_triplet_loss_do_not_depend_on_their_scale() -> Non
 
 def test_two_views_of_a_visible_image_are_twice_as_many_pairs() -> None:
     """`--joint` adds second views of visible images to a batch."""
-    once = batch()
+    once = random_batch()
     given = once._replace(visible=once.visible.repeat(2, 1, 1, 1), visible_labels=LABELS.repeat(2))
     losses = MMN(SMALL, classes=5).losses(given)
     assert losses.total.isfinite()

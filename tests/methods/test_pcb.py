@@ -5,26 +5,16 @@ from typing import Literal
 
 import pytest
 import torch
+from tests.helpers.batches import random_batch
 from torch.nn import functional as F
 
 from vireid.errors import ConfigError
 from vireid.methods import on_cpu, pcb
 from vireid.methods.pcb import PCB, PCBConfig
 from vireid.nn.two_stream import PerModality
-from vireid.types import CrossModalBatch, Modality
+from vireid.types import Modality
 
 SMALL = PCBConfig(backbone="resnet18", weights="none", size=(96, 48), dim=16)
-
-
-def batch() -> CrossModalBatch:
-    torch.manual_seed(1)
-    labels = torch.tensor([0, 0, 3, 3])
-    return CrossModalBatch(
-        visible=torch.randn(4, 3, 96, 48),
-        infrared=torch.randn(4, 3, 96, 48),
-        visible_labels=labels,
-        infrared_labels=labels,
-    )
 
 
 @pytest.mark.parametrize(("feature", "length"), [("h", 1536), ("g", 12_288)])
@@ -68,7 +58,7 @@ def test_both_modalities_share_everything_unless_asked_otherwise() -> None:
 @torch.no_grad()
 def test_its_loss_is_a_sum_of_cross_entropies() -> None:
     model = PCB(dataclasses.replace(SMALL, dropout=0.0), classes=5)
-    given = batch()
+    given = random_batch(size=SMALL.size)
     labels = [0, 0, 3, 3, 0, 0, 3, 3]
     found = model.losses(given)
     # Once more, from its parts; batch norms use the batch, so nothing depends on the first pass.
@@ -86,7 +76,7 @@ def test_its_loss_is_a_sum_of_cross_entropies() -> None:
 
 def test_every_part_is_trained() -> None:
     model = PCB(SMALL, classes=5)
-    model.losses(batch()).total.backward()
+    model.losses(random_batch(size=SMALL.size)).total.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
     groups = model.parameter_groups()
     assert {id(p) for p in groups["heads"]} == {id(p) for p in model.heads.parameters()}
@@ -98,7 +88,7 @@ def test_dropout_acts_on_what_is_pooled_and_in_training_only() -> None:
     model = PCB(SMALL, classes=5)
     seen: list[torch.Tensor] = []
     model.dropout.register_forward_hook(lambda _, given, result: seen.extend((*given, result)))
-    model(batch().visible, 4)
+    model(random_batch(size=SMALL.size).visible, 4)
     before, after = seen
     assert before.shape == (4, 6, 512)
     left_out = (after == 0) & (before != 0)
@@ -106,7 +96,7 @@ def test_dropout_acts_on_what_is_pooled_and_in_training_only() -> None:
     kept = after != 0
     torch.testing.assert_close(after[kept], 2 * before[kept])
     seen.clear()
-    model.eval()(batch().visible, 4)
+    model.eval()(random_batch(size=SMALL.size).visible, 4)
     assert torch.equal(*seen)
 
 
@@ -115,7 +105,7 @@ def test_features_are_unit_stripes_side_by_side() -> None:
     for kind in ("h", "g"):
         torch.manual_seed(3)
         model = PCB(dataclasses.replace(SMALL, feature=kind), classes=5).eval()
-        images = batch().visible
+        images = random_batch(size=SMALL.size).visible
         parts = model(images, 4)["gh".index(kind)]
         expected = torch.cat([F.normalize(parts[:, p]) for p in range(6)], dim=1) / 6**0.5
         torch.testing.assert_close(model.extract_features(images, Modality.VISIBLE), expected)

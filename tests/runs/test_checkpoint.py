@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -84,36 +83,49 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         checkpoint.load(path, other, torch.optim.SGD(other.parameters()))
 
 
-_WRITER = """
-import sys
+_KILLING = """
+import os, signal, sys, time
 from pathlib import Path
 import torch
 from torch import nn
 from vireid.runs import checkpoint
 from vireid.runs.checkpoint import TrainingState
-model = nn.Linear(1500, 1500)
-optimizer = torch.optim.SGD(model.parameters())
-for epoch in range(100000):
-    nn.init.constant_(model.weight, epoch)
-    checkpoint.write(Path(sys.argv[1]), model, optimizer, TrainingState(epoch=epoch), keep=2)
+
+def save(folder):
+    model = nn.Linear(1500, 1500)
+    optimizer = torch.optim.SGD(model.parameters())
+    for epoch in range(100000):
+        nn.init.constant_(model.weight, epoch)
+        checkpoint.write(folder, model, optimizer, TrainingState(epoch=epoch), keep=2)
+
+for moment, folder in enumerate(map(Path, sys.argv[1:])):
+    # A child process saves endlessly and is killed, each at another point; a temporary file proves
+    # that a save is in progress.
+    child = os.fork()
+    if not child:
+        save(folder)
+    end, seen = time.monotonic() + 60, 0
+    while seen <= moment:
+        assert time.monotonic() < end
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        if any(folder.glob("epoch-*")) and any(folder.glob(".*.tmp")):
+            seen += 1
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 """
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of processes that were killed while they saved checkpoints."""
+    folders = [tmp_path_factory.mktemp("killed") for _ in range(4)]
+    subprocess.run([sys.executable, "-c", _KILLING, *folders], check=True)
+    return folders
+
+
 @pytest.mark.parametrize("moment", range(4))
-def test_killed_while_saving(moment: int, tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)])
-    # Each case kills at another point of the endless saving; a temporary file proves that a save
-    # is in progress.
-    end = time.monotonic() + 60
-    seen = 0
-    while seen <= moment:
-        assert time.monotonic() < end
-        assert process.poll() is None
-        if any(tmp_path.glob("epoch-*")) and any(tmp_path.glob(".*.tmp")):
-            seen += 1
-    process.kill()
-    process.wait()
-    path, warnings = checkpoint.newest(tmp_path)
+def test_killed_while_saving(moment: int, killed: list[Path]) -> None:
+    path, warnings = checkpoint.newest(killed[moment])
     assert warnings == []
     assert path is not None
     model = nn.Linear(1500, 1500)

@@ -89,53 +89,73 @@ from pathlib import Path
 from tests.helpers.videos import BrightBoxes
 from tests.video.test_people import detect
 from vireid.video import people
-class Killed(BrightBoxes):
-    def boxes(self, frame):
-        if self.calls == int(sys.argv[3]):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().boxes(frame)
+
 def killed(*args):
     os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[4] == "manifest":
-    people.append_lines = killed
-if sys.argv[4] == "journal":
-    people.Journal.add_written = killed
-detect(Path(sys.argv[1]), Path(sys.argv[2]), Killed())
+
+for moment in sys.argv[2:]:
+    # Each in a child process.
+    if child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        continue
+    class Killed(BrightBoxes):
+        def boxes(self, frame):
+            return killed() if str(self.calls) == moment else super().boxes(frame)
+    if moment == "manifest":
+        people.append_lines = killed
+    if moment == "journal":
+        people.Journal.add_written = killed
+    detect(Path(sys.argv[1]), Path(sys.argv[1]).parent / moment, Killed())
+    os._exit(0)
 """
+MOMENTS = {
+    "first": "0",
+    "middle": "7",
+    "late": "25",
+    "crops without rows": "manifest",
+    "rows without a note": "journal",
+}
 
 
-@pytest.mark.parametrize(
-    ("calls", "before"),
-    [(0, ""), (7, ""), (25, ""), (99, "manifest"), (99, "journal")],
-    ids=["first", "middle", "late", "crops without rows", "rows without a note"],
-)
-def test_a_killed_run_continues_with_the_same_result(
-    tmp_path: Path, calls: int, before: str
-) -> None:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video, and the output of a process that was killed, for each moment."""
+    folder = tmp_path_factory.mktemp("killed")
     # The first box leaves before the second comes: one tracklet is written before the kill.
     frames = [scene(10 + 4 * n) if n < 30 else scene(-99, 4 * (n - 30)) for n in range(80)]
-    video = write_video(tmp_path / "a.mp4", iter(frames))
-    whole = detect(video, tmp_path / "whole")
-    command = [sys.executable, "-c", KILLED, str(video), str(tmp_path / "out"), str(calls)]
-    command.append(before)
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    video = write_video(folder / "a.mp4", iter(frames))
+    subprocess.run([sys.executable, "-c", KILLED, video, *MOMENTS.values()], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(killed: Path) -> tuple[People, Path]:
+    """The same video in one go, and its output."""
+    return detect(killed / "a.mp4", killed / "whole"), killed / "whole"
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=list(MOMENTS))
+def test_a_killed_run_continues_with_the_same_result(
+    killed: Path, uninterrupted: tuple[People, Path], moment: str
+) -> None:
+    whole, expected = uninterrupted
+    out = killed / moment
     # Also a line that was half written.
-    journals = list((tmp_path / "out/.detect").iterdir())
+    journals = list((out / ".detect").iterdir())
     with journals[0].open("ab") as journal:
         journal.write(b"[1.5,[[1")
     detector = BrightBoxes()
-    people = detect(video, tmp_path / "out", detector)
-    assert people.resumed == calls or before
+    people = detect(killed / "a.mp4", out, detector)
+    if moment.isdigit():
+        assert people.resumed == int(moment)
     assert detector.calls == whole.frames - people.resumed
     assert whole.tracklets == 2
-    files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*"))
-    assert files == sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*"))
+    files = sorted(path.relative_to(expected) for path in expected.rglob("*"))
+    assert files == sorted(path.relative_to(out) for path in out.rglob("*"))
     for file in files:
         # The journal notes later that crops are written, if that note is what was lost.
-        if (tmp_path / "whole" / file).is_file() and not (before and file.suffix == ".jsonl"):
-            assert (tmp_path / "whole" / file).read_bytes() == (
-                tmp_path / "out" / file
-            ).read_bytes()
+        if (expected / file).is_file() and (moment.isdigit() or file.suffix != ".jsonl"):
+            assert (expected / file).read_bytes() == (out / file).read_bytes()
 
 
 def test_two_sources_of_one_camera_at_the_same_time(
