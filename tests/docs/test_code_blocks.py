@@ -23,6 +23,7 @@ import pytest
 from tests.helpers.exports import shallow_resnets, traced_networks_kept
 from tests.helpers.figures import figures_not_rendered
 from tests.helpers.models import install_model
+from tests.helpers.pandas import install_pandas
 from tests.helpers.trees import write_folders, write_image, write_manifest, write_regdb, write_sysu
 from tests.helpers.videos import walking_portrait, write_video
 
@@ -158,7 +159,8 @@ def few_people(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_every_notebook_runs(notebook: str, world: Path) -> None:
+def test_every_notebook_runs(notebook: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_pandas(monkeypatch)
     names: dict[str, object] = {}
     for cell in json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.pandas import install_pandas
 
 from vireid.errors import EvaluationError, ExportError
 from vireid.evaluation import (
@@ -341,30 +342,14 @@ def test_euclidean_similarity_is_of_the_rows_as_they_are() -> None:
     evaluate(stretched, protocol, ranking=Ranking(similarity="euclidean"))
 
 
-PANDAS = """
-class DataFrame:
-    @classmethod
-    def from_dict(cls, rows, *, orient):
-        assert orient == "index"
-        found = cls()
-        found.rows, found.attrs = rows, {}
-        return found
-"""
-
-
-def test_a_frame_has_a_row_per_trial_and_chance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_frame_has_a_row_per_trial_and_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     result = evaluate(extract_features(toy()), toy())
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ExportError, match=r"pip install 'vireid\[pandas\]'"):
             result.to_frame()
-    (tmp_path / "pandas.py").write_text(PANDAS)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.delitem(sys.modules, "pandas", raising=False)
-    frame = result.to_frame()
-    monkeypatch.delitem(sys.modules, "pandas")
+    install_pandas(monkeypatch)
+    frame: Any = result.to_frame()
     assert list(frame.rows) == ["trial 1", "trial 2", "trial 3", "chance"]
     assert [row["mAP"] for row in frame.rows.values()] == [
         *(trial.mean_ap for trial in result.trials),

@@ -26,13 +26,15 @@ eq. 7: ``--softmax``); CPM compares each distance by a hinge of its own (all in 
 ``--no-released-pairs``). Also the code's: the mean of the dilated convolutions (eq. 1 adds them),
 dropout of 1 %, orthogonality at 0.01 and divided by the number of embeddings (the paper finds 0.1
 best), and a test feature that joins the unit vectors of all maps before and after the batch norm,
-whose product is the mean of the code's six similarities. Table 6 of the paper finds three branches
+whose product is the mean of the code's six similarities. The code's test script also adds the
+features of the mirror image: `vireid evaluate --flip`. Table 6 of the paper finds three branches
 best; the code generates two embeddings of each image. The schedule is the paper's (a tenth at
-epochs 20, 60 and 120; in the code the last is out of reach).
+epochs 20, 60 and 120; in the code the second is at 80 and the third out of reach).
 
 Chosen here: MFA compares single positions (see :mod:`vireid.nn.aggregation`). The code turns half
 of all images grey; here half of the visible ones become one channel or luminance. It erases 20 to
-80 % of an image of SYSU-MM01, here 2 to 40 % as of the other data sets. For RegDB the authors
+80 % of an image of SYSU-MM01, here 2 to 40 % as of the other data sets, and fills in ImageNet's
+mean without normalisation, here with it. For RegDB the authors
 remove layer4; that is not offered, only the place of DEE (``--expand-after layer2``).
 
 With ResNet-50 and 395 identities: 42,035,744 parameters, features of 12,288 values.
