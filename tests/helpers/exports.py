@@ -17,7 +17,7 @@ from vireid.nn.weights import fingerprint
 from vireid.optional_packages import package
 
 
-class _Block(BasicBlock):
+class _Block(BasicBlock):  # type: ignore[misc]
     """The first half of a block: a convolution, a batch norm and ReLU."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

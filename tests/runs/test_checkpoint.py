@@ -110,6 +110,7 @@ for moment, folder in enumerate(map(Path, sys.argv[1:])):
         assert os.waitpid(child, os.WNOHANG) == (0, 0)
         if any(folder.glob("epoch-*")) and any(folder.glob(".*.tmp")):
             seen += 1
+        time.sleep(0.001)  # leaves the child the core
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 """
