@@ -10,9 +10,11 @@ from tests.app.people import copy, hosted
 from tests.app.test_page import Tab, night, opened
 
 from vireid.features import FeatureExtractor
+from vireid.gallery import open_gallery
+from vireid.gallery.cases import CaseQuery
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 browser = test_page.browser
 shots = test_page.shots
@@ -86,3 +88,30 @@ def looks(tab: Tab, name: str) -> None:
         for width in (390, 1280):
             tab.page.set_viewport_size({"width": width, "height": 844})
             tab.shot(f"{name}-{'wide' if width > 1000 else 'narrow'}-{scheme}")
+
+
+def test_query_images_beyond_the_limit_are_said(
+    browser: Browser, gallery: Path, extractor: FeatureExtractor, tmp_path: Path, shots: Path
+) -> None:
+    made = copy(gallery, tmp_path)
+    with open_gallery(made, write=True) as opened_gallery:
+        queries = [CaseQuery(id=row.info.id, by="local") for row in opened_gallery.rows()][:3]
+        case = opened_gallery.cases.create(NAME, by="local")
+        opened_gallery.cases.add(case.id, queries=queries)
+
+    def two_images(route: Route) -> None:
+        answer = route.fetch()
+        info = answer.json()
+        route.fulfill(response=answer, json=info | {"limits": info["limits"] | {"images": 2}})
+
+    with hosted(made, extractor) as server, opened(browser, server.url, shots) as tab:
+        page = tab.page
+        page.route("**/api/info", two_images)
+        page.reload()
+        page.wait_for_selector(".card")
+        page.get_by_role("button", name="Cases").click()
+        page.locator(".case-list button").click()
+        with page.expect_response("**/api/search"):
+            page.get_by_role("button", name="Search with its query").click()
+        tab.says("#alert", "A query may contain at most 2 images; the last 1 of 3 are left out.")
+        assert page.locator("#query li").count() == 2

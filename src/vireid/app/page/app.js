@@ -9,14 +9,14 @@ import * as editing from "./edit.js";
 import { $, announce, closable, droppable, el, facts, plural, zone } from "./dom.js";
 import * as people from "./people.js";
 import {
-  clearFilters, filters, GalleryEntry, modalityOf, showCameras, showDetected, showQuery, Upload,
+  clearFilters, filters, GalleryEntry, modalityOf, MOST, showCameras, showDetected, showQuery,
+  Upload,
 } from "./query.js";
 import { showEmpty, showEntries, showResults } from "./results.js";
 import { showTimeline } from "./timeline.js";
 import { requestToken } from "./token.js";
 
 const STEP = 20;
-const MOST = 200; // results of one search; browsing the gallery has no limit
 const REFUSED = [400, 404, 413, 415, 422, 501]; // statuses that the images cause
 
 let info = null;

@@ -3,13 +3,13 @@
 
 import { $, announce, camera, el, facts, plural, when } from "./dom.js";
 import { download, erase, get, patch, post } from "./api.js";
+import { MOST } from "./query.js";
 import { portrait, score, verdict } from "./results.js";
 import { showTimeline } from "./timeline.js";
 
 const SHOWN = 60; // results of a case that are shown at first
 const MARKED = 200; // results on its timeline
 const AT_ONCE = 500; // decisions of one request
-const MOST = 200; // results of one search
 
 let act = null;
 let current = null; // the case that images are added to, as the server describes it

@@ -3,6 +3,8 @@
 import { $, el, zoned } from "./dom.js";
 import { imageUrl } from "./api.js";
 
+export const MOST = 200; // results of one search, and entries of one page of a list
+
 /** A query image from a file; `modality` is that of the frame it was cut out of, if it was. */
 export class Upload {
   constructor(file, modality = null) {
