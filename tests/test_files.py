@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.helpers.full_disk import run_on_small_disk
 
-from vireid.files import clear_temporaries, held, locked, write_atomic
+from vireid.files import clear_temporaries, held, locked, require_writable, write_atomic
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -87,3 +88,54 @@ def test_a_lock_file_that_is_removed_between_opening_and_locking_is_no_lock(
         with pytest.raises(BlockingIOError, match="is locked"), locked(file):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_can_be_written_is_accepted_and_nothing_is_left(tmp_path: Path, folder: bool) -> None:
+    require_writable(tmp_path / "new" / "a", folder=folder)
+    require_writable(tmp_path / "new", folder=folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_cannot_be_written_is_named(tmp_path: Path, folder: bool) -> None:
+    (tmp_path / "file").touch()
+    for path in (
+        Path("/proc/nowhere/out"),
+        tmp_path / "file/out",
+        tmp_path / ("a" * 300) / "out",
+        tmp_path / "file" if folder else tmp_path,
+    ):
+        with pytest.raises(OSError, match=r".") as error:
+            require_writable(path, folder=folder)
+        assert error.value.filename == str(path)
+        assert error.value.strerror
+
+
+FULL = """
+import sys
+from pathlib import Path
+from vireid.files import require_writable, write_atomic
+
+disk = Path(sys.argv[1])
+require_writable(disk / "a")
+(disk / "kept").write_bytes(b"old")
+try:
+    (disk / "fill").write_bytes(bytes(1 << 20))
+except OSError:
+    pass
+for write in (lambda: require_writable(disk / "a"), lambda: write_atomic(disk / "kept", b"new")):
+    try:
+        write()
+    except OSError as error:
+        print(error.strerror, Path(error.filename).name)
+print(sorted(path.name for path in disk.iterdir()), (disk / "kept").read_text())
+"""
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    assert run_on_small_disk(FULL, tmp_path, size="64k") == [
+        "No space left on device a",
+        "No space left on device kept",
+        "['fill', 'kept'] old",
+    ]

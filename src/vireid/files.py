@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ __all__ = [
     "locked",
     "open_atomic",
     "read_secrets",
+    "require_writable",
     "sync",
     "write_atomic",
 ]
@@ -101,6 +104,30 @@ def open_atomic(path: Path, *, flush: bool = True) -> Iterator[BinaryIO]:
         raise
     if flush:
         sync(path.parent)
+
+
+def require_writable(path: Path, *, folder: bool = False) -> None:
+    """Check that a file can be written, before the work whose result it will hold.
+
+    A byte is written to a nameless file in its folder, or in the nearest parent that exists.
+
+    Args:
+        path: The file; it need not exist.
+        folder: ``path`` is a folder of files instead.
+
+    Raises:
+        OSError: It cannot be written, or the disk is full; the error names ``path``.
+    """
+    try:
+        if not folder and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        where = path if folder else path.parent
+        existing = next(each for each in (where, *where.parents) if each.exists())
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"\0")
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.full_disk import files_limited_to
 from tests.helpers.signals import tell_this_process_to_stop
 from tests.helpers.trees import write_regdb
 
 from vireid.cli import main
 from vireid.evaluation import Result
+from vireid.files import write_atomic
 from vireid.losses import hetero_center_loss
 
 RUNS = ["base,seed=3", "stripes=1,seed=3", "base,seed=4", "stripes=1,seed=4"]
@@ -153,7 +155,7 @@ def test_a_stopped_and_killed_grid_ends_bit_equal(
 
     assert main(given) == 0
     head, first, second, *_ = capsys.readouterr().out.splitlines()
-    assert head.endswith("1 of them finished: dlis in 2 variants, each with 1 seeds")
+    assert head.endswith("1 of them finished: dlis in 2 variants, each with 1 seed")
     assert re.fullmatch(rf"  {RUNS[0]} .* parameters  finished", first)
     assert re.fullmatch(rf"  {RUNS[1]} .* parameters  [01] of 2 epochs trained", second)
     assert bits(out) == {name: same for name, same in bits(whole).items() if "seed=3" in name}
@@ -202,6 +204,31 @@ def test_a_dry_run_writes_nothing(
     ]
     assert {line.split("  ")[-1] for line in lines} == {"to be trained"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_is_printed_before_it_is_written(
+    whole: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copy(whole, tmp_path / "grid")
+    before = (out / "ablation.md").read_bytes()
+
+    def write(table: Path, text: bytes) -> Path:
+        with files_limited_to(0):
+            return write_atomic(table, text)
+
+    monkeypatch.setattr("vireid.cli.ablate.write_atomic", write)
+    assert main(words(data, out)) == 2
+    printed = capsys.readouterr()
+    assert printed.out.count("| stripes=1") == 2
+    assert printed.err.splitlines()[-1] == (
+        f"vireid: '{out / 'ablation.md'}' cannot be read or written (File too large); allow larger"
+        " files (ulimit -f) and run the same command again."
+    )
+    assert (out / "ablation.md").read_bytes() == before
 
 
 @pytest.mark.parametrize(

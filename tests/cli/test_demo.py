@@ -2,15 +2,23 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.helpers.full_disk import files_limited_to
 
 from vireid.cli.demo import _command, run_demo
 from vireid.data.listing import list_images
+from vireid.reports import write_report
 from vireid.synvi import Preset
 from vireid.types import Modality
 
 TINY = Preset("tiny", train=8, val=2, test=4, images=(1, 1, 2, 1, 1, 2), scale=0.4)
+
+
+def write_on_full_disk(*args: Any, **named: Any) -> Path:
+    with files_limited_to(0):
+        return write_report(*args, **named)
 
 
 def test_from_nothing_to_a_report(
@@ -57,8 +65,13 @@ def test_from_nothing_to_a_report(
         assert f"<h2>{heading}</h2>" in page
     assert "say nothing about accuracy on real people" in page
     assert page.count("<img") == 4
-    # A second call finds all done and prints the same.
-    assert run()[0].split("\n\nThe report")[0] == first.split("\n\nThe report")[0]
+    # A second call finds all done and prints the same, also if the report cannot be written then.
+    with monkeypatch.context() as patch:
+        patch.setattr("vireid.cli.demo.write_report", write_on_full_disk)
+        with pytest.raises(OSError, match="File too large"):
+            run()
+    assert capsys.readouterr().out == first.split("\nThe report")[0]
+    assert (out / "report.html").read_text() == page
     compared, _ = run(compare=True)
     rows = re.findall(r"^\| (\w[\w ]*?) +\|", compared, flags=re.MULTILINE)
     assert rows == ["DLIS", "TSLFN", "DLIS untrained", "chance"]

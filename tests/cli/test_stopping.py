@@ -30,6 +30,12 @@ TRAIN = (
 )
 STEP = "vireid.methods.dlis:hetero_center_loss"
 SCORE = "score --query q.npz --gallery q.npz --exclude-own-camera --protocol plain"
+ADAPT = "adapt run images --out adapted"
+DETECT = "detect images/0.png --camera hall --out detected"
+ABLATE = TRAIN.format(out="grid").replace("train", "ablate", 1)
+EXPORT = "gallery export people --out people.parquet"
+REPORT = "gallery search people --run run images/0.png --report search.html"
+CASE = "gallery case report people bag --out case.html"
 CASES = {
     "encode": Case(
         ["encode", "run", "images", "--out", "f.parquet", "--batch-size", "2"],
@@ -58,6 +64,13 @@ CASES = {
     "export": Case(
         ["export", "run", "--format", "onnx", "--out", "e"], "vireid.cli.export:images_of_run"
     ),
+    "adapt": Case(ADAPT.split(), "vireid.cli.adapt:inspect_image", 2),
+    "detect": Case(DETECT.split(), "vireid.cli.detect:load_detector"),
+    "ablate": Case(ABLATE.split(), "vireid.training.session:_build"),
+    "demo": Case(["demo", "d"], "vireid.synvi.generate:claim"),
+    "gallery export": Case(EXPORT.split(), "vireid.cli.gallery:_batches"),
+    "report": Case(REPORT.split(), "vireid.cli.gallery_search:search_gallery"),
+    "case report": Case(CASE.split(), "vireid.cli.gallery_case:_record"),
     "importing": Case(["check", "sysu-mm01", "tree"], "vireid.cli:import_module"),
     "train": Case(TRAIN.format(out="stopped").split(), STEP, 1),
     "train, twice": Case(TRAIN.format(out="twice").split(), STEP, 1, "interrupt twice"),
@@ -78,6 +91,22 @@ CASES = {
         1,
         "full",
     ),
+    "full sheet": Case(
+        ["check", "sysu-mm01", "tree", "--sheet", "sheet.png"],
+        "vireid.data.check:write_sheet",
+        1,
+        "full",
+    ),
+    "full adapt": Case(ADAPT.split(), "vireid.cli.adapt:_inspected", 1, "full"),
+    "full detect": Case(DETECT.split(), "vireid.video.people:_claim", 1, "full"),
+    "full journal": Case(
+        DETECT.replace("detected", "begun").split(), "vireid.video.people:headers", 1, "full"
+    ),
+    "full ablate": Case(ABLATE.split(), "vireid.training.session:_build", 1, "full"),
+    "full demo": Case(["demo", "d"], "vireid.synvi.generate:claim", 1, "full"),
+    "full gallery export": Case(EXPORT.split(), "vireid.cli.gallery:_batches", 1, "full"),
+    "full report": Case(REPORT.split(), "vireid.cli.gallery_search:write_atomic", 1, "full"),
+    "full case report": Case(CASE.split(), "vireid.cli.gallery_case:write_atomic", 1, "full"),
     "full encode": Case(
         ["encode", "run", "images", "--out", "g.parquet"],
         "vireid.features.extract:_extract",
@@ -102,19 +131,28 @@ NOWHERE = "/proc/nowhere/out"
 """A folder that nobody can create."""
 CASES |= {
     f"nowhere, {words.partition(' {out}')[0]}": Case(
-        words.format(out=NOWHERE).split(), "vireid.cli:_app", fault="none"
+        words.format(out=NOWHERE).split(),
+        work or "vireid.cli:_app",
+        fault=("interrupt" if work else "none"),
     )
-    for words in (
-        "gallery export people --out {out}.parquet",
-        "encode run images --out {out}.parquet",
-        "check sysu-mm01 tree --json {out}.json",
-        SCORE + " --out {out}.json",
-        "synvi {out} --layout video",
-        "demo {out}",
-        "adapt run tree --out {out}",
-        "detect images/0.png --camera hall --out {out}",
-    )
+    for words, work in {
+        "gallery export people --out {out}.parquet": "",
+        "encode run images --out {out}.parquet": "vireid.cli.encode:_encode",
+        "encode run images --shard-rows 2 --out {out}": "vireid.cli.encode:_encode",
+        "check sysu-mm01 tree --json {out}.json": "",
+        SCORE + " --out {out}.json": "",
+        "synvi {out} --layout video": "vireid.synvi.generate:prepare",
+        "demo {out}": "vireid.synvi.generate:prepare",
+        "adapt run images --out {out}": "vireid.cli.adapt:list_images",
+        "adapt run --layout sysu-mm01 --root tree --out {out}": "vireid.cli.adapt:adapt_run",
+        "detect images/0.png --camera hall --out {out}": "vireid.cli.detect:load_detector",
+        "evaluate run --out {out}": "vireid.cli.evaluate:load",
+        "export run --format onnx --out {out}": "vireid.cli.export:images_of_run",
+        TRAIN: "vireid.training.session:_build",
+        ABLATE.replace("grid", "{out}"): "vireid.cli.ablate:protocols_for",
+    }.items()
 }
+"""Where the result is files only, they are refused before the work, at which Ctrl-C would come."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,6 +173,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"images/{person}.png").write_bytes(photograph(person))
     write_gallery(folder / "people", load(run), files=folder / "files")
     shutil.copytree(folder / "people", folder / "copied")
+    with open_gallery(folder / "people", write=True) as gallery:
+        gallery.cases.create("bag", by="Ada")
     rng = np.random.default_rng(0)
     np.savez(
         folder / "q.npz",
@@ -158,7 +198,12 @@ def ended(folder: Path) -> dict[str, Ended]:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CASES if CASES[name].fault.startswith("interrupt")]
+    "name",
+    [
+        name
+        for name, case in CASES.items()
+        if case.fault.startswith("interrupt") and NOWHERE not in " ".join(case.words)
+    ],
 )
 def test_ctrl_c_ends_in_one_line(ended: dict[str, Ended], name: str) -> None:
     status, _, err = ended[name]
@@ -170,6 +215,7 @@ def test_ctrl_c_ends_in_one_line(ended: dict[str, Ended], name: str) -> None:
         "add": "interrupted; 2 new images are in 'new'; run the same command again to continue.",
         "forget": "interrupted; some entries may be left: run the same command again to finish.",
         "synvi": r"interrupted; 0 of [0-9]+ images are rendered; the same command continues.",
+        "ablate": "interrupted; run the same `vireid ablate` again to continue the grid in 'grid'.",
         "train": "Stopped; continue with `vireid train --resume stopped`.",
         "train, twice": "interrupted; the checkpoints are kept: continue with",
     }.get(name, f"interrupted; {KEPT}")
@@ -202,13 +248,14 @@ def test_a_folder_that_cannot_be_created_ends_in_one_line(
 
 
 def test_figures_are_printed_before_files_are_written(ended: dict[str, Ended]) -> None:
-    for name in ("full evaluate", "full score", "full leaderboard", "full check"):
-        assert len(ended[name].out.splitlines()) > 5
+    for name in ("evaluate", "score", "leaderboard", "check", "sheet", "report"):
+        assert len(ended[f"full {name}"].out.splitlines()) > 5
 
 
 def test_nothing_is_left_half_written(ended: dict[str, Ended], folder: Path) -> None:
     assert not list(folder.rglob(".*.tmp"))
-    for name in ("r.json", "c.json", "board", "run/results", "s/synvi.json"):
+    files = "r.json c.json sheet.png people.parquet search.html case.html s/synvi.json"
+    for name in (*files.split(), "board", "run/results", "d/synvi", "adapted", "e", "detected"):
         assert not list(folder.glob(f"{name}/*")), name
         assert not (folder / name).is_file(), name
 

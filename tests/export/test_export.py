@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.helpers.exports import shallow_resnets, traced_networks_kept
+from tests.helpers.full_disk import files_limited_to
 from tests.helpers.trees import write_manifest, write_sysu
 from torch import Tensor, nn
 
@@ -497,7 +499,7 @@ FAULTS |= {
     "blue first": (change(interface__channels="BGR"), "interface.channels"),
     "one modality": (change(graphs__infrared=None), "expected a graph of each"),
     "a file elsewhere": (change(files={"../visible.onnx": "0"}), "files of its own folder"),
-    "another length": (change(interface__dimension=17), "returns [1, 16] for 1 images"),
+    "another length": (change(interface__dimension=17), "returns [1, 16] for 1 image;"),
 }
 
 
@@ -546,3 +548,25 @@ def test_what_is_no_export(exported: Callable[[str], Path], tmp_path: Path) -> N
 def test_an_export_is_no_run_to_train_on(exported: Callable[[str], Path]) -> None:
     with pytest.raises(VireidError, match="is an export"):
         resume(resume=exported("onnx"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_disk_that_gets_full_leaves_nothing(
+    format: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = writing.write_graphs
+
+    def write_on_full_disk(*given: Any) -> dict[Modality, str]:
+        with files_limited_to(1000):
+            return write(*given)
+
+    monkeypatch.setattr(writing, "write_graphs", write_on_full_disk)
+    out = tmp_path / "out" / "export"
+    assert main(["export", str(run), "--format", format, "--out", str(out)]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(rf"vireid: '{out}' cannot be written \(.+\); .+ enough space; .+\.", last)
+    assert list(out.parent.iterdir()) == []

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.helpers.full_disk import files_limited_to, run_on_small_disk
 
 from vireid.errors import DiskFullError
 from vireid.gallery import _space
-
-IN_A_SMALL_FILE_SYSTEM = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
 
 FULL = """
 import sys
@@ -47,20 +44,7 @@ with open_gallery(disk / "people", model=MODEL, create=True) as gallery:
 
 def test_full_disk_refuses_changes_and_searching_goes_on(tmp_path: Path) -> None:
     """The engine writes through mapped files, so without space it would die by SIGBUS."""
-    mount = f"mount -t tmpfs -o size=200m none {tmp_path}"
-    if subprocess.run(
-        [*IN_A_SMALL_FILE_SYSTEM, mount], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("this system lets no user mount a file system")
-    script = f'{mount} && exec "$0" "$@"'
-    done = subprocess.run(
-        [*IN_A_SMALL_FILE_SYSTEM, script, sys.executable, "-c", FULL, str(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    adding, deleting, indexing, search, after = done.stdout.splitlines()
+    adding, deleting, indexing, search, after = run_on_small_disk(FULL, tmp_path, size="200m")
     assert "has 0.0 MB free for you" in adding
     assert "to add 490 images: free space" in adding
     assert "to delete 2 entries" in deleting
@@ -71,13 +55,10 @@ def test_full_disk_refuses_changes_and_searching_goes_on(tmp_path: Path) -> None
 
 def test_quota_counts_as_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A quota does not show in the free space; the largest file that a process may write does."""
-    resource = pytest.importorskip("resource")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
-    try:
-        with pytest.raises(DiskFullError, match="to add an image"):
-            _space.require_space(tmp_path, 0, "to add an image")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with (
+        files_limited_to(1 << 20),
+        pytest.raises(DiskFullError, match="to add an image"),
+    ):
+        _space.require_space(tmp_path, 0, "to add an image")
     _space.require_space(tmp_path, 0, "to add an image")
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from tests.helpers.full_disk import files_limited_to
 from tests.helpers.videos import BrightBoxes, scene, walk, write_video
 
 from vireid.data.listing import list_images
@@ -86,6 +86,7 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tests.helpers.full_disk import files_limited_to
 from tests.helpers.videos import BrightBoxes
 from tests.video.test_people import detect
 from vireid.video import people
@@ -178,16 +179,9 @@ def test_two_sources_of_one_camera_at_the_same_time(
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = write_video(tmp_path / "a.mp4", walk(40))
     whole = detect(video, tmp_path / "whole")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        # No file may grow beyond this: first the journal cannot be written any more.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))
-        with pytest.raises(OSError, match="File too large") as error:
-            detect(video, tmp_path / "out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    # First the journal cannot be written any more.
+    with files_limited_to(600), pytest.raises(OSError, match="File too large") as error:
+        detect(video, tmp_path / "out")
     assert str(error.value.filename).startswith(str(tmp_path / "out"))
     people = detect(video, tmp_path / "out")
     assert 0 < people.resumed < whole.frames
@@ -201,16 +195,9 @@ def test_a_disk_that_is_full_while_crops_are_written(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", (noise for _ in range(20)))
     whole = detect(video, tmp_path / "whole")
     assert whole.crops == 4
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        # The journal fits, crops do not.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
-        with pytest.raises(OSError, match="File too large"):
-            detect(video, tmp_path / "out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    # The journal fits, crops do not.
+    with files_limited_to(4_000), pytest.raises(OSError, match="File too large"):
+        detect(video, tmp_path / "out")
     assert rows(tmp_path / "out") == []
     assert list((tmp_path / "out").rglob("*.jpg")) == []
     people = detect(video, tmp_path / "out")

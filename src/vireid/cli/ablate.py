@@ -15,11 +15,12 @@ from vireid.cli._flags import Switch
 from vireid.cli.evaluate import evaluate
 from vireid.cli.leaderboard import read_entries
 from vireid.cli.train import OutputOptions, by_recipe, train_run
+from vireid.data.layouts._common import many
 from vireid.errors import TrainingError, first_few
 from vireid.evaluation import Protocol, protocols_for
 from vireid.evaluation.result import OWN_DATA
 from vireid.evaluation.scoring import data_fingerprint
-from vireid.files import clear_temporaries, write_atomic
+from vireid.files import clear_temporaries, require_writable, write_atomic
 from vireid.log import echo, log
 from vireid.methods import Batch, Recipe
 from vireid.methods.ablations import Part, preset
@@ -107,6 +108,8 @@ def ablate(
     planned = plan(base, vary, seeds=seeds, product=product)
     for one in planned:
         refuse_foreign(out / one.folder, one.run)
+    if not dry_run:
+        require_writable(out, folder=True)
     protocols = protocols_for(base.data.open())
     parameters = _parameters(planned)
     found = {one: _entries(out / one.folder, protocols) for one in planned}
@@ -128,7 +131,7 @@ def ablate(
             evaluate((out / one.folder,), figures=False)
             found[one] = _entries(out / one.folder, protocols)
             # After each run, so that an interrupted grid has a table too.
-            _write_table(table, base, found, parameters)
+            _save(_text(base, found, parameters), table)
     except (KeyboardInterrupt, SystemExit) as stopped:
         text = f"run the same `vireid ablate` again to continue the grid in '{out}'."
         if isinstance(stopped, KeyboardInterrupt):
@@ -136,7 +139,10 @@ def ablate(
         log(f"Stopped; {text}")
         raise
     if any(found.values()):
-        echo(_write_table(table, base, found, parameters))
+        text = _text(base, found, parameters)
+        # Printed first, in case the disk is full.
+        echo(text)
+        _save(text, table)
         echo(f"The table is in {table.resolve()}.")
     if failed:
         raise TrainingError(
@@ -187,8 +193,9 @@ def _show_plan(
     """Print the number of runs, and the folder and the state of each."""
     finished = sum(map(bool, found.values()))
     echo(
-        f"{len(found)} runs in '{out}', {finished} of them finished: {base.name} in "
-        f"{len(parameters)} variants, each with {len(found) // len(parameters)} seeds"
+        f"{many(len(found), 'run')} in '{out}', {finished} of them finished: {base.name} in"
+        f" {many(len(parameters), 'variant')}, each with"
+        f" {many(len(found) // len(parameters), 'seed')}"
     )
     width = max(len(one.folder) for one in found)
     for one, entries in found.items():
@@ -200,7 +207,8 @@ def _state(folder: RunFolder, run: Run) -> str:
     if folder.model_file.exists():
         return "trained, to be evaluated"
     if folder.config_file.exists():
-        return f"{len(folder.read_metrics())} of {run.recipe.optimisation.epochs} epochs trained"
+        epochs = many(run.recipe.optimisation.epochs, "epoch")
+        return f"{len(folder.read_metrics())} of {epochs} trained"
     return "to be trained"
 
 
@@ -216,13 +224,12 @@ def _train(run: Run, path: Path, output: OutputOptions) -> None:
     train_run(run, path, resume=started, output=output)
 
 
-def _write_table(
-    path: Path,
-    base: Run,
-    found: Mapping[PlannedRun, list[Entry]],
-    parameters: Mapping[str, int],
-) -> str:
-    """Write the page of all finished runs; returns its text."""
+def _save(text: str, table: Path) -> None:
+    write_atomic(table, text.encode(errors="surrogateescape"))
+
+
+def _text(base: Run, found: Mapping[PlannedRun, list[Entry]], parameters: Mapping[str, int]) -> str:
+    """The page of all finished runs."""
     own = options(base)
     listed = {name: own[name] for name in ("backbone", "size", "epochs")}
     listed |= overrides([base]).get(base.name, {})
@@ -245,6 +252,4 @@ def _write_table(
                 parameters=parameters,
             )
         )
-    text = "\n\n".join(parts) + "\n"
-    write_atomic(path, text.encode(errors="surrogateescape"))
-    return text
+    return "\n\n".join(parts) + "\n"

@@ -132,6 +132,7 @@ def adapt(
     Returns:
         ``out``.
     """
+    RunFolder(out).require_writable()
     run = _run(model, training, adaptation, data.tone_mapping)
     if (data.layout is None) == (not images):
         raise ConfigError(
@@ -170,6 +171,7 @@ def continue_adaptation(out: Path, run: Run, *, output: OutputOptions) -> Path:
         run: Its configuration.
         output: Outputs of the training and the image cache.
     """
+    RunFolder(out).require_writable()
     return _adapt(run, out, resume=True, output=output)
 
 

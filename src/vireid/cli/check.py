@@ -56,8 +56,8 @@ def check(
         sheet=sheet,
         threads=threads,
         progress=True,
+        show=echo,
     )
-    echo(report)
     if json:
         report.save(json)
     return report

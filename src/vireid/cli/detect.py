@@ -9,6 +9,7 @@ import tyro
 
 from vireid.cli._images import LabelOptions
 from vireid.cli._scenes import DEFAULT_SCENE_OPTIONS, SceneOptions, print_people
+from vireid.files import require_writable
 from vireid.video import People, detect_people, load_detector
 
 __all__ = ["detect"]
@@ -40,6 +41,7 @@ def detect(
     Returns:
         What was found.
     """
+    require_writable(out, folder=True)
     opened = options.open(sources, labels)
     people = detect_people(opened, out, load_detector(options.detector), options.detection)
     print_people(people, out, len(opened))

@@ -26,6 +26,7 @@ from vireid.features import load
 from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
 from vireid.features.extractor import open_by_plugin
 from vireid.features.parquet import check_ending
+from vireid.files import require_writable
 from vireid.log import echo
 from vireid.models import installed_models, name_installed
 from vireid.types import ImageInfo
@@ -82,6 +83,7 @@ def encode(
             f"--out '{out}' is a file name; expected a folder for the shards of --shard-rows; omit"
             " its extension, or omit --shard-rows."
         )
+    require_writable(out, folder=shard_rows is not None)
     return launch(
         partial(_encode, run, images, out, shard_rows, own, options),
         processes=processes,

@@ -28,7 +28,7 @@ from vireid.data.listing import list_images
 from vireid.data.provenance import Relation, content_fingerprint, dataset_name
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
-from vireid.errors import ConfigError, DatasetError
+from vireid.errors import ConfigError, DatasetError, describe_os_error
 from vireid.evaluation import (
     KReciprocal,
     Protocol,
@@ -41,6 +41,7 @@ from vireid.evaluation import (
 )
 from vireid.evaluation import evaluate as score
 from vireid.features import FeatureExtractor, load
+from vireid.files import require_writable
 from vireid.log import echo, log
 from vireid.reports import write_evaluation
 from vireid.reports.translation import translation_records
@@ -149,6 +150,8 @@ def evaluate(
             "--alone is given without --rerank k-reciprocal; expected both; add it, or remove"
             " --alone."
         )
+    if out is not None:
+        require_writable(out, folder=True)
     return launch(
         partial(
             _evaluate,
@@ -193,6 +196,7 @@ def _evaluate(
                 f"'{folder.installed}' is an installed model, whose training data is not installed;"
                 " expected a data set to evaluate it on: add --layout and --root."
             )
+        _warn_of_unwritable(folder.results)
         layouts = [source.open() for source in target.sources(folder.read_config().data)]
         protocols = [protocols_for(layout, settings) for layout in layouts]
         tested = [Tested.on(layout, folder) for layout in layouts]
@@ -213,6 +217,14 @@ def _evaluate(
             if is_main_process():
                 found += _score(folder, extractor, features, wanted, how, on, figures=figures)
     return found + _over_splits(found, out)
+
+
+def _warn_of_unwritable(results: Path) -> None:
+    """Say before the work that results will be printed only."""
+    try:
+        require_writable(results, folder=True)
+    except OSError as error:
+        log(f"WARNING: {describe_os_error(error, '')}, or the results will only be printed.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,6 @@ __all__ = [
     "remove",
     "report",
     "show",
-    "write_output",
 ]
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY")]
@@ -287,24 +286,9 @@ def report(gallery: Place, case: Named, /, *, out: Path, logging: Logging = _LOG
         page = render_report(made, out.suffix.lower())
         details = {"case": found.id, "file": str(out), "results": len(found.hits)}
         _record(logging, opened, "case-report", details)
-    write_output(out, page, "--out")
+    write_atomic(out, page)
     echo(f"The report is '{out}'.")
     return out
-
-
-def write_output(out: Path, page: bytes, flag: str) -> None:
-    """Write a report.
-
-    Raises:
-        ConfigError: The file cannot be written.
-    """
-    try:
-        write_atomic(out, page)
-    except OSError as error:
-        raise ConfigError(
-            f"{flag} '{out}' cannot be written ({error.strerror}); expected a file in a folder"
-            " that exists and is writable; choose another one."
-        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import tyro
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery, print_converted
 from vireid.cli.entries import EntryFilters
-from vireid.cli.gallery_case import Decisions, case_state, write_output
+from vireid.cli.gallery_case import Decisions, case_state
 from vireid.cli.serve import Logging, QueryLogging
 from vireid.data.images import open_image, read_image
 from vireid.data.layouts._common import many
@@ -26,6 +26,7 @@ from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, first_few
 from vireid.evaluation.markdown import markdown_table
+from vireid.files import write_atomic
 from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery
 from vireid.gallery.no_match import missing_field, unknown_value
 from vireid.log import echo, log, printable
@@ -190,16 +191,19 @@ def search(
         )
         if not found.considered and (problem := missing_field(opened, filters)):
             raise ConfigError(problem)
-        if report:
-            _write_report(report, opened, rows, found, filters=filters, logging=logging)
-        kept = decisions.keep(opened, case, queries, found, logging) if case else None
-    if json:
-        echo(plain.dumps(search_record(queries, found), indent=2))
-    else:
-        print_converted(remarks)
-        echo(_as_text(queries, found, each=limit if each else 0, ids=kept is not None))
-        if kept:
-            echo(case_state(kept))
+        # Printed first, in case the disk is full, and kept even if the reader stops reading.
+        try:
+            if json:
+                echo(plain.dumps(search_record(queries, found), indent=2))
+            else:
+                print_converted(remarks)
+                echo(_as_text(queries, found, each=limit if each else 0, ids=bool(case)))
+        finally:
+            kept = decisions.keep(opened, case, queries, found, logging) if case else None
+            if report:
+                _write_report(report, opened, rows, found, filters=filters, logging=logging)
+    if kept and not json:
+        echo(case_state(kept))
     if report:
         echo(f"The report is '{report}'.")
     return found
@@ -259,7 +263,7 @@ def _write_report(
     with contextlib.closing(logging.open(gallery.location)) as audit:
         thumbnails = [row.thumbnail for row in queries]
         audit.write(search.user, "report", details, thumbnails=thumbnails)
-    write_output(out, page, "--report")
+    write_atomic(out, page)
 
 
 def _tracklet(gallery: Gallery, query: Query) -> list[IndexedImage]:

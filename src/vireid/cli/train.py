@@ -234,6 +234,7 @@ def train_run(
         ProcessError: If a process was lost; the newest checkpoint is intact.
         VireidError: As :func:`vireid.training.fit`.
     """
+    RunFolder(out).require_writable()
     again = f"continue with `vireid train --resume {out}`"
     started = RunFolder(out).config_file.exists
     with on_stop(lambda: f"the checkpoints are kept: {again}." if started() else ""):

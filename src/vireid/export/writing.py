@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.data.images import MAX_SIDE, resized
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, ExportError
 from vireid.export.graph import NetworkPath, network_graph, resizing_of, with_resizing
 from vireid.export.images import ExportImages
@@ -38,7 +39,7 @@ from vireid.features.exported_backend import (
 from vireid.features.extractor import about_run, trained_network
 from vireid.features.runtimes import ExportPrecision, Format
 from vireid.features.torch_backend import FeatureBackend, TorchBackend
-from vireid.files import held, sync, write_atomic
+from vireid.files import held, require_writable, sync, write_atomic
 from vireid.log import log
 from vireid.optional_packages import package, quiet, require_packages
 from vireid.runs import resolve_model
@@ -64,7 +65,7 @@ def check_options(run: Path, out: Path, *, format: Format, precision: ExportPrec
     Raises:
         ConfigError: The format does not support the precision, the folder exists, or the run is an
             export.
-        ExportError: A package is missing.
+        ExportError: A package is missing, or the folder cannot be written.
     """
     if precision == "bf16" and format == "onnx":
         raise ConfigError(
@@ -81,6 +82,8 @@ def check_options(run: Path, out: Path, *, format: Format, precision: ExportPrec
             f"'{run}' is an export already; expected a run folder; export the run that it was"
             " created from."
         )
+    with _naming_unwritable(out):
+        require_writable(out.parent, folder=True)
     packages = (*_NEEDED[format], *(("nncf",) if precision == "int8" else ()))
     require_packages(*packages, purpose=f"--format {format} --precision {precision}")
 
@@ -197,7 +200,7 @@ def write_graphs(
         own = [p for p in calibration if same or p.modality is modality]
         pixels = [_as_array(loaded, size) for loaded in own]
         if pixels:
-            log(f"Quantising {names[modality]} with {len(pixels)} images …")
+            log(f"Quantising {names[modality]} with {many(len(pixels), 'image')} …")
         if format == "onnx":
             _write_onnx(folder / names[modality], graph, size, pixels, weights)
         else:
@@ -233,8 +236,11 @@ def _write_openvino(
             reader.replace_source_output(made)
         model = openvino.Model(network.results, resizing.parameters, file.stem)
         model.set_rt_info(_metadata(weights), ["vireid"])
-        # By default it would compress the weights to float16.
-        openvino.save_model(model, str(file), compress_to_fp16=False)
+        try:
+            # By default it would compress the weights to float16.
+            openvino.save_model(model, str(file), compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(f"OpenVINO: {' '.join(str(error).split())}") from error
 
 
 def _metadata(weights: str) -> str:
@@ -275,7 +281,7 @@ def _staged(out: Path) -> Iterator[Path]:
     Raises:
         ExportError: The folder cannot be written.
     """
-    try:
+    with _naming_unwritable(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         _clear_stale(out)
         staging = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
@@ -291,6 +297,13 @@ def _staged(out: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         sync(out.parent)
+
+
+@contextlib.contextmanager
+def _naming_unwritable(out: Path) -> Iterator[None]:
+    """Turn an error of the system into a message about the export."""
+    try:
+        yield
     except OSError as error:
         raise ExportError(
             f"'{out}' cannot be written ({error.strerror or error}); expected a folder that you may"

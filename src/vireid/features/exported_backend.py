@@ -26,6 +26,7 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
+from vireid.data.layouts._common import many
 from vireid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from vireid.errors import ExportError
 from vireid.features.runtimes import (
@@ -184,13 +185,13 @@ class ExportedBackend(FeatureBackend):
             rows = self.sessions[modality].run(pixels)
         except Exception as error:  # runtimes raise nearly anything
             raise ExportError(
-                f"the {modality} graph fails on {len(images)} images of"
+                f"the {modality} graph fails on {many(len(images), 'image')} of"
                 f" {images.shape[2]} x {images.shape[3]} pixels ({error}); expected features;"
                 " export the run again."
             ) from error
         if rows.shape != (len(images), self._dimension):
             raise ExportError(
-                f"the {modality} graph returns {list(rows.shape)} for {len(images)} images;"
+                f"the {modality} graph returns {list(rows.shape)} for {many(len(images), 'image')};"
                 f" expected {[len(images), self._dimension]}; export the run again."
             )
         return torch.from_numpy(rows)

@@ -31,8 +31,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vireid.data.provenance import Provenance
-from vireid.errors import ConfigError, RunError
-from vireid.files import clear_temporaries, held, write_atomic
+from vireid.errors import ConfigError, RunError, fix_of
+from vireid.files import clear_temporaries, held, require_writable, write_atomic
 from vireid.methods.catalogue import origin_of
 from vireid.nn.weights import fingerprint
 from vireid.plugins import Origin, origin, require
@@ -115,7 +115,7 @@ class RunFolder:
         """Refuse to overwrite a run; the list of the images to adapt to may be there already.
 
         Raises:
-            RunError: If the folder holds anything else, or is a file.
+            RunError: If the folder holds anything else, is a file, or cannot be written to.
         """
         if self.path.exists() and (
             not self.path.is_dir() or {*self.path.iterdir()} - {self.images_file}
@@ -125,22 +125,36 @@ class RunFolder:
                 f"{self.path}`, or train into another folder."
             )
 
+    def require_writable(self) -> None:
+        """Check that files can be written, before any work.
+
+        Raises:
+            RunError: If they cannot.
+        """
+        with self._naming_unwritable():
+            require_writable(self.path, folder=True)
+
     def start(self, run: Run) -> None:
         """Write ``config.yaml`` and remove temporary files of a killed process.
 
         Raises:
             RunError: If the folder cannot be written to.
         """
-        try:
-            resume = f"continue with `vireid train --resume {self.path.name}`"
-            verb = "adapt" if run.adaptation else "train"
+        resume = f"continue with `vireid train --resume {self.path.name}`"
+        verb = "adapt" if run.adaptation else "train"
+        with self._naming_unwritable():
             self.write_config(run, comment=f"vireid {verb} {run.name}; {resume}")
-        except OSError as error:
-            raise RunError(
-                f"The run folder '{self.path}' cannot be written to ({error.strerror}); fix "
-                "its permissions, or train into another folder."
-            ) from error
         clear_temporaries(self.path)
+
+    @contextlib.contextmanager
+    def _naming_unwritable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            fix = fix_of(error, "fix its permissions, or train into another folder")
+            raise RunError(
+                f"The run folder '{self.path}' cannot be written to ({error.strerror}); {fix}."
+            ) from error
 
     def write_config(self, run: Run, *, comment: str) -> None:
         """Write ``config.yaml`` with a comment as its first line."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,24 @@ def append_lines(file: Path, text: str) -> None:
     Raises:
         OSError: They cannot be written; the file is then as before.
     """
-    with file.open("ab") as opened:
-        before = opened.tell()
-        try:
-            opened.write(text.encode())
-            opened.flush()
+    # Without a buffer, which closing would try to write again.
+    with file.open("ab", buffering=0) as opened:
+        _append(opened, text.encode(), file, flush=True)
+
+
+def _append(opened: FileIO, data: bytes, file: Path, *, flush: bool = False) -> None:
+    """Append all of the bytes or none."""
+    before = os.fstat(opened.fileno()).st_size
+    left = memoryview(data)
+    try:
+        while left:  # what a full disk takes only a part of
+            left = left[opened.write(left) :]
+        if flush:
             os.fsync(opened.fileno())
-        except OSError as error:
-            os.truncate(file, before)
-            error.filename = error.filename or str(file)
-            raise
+    except OSError as error:
+        os.truncate(file, before)
+        error.filename = str(file)
+        raise
 
 
 class Journal(Closeable):
@@ -88,9 +97,9 @@ class Journal(Closeable):
         with file.open("a+b") as opened:
             opened.seek(0)
             first = opened.readline()
-            if not first:
-                opened.write(json.dumps(header).encode() + b"\n")
-        if first and (begun := json.loads(first)) != header:
+        if not first:
+            append_lines(file, json.dumps(header) + "\n")
+        elif (begun := json.loads(first)) != header:
             name = next(key for key in header if begun.get(key) != header[key])
             raise ConfigError(
                 f"'{header['source']}' was begun with the {name} '{begun.get(name)}', and now it is"
@@ -98,7 +107,6 @@ class Journal(Closeable):
                 " crops, or the same options and file."
             )
         self._file = file.open("ab", buffering=0)
-        self._written = os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """As :meth:`Closeable.close`."""
@@ -138,12 +146,4 @@ class Journal(Closeable):
 
     def _append(self, value: object) -> None:
         data = json.dumps(value, separators=(",", ":")).encode() + b"\n"
-        try:
-            left = memoryview(data)
-            while left:  # what a full disk takes only a part of
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            os.truncate(self.file, self._written)
-            error.filename = str(self.file)
-            raise
-        self._written += len(data)
+        _append(self._file, data, self.file)

@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from vireid.data.check.content import Splits, content_findings, file_findings, name_of
@@ -47,6 +47,7 @@ def check(
     sheet: Path | None = None,
     threads: int | None = None,
     progress: bool = False,
+    show: Callable[[CheckReport], object] = lambda _: None,
 ) -> CheckReport:
     """Check a data set: lists, folders, counts, every image and every identity.
 
@@ -58,6 +59,7 @@ def check(
         sheet: File for a contact sheet (.jpg or .png) of some identities of each split.
         threads: Number of decoding threads; by default one per processor, at most 8.
         progress: Show a bar with images/s on standard error.
+        show: Called with the report before the sheet is written, which a full disk may prevent.
 
     Returns:
         The report; a data set that cannot be opened is a finding too.
@@ -71,11 +73,13 @@ def check(
     try:
         layout = source.open()
     except (DatasetError, OSError) as error:
-        return CheckReport(
+        report = CheckReport(
             about=f"Layout {source.layout} at '{printable(str(source.root))}': it cannot be opened,"
             " so no image was checked. Fix this first, then check again.",
             findings=(Finding(LAYOUT, _other_root(source) or _message(error)),),
         )
+        show(report)
+        return report
     splits, findings = _structure(layout)
     walked = _walk(layout)
     findings += _folders(walked, findings, root=folder_of(layout.root))
@@ -100,14 +104,16 @@ def check(
     others = [path for path in walked.files if path not in found and path.suffix != ".npy"]
     findings += _other_files(others, {path.parent for path in paths}, root=root)
     findings += content_findings(splits, images, root=root, tone_mapping=tone_mapping)
-    if sheet:
-        readable = {path for path, seen in images.items() if seen.fault is None}
-        write_sheet(sheet, splits, readable, tone_mapping)
-    return CheckReport(
+    report = CheckReport(
         about=_about(source, splits, images=len(images), synthetic=synthetic),
         counts=counts,
         findings=tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.fault.severity))),
     )
+    show(report)
+    if sheet:
+        readable = {path for path, seen in images.items() if seen.fault is None}
+        write_sheet(sheet, splits, readable, tone_mapping)
+    return report
 
 
 def _other_root(source: DataSource) -> str:
@@ -212,8 +218,10 @@ def _differences(counts: Sequence[Count]) -> Iterator[Finding]:
 
 
 def _numbers(row: Tally) -> str:
-    identities = f"{row.identities:,} identities" if row.identities is not None else ""
-    images = f"{row.images:,} images" if row.images is not None else ""
+    identities = ""
+    if row.identities is not None:
+        identities = many(row.identities, "identity", "identities")
+    images = many(row.images, "image") if row.images is not None else ""
     return f"{identities}{' with ' if identities and images else ''}{images}"
 
 
