@@ -106,7 +106,10 @@ def _real_path(path: str, folders: dict[str, str]) -> str:
     if folder not in folders:
         folders[folder] = os.path.realpath(folder + slash)
     real = f"{folders[folder]}/{name}"
-    return os.path.realpath(real) if name == ".." or os.path.islink(real) else real  # noqa: PTH114
+    if name == ".." or os.path.islink(real):  # noqa: PTH114
+        return os.path.realpath(real)
+    # Of a million images, equal texts must not be held twice.
+    return path if path == real else real
 
 
 def _named_by(source: str, videos: bool) -> tuple[Path, list[ImageInfo]]:
