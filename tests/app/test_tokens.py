@@ -42,7 +42,7 @@ def test_from_the_environment() -> None:
     [
         ("", "holds no token"),
         ("# ada " + ADA, "holds no token"),
-        (ADA, "has 1 words in token 1"),
+        (ADA, "has 1 word in token 1"),
         (f"ada {ADA} {BOB}", "has 3 words in token 1"),
         (f"ada {ADA}\nada {BOB}", "names 'ada' twice"),
         (f"ada {ADA}\nbob {ADA}", "have the same token"),

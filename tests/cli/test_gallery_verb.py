@@ -242,7 +242,7 @@ class TestEdit:
             {"path": "x.png", "identity": "Eve", "time": ""},
         ]
         printed = vireid("gallery", "edit", place, save_manifest(tmp_path / "list.csv", rows))
-        assert printed == f"1 entry was changed of 1 in '{place}'; 1 images are not in it.\n"
+        assert printed == f"1 entry was changed of 1 in '{place}'; 1 image is not in it.\n"
         info = rows_in(place)["Ada 0.png"].info
         assert (info.identity, info.time) == ("Ada", datetime(2024, 5, 31, tzinfo=UTC))
         words = ("gallery", "edit", place, "--camera", "hall", "--set-camera", "lobby")

@@ -125,7 +125,7 @@ def test_runs_without_results_are_named(
     assert f"'{first}' has no results; expected" in error
     assert f"run `vireid evaluate {first}` first" in error
     shutil.rmtree(second / "results")
-    with pytest.raises(EvaluationError, match="nor do 1 other runs") as caught:
+    with pytest.raises(EvaluationError, match="nor does 1 other run") as caught:
         leaderboard((first, second))
     assert f"`vireid evaluate {first} {second}`" in str(caught.value)
     assert main(["leaderboard", str(tmp_path / "nowhere")]) == 2

@@ -17,6 +17,7 @@ from tests.app.people import photograph, write_gallery, write_run
 from tests.helpers.stopping import Case, Ended, run_cases
 from tests.helpers.trees import write_sysu
 
+from vireid.cli.evaluate import _warn_of_unwritable
 from vireid.features import load
 from vireid.features.parquet import FeatureFile
 from vireid.gallery import open_gallery
@@ -245,6 +246,16 @@ def test_a_folder_that_cannot_be_created_ends_in_one_line(
     assert last.startswith("vireid: ")
     assert f"'{NOWHERE}" in last or f"'{Path(NOWHERE).parent}'" in last
     assert last.endswith(".")
+
+
+def test_evaluate_warns_of_results_that_cannot_be_saved(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _warn_of_unwritable(Path(NOWHERE))
+    assert capsys.readouterr().err == (
+        f"WARNING: '{NOWHERE}' cannot be read or written (No such file or directory); check the"
+        " path and its disk, or the results will only be printed.\n"
+    )
 
 
 def test_figures_are_printed_before_files_are_written(ended: dict[str, Ended]) -> None:

@@ -125,7 +125,7 @@ CASES = (
         "sysu-mm01",
         lambda root: (root / "cam4/0010/0002.jpg").unlink(),
         "layout",
-        ("rand_perm_cam.mat' does not fit", "'cam4/0010: 1 images", "(10, 2)", "unpack"),
+        ("rand_perm_cam.mat' does not fit", "'cam4/0010: 1 image,", "(10, 2)", "unpack"),
     ),
     Case(
         "row that is no permutation",

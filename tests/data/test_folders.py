@@ -105,7 +105,7 @@ class TestFolders:
     def test_nothing_fits(self, tree: Path, pattern: str) -> None:
         layout = Folders(tree, pattern)
         message = only(layout.problems())
-        assert f"None of the 36 images below '{tree}', such as 'gallery/visible/" in message
+        assert f"None of 36 images below '{tree}', such as 'gallery/visible/" in message
         assert f"'{pattern}'" in message
         for action in (layout.train, layout.val, layout.test, layout.query):
             assert refused(action) == message
@@ -113,7 +113,7 @@ class TestFolders:
     def test_no_images(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").touch()
         layout = Folders(tmp_path, PATTERN)
-        assert f"None of the 0 images below '{tmp_path}' matches" in only(layout.problems())
+        assert f"None of 0 images below '{tmp_path}' matches" in only(layout.problems())
 
     def test_an_unknown_word(self, tree: Path, tmp_path: Path) -> None:
         root = copy(tree, tmp_path / "own")

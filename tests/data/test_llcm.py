@@ -282,7 +282,7 @@ class TestFaults:
     def test_folders_of_no_test_identity(self, root: Path) -> None:
         (root / "test_vis/cam2/0006").rename(root / "test_vis/cam2/6")
         message = only(LLCM(root).problems())
-        assert "1 folders in" in message
+        assert "1 folder in" in message
         assert "'test_vis/cam2/6'" in message
 
     def test_all_at_once(self, root: Path) -> None:
@@ -294,7 +294,7 @@ class TestFaults:
             "train_vis.txt' does not exist",
             "1 of 23 files",
             "identities '1' for training",
-            "1 listed identities: '0001'",
+            "1 listed identity: '0001'",
             "cam9' does not exist",
         ):
             assert sum(fault in problem for problem in map(sentence, LLCM(root).problems())) == 1

@@ -115,7 +115,7 @@ def test_no_file_is_written_if_all_images_are_bad(
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
     images = list_images([str(tmp_path)])
-    with pytest.raises(ImageError, match=r"a\.jpg' .* None of the 2 images can be read"):
+    with pytest.raises(ImageError, match=r"a\.jpg' .* None of 2 images can be read"):
         extract_to_parquet(extractor, images, tmp_path / "x.parquet", skip_bad=True, progress=False)
     assert not (tmp_path / "x.parquet").exists()
 
@@ -127,7 +127,7 @@ def test_features_of_other_images_make_no_file(
     bad = stop_after(own, 6)
     with pytest.raises(ImageError):
         extract_to_parquet(extractor, bad, file, batch_size=2, progress=False)
-    with pytest.raises(ImageError, match="None of the 1 images can be read"):
+    with pytest.raises(ImageError, match="None of 1 image can be read"):
         extract_to_parquet(extractor, bad[6:7], file, skip_bad=True, progress=False)
     assert not file.exists()
 

@@ -277,7 +277,7 @@ def test_wrong_images_are_one_error(
         (GOOD, {"modality": "blue"}, "modality 'blue' is unknown; expected visible, vis, rgb"),
         (GOOD, {"modality": 3}, "modality '3' is unknown"),
         ([GOOD, GOOD], {"modality": ["ir"]}, "modality names 1 for 2 images; expected one for all"),
-        (iter([GOOD]), {"modality": ["ir"] * 2}, "modality names 2 for 1 images"),
+        (iter([GOOD]), {"modality": ["ir"] * 2}, "modality names 2 for 1 image;"),
         (ImageRecord(Path("a"), 1, 1, INFRARED), {"modality": "rgb"}, "record of 'a' is infrared"),
         (GOOD, {"batch_size": 0}, "batch-size 0 is out of range"),
         ([GOOD], {"distributed": True}, "the modality of 'images.0.' is unknown; .*modality="),

@@ -634,7 +634,7 @@ def test_search_for_traces_reads_no_other_row(few: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(EmbeddedStore, "rows", rows)
         found = gallery.verify(deleted=[gone], rows=False)
     assert found.passed
-    assert str(found) == "1 deleted entries, 0 traces of them"
+    assert str(found) == "1 deleted entry, 0 traces of them"
 
 
 def test_an_edit_leaves_no_former_value(place: Path) -> None:

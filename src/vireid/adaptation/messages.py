@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vireid.data.layouts._common import many
 from vireid.types import Modality
 
 __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
@@ -47,7 +48,7 @@ def lacking_clusters(report: Mapping[str, Any]) -> str:
         count = report[f"{modality}_clusters"]
         if count < 2:
             return (
-                f"The {modality} images make {count} cluster{'' if count == 1 else 's'}; expected"
+                f"The {modality} images make {many(count, 'cluster')}; expected"
                 " at least 2: several images of each of several people; add images, or change"
                 " its options: `vireid adapt --cut 0.8 --min-images 2`."
             )
@@ -112,13 +113,14 @@ def describe_round(name: str, report: Mapping[str, Any]) -> str:
         report: What is known of it.
     """
     parts = [
-        f"{report[f'{m}_clusters']} {m} clusters ({report[f'{m}_clustered']:.0%} of the images,"
-        f" silhouette {report[f'{m}_silhouette']:.2f})"
+        f"{many(report[f'{m}_clusters'], f'{m} cluster')}"
+        f" ({report[f'{m}_clustered']:.0%} of the images, silhouette"
+        f" {report[f'{m}_silhouette']:.2f})"
         for m in Modality
     ]
     parts += [
-        f"{report['matched']} matches (mutual nearest {report['mutual']:.0%}, by chance"
-        f" {report['mutual_by_chance']:.0%})",
+        f"{many(report['matched'], 'match', 'matches')}"
+        f" (mutual nearest {report['mutual']:.0%}, by chance {report['mutual_by_chance']:.0%})",
         f"agreement {report['agreement']:.2f}",
     ]
     if "right_matches" in report:

@@ -50,6 +50,7 @@ from vireid.data.decoding import decoding
 from vireid.data.file_kind import is_video
 from vireid.data.images import decode_image, resized
 from vireid.data.inspection import guess_modality
+from vireid.data.layouts._common import many
 from vireid.errors import ChangedError, ImageError, NotThereError
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import Gallery
@@ -439,8 +440,8 @@ class Service:
             count = len(self.gallery.select(filters))
             if count != request.expected:
                 raise ChangedError(
-                    f"The gallery holds {count} entries of these; expected {request.expected}. "
-                    "Nothing was deleted; check the entries again."
+                    f"The gallery holds {many(count, 'entry', 'entries')} of these; expected"
+                    f" {request.expected}. Nothing was deleted; check the entries again."
                 )
             return self.gallery.delete(filters)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError
 from vireid.files import read_secrets
 
@@ -55,8 +56,8 @@ class Tokens:
                 )
             if len(secret) < _SHORTEST:
                 raise ConfigError(
-                    f"the token named '{name}' has {len(secret)} characters; expected at least "
-                    f"{_SHORTEST}, so that it cannot be guessed; {_FIX}"
+                    f"the token named '{name}' has {many(len(secret), 'character')}; expected at"
+                    f" least {_SHORTEST}, so that it cannot be guessed; {_FIX}"
                 )
         if len(set(self._digests.values())) < len(secrets):
             raise ConfigError(
@@ -115,7 +116,7 @@ def _parse(text: str, *, source: str) -> dict[str, str]:
             continue
         words = line.split()
         if len(words) != 2:
-            raise ConfigError(f"{source} has {len(words)} words in token {number}; {_FIX}")
+            raise ConfigError(f"{source} has {many(len(words), 'word')} in token {number}; {_FIX}")
         if words[0] in secrets:
             raise ConfigError(
                 f"{source} names '{words[0]}' twice; expected each name once; take one of them out"

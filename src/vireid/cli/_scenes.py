@@ -166,7 +166,7 @@ def print_people(people: People, out: Path, sources: int) -> None:
     if len(people.skipped) == sources:
         return
     rate = people.frames / max(sum(people.seconds.values()), 1e-9)
-    earlier = f" and the boxes of {people.resumed:,} earlier ones" if people.resumed else ""
+    earlier = f" and the boxes of {many(people.resumed, 'earlier one')}" if people.resumed else ""
     echo(
         f"{many(people.frames, 'frame')} ({rate:.1f} frames/s){earlier}:"
         f" {many(people.boxes, 'box', 'boxes')}, {many(people.tracklets, 'tracklet')},"

@@ -186,7 +186,7 @@ def _likely(calibration: Calibration) -> list[list[str]]:
             limit = found.threshold(fmr)
             mark = "*" if fmr < found.observed_fmr else ""
             cells.append(f"{_reached(limit.high)} ({_reached(limit.value)}){mark}")
-        people = f"{found.people:,} in {found.pairs:,} pairs of images"
+        people = f"{found.people:,} in {many(found.pairs, 'pair')} of images"
         lines.append([f"{one.query} to {one.gallery}", people, *cells])
     return lines
 
@@ -200,7 +200,7 @@ def _non_match(calibration: Calibration) -> list[list[str]]:
     lines = [["search", "people compared with themselves", "similarity"]]
     for one in calibration.genuine:
         if not one.query.camera:
-            people = f"{one.people:,} in {one.searches:,} searches"
+            people = f"{one.people:,} in {many(one.searches, 'search', 'searches')}"
             limit = f"{one.threshold.low:.3f} ({one.threshold.value:.3f})"
             lines.append([f"{one.query} to {one.gallery}", people, limit])
     return lines

@@ -127,7 +127,8 @@ def run_demo(
     layout = SysuMM01(data)
     encoders: dict[str, FeatureExtractor] = {}
     for step, (name, run) in enumerate(runs.items(), start=3):
-        log(f"\n{step}/{steps}  Training {name} ({run.recipe.method.backbone}, {epochs} epochs)")
+        backbone = run.recipe.method.backbone
+        log(f"\n{step}/{steps}  Training {name} ({backbone}, {many(epochs, 'epoch')})")
         encoders[name] = load(_trained(run, out / "runs" / name.lower()))
     log(f"\n{steps}/{steps}  Evaluating")
     first = runs["DLIS"]
@@ -149,7 +150,7 @@ def run_demo(
         facts={
             "data": f"SynVI, preset {rendered.preset}, seed {seed}: {rendered.identities} "
             f"synthetic identities, {rendered.images} images, the six cameras of SYSU-MM01",
-            "training": f"{classes} identities, {epochs} epochs, recipe dlis-strong-cpu"
+            "training": f"{classes} identities, {many(epochs, 'epoch')}, recipe dlis-strong-cpu"
             + ("; TSLFN is the same with PALM off" if compare else ""),
             "backbone": f"{first.recipe.method.backbone}, from ImageNet weights",
             "input": "x".join(map(str, first.recipe.method.size)) + " pixels (height x width)",

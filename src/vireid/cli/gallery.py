@@ -353,7 +353,8 @@ def edit(
             listed = list_labelled(images, pattern)
             found = _given(replace(one, sha256=_sha256(one.path)) for one in listed)
             there = opened.count(Filters(ids=tuple(found)))
-            absent = f"; {len(found) - there:,} images are not in it" if there < len(found) else ""
+            lacking = many(len(found) - there, "image is", "images are")
+            absent = f"; {lacking} not in it" if there < len(found) else ""
         else:
             ids = opened.select(selected)
             if len(ids) > 1 and not yes:

@@ -10,6 +10,7 @@ import tyro
 
 from vireid.cli._flags import Switch
 from vireid.cli._invocation import command_line
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, EvaluationError, RunError, first_few
 from vireid.evaluation import Result
 from vireid.files import write_atomic
@@ -63,7 +64,7 @@ def leaderboard(
     echo(text, end="")
     lacking = [board.title for board in boards if not published_for(board.result)]
     if published and lacking:
-        of = f"{len(lacking)} of {len(boards)} tables"
+        of = f"{len(lacking)} of {many(len(boards), 'table')}"
         log(f"No published figures for {of}: {first_few(lacking)}.")
     if out is not None:
         write_atomic(out / f"leaderboard.{ending}", text.encode(errors="backslashreplace"))
@@ -101,7 +102,11 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
         others = len(unevaluated) - 1
         raise EvaluationError(
             f"'{unevaluated[0]}' has no results"
-            + (f", nor do {others} other runs" if others else "")
+            + (
+                f", nor {'does' if others == 1 else 'do'} {many(others, 'other run')}"
+                if others
+                else ""
+            )
             + "; expected RUN/results/*.json: run "
             f"`vireid evaluate {' '.join(map(str, unevaluated))}` first"
         )

@@ -20,6 +20,7 @@ from vireid.app.tokens import Tokens
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery
 from vireid.cli.entries import name_of, place_beside
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError
 from vireid.gallery import open_gallery
 from vireid.log import echo, log
@@ -138,7 +139,8 @@ def serve(
         )
         handlers = Handlers(service, logging.open(gallery))
         closing.callback(handlers.close)
-        echo(f"Serving {opened.count():,} entries at {url_of(listening)} (stop with Ctrl-C)")
+        entries = many(opened.count(), "entry", "entries")
+        echo(f"Serving {entries} at {url_of(listening)} (stop with Ctrl-C)")
         sys.stdout.flush()
         if not is_loopback(host):
             log("warning: tokens are sent unencrypted; use a reverse proxy with TLS")

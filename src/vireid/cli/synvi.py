@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError
 from vireid.log import echo
 
@@ -62,6 +63,7 @@ def synvi(
     else:
         done = renderer.render(out, layout=layout, preset=preset, seed=seed, workers=workers)
     echo(
-        f"'{out}' has {done.images:,} images of {done.identities} identities; rendered "
+        f"'{out}' has {many(done.images, 'image')} of"
+        f" {many(done.identities, 'identity', 'identities')}; rendered "
         f"{done.rendered:,} of them in {done.seconds:.0f} s."
     )

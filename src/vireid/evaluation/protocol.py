@@ -12,6 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, EvaluationError, first_few
 from vireid.log import log
 from vireid.types import ImageRecord, Role
@@ -186,12 +187,17 @@ def with_roles(
     images = Counter(name(record) for record in everyone if record.role == "person")
     for identity, role in roles.items():
         rule = "ignored" if role == "junk" else "kept in the gallery, where they match no query"
-        log(f"--{role} {identity}: {images[identity]:,} images are {rule}.")
+        log(f"--{role} {identity}: {many(images[identity], 'image is', 'images are')} {rule}.")
     if negative := sorted(n for n in images.keys() - roles.keys() if re.fullmatch("-[0-9]+", n)):
+        identities = first_few(negative)
+        some = many(
+            sum(images[n] for n in negative),
+            f"image has the negative identity {identities} and counts as a person",
+            f"images have the negative identity {identities} and count as people",
+        )
         log(
-            f"{sum(images[n] for n in negative):,} images have the negative identity "
-            f"{first_few(negative)} and count as people; in the naming of Market-1501, -1 is junk "
-            "and 0 a distractor (`vireid evaluate` and `vireid score`: --junk -1 --distractor 0)."
+            f"{some}; in the naming of Market-1501, -1 is junk and 0 a distractor"
+            " (`vireid evaluate` and `vireid score`: --junk -1 --distractor 0)."
         )
     return [
         [replace(record, role=roles.get(name(record), record.role)) for record in side]

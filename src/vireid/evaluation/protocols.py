@@ -45,6 +45,7 @@ from vireid.data.layouts import (
     SysuMM01,
     is_synthetic,
 )
+from vireid.data.layouts._common import many
 from vireid.data.layouts.sysu_mm01 import Permutations
 from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
@@ -381,9 +382,9 @@ def own_data(
             "both": ("both modalities", "infrared queries and a visible and infrared gallery"),
         }[modality]
         raise EvaluationError(
-            f"'{layout.root}' has {len(query)} queries and {len(gallery)} gallery images, but no "
-            f"query whose gallery has {wanted}; expected, for example, {example}: fix the splits "
-            "'query', 'gallery' or 'test'"
+            f"'{layout.root}' has {many(len(query), 'query', 'queries')} and"
+            f" {many(len(gallery), 'gallery image')}, but no query whose gallery has {wanted};"
+            f" expected, for example, {example}: fix the splits 'query', 'gallery' or 'test'"
             + (", or --gallery-modality" if modality != "other" else "")
         )
     return found
@@ -424,8 +425,9 @@ def validation(layout: Layout) -> Protocol:
     query, gallery = _of(held, Modality.INFRARED), _of(held, Modality.VISIBLE)
     if not query or not gallery:
         raise EvaluationError(
-            f"'{layout.root}' holds out {len(query)} infrared and {len(gallery)} visible images; "
-            "expected some of both for model selection: give rows of the "
+            f"'{layout.root}' holds out {len(query)} infrared and"
+            f" {many(len(gallery), 'visible image')}; expected some of both for model selection:"
+            " give rows of the "
             "manifest the split 'val', or hold some out with `vireid train --hold-out`"
         )
     if isinstance(layout, SysuMM01):

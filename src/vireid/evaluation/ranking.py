@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, EvaluationError
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.reranking import (
@@ -90,7 +91,9 @@ class Ranking:
         if self.bank is None:
             return f"{self.reranking}, transductive: with the other queries"
         images = sum(map(len, self.bank.values()))
-        return f"{self.reranking}, each query alone, with {images:,} unlabelled training images"
+        return (
+            f"{self.reranking}, each query alone, with {many(images, 'unlabelled training image')}"
+        )
 
 
 def trial_similarity(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Type
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from vireid.data.layouts._common import many
 from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.analysis import Details
 from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
@@ -310,9 +311,9 @@ class Result:
         trained_on = self.about.get("trained on", "another data set")
         lines = [
             *([f"direct transfer, trained on {trained_on}"] if self.direct_transfer else []),
-            f"{self.convention}; CMC by {self.cmc_kind}; {count} trial{'s' if count > 1 else ''}",
+            f"{self.convention}; CMC by {self.cmc_kind}; {many(count, 'trial')}",
             f"{self.similarity} similarity; {flags}",
-            f"{first.queries:,} queries, {first.gallery:,} gallery images, "
+            f"{many(first.queries, 'query', 'queries')}, {many(first.gallery, 'gallery image')}, "
             f"{self.feature_size}-d features"
             + (f", weights {self.weights_fingerprint[:12]}" if self.weights_fingerprint else ""),
         ]
@@ -320,8 +321,8 @@ class Result:
             lines.append(f"images of '{self.data}' (fingerprint {self.data_fingerprint[:8]})")
         if self.junk or self.distractors:
             lines.append(
-                f"{self.junk:,} junk images left out, {self.distractors:,} distractors, which match"
-                " no query"
+                f"{many(self.junk, 'junk image')} left out,"
+                f" {many(self.distractors, 'distractor')}, which match no query"
             )
         if self.unmatched:
             each = sum(t.unmatched for t in self.trials) / count

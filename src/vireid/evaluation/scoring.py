@@ -11,6 +11,7 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import many
 from vireid.data.provenance import relative_names
 from vireid.errors import EvaluationError
 from vireid.evaluation.analysis import Details, Search
@@ -148,8 +149,9 @@ def _rank_trials(
     for trial in protocol.trials:
         if not len(trial.query) or not len(trial.gallery):
             raise EvaluationError(
-                f"{protocol.name}, {protocol.direction}: a trial has {len(trial.query)} queries "
-                f"and {len(trial.gallery)} gallery images; expected at least one of each"
+                f"{protocol.name}, {protocol.direction}: a trial has"
+                f" {many(len(trial.query), 'query', 'queries')} and"
+                f" {many(len(trial.gallery), 'gallery image')}; expected at least one of each"
             )
     first = np.empty((0, 0), dtype=np.float32)
     if how.has_post_processing:

@@ -36,6 +36,7 @@ from pyarrow import parquet
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
+from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import ToneMapping
 from vireid.distributed.comm import broadcast, is_main_process, rank, synchronize, world_size
 from vireid.errors import ConfigError, DatasetError, ImageError, VireidError, first_few
@@ -230,7 +231,7 @@ def extract_to_parquet(
     bad = [message for shard in written for message in shard.bad]
     rows = sum(shard.rows for shard in written)
     if bad and not rows:
-        raise ImageError(f"{bad[0]} None of the {len(bad):,} images of this part can be read.")
+        raise ImageError(f"{bad[0]} None of {many(len(bad), 'image')} of this part can be read.")
     guessed = sum((Counter(shard.guessed) for shard in written), Counter[Modality]())
     remarks = sum((Counter(shard.remarks) for shard in written), Counter[str]())
     resumed = sum(shard.resumed for shard in written)
@@ -280,7 +281,7 @@ def _write_shard(
         bad = [message for _, messages, _ in reports for message in messages]
         converted = sum((Counter(own) for _, _, own in reports), Counter[str]())
         if bad and not rows and not keep_finished:
-            raise ImageError(f"{bad[0]} None of the {len(images):,} images can be read.")
+            raise ImageError(f"{bad[0]} None of {many(len(images), 'image')} can be read.")
         guessed: Counter[Modality] = Counter()
         if is_main_process():
             rows = batches.write(set(keys.values()), model, guessed)

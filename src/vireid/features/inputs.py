@@ -22,6 +22,7 @@ from vireid.data.bit_depth import REMARKS
 from vireid.data.decoding import decoding
 from vireid.data.images import read_image, resized, rgb_image
 from vireid.data.inspection import guess_modality
+from vireid.data.layouts._common import many
 from vireid.data.rows import MODALITIES
 from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.errors import ConfigError, ImageError
@@ -197,8 +198,9 @@ def _checked(
         )
     if isinstance(modality, list) and len(modality) != number:
         raise ConfigError(
-            f"modality names {len(modality):,} for {number:,} images; expected one for all, or one"
-            " per image."
+            f"modality names {len(modality):,} for {many(number, 'image')}; expected one for all,"
+            " or"
+            " one per image."
         )
 
 

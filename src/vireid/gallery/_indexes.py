@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from vireid.data.layouts._common import many
 from vireid.gallery._payload import INDEXED, Lookup, payload_of
 from vireid.gallery.filters import EVERYTHING
 from vireid.gallery.store import PAGE, Store
@@ -76,8 +77,9 @@ class IndexComparison:
         for key, texts in wrong.items():
             example = next(iter(texts))
             yield (
-                f"The filter index of '{key}' does not match the entries for {len(texts)} values, "
-                f"such as '{example}' ({texts[example]} entries), so filters miss entries or give "
+                f"The filter index of '{key}' does not match the entries for"
+                f" {many(len(texts), 'value')}, such as '{example}'"
+                f" ({many(texts[example], 'entry', 'entries')}), so filters miss entries or give "
                 "others: rebuild the indexes with `vireid gallery verify --rebuild`."
             )
 

@@ -453,9 +453,10 @@ class Gallery(Closeable):
                 " gallery or create it again."
             )
         if faults:
+            place = f"of '{self.location}'"
             raise GalleryError(
-                f"{len(ids)} entries of '{self.location}' were deleted, but {len(faults)} cannot be"
-                f" read and may belong to them too: {faults[0]}"
+                f"{many(len(ids), f'entry {place} was', f'entries {place} were')} deleted, but"
+                f" {len(faults):,} cannot be read and may belong to them too: {faults[0]}"
             )
         return len(ids)
 
@@ -484,8 +485,8 @@ class Gallery(Closeable):
         if not filters.only_ids and (wrong := (ids ^ self._store.indexed(filters))):
             log(
                 f"The filter indexes of '{self.location}' are damaged: they give"
-                f" {len(wrong)} other entries than the entries' own values, which are used; rebuild"
-                f" them with `vireid gallery verify --rebuild`."
+                f" {many(len(wrong), 'other entry', 'other entries')} than the entries' own values,"
+                " which are used; rebuild them with `vireid gallery verify --rebuild`."
             )
         return ids, faults
 

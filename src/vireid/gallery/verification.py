@@ -74,7 +74,7 @@ class Verification:
     def __str__(self) -> str:
         lines = []
         if self.rows is not None:
-            lines.append(f"{self.rows:,} rows read, {many(len(self.faults), 'fault')}")
+            lines.append(f"{many(self.rows, 'row')} read, {many(len(self.faults), 'fault')}")
             lines += _listed(self.faults)
         if self.cases:
             lines.append(
@@ -82,16 +82,23 @@ class Verification:
                 " deleted from the gallery"
             )
         if self.missing:
-            lines.append(f"{len(self.missing):,} image files are no longer at their path")
+            lines.append(
+                many(len(self.missing), "image file is", "image files are")
+                + " no longer at their path"
+            )
             lines += _listed(self.missing)
         if self.deleted and self.traces is None:
             lines.append(
-                f"{self.deleted:,} deleted entries are not found any more; whether bytes of them "
+                f"{many(self.deleted, 'deleted entry is', 'deleted entries are')} not found any"
+                " more; whether bytes of them "
                 "are left in the server's files cannot be seen from here"
             )
         elif self.deleted:
             traces = self.traces or ()
-            lines.append(f"{self.deleted:,} deleted entries, {len(traces):,} traces of them")
+            lines.append(
+                f"{many(self.deleted, 'deleted entry', 'deleted entries')},"
+                f" {many(len(traces), 'trace')} of them"
+            )
             lines += _listed(traces)
         return "\n".join(lines)
 
@@ -141,11 +148,11 @@ def _read(store: Store) -> Verification:
                 missing.append(row.info.file)
         faults += comparison.faults()
     except GalleryError as error:
-        faults.append(f"Reading ended after {rows} rows: {error}")
+        faults.append(f"Reading ended after {many(rows, 'row')}: {error}")
     if missing_rows := store.count_lost():
         faults.append(
-            f"{missing_rows} rows are lost: files of the gallery are missing or damaged. Restore a "
-            "copy, or add the images again; those that exist stay unchanged."
+            f"{many(missing_rows, 'row is', 'rows are')} lost: files of the gallery are missing or"
+            " damaged. Restore a copy, or add the images again; those that exist stay unchanged."
         )
     return Verification(rows=rows, faults=tuple(faults), missing=tuple(missing))
 

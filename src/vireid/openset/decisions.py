@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vireid.data.layouts._common import many
 from vireid.errors import NotThereError, first_few
 from vireid.gallery.cases import LONGEST_NAME, Case, CaseHit, CaseQuery, Decision
 from vireid.gallery.gallery import Gallery
@@ -42,8 +43,9 @@ def keep_search(
     hits = {hit.info.id: hit for hit in found.hits}
     if missing := decisions.keys() - hits.keys():
         raise NotThereError(
-            f"The search found no {first_few(sorted(missing))} among its {len(hits):,} results;"
-            " expected ids of results; search again, or with a higher limit."
+            f"The search found no {first_few(sorted(missing))} among its"
+            f" {many(len(hits), 'result')}; expected ids of results; search again, or with a higher"
+            " limit."
         )
     verdicts = dict(zip(hits, map(str, found.verdicts), strict=False))
     ids = tuple(dict.fromkeys(info.id for info in queries))

@@ -15,6 +15,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import many
 from vireid.errors import EvaluationError, first_few
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
@@ -144,8 +145,10 @@ def cross_validate(
     everyone = np.unique(features.identities)
     if len(everyone) < 2 * MIN_PEOPLE:
         raise EvaluationError(
-            f"{len(everyone)} people cannot be halved to check a calibration; expected at least "
-            f"{2 * MIN_PEOPLE}: add labelled images of people whom the network was not trained on."
+            f"{many(len(everyone), 'person', 'people')} cannot be halved to check a calibration;"
+            " expected"
+            f" at least {2 * MIN_PEOPLE}: add labelled images of people whom the network was not"
+            " trained on."
         )
     shuffled = np.random.default_rng(_SEED).permutation(everyone)
     halves = [_select_people(features, half) for half in np.array_split(shuffled, 2)]

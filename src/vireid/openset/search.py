@@ -20,6 +20,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError
 from vireid.evaluation.reranking import KReciprocal, rerank_alone
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
@@ -130,9 +131,11 @@ class Reranking:
         )
         order = np.argsort(-similarity[0], kind="stable")
         text = (
-            f"Re-ranked by {self.options}: the {len(found):,} best entries, with"
-            f" {len(bank):,} {views[0].modality} entries as bank, in"
-            f" {1000 * (time.perf_counter() - began):.0f} ms; scores are those of the re-ranking."
+            f"Re-ranked by {self.options}: {many(len(found), 'best entry', 'best entries')}, with"
+            f" {many(len(bank), f'{views[0].modality} entry', f'{views[0].modality} entries')} as"
+            " bank,"
+            f" in {1000 * (time.perf_counter() - began):.0f} ms; scores are those of the"
+            " re-ranking."
         )
         return tuple(replace(found[i], score=float(similarity[0, i])) for i in order), text
 

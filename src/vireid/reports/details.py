@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from vireid.data.layouts._common import many
 from vireid.errors import EvaluationError
 from vireid.evaluation.analysis import CameraPair, Details, Histogram
 from vireid.evaluation.result import Result
@@ -125,7 +126,7 @@ def camera_pair_figure(result: Result) -> Figure:
         _draw_pair(axes, pair, (columns.index(pair.gallery_camera), rows.index(pair.query_camera)))
     axes.set_xticks(
         range(len(columns)),
-        [f"camera {camera}\n{images[camera]:,} images" for camera in columns],
+        [f"camera {camera}\n{many(images[camera], 'image')}" for camera in columns],
         parse_math=False,
     )
     axes.set_yticks(range(len(rows)), [f"camera {camera}" for camera in rows], parse_math=False)
@@ -159,7 +160,7 @@ def _draw_pair(axes: Axes, pair: CameraPair, centre: tuple[int, int]) -> None:
     for offset, text, points, weight in (
         (-0.2, f"mAP {100 * score:.1f} %", 12, "bold"),
         (0.08, f"R-1 {100 * pair.rank1:.1f} %", 11, "normal"),
-        (0.32, f"{pair.queries:,} queries", 9, "normal"),
+        (0.32, f"{many(pair.queries, 'query', 'queries')}", 9, "normal"),
     ):
         axes.text(
             x,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import TONE_MAPPING
 from vireid.errors import EvaluationError, first_few
 from vireid.evaluation.bootstrap import METRICS
@@ -173,8 +174,8 @@ class Board:
         return [
             f"{result.convention}; CMC by {result.cmc_kind}; {result.similarity} similarity; "
             f"{flags}.",
-            f"{first.queries:,} queries, {first.gallery:,} gallery images, data "
-            f"{result.data_fingerprint[:12]}; scores in percent, "
+            f"{many(first.queries, 'query', 'queries')}, {many(first.gallery, 'gallery image')},"
+            f" data {result.data_fingerprint[:12]}; scores in percent, "
             + (f"each the mean over {trials} trials." if trials > 1 else "of one trial."),
             *([f"Images of '{result.data}'."] if result.data else []),
             *self.in_all_rows(besides=_ALWAYS),

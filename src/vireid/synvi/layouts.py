@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
+from vireid.data.layouts._common import many
 from vireid.synvi.presets import Plan
 from vireid.synvi.worlds import BANDS
 
@@ -133,7 +134,7 @@ def _rows(card: dict[str, Any]) -> list[tuple[str, str, int]]:
     if len(cameras) <= len(BANDS):
         return cameras
     own = {band: [images for _, other, images in cameras if other == band] for band in BANDS}
-    return [(f"{len(images)} cameras", band, sum(images)) for band, images in own.items()]
+    return [(many(len(images), "camera"), band, sum(images)) for band, images in own.items()]
 
 
 def _card_text(plan: Plan, card: dict[str, Any]) -> str:

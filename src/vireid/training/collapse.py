@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
+from vireid.data.layouts._common import many
+
 __all__ = ["collapse_warning", "mean_cosines"]
 
 # A classifier that learns is below this share of ln(classes) after a few epochs.
@@ -63,7 +65,8 @@ def collapse_warning(history: Sequence[Mapping[str, Any]], *, classes: int, step
     stuck = [h["identity_loss"] > _STUCK * chance for h in history[-_PATIENCE:]]
     if len(stuck) == _PATIENCE and all(stuck):
         seen.append(
-            f"the identity loss is {last['identity_loss']:.2f} after {len(history)} epochs, and "
+            f"the identity loss is {last['identity_loss']:.2f} after"
+            f" {many(len(history), 'epoch')}, and "
             f"that of an untrained classifier is ln({classes}) = {chance:.2f}"
         )
         first = history[0]["terms"].get("center", 0.0)

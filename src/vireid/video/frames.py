@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data.images import read_image
+from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO
 from vireid.errors import ImageError, VideoError
 from vireid.log import log, log_once
@@ -281,7 +282,9 @@ class FrameFolder(Source):
             time = self._times[number] if self._times else self.time_at(seconds)
             yield Frame(image, number, seconds, time, os.path.realpath(file))
         if bad:
-            log(f"{len(bad):,} frames of '{self.name}' are passed over, the first: {bad[0]}")
+            of = f"of '{self.name}'"
+            passed = many(len(bad), f"frame {of} is", f"frames {of} are")
+            log(f"{passed} passed over, the first: {bad[0]}")
         if not good and after < 0:
             raise VideoError(f"'{self.name}' has no frame that can be read; check its images.")
 
@@ -374,9 +377,10 @@ class Stream(Source):
         finally:
             stopped.set()
             if self.dropped:
+                of = f"of '{self.name}'"
                 log(
-                    f"{self.dropped:,} frames of '{self.name}' came faster than they were analysed"
-                    " and were dropped; with a lower --fps fewer are."
+                    f"{many(self.dropped, f'frame {of} was', f'frames {of} were')} dropped, because"
+                    " they came faster than they were analysed; with a lower --fps fewer are."
                 )
 
     def _left(self, began: float) -> float:
@@ -469,12 +473,13 @@ class _Damage:
         if self.packets:
             yield (
                 f"'{self.name}' is damaged after {format_seconds(self.first or 0)} ({self.reason});"
-                f" {self.packets:,} packets or frames are passed over, the rest is kept."
+                f" {many(self.packets, 'packet or frame is', 'packets or frames are')} passed over,"
+                " the rest is kept."
             )
         if self.gaps:
             longest, begin = max(self.gaps)
             yield (
-                f"'{self.name}' has {len(self.gaps):,} gaps without frames, the longest of"
+                f"'{self.name}' has {many(len(self.gaps), 'gap')} without frames, the longest of"
                 f" {longest:.1f} s after {format_seconds(begin)}."
             )
         if duration and self.at + max(2 * step, 1.0) < duration:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vireid.data.layouts._common import many
 from vireid.errors import ConfigError, DeliveryError
 from vireid.files import read_secrets
 
@@ -48,8 +49,8 @@ def read_secret(file: Path | None, environment: Mapping[str, str]) -> bytes:
         text = read_secrets(file, flag="--secret-file", expected="the secret")
     if len(text.strip()) < _SHORTEST:
         raise ConfigError(
-            f"{source} has {len(text.strip())} characters; expected the secret that signs messages"
-            f" to --webhook, of at least {_SHORTEST}; create one with"
+            f"{source} has {many(len(text.strip()), 'character')}; expected the secret that signs"
+            f" messages to --webhook, of at least {_SHORTEST}; create one with"
             ' `python3 -c "import secrets; print(secrets.token_urlsafe(32))"`.'
         )
     return text.strip().encode()

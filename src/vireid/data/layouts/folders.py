@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from vireid.data.layouts._common import UnusedImages, require_folder
+from vireid.data.layouts._common import UnusedImages, many, require_folder
 from vireid.data.layouts._custom import CustomDataset
 from vireid.data.layouts.pattern import AUTO, FIELDS, PathPattern, guess_pattern
 from vireid.data.rows import Column, Rows
@@ -70,7 +70,7 @@ class Folders(CustomDataset):
         if not found:
             examples = f", such as {first_few(others)}," if others else ""
             raise DatasetError(
-                f"None of the {len(others):,} images below '{self.root}'{examples} matches the"
+                f"None of {many(len(others), 'image')} below '{self.root}'{examples} matches the"
                 f" pattern '{pattern}'; expected paths that it describes; fix the pattern or root."
             )
         absent = {"split": "test"}

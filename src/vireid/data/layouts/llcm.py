@@ -33,6 +33,7 @@ from vireid.data.layouts._common import (
     attempt,
     in_order,
     is_number,
+    many,
     missing_files,
     overlap,
     read_list,
@@ -174,7 +175,7 @@ class LLCM(Layout):
         clash = [f"{i:04d} {n}" for i, n in sorted(pairs) if labels_of[i] + identities_of[n] > 2]
         if clash:
             faults.append(
-                f"{lists} have {len(clash)} inconsistent pairs of identity and label:"
+                f"{lists} have {many(len(clash), 'inconsistent pair')} of identity and label:"
                 f" {first_few(clash)}; expected one label per identity, the same in both lists;"
                 f" {_GET_LISTS}."
             )
@@ -205,7 +206,8 @@ class LLCM(Layout):
         bare = sorted(set(identities) - {record.identity for record in records})
         if bare:
             faults.append(
-                f"'{self.root}' has no test image of {len(bare)} listed identities:"
+                f"'{self.root}' has no test image of"
+                f" {many(len(bare), 'listed identity', 'listed identities')}:"
                 f" {first_few(f'{identity:04d}' for identity in bare)}; expected at least one of"
                 " each identity of test_id.txt in test_vis or test_nir; unpack the archive again."
             )
@@ -246,9 +248,10 @@ class LLCM(Layout):
         ]
         if strange:
             yield UnusedImages(
-                f"{len(strange):,} images in '{folder}' are neither in train_{source.short}.txt nor"
-                f" of a test identity: {first_few(strange)}; expected every image to be listed;"
-                " remove them, or use the lists of the same copy of the data set."
+                f"Neither in train_{source.short}.txt nor of a test identity:"
+                f" {many(len(strange), 'image')} in '{folder}': {first_few(strange)};"
+                " expected every image to be listed; remove them, or use the lists of the same copy"
+                " of the data set."
             )
 
     def _test_folder_faults(self, source: _Source, tested: set[int]) -> Iterator[str]:
@@ -279,7 +282,7 @@ class LLCM(Layout):
         ]
         if tested and strange:
             yield UnusedImages(
-                f"{len(strange):,} folders in '{folder}' belong to no identity in test_id.txt:"
+                f"Of no identity in test_id.txt: {many(len(strange), 'folder')} in '{folder}':"
                 f" {first_few(strange)}; expected one folder per listed identity, with 4 digits;"
                 " remove them, or use the list of the same copy of the data set."
             )

@@ -28,6 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from vireid.data.layouts._common import many
 from vireid.data.layouts._custom import SPLIT_WORDS
 from vireid.data.rows import MODALITIES
 from vireid.errors import ConfigError, DatasetError, first_few
@@ -272,7 +273,7 @@ def guess_pattern(paths: Sequence[str], *, required: Collection[str] = ()) -> Gu
         fits = ", ".join(f"{len(found):,} {form.name}" for form, found in ends.items() if found)
         known = ", ".join(f"{form.name} ({form.example})" for form in _FORMS)
         raise DatasetError(
-            f"--pattern auto cannot tell the form of the names of {len(paths):,} images"
+            f"--pattern auto cannot tell the form of the names of {many(len(paths), 'image')}"
             f" ({fits or 'none as in a known data set'}), such as {first_few(paths)}; expected most"
             f" of them as in one of {known}; write the pattern, such as {_EXAMPLE}."
         )

@@ -28,6 +28,7 @@ from vireid.data.layouts._common import (
     Tally,
     attempt,
     in_order,
+    many,
     refuse,
     require_folder,
 )
@@ -135,8 +136,9 @@ class SysuArrays(Layout):
             visible, infrared = (set(labels[modality].tolist()) for modality in Modality)
             if lonely := sorted(visible ^ infrared):
                 faults.append(
-                    f"'{self.root}' has {len(lonely)} class indices in one modality only:"
-                    f" {first_few(lonely)}; expected every identity in both; {_WRITE_AGAIN}."
+                    f"'{self.root}' has {many(len(lonely), 'class index', 'class indices')}"
+                    f" in one modality only: {first_few(lonely)}; expected every identity in both;"
+                    f" {_WRITE_AGAIN}."
                 )
         if self._has_tree():
             faults += attempt(faults, self._tree_problems) or ()
@@ -167,8 +169,8 @@ class SysuArrays(Layout):
                 continue
             if rows != len(classes):
                 faults.append(
-                    f"'{images}' has {rows:,} images, but '{labels.name}' {len(classes):,} labels;"
-                    f" expected one label per image; {_WRITE_AGAIN}."
+                    f"'{images}' has {many(rows, 'image')}, but '{labels.name}'"
+                    f" {many(len(classes), 'label')}; expected one label per image; {_WRITE_AGAIN}."
                 )
                 continue
             found[source.modality] = classes

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import read_numbers
+from vireid.data.layouts._common import many, read_numbers
 from vireid.data.matlab import read_matlab
 from vireid.errors import DatasetError
 
@@ -114,7 +114,7 @@ class Misfit:
         name = f"{self.folder.parent.name}/{self.folder.name}"
         if self.shape == (_TRIALS, self.images):
             return f"{name}: a row that is not a permutation of 1 to {self.images}"
-        return f"{name}: {self.images} images, permutations of shape {self.shape}"
+        return f"{name}: {many(self.images, 'image')}, permutations of shape {self.shape}"
 
 
 def read_identities(exp: Path, split: Split) -> tuple[int, ...]:
