@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
