@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks.common import Case
 from benchmarks.machine import machine_summary
@@ -135,27 +134,39 @@ def limited(
     """
     end = time.monotonic() + seconds
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_send, args=(sender, work, plan))
-    process.start()
-    sender.close()
     note = f"stopped after {seconds:.0f} s"
-    try:
-        while receiver.poll(max(0.0, end - time.monotonic())):
-            found = receiver.recv()
-            if not isinstance(found, Row):
-                note = str(found)
-                break
-            yield found
-    except EOFError:
-        note = "its process ended without a result"
-    finally:
-        process.kill()
-        process.join()
+    # A killed process leaves its temporary files: here they are removed.
+    with tempfile.TemporaryDirectory(
+        prefix="vireid-bench-", ignore_cleanup_errors=True
+    ) as temporary:
+        process = multiprocessing.get_context("spawn").Process(
+            target=_send, args=(sender, work, plan, temporary)
+        )
+        process.start()
+        sender.close()
+        try:
+            while receiver.poll(max(0.0, end - time.monotonic())):
+                found = receiver.recv()
+                if not isinstance(found, Row):
+                    note = str(found)
+                    break
+                yield found
+        except EOFError:
+            note = "its process ended without a result"
+        finally:
+            process.kill()
+            process.join()
     if note:
         yield Row(name, "section", None, "", note=note)
 
 
-def _send(sender: Connection, work: Callable[[GpuBenchmark], Iterator[Row]], plan: Any) -> None:
+def _send(
+    sender: Connection,
+    work: Callable[[GpuBenchmark], Iterator[Row]],
+    plan: Any,
+    temporary: str,
+) -> None:
+    tempfile.tempdir = temporary
     note = ""
     try:
         for row in work(plan):
@@ -167,24 +178,12 @@ def _send(sender: Connection, work: Callable[[GpuBenchmark], Iterator[Row]], pla
 
 def _steps(plan: GpuBenchmark) -> Iterator[Row]:
     """Training steps on one batch in the device's memory."""
-    case, options = plan.case, Optimisation()
-    rows = case.images // 2
+    case = plan.case
     labels = torch.arange(case.batch.identities).repeat_interleave(case.batch.images)
-    images = torch.randn(2, rows, 3, *case.size)
-    labels, images = labels.to(plan.device), images.to(plan.device)
-
-    reference = ReferenceDLIS(case.network()).to(plan.device)
-    stepper: torch.optim.Optimizer = reference_optimizer(
-        reference, lr=options.lr, backbone_lr=options.backbone_lr, decay=options.weight_decay
-    )
-    _set_tf32(False)
-    yield _timed_step(
-        plan,
-        "reference, float32",
-        lambda: sum(reference.losses(images[0], images[1], labels, labels).values()),
-        stepper,
-    )
-    by_pixel = [x.contiguous(memory_format=torch.channels_last) for x in images]
+    labels = labels.to(plan.device)
+    images = torch.randn(2, case.images // 2, 3, *case.size)
+    yield _reference_step(plan, images, labels)
+    by_pixel = [x.to(plan.device, memory_format=torch.channels_last) for x in images]
     batch = CrossModalBatch(by_pixel[0], by_pixel[1], labels, labels)
     for name, kind in _STEPS.items():
         if "compiled" in name and not plan.compiled:
@@ -201,7 +200,23 @@ def _steps(plan: GpuBenchmark) -> Iterator[Row]:
             with torch.autocast(plan.device, torch.bfloat16, enabled=half):
                 return network.losses(batch).total  # type: ignore[no-any-return]
 
-        yield _timed_step(plan, name, loss, build_optimizer(network, options))
+        yield _timed_step(plan, name, loss, build_optimizer(network, Optimisation()))
+
+
+def _reference_step(plan: GpuBenchmark, images: torch.Tensor, labels: torch.Tensor) -> Row:
+    options = Optimisation()
+    reference = ReferenceDLIS(plan.case.network()).to(plan.device)
+    optimizer = reference_optimizer(
+        reference, lr=options.lr, backbone_lr=options.backbone_lr, decay=options.weight_decay
+    )
+    visible, infrared = images.to(plan.device)
+    _set_tf32(False)
+    return _timed_step(
+        plan,
+        "reference, float32",
+        lambda: sum(reference.losses(visible, infrared, labels, labels).values()),
+        optimizer,
+    )
 
 
 def _timed_step(
@@ -238,24 +253,26 @@ def _encode(plan: GpuBenchmark) -> Iterator[Row]:
     """Features of images in the device's memory."""
     case = plan.case
     network = case.evaluation_network()
-    reference = ReferenceDLIS(network).eval().to(plan.device)
-    network.to(plan.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.randn(case.images, 3, *case.size, device=plan.device)
-    sides: tuple[tuple[str, nn.Module, bool], ...] = (
-        ("reference, float32", reference, False),
-        ("float32", network, False),
-        ("bfloat16", network, True),
-    )
+    pixels = torch.randn(case.images, 3, *case.size)
     _set_tf32(False)
-    for name, side, half in sides:
-        given = images.contiguous(memory_format=torch.channels_last) if side is network else images
+    yield _timed_encoding(plan, "reference, float32", ReferenceDLIS(network).eval(), pixels)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)
+    yield _timed_encoding(plan, "float32", network, pixels)
+    yield _timed_encoding(plan, "bfloat16", network, pixels, half=True)
 
-        def extract(side: Any = side, half: bool = half, given: torch.Tensor = given) -> None:
-            with torch.inference_mode(), torch.autocast(plan.device, torch.bfloat16, enabled=half):
-                side.extract_features(given, Modality.VISIBLE)
 
-        seconds, peak = _time(plan, extract)
-        yield Row("encoding", name, len(images) / seconds, "images/s", peak)
+def _timed_encoding(
+    plan: GpuBenchmark, name: str, network: Any, pixels: torch.Tensor, *, half: bool = False
+) -> Row:
+    network, images = network.to(plan.device), pixels.to(plan.device)
+
+    def extract() -> None:
+        with torch.inference_mode(), torch.autocast(plan.device, torch.bfloat16, enabled=half):
+            network.extract_features(images, Modality.VISIBLE)
+
+    seconds, peak = _time(plan, extract)
+    return Row("encoding", name, len(images) / seconds, "images/s", peak)
 
 
 def _evaluation(plan: GpuBenchmark) -> Iterator[Row]:

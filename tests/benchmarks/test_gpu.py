@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,13 @@ import torch
 from benchmarks.__main__ import gpu
 from benchmarks.common import Case
 from benchmarks.gpu import GpuBenchmark, Row, limited
+from benchmarks.reference import ReferenceDLIS
 from tests.helpers.exports import shallow_resnets
+from torch import nn
 
+from benchmarks import gpu as benchmark
 from vireid.errors import ConfigError
+from vireid.methods import DLIS
 
 PLAN = GpuBenchmark(
     case=Case(), device="cpu", steps=1, data=None, epochs=1, weights="none", compiled=False
@@ -40,6 +47,31 @@ def test_a_dry_run_measures_every_section(
     assert "| training step | tf32 |" in capsys.readouterr().out
 
 
+def test_the_reference_is_gone_when_the_peaks_of_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[weakref.ref[nn.Module]] = []
+    alive: list[bool] = []
+
+    def reference(network: DLIS) -> ReferenceDLIS:
+        found = ReferenceDLIS(network)
+        made.append(weakref.ref(found))
+        return found
+
+    def timed(plan: GpuBenchmark, work: Callable[[], None]) -> tuple[float, None]:
+        alive.append(made[-1]() is not None)
+        return 1.0, None
+
+    monkeypatch.setattr(benchmark, "ReferenceDLIS", reference)
+    monkeypatch.setattr(benchmark, "_time", timed)
+    plan = replace(PLAN, case=Case(backbone="resnet18", size=(96, 48)))
+    with shallow_resnets():
+        for section in (benchmark._steps, benchmark._encode):
+            alive.clear()
+            assert [row.value is not None for row in section(plan)].count(True) == len(alive)
+            assert alive == [True, *[False] * (len(alive) - 1)]
+
+
 def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="use --dry-run"):
@@ -47,8 +79,9 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def endless(plan: GpuBenchmark) -> Iterator[Row]:
-    yield Row("section", "first", float(plan.steps), "s")
-    time.sleep(600)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Row("section", "first", float(plan.steps), "s", note=folder)
+        time.sleep(600)
 
 
 def broken(plan: GpuBenchmark) -> Iterator[Row]:
@@ -64,9 +97,15 @@ def test_what_was_measured_before_a_failure_is_kept() -> None:
     ]
 
 
-def test_what_was_measured_before_the_limit_is_kept() -> None:
-    found = limited("section", endless, PLAN, 3)
-    *first, last = found
-    # On a slow machine the process may not have started by then.
-    assert [row.name for row in first] in (["first"], [])
-    assert (last.value, last.note) == (None, "stopped after 3 s")
+def test_what_was_measured_before_the_limit_is_kept_and_its_files_are_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ahead, now = 0.0, time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + ahead)
+    found = limited("section", endless, PLAN, 600)
+    first = next(found)
+    assert (first.name, Path(first.note).is_dir()) == ("first", True)
+    ahead = 600.0
+    [last] = found
+    assert (last.value, last.note) == (None, "stopped after 600 s")
+    assert not Path(first.note).exists()
