@@ -85,7 +85,6 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.helpers.full_disk import files_limited_to
 from tests.helpers.videos import BrightBoxes
 from tests.video.test_people import detect
 from vireid.video import people
