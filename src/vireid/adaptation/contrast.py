@@ -16,8 +16,7 @@ def contrast(features: Tensor, labels: Tensor, centres: Tensor, *, temperature: 
 
     Args:
         features: Unit rows, ``[n, d]``.
-        labels: The cluster of each, int64 ``[n]``, or the probability of each cluster,
-            ``[n, clusters]``.
+        labels: The cluster of each, int64 ``[n]``.
         centres: Unit rows, ``[clusters, d]``, without gradients.
         temperature: Divides the cosines.
 

@@ -302,9 +302,6 @@ class _Session(Closeable):
         plan = self.labels.plan(run.recipe.batch, seed=run.seed, epoch=epoch)
         centres = [torch.from_numpy(own).to(device) for own in self.labels.centres]
         pairs = torch.from_numpy(self.labels.pairs).to(device)
-        score = (
-            None if self.labels.score is None else torch.from_numpy(self.labels.score).to(device)
-        )
         self._train_mode()
         began, images = time.perf_counter(), 0
         batches = self._data.augmented([p.indices for p in plan], epoch, 0, self._fabric.to_device)
@@ -323,7 +320,7 @@ class _Session(Closeable):
                     epochs=run.recipe.optimisation.epochs,
                 )
                 torch.manual_seed(mix_seed(run.seed, epoch, step, 2))
-                terms, features = self._losses(planned, batch, centres, pairs, score)
+                terms, features = self._losses(planned, batch, centres, pairs)
                 self._update(terms, batch)
                 for column, own in enumerate(features):
                     labels = (batch.visible_labels, batch.infrared_labels)[column]
@@ -339,12 +336,7 @@ class _Session(Closeable):
         return self._finish_round(images / max(time.perf_counter() - began, 1e-9))
 
     def _losses(
-        self,
-        planned: PlannedBatch,
-        batch: CrossModalBatch,
-        centres: list[Tensor],
-        pairs: Tensor,
-        score: Tensor | None,
+        self, planned: PlannedBatch, batch: CrossModalBatch, centres: list[Tensor], pairs: Tensor
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """The terms of a batch's loss, and its visible and infrared features.
 
@@ -353,7 +345,6 @@ class _Session(Closeable):
             batch: The images; labels are rows of ``pairs``.
             centres: The centres of the visible and of the infrared clusters.
             pairs: The visible and the infrared cluster of each class.
-            score: CSLS of the visible and the infrared clusters, ``[v, t]``; None in phase one.
         """
         with self._fabric.autocast():
             losses = self.model.step_losses(batch, self._step)
@@ -362,13 +353,13 @@ class _Session(Closeable):
         own = features[:n], features[n:]
         labels = batch.visible_labels, batch.infrared_labels
 
-        def mean_contrast(targets: Sequence[Tensor], *, across: bool) -> Tensor:
+        def mean_contrast(*, across: bool) -> Tensor:
             """The mean over both modalities, with the centres of their own or of the other."""
             return torch.stack(
                 [
                     contrast(
                         own[m],
-                        targets[m],
+                        pairs[labels[m], m ^ across],
                         centres[m ^ across],
                         temperature=self._options.temperature,
                     )
@@ -376,14 +367,9 @@ class _Session(Closeable):
                 ]
             ).mean()
 
-        clusters = [pairs[labels[m], m] for m in range(2)]
-        terms = {"within": mean_contrast(clusters, across=False)}
-        if score is not None:
-            rows = score[clusters[0]], score.T[clusters[1]]
-            soft = [(each / self._options.softness).softmax(dim=1) for each in rows]
-            terms["across"] = mean_contrast(soft, across=True)
+        terms = {"within": mean_contrast(across=False)}
         if planned.matched:
-            terms |= losses.terms
+            terms |= {**losses.terms, "across": mean_contrast(across=True)}
         return terms, own
 
     def _update(self, terms: Mapping[str, Tensor], batch: CrossModalBatch) -> None:

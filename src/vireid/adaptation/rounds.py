@@ -31,7 +31,6 @@ class Labels:
         pairs: A visible and an infrared cluster for each class, int64 ``[classes, 2]``: first the
             matches, then the other clusters at random, so that each cluster is in a pair.
         centres: The unit centres of the clusters of both modalities, not standardised.
-        score: CSLS of the visible and the infrared clusters, ``[v, t]``; None in phase one.
         report: What is known of them by name.
     """
 
@@ -39,7 +38,6 @@ class Labels:
     matches: Matches
     pairs: NDArray[np.int64]
     centres: tuple[NDArray[np.float32], NDArray[np.float32]]
-    score: NDArray[np.float32] | None
     report: dict[str, Any]
 
     @property
@@ -134,8 +132,7 @@ def label(
     )
     of_visible, of_infrared = clusters
     centres = centres_of(own[0], of_visible), centres_of(own[1], of_infrared)
-    score = csls(*centres)
-    everything = match(score)
+    everything = match(csls(*centres))
     matches = (
         everything.first(share)
         if share and len(everything.visible)
@@ -158,7 +155,6 @@ def label(
         matches=matches,
         pairs=_pairs(matches, of_visible, of_infrared, seed=seed),
         centres=(centres_of(raw[0], of_visible), centres_of(raw[1], of_infrared)),
-        score=score if share else None,
         report=report,
     )
 

@@ -84,7 +84,7 @@ class TrainingOptions:
 
     recipe: str = "dlis-strong-cpu"
     """With MODEL imagenet: the recipe whose network and losses are used."""
-    rounds: int = 3
+    rounds: int = 4
     """Largest number of rounds."""
     lr: float = 1e-3
     """Learning rate of the heads."""

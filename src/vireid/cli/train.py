@@ -194,8 +194,8 @@ def resume(
 
         if processes != TRAINED_ALONE:
             raise ConfigError(
-                f"'{resume}' is an adaptation; expected one process, which continues it: remove"
-                " --devices and the other options of processes."
+                f"'{resume}' is an adaptation, which one process continues; expected no options of"
+                " several processes: remove them."
             )
         continue_adaptation(resume, run, output=output)
         return

@@ -87,7 +87,7 @@ class Adaptation:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    within: int = 0
+    within: int = 1
     """Rounds of phase one, which trains within each modality only."""
     clustering: Literal["average", "dbscan"] = "average"
     """Clustering of each modality by Jaccard distances; more than 20,000 images of one are always
@@ -107,9 +107,6 @@ class Adaptation:
     rises to 1 over half of the remaining rounds."""
     temperature: float = 0.05
     """Temperature of the contrast with cluster centres."""
-    softness: float = 0.1
-    """Temperature of the similarities of clusters across modalities, which are the targets of the
-    contrast with the centres of the other modality: low values trust the nearest cluster."""
     momentum: float = 0.8
     """Share of a cluster centre that an image of the cluster leaves unchanged."""
     average: float = 0.99
@@ -131,16 +128,7 @@ class Adaptation:
                     f"`vireid adapt --{name.replace('_', '-')} {getattr(self, name)}` is out of"
                     f" range; expected at least {least}."
                 )
-        for name in (
-            "cut",
-            "eps",
-            "matched",
-            "temperature",
-            "softness",
-            "momentum",
-            "average",
-            "settled",
-        ):
+        for name in ("cut", "eps", "matched", "temperature", "momentum", "average", "settled"):
             value, least = getattr(self, name), name in ("momentum", "average")
             if not (value >= 0 if least else value > 0) or value > 1 or (value == 1 and least):
                 raise ConfigError(
