@@ -164,7 +164,7 @@ def test_what_cannot_be_standardised_is_named(
     with pytest.raises(EvaluationError, match="features of 3 numbers, and 12 in those of"):
         fitted.apply(values[:, :3], modalities, cameras)
     one = Standardisation.fit(values[:1], [VISIBLE], [""], source=SOURCE)
-    with pytest.raises(EvaluationError, match="1 features equal the mean of 1 images"):
+    with pytest.raises(EvaluationError, match="1 feature equals the mean of 1 image of"):
         one.apply(values[:1], [VISIBLE], [""])
     values[3, 2] = np.nan
     with pytest.raises(EvaluationError, match="NaN or infinity in the features of unlabelled"):

@@ -167,6 +167,11 @@ def describe_os_error(error: OSError, unnamed: str) -> str:
     return f"{what} cannot be read or written ({error.strerror or error}); {fix}"
 
 
+def many(number: int, noun: str, plural: str = "") -> str:
+    """Return a number and its noun: ``1 image``, ``2 images``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def first_few(names: Iterable[object], *, shown: int = 3) -> str:
     """Return the first names, quoted, and how many there are beyond them."""
     quoted = [f"'{name}'" for name in names]

@@ -36,7 +36,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.errors import EvaluationError
+from vireid.errors import EvaluationError, many
 from vireid.types import Features, IndexedImage, Modality, ModelInfo
 
 __all__ = ["MIN_CAMERA_IMAGES", "FeatureStatistics", "Standardisation", "arrays_of"]
@@ -320,12 +320,13 @@ class Standardisation:
     ) -> NDArray[np.float64]:
         centred = values - found.mean
         norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        equal = norms[:, 0] <= _ZERO * np.linalg.norm(values, axis=1)
-        if equal.any():
+        equal = int(np.count_nonzero(norms[:, 0] <= _ZERO * np.linalg.norm(values, axis=1)))
+        if equal:
             raise EvaluationError(
-                f"{np.count_nonzero(equal):,} features equal the mean of {found.images:,} images of"
-                f" {self.source}, and have no direction when it is subtracted; expected the mean of"
-                f" many different images, {MIN_CAMERA_IMAGES} or more: add some."
+                f"{many(equal, 'feature equals', 'features equal')} the mean of"
+                f" {many(found.images, 'image')} of {self.source}, so nothing is left of it;"
+                f" expected the mean of many different images, {MIN_CAMERA_IMAGES} or more: add"
+                " some."
             )
         if self.divide:
             centred /= self._divisor(found)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from vireid.adaptation.clustering import Links
 from vireid.data.layouts import Layout, Manifest
-from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.data.rows import Columns, read_rows
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.log import log
 from vireid.types import ImageInfo, ImageRecord, Modality
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vireid.data.layouts._common import many
+from vireid.errors import many
 from vireid.types import Modality
 
 __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]

@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vireid.data.layouts._common import many
-from vireid.errors import AuditError, ConfigError, VireidError
+from vireid.errors import AuditError, ConfigError, VireidError, many
 from vireid.log import json_line, log
 from vireid.times import format_time
 

@@ -50,8 +50,7 @@ from vireid.data.decoding import decoding
 from vireid.data.file_kind import is_video
 from vireid.data.images import decode_image, resized
 from vireid.data.inspection import guess_modality
-from vireid.data.layouts._common import many
-from vireid.errors import ChangedError, ImageError, NotThereError
+from vireid.errors import ChangedError, ImageError, NotThereError, many
 from vireid.features import FeatureExtractor, extract_from_bytes
 from vireid.gallery import Gallery
 from vireid.openset.decisions import keep_search

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.files import read_secrets
 
 __all__ = ["LOCAL", "VARIABLE", "Tokens"]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 from vireid.cli._flags import Switch
 from vireid.data.inspection import describe_guesses
-from vireid.data.layouts._common import many
 from vireid.data.layouts.pattern import AUTO, PathPattern, guess_pattern
 from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
-from vireid.errors import ConfigError, GalleryError, ImageError
+from vireid.errors import ConfigError, GalleryError, ImageError, many
 from vireid.gallery import open_gallery
 from vireid.log import echo, log, printable
 from vireid.models import InstalledModel, default_model, installed_models, name_installed

@@ -14,10 +14,9 @@ from vireid.cli._images import LabelOptions
 from vireid.cli.entries import parse_duration
 from vireid.data.file_kind import is_image, is_video
 from vireid.data.inspection import describe_guesses
-from vireid.data.layouts._common import many
 from vireid.data.layouts.pattern import AUTO
 from vireid.data.walk import walk
-from vireid.errors import ConfigError, first_few
+from vireid.errors import ConfigError, first_few, many
 from vireid.log import echo, printable
 from vireid.times import parse_time
 from vireid.types import Modality

@@ -15,8 +15,7 @@ from vireid.cli._flags import Switch
 from vireid.cli.evaluate import evaluate
 from vireid.cli.leaderboard import read_entries
 from vireid.cli.train import OutputOptions, by_recipe, train_run
-from vireid.data.layouts._common import many
-from vireid.errors import TrainingError, first_few
+from vireid.errors import TrainingError, first_few, many
 from vireid.evaluation import Protocol, protocols_for
 from vireid.evaluation.result import OWN_DATA
 from vireid.evaluation.scoring import data_fingerprint

@@ -22,10 +22,9 @@ from vireid.cli.train import OutputOptions
 from vireid.data.cache import default_cache
 from vireid.data.inspection import inspect_image
 from vireid.data.layouts import DataSource, LayoutName
-from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
-from vireid.errors import ConfigError, ImageError
+from vireid.errors import ConfigError, ImageError, many
 from vireid.features.extract import read_image_file
 from vireid.files import write_atomic
 from vireid.log import echo, log, on_stop

@@ -14,8 +14,7 @@ import tyro
 
 from vireid.cli._images import load_for_gallery, model_for_gallery
 from vireid.data.layouts import DataSource, LayoutName
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, DatasetError, EvaluationError
+from vireid.errors import ConfigError, DatasetError, EvaluationError, many
 from vireid.evaluation.markdown import markdown_table
 from vireid.gallery import open_gallery
 from vireid.log import echo

@@ -22,7 +22,7 @@ from vireid.cli.evaluate import extract_for, score_extractor
 from vireid.cli.synvi import require_renderer
 from vireid.cli.train import train_run
 from vireid.data.layouts import DataSource, SysuMM01
-from vireid.data.layouts._common import many
+from vireid.errors import many
 from vireid.evaluation import Protocol, Result, protocols_for, search, table
 from vireid.features import FeatureExtractor, load
 from vireid.files import write_atomic

@@ -18,10 +18,9 @@ from vireid.cli._images import (
     print_skipped,
 )
 from vireid.cli._memory import keep_memory
-from vireid.data.layouts._common import many
 from vireid.distributed.comm import is_main_process
 from vireid.distributed.launch import ONE_PROCESS, Processes, launch
-from vireid.errors import ConfigError, DatasetError
+from vireid.errors import ConfigError, DatasetError, many
 from vireid.features import load
 from vireid.features.bulk import WHOLE, Part, Summary, extract_to_parquet
 from vireid.features.extractor import open_by_plugin

@@ -38,8 +38,7 @@ from vireid.cli.calibrate import calibrate
 from vireid.cli.entries import EntryFilters, parse_duration, place_beside
 from vireid.cli.gallery_search import search
 from vireid.cli.saved_search import save_search
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, GalleryError, VideoError, VireidError, first_few
+from vireid.errors import ConfigError, GalleryError, VideoError, VireidError, first_few, many
 from vireid.gallery import (
     BATCH,
     EDITABLE,

@@ -16,8 +16,7 @@ from tyro.extras import SubcommandApp
 
 from vireid.cli._flags import Switch
 from vireid.cli.serve import Logging
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, first_few
+from vireid.errors import ConfigError, first_few, many
 from vireid.evaluation.markdown import markdown_table
 from vireid.files import write_atomic
 from vireid.gallery import Gallery, open_gallery

@@ -21,10 +21,9 @@ from vireid.cli.entries import EntryFilters
 from vireid.cli.gallery_case import Decisions, case_state
 from vireid.cli.serve import Logging, QueryLogging
 from vireid.data.images import open_image, read_image
-from vireid.data.layouts._common import many
 from vireid.data.listing import list_images
 from vireid.data.tone_mapping import ToneMapping
-from vireid.errors import ConfigError, first_few
+from vireid.errors import ConfigError, first_few, many
 from vireid.evaluation.markdown import markdown_table
 from vireid.files import write_atomic
 from vireid.gallery import EVERYTHING, Filters, Gallery, Hit, open_gallery

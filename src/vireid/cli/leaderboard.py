@@ -10,8 +10,7 @@ import tyro
 
 from vireid.cli._flags import Switch
 from vireid.cli._invocation import command_line
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, EvaluationError, RunError, first_few
+from vireid.errors import ConfigError, EvaluationError, RunError, first_few, many
 from vireid.evaluation import Result
 from vireid.files import write_atomic
 from vireid.log import echo, log

@@ -20,8 +20,7 @@ from vireid.app.tokens import Tokens
 from vireid.cli._flags import Switch
 from vireid.cli._images import load_for_gallery
 from vireid.cli.entries import name_of, place_beside
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.gallery import open_gallery
 from vireid.log import echo, log
 from vireid.types import Device

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.log import echo
 
 __all__ = ["require_renderer", "synvi"]

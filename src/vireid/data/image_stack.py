@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireid.data.images import read_converted
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, ToneMapping
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.files import Closeable
 from vireid.log import log, printable
 from vireid.types import ImageRecord

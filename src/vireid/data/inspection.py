@@ -22,8 +22,8 @@ from PIL import Image
 
 from vireid.data.bit_depth import strips_of
 from vireid.data.images import decode_image
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, ToneMapping
+from vireid.errors import many
 from vireid.types import ImageInfo, Modality
 
 __all__ = [

@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from vireid.data.layouts._common import many, plain_path
+from vireid.data.layouts._common import plain_path
 from vireid.data.layouts.pattern import PathPattern
 from vireid.data.rows import TABLES, Columns, parse_modality, read_rows
 from vireid.data.walk import Walk, split_images, walk
-from vireid.errors import ConfigError, DatasetError, first_few
+from vireid.errors import ConfigError, DatasetError, first_few, many
 from vireid.log import log, printable
 from vireid.times import parse_time
 from vireid.types import ImageInfo, Modality

@@ -12,8 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, EvaluationError, first_few
+from vireid.errors import ConfigError, EvaluationError, first_few, many
 from vireid.log import log
 from vireid.types import ImageRecord, Role
 

@@ -45,9 +45,8 @@ from vireid.data.layouts import (
     SysuMM01,
     is_synthetic,
 )
-from vireid.data.layouts._common import many
 from vireid.data.layouts.sysu_mm01 import Permutations
-from vireid.errors import ConfigError, EvaluationError
+from vireid.errors import ConfigError, EvaluationError, many
 from vireid.evaluation.protocol import Protocol, convention_as_given, with_roles
 from vireid.types import ImageRecord, Modality
 

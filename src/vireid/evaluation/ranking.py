@@ -9,8 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, EvaluationError
+from vireid.errors import ConfigError, EvaluationError, many
 from vireid.evaluation.protocol import Protocol, Trial
 from vireid.evaluation.reranking import (
     KReciprocal,

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Type
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from vireid.data.layouts._common import many
-from vireid.errors import EvaluationError, first_few
+from vireid.errors import EvaluationError, first_few, many
 from vireid.evaluation.analysis import Details
 from vireid.evaluation.bootstrap import METRICS, ByIdentity, Interval, Metric, interval, resample
 from vireid.evaluation.chance import Chance

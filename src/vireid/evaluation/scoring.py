@@ -11,9 +11,8 @@ from importlib import metadata
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
 from vireid.data.provenance import relative_names
-from vireid.errors import EvaluationError
+from vireid.errors import EvaluationError, many
 from vireid.evaluation.analysis import Details, Search
 from vireid.evaluation.bootstrap import ByIdentity
 from vireid.evaluation.chance import chance_level

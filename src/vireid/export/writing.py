@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireid.data.images import MAX_SIDE, resized
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, ExportError
+from vireid.errors import ConfigError, ExportError, many
 from vireid.export.graph import NetworkPath, network_graph, resizing_of, with_resizing
 from vireid.export.images import ExportImages
 from vireid.export.parity import LoadedImage, measure, require_equal

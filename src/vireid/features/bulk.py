@@ -36,10 +36,9 @@ from pyarrow import parquet
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import ToneMapping
 from vireid.distributed.comm import broadcast, is_main_process, rank, synchronize, world_size
-from vireid.errors import ConfigError, DatasetError, ImageError, VireidError, first_few
+from vireid.errors import ConfigError, DatasetError, ImageError, VireidError, first_few, many
 from vireid.features.extract import ExtractedBatch, Known, extract_from_files
 from vireid.features.extractor import FeatureExtractor
 from vireid.features.inputs import ImageFiles, image_infos

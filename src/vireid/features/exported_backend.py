@@ -26,9 +26,8 @@ import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from vireid.data.layouts._common import many
 from vireid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
-from vireid.errors import ExportError
+from vireid.errors import ExportError, many
 from vireid.features.runtimes import (
     INPUT,
     OUTPUT,

@@ -22,10 +22,9 @@ from vireid.data.bit_depth import REMARKS
 from vireid.data.decoding import decoding
 from vireid.data.images import read_image, resized, rgb_image
 from vireid.data.inspection import guess_modality
-from vireid.data.layouts._common import many
 from vireid.data.rows import MODALITIES
 from vireid.data.tone_mapping import AUTO, ToneMapping
-from vireid.errors import ConfigError, ImageError
+from vireid.errors import ConfigError, ImageError, many
 from vireid.types import ImageInfo, ImageRecord, Modality
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from vireid.data.layouts._common import many
+from vireid.errors import many
 from vireid.gallery._payload import INDEXED, Lookup, payload_of
 from vireid.gallery.filters import EVERYTHING
 from vireid.gallery.store import PAGE, Store

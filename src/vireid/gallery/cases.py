@@ -27,8 +27,15 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, StringConstraints, TypeAdapter
 from pydantic_core import from_json
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, DiskFullError, GalleryError, NotThereError, first_few, fix_of
+from vireid.errors import (
+    ConfigError,
+    DiskFullError,
+    GalleryError,
+    NotThereError,
+    first_few,
+    fix_of,
+    many,
+)
 from vireid.files import sync, write_atomic
 from vireid.gallery._payload import is_id
 from vireid.gallery._space import is_full

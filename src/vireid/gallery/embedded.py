@@ -28,8 +28,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from vireid.data.layouts._common import many
-from vireid.errors import DiskFullError, GalleryError, fix_of
+from vireid.errors import DiskFullError, GalleryError, fix_of, many
 from vireid.files import clear_temporaries
 from vireid.gallery._about import About, about_file, check_folder, read_about, write_about
 from vireid.gallery._engine import (

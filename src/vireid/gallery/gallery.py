@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, GalleryError, first_few
+from vireid.errors import ConfigError, GalleryError, first_few, many
 from vireid.files import Closeable
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vireid.data.layouts._common import many
-from vireid.errors import GalleryError
+from vireid.errors import GalleryError, many
 from vireid.gallery._checks import check_rows
 from vireid.gallery._indexes import IndexComparison
 from vireid.gallery._payload import is_id, payload_of

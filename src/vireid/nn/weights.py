@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from vireid.errors import WeightsError, first_few
+from vireid.errors import WeightsError, first_few, many
 from vireid.log import log
 
 __all__ = ["download_imagenet", "fingerprint", "load_exactly", "read_weights"]
@@ -224,7 +224,11 @@ def _remove_prefix(
         )
     inside = under(prefixes[0])
     outside = [key for key in state if not key.startswith(prefixes[0])]
-    rest = [f"without {len(outside)} tensors outside it ({first_few(outside)})"] if outside else []
+    rest = (
+        [f"without {many(len(outside), 'tensor')} outside it ({first_few(outside)})"]
+        if outside
+        else []
+    )
     return inside, [f"the prefix '{prefixes[0]}' removed", *rest]
 
 

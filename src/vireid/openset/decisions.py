@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vireid.data.layouts._common import many
-from vireid.errors import NotThereError, first_few
+from vireid.errors import NotThereError, first_few, many
 from vireid.gallery.cases import LONGEST_NAME, Case, CaseHit, CaseQuery, Decision
 from vireid.gallery.gallery import Gallery
 from vireid.log import printable

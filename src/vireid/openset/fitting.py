@@ -15,8 +15,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
-from vireid.errors import EvaluationError, first_few
+from vireid.errors import EvaluationError, first_few, many
 from vireid.openset.calibration import Calibration
 from vireid.openset.statistics import (
     CameraView,

@@ -20,8 +20,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.evaluation.reranking import KReciprocal, rerank_alone
 from vireid.gallery.filters import EVERYTHING, Filters, Hit
 from vireid.gallery.gallery import Gallery

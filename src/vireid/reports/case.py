@@ -20,9 +20,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import vireid
-from vireid.data.layouts._common import many
 from vireid.data.sheet import Cell, contact_sheet
-from vireid.errors import ConfigError
+from vireid.errors import ConfigError, many
 from vireid.gallery.cases import Case, CaseNote
 from vireid.gallery.filters import Filters, Hit
 from vireid.gallery.gallery import Gallery

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from vireid.data.layouts._common import many
-from vireid.errors import EvaluationError
+from vireid.errors import EvaluationError, many
 from vireid.evaluation.analysis import CameraPair, Details, Histogram
 from vireid.evaluation.result import Result
 from vireid.reports.style import EMPTY, INK, PALE, RIGHT, WRONG, heading, tidy

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import TONE_MAPPING
-from vireid.errors import EvaluationError, first_few
+from vireid.errors import EvaluationError, first_few, many
 from vireid.evaluation.bootstrap import METRICS
 from vireid.evaluation.compare import difference
 from vireid.evaluation.markdown import markdown_list, markdown_table

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from vireid.data.layouts._common import many
+from vireid.errors import many
 from vireid.synvi.presets import Plan
 from vireid.synvi.worlds import BANDS
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vireid.data.layouts._common import many
+from vireid.errors import many
 
 __all__ = ["collapse_warning", "mean_cosines"]
 

@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireid.data.images import read_image
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO
-from vireid.errors import ImageError, VideoError
+from vireid.errors import ImageError, VideoError, many
 from vireid.log import log, log_once
 from vireid.optional_packages import package
 from vireid.times import format_time, parse_time

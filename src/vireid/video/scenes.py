@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, ExportError, VideoError
+from vireid.errors import ConfigError, ExportError, VideoError, many
 from vireid.models import name_installed
 from vireid.types import Modality
 from vireid.video.crops import BestCrops, Crop, cut, hidden_shares

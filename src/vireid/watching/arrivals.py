@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.data.file_kind import describe_left_out, is_image, is_video
-from vireid.data.layouts._common import many
 from vireid.data.walk import walk
+from vireid.errors import many
 from vireid.log import log, printable
 from vireid.watching.state import FileVersion, Kind, State
 

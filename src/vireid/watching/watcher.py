@@ -26,7 +26,6 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many
 from vireid.data.layouts.pattern import PathPattern
 from vireid.data.listing import fill_in
 from vireid.errors import (
@@ -37,6 +36,7 @@ from vireid.errors import (
     VireidError,
     describe_os_error,
     first_few,
+    many,
 )
 from vireid.features import ExtractedBatch, FeatureExtractor, extract_from_files
 from vireid.files import held

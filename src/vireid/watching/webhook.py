@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vireid.data.layouts._common import many
-from vireid.errors import ConfigError, DeliveryError
+from vireid.errors import ConfigError, DeliveryError, many
 from vireid.files import read_secrets
 
 __all__ = ["VARIABLE", "Webhook", "read_secret", "sign"]

@@ -29,11 +29,11 @@ from vireid.data.check.report import CheckReport, Count, Finding, Location, foun
 from vireid.data.check.sheet import check_extension, write_sheet
 from vireid.data.file_kind import is_image, kinds_left_out
 from vireid.data.layouts import DataSource, Layout, Tally, folder_of, is_synthetic
-from vireid.data.layouts._common import UnusedImages, many, tally
+from vireid.data.layouts._common import UnusedImages, tally
 from vireid.data.layouts._custom import MergedNames
 from vireid.data.tone_mapping import AUTO, ToneMapping
 from vireid.data.walk import Walk
-from vireid.errors import ConfigError, DatasetError, VireidError
+from vireid.errors import ConfigError, DatasetError, VireidError, many
 from vireid.log import printable
 from vireid.types import ImageRecord, Modality
 

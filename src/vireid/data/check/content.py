@@ -37,8 +37,8 @@ from vireid.data.check.images import CheckedImage
 from vireid.data.check.report import Finding, Location, found_at
 from vireid.data.images import FIRST_FRAME, MAX_SIDE
 from vireid.data.inspection import GREY_BELOW
-from vireid.data.layouts._common import many
 from vireid.data.tone_mapping import AUTO, Bounds, ToneMapping
+from vireid.errors import many
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["COLOUR_FROM", "Splits", "content_findings", "file_findings"]

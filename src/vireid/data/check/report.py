@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vireid.data.check.faults import NOT_READ, SEVERITIES, Fault, Severity
 from vireid.data.layouts import Tally
-from vireid.data.layouts._common import many
+from vireid.errors import many
 from vireid.files import write_atomic
 from vireid.log import printable
 

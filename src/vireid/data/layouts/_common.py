@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple, TypeVar
 
 from vireid.data.walk import Walk, walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.types import ImageRecord, Modality
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "attempt",
     "in_order",
     "is_number",
-    "many",
     "missing_files",
     "overlap",
     "plain_path",
@@ -167,11 +166,6 @@ def tally(split: str, records: Sequence[ImageRecord]) -> tuple[Tally, ...]:
             people = {r.identity for r in seen if r.role == "person"}
             found.append(Tally(split, modality, camera, len(people), len(seen)))
     return tuple(found)
-
-
-def many(number: int, noun: str, plural: str = "") -> str:
-    """Return a number and its noun: ``1 image``, ``2 images``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def is_number(text: str) -> bool:

@@ -17,9 +17,9 @@ from typing import ClassVar, NamedTuple, Self, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import Layout, many, refuse, require_both_modalities
+from vireid.data.layouts._common import Layout, refuse, require_both_modalities
 from vireid.data.rows import Column, Rows, parse_modality
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.log import log
 from vireid.times import parse_time
 from vireid.types import ImageRecord, Modality, Role

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from vireid.data.layouts._common import UnusedImages, many, require_folder
+from vireid.data.layouts._common import UnusedImages, require_folder
 from vireid.data.layouts._custom import CustomDataset
 from vireid.data.layouts.pattern import AUTO, FIELDS, PathPattern, guess_pattern
 from vireid.data.rows import Column, Rows
 from vireid.data.walk import Walk, split_images, walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.log import log_once, printable
 
 __all__ = ["Folders"]

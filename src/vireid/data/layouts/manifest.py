@@ -28,11 +28,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vireid.data.file_kind import is_image
-from vireid.data.layouts._common import UnusedImages, many, plain_path
+from vireid.data.layouts._common import UnusedImages, plain_path
 from vireid.data.layouts._custom import CustomDataset
 from vireid.data.rows import TABLES, Column, Columns, Rows, read_rows
 from vireid.data.walk import Walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 
 __all__ = ["Manifest"]
 

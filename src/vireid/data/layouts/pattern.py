@@ -28,10 +28,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from vireid.data.layouts._common import many
 from vireid.data.layouts._custom import SPLIT_WORDS
 from vireid.data.rows import MODALITIES
-from vireid.errors import ConfigError, DatasetError, first_few
+from vireid.errors import ConfigError, DatasetError, first_few, many
 
 __all__ = ["AUTO", "FIELDS", "Guess", "PathPattern", "guess_pattern"]
 

@@ -28,7 +28,6 @@ from vireid.data.layouts._common import (
     UnusedImages,
     in_order,
     is_number,
-    many,
     missing_files,
     overlap,
     read_list,
@@ -37,7 +36,7 @@ from vireid.data.layouts._common import (
     require_folder,
 )
 from vireid.data.walk import Walk, walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["RegDB"]

@@ -28,13 +28,12 @@ from vireid.data.layouts._common import (
     Tally,
     attempt,
     in_order,
-    many,
     refuse,
     require_folder,
 )
 from vireid.data.layouts.sysu_mm01 import CAMERAS, SysuMM01
 from vireid.data.walk import Walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.types import ImageRecord, Modality
 
 __all__ = ["SysuArrays"]

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vireid.data.layouts._common import many, read_numbers
+from vireid.data.layouts._common import read_numbers
 from vireid.data.matlab import read_matlab
-from vireid.errors import DatasetError
+from vireid.errors import DatasetError, many
 
 __all__ = [
     "GET_SPLITS",

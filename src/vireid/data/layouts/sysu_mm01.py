@@ -31,7 +31,6 @@ from vireid.data.layouts._common import (
     attempt,
     in_order,
     is_number,
-    many,
     overlap,
     refuse,
     require_both_modalities,
@@ -46,7 +45,7 @@ from vireid.data.layouts.sysu_exp import (
     read_permutations,
 )
 from vireid.data.walk import Walk, walk
-from vireid.errors import DatasetError, first_few
+from vireid.errors import DatasetError, first_few, many
 from vireid.log import log_once
 from vireid.types import ImageRecord, Modality
 
