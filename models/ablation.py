@@ -11,12 +11,14 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 from unittest.mock import patch
 
@@ -151,10 +153,11 @@ def _train(work: Path, name: str) -> Path:
 
 
 def _evaluate(work: Path, run: Path) -> dict[str, str]:
-    """Rank-1 / mAP in percent by test data and direction."""
+    """Rank-1 / mAP in percent by test data, the mean over both directions."""
     scores = run / "scores.json"
     if not scores.is_file():
         found = {}
+        shutil.rmtree(run / "results", ignore_errors=True)  # of an interrupted call
         for test in TESTS:
             if test in BANDS:
                 root = _select(_render(work, "worlds"), ("visible", test), "test")
@@ -163,11 +166,11 @@ def _evaluate(work: Path, run: Path) -> dict[str, str]:
             layout = "manifest" if test in BANDS else test
             before = set(run.glob("results/*.json"))
             _vireid("evaluate", run, "--layout", layout, "--root", root, "--no-figures")
-            for file in set(run.glob("results/*.json")) - before:
-                result = Result.load(file)
-                rank_1, mean_ap = 100 * result.cmc(1).mean, 100 * result.mean_ap.mean
-                found[f"{test}, {result.direction}"] = f"{rank_1:.1f} / {mean_ap:.1f}"
-        write_atomic(scores, json.dumps(found, sort_keys=True).encode())
+            results = [Result.load(file) for file in set(run.glob("results/*.json")) - before]
+            rank_1 = fmean(100 * result.cmc(1).mean for result in results)
+            mean_ap = fmean(100 * result.mean_ap.mean for result in results)
+            found[test] = f"{rank_1:.1f} / {mean_ap:.1f}"
+        write_atomic(scores, json.dumps(found).encode())
     return dict(json.loads(scores.read_text()))
 
 
