@@ -23,7 +23,7 @@ import pytest
 from tests.helpers.exports import shallow_resnets, traced_networks_kept
 from tests.helpers.figures import figures_not_rendered
 from tests.helpers.models import install_model
-from tests.helpers.pandas import install_pandas
+from tests.helpers.pandas_stand_in import install_pandas
 from tests.helpers.trees import write_folders, write_image, write_manifest, write_regdb, write_sysu
 from tests.helpers.videos import walking_portrait, write_video
 

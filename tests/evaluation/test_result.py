@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.pandas import install_pandas
+from tests.helpers.pandas_stand_in import install_pandas
 
 from vireid.errors import EvaluationError, ExportError
 from vireid.evaluation import (

@@ -30,10 +30,14 @@ class _Block(BasicBlock):  # type: ignore[misc]
 
 
 @contextmanager
-def shallow_resnets() -> Iterator[None]:
-    """Let every ResNet have one convolution per stage: it is traced, quantised and saved sooner."""
+def shallow_resnets(block: type[BasicBlock] = _Block) -> Iterator[None]:
+    """Let every ResNet have one block per stage: it is traced, quantised and saved sooner.
+
+    Args:
+        block: By default one convolution without a residual connection.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbone, "_of_torchvision", lambda name: ResNet(_Block, [1, 1, 1, 1]))
+        patch.setattr(backbone, "_of_torchvision", lambda name: ResNet(block, [1, 1, 1, 1]))
         yield
 
 
