@@ -119,11 +119,10 @@ def _render(work: Path, tree: str) -> Path:
 def _select(tree: Path, bands: tuple[str, ...], split: str) -> Path:
     """A manifest of the images of some bands and one split (``train`` with its ``val``)."""
     file = tree / f"{split}-{'-'.join(bands)}.csv"
+    splits = ("train", "val") if split == "train" else (split,)
     with (tree / "manifest.csv").open(newline="") as source:
         rows = [
-            row
-            for row in csv.DictReader(source)
-            if row["band"] in bands and row["split"] in (split, "val")[: 1 + (split == "train")]
+            row for row in csv.DictReader(source) if row["band"] in bands and row["split"] in splits
         ]
     lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
     write_atomic(file, ("\n".join(lines) + "\n").encode())

@@ -198,8 +198,7 @@ def _checked(
     if isinstance(modality, list) and len(modality) != number:
         raise ConfigError(
             f"modality names {len(modality):,} for {many(number, 'image')}; expected one for all,"
-            " or"
-            " one per image."
+            " or one per image."
         )
 
 
