@@ -69,12 +69,45 @@ def test_the_result_is_a_run(adapted: Path, finished: Path, cameras: Path) -> No
 
 
 def test_no_identity_is_written_or_used(adapted: Path) -> None:
-    with (adapted / "images.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["identity"] for row in rows] == [str(n) for n in range(60)]
+    assert [row["identity"] for row in _rows(adapted)] == [str(n) for n in range(60)]
     lines = [json.loads(line) for line in (adapted / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) == 3
     assert not any("purity" in key or "right" in key for line in lines for key in line)
+
+
+def test_a_gallery_stands_for_the_images_of_its_entries(
+    adapted: Path,
+    finished: Path,
+    cameras: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place, out = str(tmp_path / "people"), tmp_path / "out"
+    day, night = str(cameras / "day"), str(cameras / "night")
+    assert main(["gallery", "add", place, day, night, "--run", str(finished)]) == 0
+    capsys.readouterr()
+    words = ["adapt", str(finished), place, *OPTIONS, "--rounds", "1", "--camera", "yard"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert "`vireid adapt --within 1` leaves none of 1 round for" in capsys.readouterr().err
+    (found, expected) = (
+        sorted((row["path"], row["modality"]) for row in _rows(run)) for run in (out, adapted)
+    )
+    assert found == expected
+    assert {row["camera"] for row in _rows(out)} == {"yard"}
+    gone = cameras / "day" / "gone.png"
+    shutil.copy(cameras / "day" / "p0_0.png", gone)
+    with gone.open("ab") as file:
+        file.write(b"other bytes")
+    assert main(["gallery", "add", place, str(gone), "--run", str(finished)]) == 0
+    gone.unlink()
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path / "other")]) == 2
+    assert f"'{gone}'" in capsys.readouterr().err
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    with (run / "images.csv").open() as file:
+        return list(csv.DictReader(file))
 
 
 def test_an_interrupted_adaptation_ends_as_if_it_had_not_been(

@@ -39,7 +39,7 @@ def test_from_two_videos_to_an_answer(
         assert main(["detect", str(video), "--out", str(tmp_path / name), *words]) == 0
         manifests.append(str(tmp_path / name / "manifest.csv"))
     out, place = str(tmp_path / "adapted"), str(tmp_path / "people")
-    words = ["--rounds", "1", "--k1", "3", "--k2", "1", "--min-images", "2"]
+    words = ["--rounds", "1", "--within", "0", "--k1", "3", "--k2", "1", "--min-images", "2"]
     words += ["--identities", "2", "--images", "2", "--device", "cpu"]
     assert main(["adapt", str(finished), *manifests, "--out", out, *words]) == 0
     # Four crops of each of four tracklets a camera; the two of a pair are at the same time.

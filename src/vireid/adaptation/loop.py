@@ -35,7 +35,7 @@ from vireid.adaptation.projection import Pooled
 from vireid.adaptation.rounds import Labels, PlannedBatch, label, share_of_matches
 from vireid.data.sampler import BatchIndices
 from vireid.distributed.comm import world_size
-from vireid.errors import ConfigError, TrainingError
+from vireid.errors import ConfigError, TrainingError, many
 from vireid.features import FeatureExtractor, TorchBackend
 from vireid.files import Closeable, write_atomic
 from vireid.log import log
@@ -140,6 +140,12 @@ class _Session(Closeable):
         counts = {Modality.VISIBLE: visible, Modality.INFRARED: len(records) - visible}
         if problem := lacking_images(counts):
             raise TrainingError(problem)
+        if (within := self._options.within) >= (rounds := run.recipe.optimisation.epochs):
+            log(
+                f"Warning: `vireid adapt --within {within}` leaves none of {many(rounds, 'round')}"
+                " for phase two, so clusters are not matched across the modalities; raise --rounds"
+                " or lower --within."
+            )
         self._links = known_links(self._data.layout, records, self._options.links)
         self._fabric = open_fabric(run)
         saved = str(checkpoint.find_newest(self._folder.checkpoints) or "") if resume else ""

@@ -27,6 +27,7 @@ from vireid.data.tone_mapping import ToneMapping
 from vireid.errors import ConfigError, ImageError, many
 from vireid.features.extract import read_image_file
 from vireid.files import write_atomic
+from vireid.gallery import is_gallery, open_gallery
 from vireid.log import echo, log, on_stop
 from vireid.methods import catalogue
 from vireid.reports.adaptation_page import write_adaptation
@@ -121,7 +122,7 @@ def adapt(
     Args:
         model: Run folder, or the name of a ready-made model, or imagenet.
         images: Images of both modalities, as for `vireid encode`: files, folders, patterns,
-            manifests.
+            manifests. A gallery, a folder or an address, stands for the images of its entries.
         out: Run folder to create.
         data: The unlabelled images.
         adaptation: Clusters, matches and losses.
@@ -243,7 +244,7 @@ def _inspected(
     found: dict[str, ImageInfo] = {}
     bad, guesses, copies = list[str](), Counter[Modality](), 0
     modality = Modality(options.modality) if options.modality else None
-    for info in list_images(sources, modality=modality, camera=options.camera):
+    for info in _listed(sources, modality=modality, camera=options.camera):
         try:
             _, seen = inspect_image(read_image_file(info.path), info, tone_mapping)
         except ImageError as error:
@@ -262,6 +263,20 @@ def _inspected(
     if copies:
         echo(f"{many(copies, 'image')} with the same bytes as another counted once.")
     return list(found.values())
+
+
+def _listed(sources: Sequence[str], *, modality: Modality | None, camera: str) -> list[ImageInfo]:
+    """The images of the sources, and of the entries of galleries among them."""
+    places = [source for source in sources if is_gallery(source)]
+    others = [source for source in sources if source not in places]
+    found = list_images(others, modality=modality, camera=camera) if others else []
+    for place in places:
+        with open_gallery(place) as opened:
+            entries = opened.rows(features=False, thumbnails=False)
+            found += [
+                row.info if row.info.camera else replace(row.info, camera=camera) for row in entries
+            ]
+    return found
 
 
 def _write_manifest(file: Path, images: Sequence[ImageInfo], *, identities: bool) -> None:

@@ -8,6 +8,7 @@ from vireid.gallery.gallery import (
     Added,
     Gallery,
     Info,
+    is_gallery,
     open_gallery,
 )
 from vireid.gallery.options import CollectionOptions, ServerOptions
@@ -30,5 +31,6 @@ __all__ = [
     "SavedSearch",
     "ServerOptions",
     "Verification",
+    "is_gallery",
     "open_gallery",
 ]

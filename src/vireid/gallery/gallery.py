@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vireid.errors import ConfigError, GalleryError, first_few, many
 from vireid.files import Closeable
+from vireid.gallery._about import about_file
 from vireid.gallery._checks import check_filters, check_model, check_queries, check_rows
 from vireid.gallery._payload import is_id
 from vireid.gallery.cases import Cases
@@ -692,6 +693,15 @@ def open_gallery(
     return Gallery(store, location=str(location), write=write)
 
 
+def is_gallery(location: str | Path) -> bool:
+    """Whether this is a folder that holds a gallery, or the address of a Qdrant server."""
+    return _is_server(location) or about_file(Path(location)).exists()
+
+
+def _is_server(location: str | Path) -> bool:
+    return str(location).startswith(("http://", "https://"))
+
+
 def _open_store(
     location: str | Path,
     *,
@@ -705,7 +715,7 @@ def _open_store(
     """Open the store of a gallery; create it for ``model`` if there is none."""
     try:
         # Imported here because each takes a while, and most commands need neither.
-        if str(location).startswith(("http://", "https://")):
+        if _is_server(location):
             from vireid.gallery.server import connect
 
             store = connect(str(location), model=model, options=options)
