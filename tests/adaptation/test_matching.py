@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import silhouette_score
 
 from vireid.adaptation import matching
 from vireid.adaptation.heads import resize_heads, successors
 from vireid.adaptation.matching import csls, match, mutual_shares
-from vireid.adaptation.monitor import agreement, measure, purity
+from vireid.adaptation.monitor import agreement, describe_clusters, measure, purity
 from vireid.methods import DLISConfig
+from vireid.types import Modality
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -101,3 +103,20 @@ def test_classifiers_follow_the_identities() -> None:
     assert parameter.shape == (2, 8, 3)
     assert (parameter[:, :, 0] == old[:, :, 1]).all()
     assert (parameter[:, :, 1] == old[:, :, 0]).all()
+
+
+@pytest.mark.parametrize(("people", "images"), [(1_500, 4), (2, 3_000), (1, 4_000), (300, 4)])
+def test_the_silhouette_of_clusters(people: int, images: int) -> None:
+    rng = np.random.default_rng(4)
+    labels = np.repeat(np.arange(people), images)
+    rows = unit(rng.normal(size=(people, 32))[labels] + 0.7 * rng.normal(size=(len(labels), 32)))
+    labels[:images:2] = -1
+    if people > 2:
+        labels[-images + 1 :] = -1  # a cluster of one image
+    found = describe_clusters(rows, labels, Modality.VISIBLE)["visible_silhouette"]
+    inside = labels >= 0
+    if people == 1:
+        assert found == 0
+    else:
+        expected = silhouette_score(rows[inside], labels[inside], metric="cosine")
+        assert found == pytest.approx(expected, abs=0.01 if len(labels) > 2_000 else 1e-6)
