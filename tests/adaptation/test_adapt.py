@@ -15,20 +15,7 @@ from vireid.runs import RunFolder
 from vireid.testing import same_run
 
 OPTIONS = (
-    *(
-        "--rounds",
-        "3",
-        "--within",
-        "1",
-        "--k1",
-        "5",
-        "--cut",
-        "0.6",
-        "--k2",
-        "2",
-        "--min-images",
-        "3",
-    ),
+    *("--rounds", "3", "--within", "1", "--k1", "5", "--k2", "2", "--cut", "0.6"),
     *("--identities", "3", "--images", "2", "--settled", "1", "--device", "cpu"),
 )
 

@@ -12,8 +12,8 @@ __all__ = ["describe_round", "lacking_clusters", "lacking_images", "warning_of"]
 
 _HUGE = 0.2
 """Share of a modality's images from which one cluster is suspect, where there are many."""
-_WIDE = 0.2
-"""Share of a modality's images in a neighbourhood from which it is no longer that of one person."""
+_WIDE = 0.1
+"""Share of a modality's images in a neighbourhood above which it is hardly that of one person."""
 _TWO_GROUPS = 3.5
 """Separation of the images from which they make two groups."""
 _WRONG = 0.15
@@ -50,7 +50,7 @@ def lacking_clusters(report: Mapping[str, Any]) -> str:
             return (
                 f"The {modality} images make {many(count, 'cluster')}; expected"
                 " at least 2: several images of each of several people; add images, or change"
-                " its options: `vireid adapt --cut 0.8 --min-images 2`."
+                " its options: `vireid adapt --cut 0.85 --min-images 2`."
             )
     return ""
 
@@ -80,14 +80,14 @@ def warning_of(report: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) 
         wide = report[f"{m}_neighbourhood"]
         if not history and wide > _WIDE:
             found.append(
-                f"`vireid adapt --k1` is {wide:.0%} of the {m} images, so that clusters hold"
-                " several people; lower it to the number of images of a person, or add images"
+                f"`vireid adapt --k1` is {wide:.0%} of the {m} images: clusters hold several people"
+                " unless each has about as many images; lower it to that number, or add images"
             )
         if not history and clustered < 0.5:
             found.append(
                 f"only {clustered:.0%} of the {m} images are in a cluster, and the others are not"
                 " trained on; several images of each person are needed: add some, or adapt"
-                " again with `vireid adapt --cut 0.8 --min-images 2`"
+                " again with `vireid adapt --cut 0.85 --min-images 2`"
             )
     wrong = {m: report[f"{m}_wrong_side"] for m in Modality}
     if not history and report["separation"] > _TWO_GROUPS and max(wrong.values()) > _WRONG:

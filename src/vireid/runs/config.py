@@ -92,15 +92,16 @@ class Adaptation:
     clustering: Literal["average", "dbscan"] = "average"
     """Clustering of each modality by Jaccard distances; more than 20,000 images of one are always
     clustered by dbscan."""
-    cut: float = 0.7
+    cut: float = 0.75
     """With average: largest mean distance of two clusters that become one, in (0, 1)."""
     eps: float = 0.5
     """With dbscan: largest distance of neighbours, in (0, 1)."""
     min_images: int = 3
     """Least images of a cluster; images of smaller ones are not trained on."""
-    k1: int = 20
-    """Number of neighbours among which reciprocal ones are searched."""
-    k2: int = 4
+    k1: int = 10
+    """Number of neighbours among which reciprocal ones are searched: about the number of images of
+    a person in a modality."""
+    k2: int = 3
     """Number of nearest images over which an encoding is averaged."""
     matched: float = 0.5
     """Share of the possible matches across modalities that the first round of phase two trains on;
