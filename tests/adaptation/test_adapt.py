@@ -16,7 +16,8 @@ from vireid.testing import same_run
 
 OPTIONS = (
     *("--rounds", "3", "--within", "1", "--k1", "5", "--k2", "2", "--cut", "0.6"),
-    *("--identities", "3", "--images", "2", "--settled", "1", "--device", "cpu"),
+    *("--min-images", "3", "--identities", "3", "--images", "2"),
+    *("--settled", "1", "--device", "cpu"),
 )
 
 

@@ -9,7 +9,7 @@ from vireid.adaptation.clustering import Links, centres_of, cluster
 from vireid.evaluation.reranking import KReciprocal, jaccard_distances, rerank
 from vireid.runs import Adaptation
 
-OPTIONS = Adaptation(k1=5, k2=2)
+OPTIONS = Adaptation(k1=5, k2=2, min_images=3)
 
 
 def people(count: int = 4, images: int = 6, noise: float = 0.1) -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def people(count: int = 4, images: int = 6, noise: float = 0.1) -> NDArray[np.fl
 
 @pytest.mark.parametrize("kind", ["average", "dbscan"])
 def test_people_are_clusters(kind: str) -> None:
-    options = Adaptation(k1=5, k2=2, clustering=kind)  # type: ignore[arg-type]
+    options = Adaptation(k1=5, k2=2, min_images=3, clustering=kind)  # type: ignore[arg-type]
     labels = cluster(people(), options)
     assert labels.tolist() == np.repeat(np.arange(4), 6).tolist()
 

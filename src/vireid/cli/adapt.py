@@ -84,7 +84,7 @@ class TrainingOptions:
 
     recipe: str = "dlis-strong-cpu"
     """With MODEL imagenet: the recipe whose network and losses are used."""
-    rounds: int = 4
+    rounds: int = 6
     """Largest number of rounds."""
     lr: float = 1e-3
     """Learning rate of the heads."""

@@ -87,7 +87,7 @@ class Adaptation:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    within: int = 1
+    within: int = 2
     """Rounds of phase one, which trains within each modality only."""
     clustering: Literal["average", "dbscan"] = "average"
     """Clustering of each modality by Jaccard distances; more than 20,000 images of one are always
@@ -96,8 +96,9 @@ class Adaptation:
     """With average: largest mean distance of two clusters that become one, in (0, 1)."""
     eps: float = 0.5
     """With dbscan: largest distance of neighbours, in (0, 1)."""
-    min_images: int = 3
-    """Least images of a cluster; images of smaller ones are not trained on."""
+    min_images: int = 5
+    """Least images of a cluster, about half of those of a person in a modality; images of smaller
+    ones are not trained on."""
     k1: int = 10
     """Number of neighbours among which reciprocal ones are searched: about the number of images of
     a person in a modality."""
