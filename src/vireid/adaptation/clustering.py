@@ -25,7 +25,7 @@ from sklearn.cluster import DBSCAN
 from vireid.evaluation.reranking import KReciprocal, jaccard_distances
 from vireid.runs import Adaptation
 
-__all__ = ["MOST_FOR_AVERAGE", "NO_LINKS", "Links", "centres_of", "cluster"]
+__all__ = ["MOST_FOR_AVERAGE", "NO_LINKS", "Links", "centres_of", "cluster", "sums_of"]
 
 MOST_FOR_AVERAGE = 20_000
 """Images of a modality up to which average linkage is used, which needs 2 GB for so many; DBSCAN
@@ -113,14 +113,27 @@ def centres_of(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDAr
     Returns:
         float32 ``[clusters, d]``.
     """
-    inside = labels >= 0
-    rows = np.flatnonzero(inside)
-    shape = (int(labels.max(initial=-1)) + 1, len(labels))
-    members = sparse.csr_array((np.ones(len(rows)), (labels[rows], rows)), shape=shape)
-    sums = members @ features.astype(np.float64)
+    sums = sums_of(features, labels)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     centres: NDArray[np.float32] = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
     return centres
+
+
+def sums_of(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The sum of the features of each cluster.
+
+    Args:
+        features: Features, ``[n, d]``.
+        labels: The cluster of each, int64 ``[n]``, -1: in none.
+
+    Returns:
+        float64 ``[clusters, d]``.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    shape = (int(labels.max(initial=-1)) + 1, len(labels))
+    members = sparse.csr_array((np.ones(len(rows)), (labels[rows], rows)), shape=shape)
+    sums: NDArray[np.float64] = members @ features.astype(np.float64)
+    return sums
 
 
 def _keep_together(labels: NDArray[np.int64], groups: Sequence[Sequence[int]]) -> None:

@@ -70,7 +70,7 @@ def adapt(
 ) -> Path:
     """Adapt a network to the training images of a data set, whose identities are not used.
 
-    Memory holds the features of all images twice, and the distances of near ones: 2 GB for 100,000
+    Memory holds the features of all images twice, and the distances of near ones: 3 GB for 100,000
     images and features of 1,536 numbers; the time of clustering is quadratic in their number.
 
     Args:
@@ -142,7 +142,7 @@ class _Session(Closeable):
             raise TrainingError(problem)
         if (within := self._options.within) >= (rounds := run.recipe.optimisation.epochs):
             log(
-                f"Warning: `vireid adapt --within {within}` leaves none of {many(rounds, 'round')}"
+                f"`vireid adapt --within {within}` leaves none of {many(rounds, 'round')}"
                 " for phase two, so clusters are not matched across the modalities; raise --rounds"
                 " or lower --within."
             )

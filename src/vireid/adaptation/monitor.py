@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.metrics import normalized_mutual_info_score
 
+from vireid.adaptation.clustering import sums_of
 from vireid.adaptation.matching import Matches
 from vireid.types import Modality
 
@@ -51,12 +51,10 @@ def _silhouette(features: NDArray[np.float32], labels: NDArray[np.int64]) -> flo
     clusters = np.arange(labels.max(initial=-1) + 1)
     if len(clusters) < 2:
         return 0.0
-    shape = (len(clusters), len(labels))
-    sums = sparse.csr_array((np.ones(len(rows)), (labels[rows], rows)), shape=shape) @ features
     sizes = np.bincount(labels[rows])
     rows = rows[:: -(-len(rows) // _MOST_SILHOUETTES)]
     # The mean distance to the unit images of a cluster follows from their sum.
-    totals = sizes - features[rows].astype(np.float64) @ sums.T
+    totals = sizes - features[rows].astype(np.float64) @ sums_of(features, labels).T
     own = labels[rows, None] == clusters
     within = totals[own] / np.maximum(sizes[labels[rows]] - 1, 1)
     nearest = np.where(own, np.inf, totals / sizes).min(axis=1)

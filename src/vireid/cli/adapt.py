@@ -273,9 +273,7 @@ def _listed(sources: Sequence[str], *, modality: Modality | None, camera: str) -
     for place in places:
         with open_gallery(place) as opened:
             entries = opened.rows(features=False, thumbnails=False)
-            found += [
-                row.info if row.info.camera else replace(row.info, camera=camera) for row in entries
-            ]
+            found += [replace(row.info, camera=row.info.camera or camera) for row in entries]
     return found
 
 
